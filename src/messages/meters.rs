@@ -1,0 +1,1 @@
+//! Counters and gauges with one writer each, and latency histograms handed over.

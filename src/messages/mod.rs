@@ -1,0 +1,16 @@
+//! Floor 1: every type that crosses a thread, and what carries it.
+//!
+//! | from → to | what | carrier | when it is full |
+//! |---|---|---|---|
+//! | worker → aggregator | pages of pull events | bounded channel, one per worker | the worker keeps pages up to a byte bound, then exact totals only ([`pulls`]) |
+//! | aggregator → worker | emptied pages | bounded channel | the page is freed |
+//! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits: a worker takes its orders within a tick |
+//! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
+//! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`meters`]) | the worker keeps recording into the one it has |
+//! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
+
+pub mod access;
+pub mod doorbell;
+pub mod meters;
+pub mod order;
+pub mod pulls;

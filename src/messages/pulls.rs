@@ -1,0 +1,224 @@
+//! Pull events on their way from a worker to the aggregator.
+//!
+//! A worker never waits and never drops silently: pages go into a bounded channel, then into a
+//! backlog with a byte bound, and past that only exact request totals are kept, said to be
+//! unfolded. The aggregator polls, so that sending never pays for waking it.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::pure::limits::{BACKLOG_BYTES_MAX, PAGE_BYTES, PAGES_IN_CHANNEL, UNFOLDED_NAMES_MAX};
+use crate::pure::pull::event::{Asked, Event, Page};
+
+/// How old the first event of a page may get before the page is sent, in microseconds. Together
+/// with the worker's tick it bounds how late an event reaches the aggregator, which holds events
+/// back for longer than that to order them.
+pub const PAGE_AGE_US_MAX: u64 = 5_000;
+
+/// Makes the two ends of one worker's way to the aggregator.
+pub fn channel() -> (PullSender, PullReceiver) {
+    let (full, to_read) = bounded(PAGES_IN_CHANNEL);
+    let (emptied, to_fill) = bounded(PAGES_IN_CHANNEL);
+    let sender = PullSender {
+        page: new_page(),
+        full,
+        to_fill,
+        backlog: VecDeque::new(),
+        backlog_pages_max: BACKLOG_BYTES_MAX / PAGE_BYTES,
+        unfolded: Unfolded::default(),
+    };
+    (sender, PullReceiver { to_read, emptied })
+}
+
+/// What the aggregator receives.
+pub enum Parcel {
+    /// Events, in the order they happened in this worker.
+    Page(Box<Page>),
+    /// Requests that were counted without their events.
+    Unfolded(Box<Unfolded>),
+}
+
+/// Exact totals of counted requests (GETs of manifests) whose events could not be kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unfolded {
+    /// Per package: the event's `id`, `domain`, `collection` and `name`, and how many requests.
+    pub requests: HashMap<UnfoldedPackage, u64>,
+    /// Requests of packages beyond [`UNFOLDED_NAMES_MAX`].
+    pub requests_other: u64,
+    /// When the first of them happened, in microseconds of the monotonic clock.
+    pub since_us: u64,
+}
+
+/// Which package an unfolded total belongs to: the texts of [`Event`] of the same names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnfoldedPackage {
+    /// See [`Event::id`].
+    pub id: Box<[u8]>,
+    /// See [`Event::domain`].
+    pub domain: Box<[u8]>,
+    /// See [`Event::collection`].
+    pub collection: Box<[u8]>,
+    /// See [`Event::name`].
+    pub name: Box<[u8]>,
+}
+
+/// A worker's end.
+pub struct PullSender {
+    page: Box<Page>,
+    full: Sender<Parcel>,
+    to_fill: Receiver<Box<Page>>,
+    backlog: VecDeque<Box<Page>>,
+    backlog_pages_max: usize,
+    unfolded: Unfolded,
+}
+
+/// How far behind the aggregator is, as one worker sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Bytes of pages that wait in the worker.
+    pub bytes: usize,
+    /// Requests that wait to be sent as totals.
+    pub unfolded: u64,
+}
+
+impl PullSender {
+    /// Takes `event`. Never blocks; allocates only while the aggregator is behind.
+    pub fn offer(&mut self, event: &Event<'_>) {
+        if self.page.append(event).is_ok() {
+            if event.at_us.saturating_sub(self.page.opened_at_us()) >= PAGE_AGE_US_MAX {
+                self.send_page();
+            }
+            return;
+        }
+        self.send_page();
+        if self.page.append(event).is_err() {
+            // The page could not be sent nor kept: it is still the full one.
+            self.unfolded.add(event);
+        }
+    }
+
+    /// Sends what there is. Called at every tick, and for the last time when the worker stops.
+    pub fn flush(&mut self) -> Backlog {
+        if !self.page.is_empty() {
+            self.send_page();
+        }
+        self.send_backlog();
+        self.backlog()
+    }
+
+    /// Whether everything that was offered has been handed to the channel.
+    pub fn is_settled(&self) -> bool {
+        self.page.is_empty() && self.backlog.is_empty() && self.unfolded.total() == 0
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total() }
+    }
+
+    /// Replaces the current page by an empty one, if there is anywhere to put it.
+    fn send_page(&mut self) {
+        self.send_backlog();
+        if self.backlog.len() >= self.backlog_pages_max {
+            return;
+        }
+        let fresh = self.to_fill.try_recv().unwrap_or_else(|_| new_page());
+        let page = mem::replace(&mut self.page, fresh);
+        self.backlog.push_back(page);
+        self.send_backlog();
+    }
+
+    /// Sends in order: pages first, then the totals of what happened after them.
+    fn send_backlog(&mut self) {
+        while let Some(page) = self.backlog.pop_front() {
+            if let Err(refused) = self.full.try_send(Parcel::Page(page)) {
+                if let Parcel::Page(page) = refused.into_inner() {
+                    self.backlog.push_front(page);
+                }
+                return;
+            }
+        }
+        if self.unfolded.total() > 0 {
+            let unfolded = Box::new(mem::take(&mut self.unfolded));
+            if let Err(refused) = self.full.try_send(Parcel::Unfolded(unfolded))
+                && let Parcel::Unfolded(unfolded) = refused.into_inner()
+            {
+                self.unfolded = *unfolded;
+            }
+        }
+    }
+}
+
+/// The aggregator's end of one worker's way.
+pub struct PullReceiver {
+    to_read: Receiver<Parcel>,
+    emptied: Sender<Box<Page>>,
+}
+
+impl PullReceiver {
+    /// The next parcel, if one waits. Never blocks.
+    pub fn try_take(&self) -> Option<Parcel> {
+        self.to_read.try_recv().ok()
+    }
+
+    /// Whether the worker is gone and nothing waits.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.to_read.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+    }
+
+    /// Gives a page that was read back to the worker, overwritten with zeros.
+    pub fn give_back(&self, mut page: Box<Page>) {
+        page.clear();
+        // Full means that the worker has pages enough: this one is freed.
+        let _ = self.emptied.try_send(page);
+    }
+}
+
+impl Unfolded {
+    /// How many requests these totals stand for.
+    pub fn total(&self) -> u64 {
+        self.requests.values().sum::<u64>() + self.requests_other
+    }
+
+    fn add(&mut self, event: &Event<'_>) {
+        if event.asked != Asked::Manifest {
+            return;
+        }
+        if self.total() == 0 {
+            self.since_us = event.at_us;
+        }
+        let package = UnfoldedPackage {
+            id: event.id.into(),
+            domain: event.domain.into(),
+            collection: event.collection.into(),
+            name: event.name.into(),
+        };
+        if let Some(requests) = self.requests.get_mut(&package) {
+            *requests += 1;
+        } else if self.requests.len() < UNFOLDED_NAMES_MAX {
+            self.requests.insert(package, 1);
+        } else {
+            self.requests_other += 1;
+        }
+    }
+}
+
+/// A page whose memory stays out of core dumps: it holds addresses.
+fn new_page() -> Box<Page> {
+    let page = Box::new(Page::new());
+    let memory = page.memory();
+    // SAFETY: the range is exactly the page's own memory, aligned to and a multiple of the
+    // system's page size, and MADV_DONTDUMP changes nothing but what a core dump contains.
+    let advised = unsafe {
+        rustix::mm::madvise(
+            memory.as_ptr().cast_mut().cast(),
+            memory.len(),
+            rustix::mm::Advice::LinuxDontDump,
+        )
+    };
+    if let Err(error) = advised {
+        tracing::debug!(%error, "a page of pull events could not be kept out of core dumps");
+    }
+    page
+}

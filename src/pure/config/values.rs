@@ -1,0 +1,217 @@
+//! The configuration after it was checked: plain values, every default filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::pure::oci::backend::Backend;
+use crate::pure::route::pattern::Pattern;
+
+/// A checked configuration file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+    /// `[counting]`
+    pub counting: Counting,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[[domains]]`
+    pub domains: Vec<Domain>,
+    /// `[[packages]]`
+    pub packages: Vec<Package>,
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where clients are listened for, in plain HTTP.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; 0 for one per CPU that this process may use.
+    pub workers: usize,
+    /// Which driver the rings use.
+    pub driver: Driver,
+    /// Where counts are kept.
+    pub data_dir: PathBuf,
+    /// Peers whose word on the client's address is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Whether the process may leave a core dump.
+    pub core_dumps: bool,
+    /// How long requests under way may take to finish at a stop.
+    pub drain_timeout: Duration,
+    /// A file that replaces the built-in `clients.toml`.
+    pub clients_file: Option<PathBuf>,
+}
+
+/// `gateway.driver`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring where the system allows it, else epoll.
+    Auto,
+    /// io_uring or nothing.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub listen: SocketAddr,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important level that is logged.
+    pub level: LogLevel,
+    /// What a log line looks like.
+    pub format: LogFormat,
+    /// What an access log line looks like, if there is one.
+    pub access: AccessLog,
+    /// Where the access log goes; standard output where it is `None`.
+    pub access_file: Option<PathBuf>,
+}
+
+/// `log.level`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Failures that need somebody.
+    Error,
+    /// And what may become one.
+    Warn,
+    /// And what happened.
+    Info,
+    /// And why.
+    Debug,
+    /// And each step.
+    Trace,
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `log.access`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// One JSON object per line.
+    Json,
+    /// Like the combined format of web servers, with `-` where the address would be.
+    Combined,
+}
+
+/// `[counting]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counting {
+    /// How often counts are written to disk.
+    pub flush: Duration,
+    /// How long requests of one client fold into one pull.
+    pub window: Duration,
+    /// How long the rollups are kept.
+    pub retention: Retention,
+    /// Names counted apart per collection rule.
+    pub max_names: usize,
+    /// Tags counted apart per package.
+    pub max_tags: usize,
+    /// Client versions counted apart per package.
+    pub max_clients: usize,
+}
+
+/// `counting.retention`; `None` is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Of the cells of one minute.
+    pub minute: Option<Duration>,
+    /// Of the cells of one hour.
+    pub hour: Option<Duration>,
+    /// Of the cells of one day.
+    pub day: Option<Duration>,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request head's length, in bytes.
+    pub head_bytes: usize,
+    /// A request's header fields.
+    pub headers: usize,
+    /// Client connections at once; 0 for what the descriptor limit leaves.
+    pub connections: usize,
+    /// Connections at once of one IPv4 address or IPv6 /64; 0 for no limit.
+    pub connections_per_client: usize,
+    /// Requests of one client; `None` for no limit.
+    pub requests_per_client: Option<Rate>,
+    /// How long a request head may take from its first byte to its last.
+    pub header_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout: Duration,
+    /// How long an answer may make no progress.
+    pub write_timeout: Duration,
+}
+
+/// So many in such a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In which time.
+    pub per: Duration,
+}
+
+/// One of `[[domains]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// The host name, lower case, without a port.
+    pub host: String,
+    /// Whether errors and `GET /` may name the packages served here.
+    pub list: bool,
+}
+
+/// One of `[[packages]]`.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The host name, lower case, without a port; `*` for any.
+    pub domain: String,
+    /// Which names it serves.
+    pub name: Pattern,
+    /// Where they live; `plain_http` of `[[registries]]` is already in its scheme.
+    pub backend: Backend,
+    /// The stable id in the counts, where one is given.
+    pub id: Option<String>,
+    /// Where the package begins in the file.
+    pub line: usize,
+}
+
+/// A network: an address and how many of its leading bits count. IPv4 networks are kept in their
+/// mapped form (`::ffff:a.b.c.d`, 96 bits more).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// The network's address, host bits zero.
+    pub network: u128,
+    /// How many leading bits count, 0 to 128.
+    pub bits: u8,
+}
+
+impl Cidr {
+    /// Whether `address` (IPv4 in its mapped form) lies in the network.
+    pub fn contains(&self, address: [u8; 16]) -> bool {
+        let Some(host_bits) = 128u32.checked_sub(u32::from(self.bits)) else {
+            return false;
+        };
+        let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+        u128::from_be_bytes(address) & mask == self.network
+    }
+}

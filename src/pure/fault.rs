@@ -1,0 +1,177 @@
+//! What can be wrong with a request, and the one table that says what follows: status, OCI error
+//! code, metric label, and whether the connection can go on.
+
+/// Something that is wrong with a request. The words that a client sees are composed in
+/// `http1::encode`, from the fault and what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of wrong.
+    pub kind: Kind,
+    /// What exactly, in words that continue a sentence ("two Host fields"); may be empty.
+    pub detail: &'static str,
+}
+
+impl Fault {
+    /// A fault of `kind` with `detail`.
+    pub const fn new(kind: Kind, detail: &'static str) -> Self {
+        Self { kind, detail }
+    }
+}
+
+/// Kinds of fault. Each has one row in [`Kind::row`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Not HTTP, or HTTP that can be read in two ways (RFC 9112).
+    Malformed,
+    /// A GET or HEAD that announces a body.
+    BodyRefused,
+    /// The PROXY header of a trusted peer does not parse.
+    ProxyHeader,
+    /// The request line does not fit the head's bound.
+    TargetTooLong,
+    /// The head does not fit its bound.
+    HeadTooLarge,
+    /// More header fields than allowed.
+    HeadersTooMany,
+    /// The head did not arrive in time.
+    HeaderTimeout,
+    /// An `Expect` other than `100-continue`.
+    ExpectationFailed,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    VersionUnsupported,
+    /// A name outside the grammar.
+    NameInvalid,
+    /// A tag outside the grammar.
+    TagInvalid,
+    /// A digest outside the grammar.
+    DigestInvalid,
+    /// A host that no rule names.
+    DomainUnknown,
+    /// A name that no rule of its domain matches.
+    NameUnknown,
+    /// The catalog, which the gateway does not serve.
+    CatalogUnsupported,
+    /// A path that is none of the distribution spec's.
+    PathUnknown,
+    /// A method other than GET and HEAD.
+    MethodUnsupported,
+    /// This client asks too often.
+    RequestsTooMany,
+    /// This client, or all together, hold too many connections.
+    ConnectionsTooMany,
+    /// The gateway itself failed.
+    Internal,
+}
+
+/// What follows from a kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Status code and reason phrase.
+    pub status: &'static str,
+    /// OCI error code (distribution spec, "Error Codes"; the codes beside it are its
+    /// predecessor's and clients').
+    pub code: &'static str,
+    /// The value of the metric's `kind` label.
+    pub label: &'static str,
+    /// Whether the bytes behind the request can still be trusted.
+    pub closes: bool,
+}
+
+impl Kind {
+    /// Every kind, in the table's order.
+    pub const ALL: [Self; 20] = [
+        Self::Malformed,
+        Self::BodyRefused,
+        Self::ProxyHeader,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
+        Self::HeadersTooMany,
+        Self::HeaderTimeout,
+        Self::ExpectationFailed,
+        Self::VersionUnsupported,
+        Self::NameInvalid,
+        Self::TagInvalid,
+        Self::DigestInvalid,
+        Self::DomainUnknown,
+        Self::NameUnknown,
+        Self::CatalogUnsupported,
+        Self::PathUnknown,
+        Self::MethodUnsupported,
+        Self::RequestsTooMany,
+        Self::ConnectionsTooMany,
+        Self::Internal,
+    ];
+
+    /// What follows from this kind.
+    pub const fn row(self) -> Row {
+        const fn row(
+            status: &'static str,
+            code: &'static str,
+            label: &'static str,
+            closes: bool,
+        ) -> Row {
+            Row { status, code, label, closes }
+        }
+        match self {
+            Self::Malformed => row("400 Bad Request", "UNSUPPORTED", "malformed", true),
+            Self::BodyRefused => row("400 Bad Request", "UNSUPPORTED", "body", true),
+            Self::ProxyHeader => row("400 Bad Request", "UNSUPPORTED", "proxy_header", true),
+            Self::TargetTooLong => row("414 URI Too Long", "UNSUPPORTED", "target_too_long", true),
+            Self::HeadTooLarge => row(
+                "431 Request Header Fields Too Large",
+                "UNSUPPORTED",
+                "head_too_large",
+                true,
+            ),
+            Self::HeadersTooMany => row(
+                "431 Request Header Fields Too Large",
+                "UNSUPPORTED",
+                "headers_too_many",
+                true,
+            ),
+            Self::HeaderTimeout => {
+                row("408 Request Timeout", "UNSUPPORTED", "header_timeout", true)
+            }
+            Self::ExpectationFailed => {
+                row("417 Expectation Failed", "UNSUPPORTED", "expectation", true)
+            }
+            Self::VersionUnsupported => {
+                row("505 HTTP Version Not Supported", "UNSUPPORTED", "version", true)
+            }
+            Self::NameInvalid => row("400 Bad Request", "NAME_INVALID", "name_invalid", false),
+            Self::TagInvalid => row("400 Bad Request", "TAG_INVALID", "tag_invalid", false),
+            Self::DigestInvalid => {
+                row("400 Bad Request", "DIGEST_INVALID", "digest_invalid", false)
+            }
+            Self::DomainUnknown => row("404 Not Found", "NAME_UNKNOWN", "domain_unknown", false),
+            Self::NameUnknown => row("404 Not Found", "NAME_UNKNOWN", "name_unknown", false),
+            Self::CatalogUnsupported => row("404 Not Found", "UNSUPPORTED", "catalog", false),
+            Self::PathUnknown => row("404 Not Found", "UNSUPPORTED", "path_unknown", false),
+            // A body may follow that nobody will read.
+            Self::MethodUnsupported => {
+                row("405 Method Not Allowed", "UNSUPPORTED", "method", true)
+            }
+            Self::RequestsTooMany => {
+                row("429 Too Many Requests", "TOOMANYREQUESTS", "requests_too_many", false)
+            }
+            Self::ConnectionsTooMany => {
+                row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
+            }
+            Self::Internal => row("500 Internal Server Error", "UNKNOWN", "internal", true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_stands_at_its_own_place_and_has_its_own_label() {
+        for (index, kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+            let twins = Kind::ALL.iter().filter(|other| other.row().label == kind.row().label);
+            assert_eq!(twins.count(), 1, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Every fixed bound of the program, with its reason. What an operator may change is in
+//! `config/file.rs`; what nobody should need to change is here.
+
+/// A repository name's length, in bytes. The distribution spec leaves it open but names 255 for
+/// host and name together as what clients enforce.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// A tag's length, in bytes (OCI distribution spec, "Pulling manifests").
+pub const TAG_BYTES_MAX: usize = 128;
+
+/// A digest's length, in bytes: `sha512:` and 128 hexadecimal digits are 135; other algorithms get
+/// the next round number.
+pub const DIGEST_BYTES_MAX: usize = 160;
+
+/// A host name's length without its port, in bytes (RFC 1035, 2.3.4).
+pub const HOST_BYTES_MAX: usize = 253;
+
+/// How much of a user agent travels with a pull event, in bytes. Docker's own is about 200.
+pub const USER_AGENT_BYTES_MAX: usize = 256;
+
+/// The most request header fields that can be configured: the parser's array stands on the stack.
+pub const HEADERS_MAX: usize = 128;
+
+/// A worker's receive buffer, in bytes, and so the most that `limits.head_bytes` can be set to.
+/// Sixteen docker requests fit, so that a pipelining client costs one receive for all of them.
+pub const RECEIVE_BYTES: usize = 16 * 1024;
+
+/// A worker's answer buffer, in bytes: what is answered with one write.
+pub const ANSWER_BYTES: usize = 16 * 1024;
+
+/// The longest answer that the gateway composes by itself, head and body, in bytes: a `Location`
+/// of a whole request target beside the fixed lines. A batch is written out before less is free.
+pub const ANSWER_BYTES_LONGEST: usize = RECEIVE_BYTES;
+
+/// One page of pull events, in bytes: about 200 events with docker's user agent.
+pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// Pages that one worker's channel holds. 128 pages are 8 MiB and about 25,000 events: the
+/// aggregator looks every few milliseconds.
+pub const PAGES_IN_CHANNEL: usize = 128;
+
+/// Pages that a worker keeps while the channel is full, in bytes; past it only totals are kept.
+pub const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Packages that a worker keeps exact totals of once its backlog is full; the rest are one total.
+pub const UNFOLDED_NAMES_MAX: usize = 4096;
+
+const _: () = assert!(ANSWER_BYTES >= ANSWER_BYTES_LONGEST);
+const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
+const _: () = assert!(
+    PAGE_BYTES >= 16 * (NAME_BYTES_MAX + HOST_BYTES_MAX + DIGEST_BYTES_MAX + USER_AGENT_BYTES_MAX)
+);
+const _: () = assert!(BACKLOG_BYTES_MAX >= PAGES_IN_CHANNEL * PAGE_BYTES);

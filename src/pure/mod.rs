@@ -1,0 +1,12 @@
+//! Floor 0: values and functions. No I/O, no clock, no thread, no global, no unsafe; what time it
+//! is and what was found out arrive as arguments. All policy is here.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod config;
+pub mod fault;
+pub mod http1;
+pub mod limits;
+pub mod oci;
+pub mod pull;
+pub mod route;

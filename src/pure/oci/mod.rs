@@ -1,0 +1,6 @@
+//! The distribution spec's vocabulary: name, reference, digest, endpoint, backend.
+
+pub mod backend;
+pub mod endpoint;
+pub mod name;
+pub mod reference;

@@ -1,0 +1,275 @@
+//! The pull event and the page it travels in.
+//!
+//! A worker appends events to a page, the aggregator reads them and gives the page back. Appending
+//! allocates nothing; reading takes the address out of the page, and clearing overwrites all that
+//! was written.
+
+use crate::pure::limits::{PAGE_BYTES, USER_AGENT_BYTES_MAX};
+
+/// What a client asked for, as far as counting is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Asked {
+    /// `GET /v2/<name>/manifests/<reference>`
+    Manifest = 0,
+    /// `HEAD /v2/<name>/manifests/<reference>`
+    ManifestHead = 1,
+    /// `GET` or `HEAD` of `/v2/<name>/blobs/<digest>`
+    Blob = 2,
+    /// `GET` or `HEAD` of `/v2/<name>/referrers/<digest>`
+    Referrers = 3,
+}
+
+/// How it was answered. What failed is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// Redirected to the backend: what came of it there is unseen.
+    Redirected = 0,
+    /// Answered 2xx.
+    Succeeded = 1,
+    /// Answered 304.
+    NotModified = 2,
+}
+
+/// One request that counting looks at. Texts are borrowed: from the request and the snapshot when
+/// it is appended, from the page when it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// When the request was read, in microseconds of the monotonic clock.
+    pub at_us: u64,
+    /// The client's address: IPv6, or IPv4 in its mapped form (`::ffff:a.b.c.d`).
+    pub address: [u8; 16],
+    /// Which connection it came by: unique among this process's connections.
+    pub connection: u64,
+    /// What was asked for.
+    pub asked: Asked,
+    /// How it was answered.
+    pub outcome: Outcome,
+    /// The package's `id` where the configuration gives one, else empty.
+    pub id: &'a [u8],
+    /// The rule's domain as configured, lower case; `*` for any.
+    pub domain: &'a [u8],
+    /// The collection rule's `name` (`acme/*`) that matched, empty for an exact name.
+    pub collection: &'a [u8],
+    /// The repository name that the client asked for.
+    pub name: &'a [u8],
+    /// The tag or digest.
+    pub reference: &'a [u8],
+    /// The first [`USER_AGENT_BYTES_MAX`] bytes of the user agent, as sent.
+    pub user_agent: &'a [u8],
+}
+
+/// A page of events: [`PAGE_BYTES`] of memory, aligned so that it can be kept out of core dumps.
+pub struct Page {
+    memory: Box<Memory>,
+    used: usize,
+    events: usize,
+    opened_at_us: u64,
+}
+
+/// The memory itself, aligned to the system's pages.
+#[repr(C, align(4096))]
+struct Memory([u8; PAGE_BYTES]);
+
+/// No room: the event was not appended. Take a fresh page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageFull;
+
+impl Page {
+    /// An empty page.
+    pub fn new() -> Self {
+        Self {
+            memory: Box::new(Memory([0; PAGE_BYTES])),
+            used: 0,
+            events: 0,
+            opened_at_us: 0,
+        }
+    }
+
+    /// Appends `event`; the user agent is cut to its bound.
+    pub fn append(&mut self, event: &Event<'_>) -> Result<(), PageFull> {
+        let agent = &event.user_agent[..event.user_agent.len().min(USER_AGENT_BYTES_MAX)];
+        let texts =
+            [event.id, event.domain, event.collection, event.name, event.reference, agent];
+        let length = HEAD_BYTES + texts.iter().map(|text| text.len()).sum::<usize>();
+        let Some(record) = self.memory.0.get_mut(self.used..self.used + length) else {
+            return Err(PageFull);
+        };
+        record[0..8].copy_from_slice(&event.at_us.to_ne_bytes());
+        record[8..24].copy_from_slice(&event.address);
+        record[24..32].copy_from_slice(&event.connection.to_ne_bytes());
+        record[32] = event.asked as u8;
+        record[33] = event.outcome as u8;
+        let mut at = HEAD_BYTES;
+        for (index, text) in texts.iter().enumerate() {
+            // Every text is bounded far below 64 KiB: it came out of one request or a checked rule.
+            let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+            record[LENGTHS_AT + 2 * index..][..2].copy_from_slice(&length.to_ne_bytes());
+            record[at..at + text.len()].copy_from_slice(text);
+            at += text.len();
+        }
+        if self.events == 0 {
+            self.opened_at_us = event.at_us;
+        }
+        self.used += length;
+        self.events += 1;
+        Ok(())
+    }
+
+    /// The event at byte `at` of the page (0 for the first) and where the next one begins; `None`
+    /// past the last. The address is overwritten in the page: it can be read once.
+    pub fn take(&mut self, at: usize) -> Option<(Event<'_>, usize)> {
+        if at >= self.used {
+            return None;
+        }
+        let record = &mut self.memory.0[at..self.used];
+        let mut address = [0; 16];
+        address.copy_from_slice(&record[8..24]);
+        record[8..24].fill(0);
+        let record = &self.memory.0[at..self.used];
+        let mut texts: [&[u8]; TEXTS] = [&[]; TEXTS];
+        let mut end = HEAD_BYTES;
+        for (index, text) in texts.iter_mut().enumerate() {
+            let length = usize::from(u16_at(record, LENGTHS_AT + 2 * index));
+            *text = &record[end..end + length];
+            end += length;
+        }
+        let [id, domain, collection, name, reference, user_agent] = texts;
+        let event = Event {
+            at_us: u64_at(record, 0),
+            address,
+            connection: u64_at(record, 24),
+            asked: match record[32] {
+                0 => Asked::Manifest,
+                1 => Asked::ManifestHead,
+                2 => Asked::Blob,
+                _ => Asked::Referrers,
+            },
+            outcome: match record[33] {
+                0 => Outcome::Redirected,
+                1 => Outcome::Succeeded,
+                _ => Outcome::NotModified,
+            },
+            id,
+            domain,
+            collection,
+            name,
+            reference,
+            user_agent,
+        };
+        Some((event, at + end))
+    }
+
+    /// When the event at byte `at` happened, without taking it; `None` past the last.
+    pub fn at_us(&self, at: usize) -> Option<u64> {
+        (at < self.used).then(|| u64_at(&self.memory.0[at..], 0))
+    }
+
+    /// How many events the page holds.
+    pub fn len(&self) -> usize {
+        self.events
+    }
+
+    /// Whether nothing was appended since the page was made or cleared.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// When the first event happened, in microseconds; 0 for an empty page.
+    pub fn opened_at_us(&self) -> u64 {
+        self.opened_at_us
+    }
+
+    /// Overwrites all that was written and makes the page empty.
+    pub fn clear(&mut self) {
+        self.memory.0[..self.used].fill(0);
+        self.used = 0;
+        self.events = 0;
+        self.opened_at_us = 0;
+    }
+
+    /// The whole memory, for keeping it out of core dumps.
+    pub fn memory(&self) -> &[u8; PAGE_BYTES] {
+        &self.memory.0
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut value = [0; 8];
+    value.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_ne_bytes(value)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// How many texts an event carries.
+const TEXTS: usize = 6;
+/// Where the texts' lengths stand in a record: after time, address, connection, asked, outcome.
+const LENGTHS_AT: usize = 34;
+/// The fixed part of a record.
+const HEAD_BYTES: usize = LENGTHS_AT + 2 * TEXTS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Event<'static> {
+        Event {
+            at_us: 7,
+            address: [9; 16],
+            connection: 3,
+            asked: Asked::ManifestHead,
+            outcome: Outcome::Redirected,
+            id: b"",
+            domain: b"registry.acme.com",
+            collection: b"acme/*",
+            name: b"acme/rocket",
+            reference: b"latest",
+            user_agent: b"docker/28.5.2 go/go1.24",
+        }
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_until_the_page_is_full() {
+        let mut page = Page::new();
+        let mut appended = 0;
+        while page.append(&Event { at_us: 7 + appended, ..event() }).is_ok() {
+            appended += 1;
+        }
+        assert!(appended > 400);
+        let (mut at, mut seen) = (0, 0);
+        while let Some((read, next)) = page.take(at) {
+            assert_eq!(read, Event { at_us: 7 + seen, ..event() });
+            (at, seen) = (next, seen + 1);
+        }
+        assert_eq!(seen, appended);
+        assert_eq!(page.len() as u64, appended);
+    }
+
+    #[test]
+    fn an_address_is_read_once_and_nothing_stays_after_clearing() {
+        let mut page = Page::new();
+        page.append(&event()).unwrap();
+        assert_eq!(page.take(0).unwrap().0.address, [9; 16]);
+        assert_eq!(page.take(0).unwrap().0.address, [0; 16]);
+        page.clear();
+        assert!(page.memory().iter().all(|byte| *byte == 0));
+        assert!(page.take(0).is_none());
+    }
+
+    #[test]
+    fn a_long_user_agent_is_cut() {
+        let mut page = Page::new();
+        page.append(&Event { user_agent: &[b'x'; 5000], ..event() }).unwrap();
+        assert_eq!(page.take(0).unwrap().0.user_agent.len(), USER_AGENT_BYTES_MAX);
+    }
+}

@@ -1,0 +1,5 @@
+//! What workers tell the aggregator, and how requests become pulls.
+
+pub mod event;
+pub mod fold;
+pub mod rollup;
