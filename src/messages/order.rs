@@ -41,17 +41,10 @@ impl Orders {
 
 /// The worker's end.
 pub struct OrderBook {
-    to_follow: Receiver<Order>,
+    /// Orders that wait. Answer the doorbell first: an order that comes in between rings again.
+    pub to_follow: Receiver<Order>,
     /// What rings when there is an order.
     pub doorbell: Doorbell,
-}
-
-impl OrderBook {
-    /// The next order, if one waits. Answer the doorbell first: an order that comes in between
-    /// rings again.
-    pub fn next(&self) -> Option<Order> {
-        self.to_follow.try_recv().ok()
-    }
 }
 
 /// Orders that may wait for one worker. They come by people's actions, seconds apart.

@@ -84,19 +84,22 @@ pub struct Backlog {
 }
 
 impl PullSender {
-    /// Takes `event`. Never blocks; allocates only while the aggregator is behind.
-    pub fn offer(&mut self, event: &Event<'_>) {
+    /// Takes `event`; says whether it was kept, or at best its total. Never blocks; allocates
+    /// only while the aggregator is behind.
+    pub fn offer(&mut self, event: &Event<'_>) -> bool {
         if self.page.append(event).is_ok() {
             if event.at_us.saturating_sub(self.page.opened_at_us()) >= PAGE_AGE_US_MAX {
                 self.send_page();
             }
-            return;
+            return true;
         }
         self.send_page();
-        if self.page.append(event).is_err() {
+        let kept = self.page.append(event).is_ok();
+        if !kept {
             // The page could not be sent nor kept: it is still the full one.
             self.unfolded.add(event);
         }
+        kept
     }
 
     /// Sends what there is. Called at every tick, and for the last time when the worker stops.

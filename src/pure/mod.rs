@@ -8,6 +8,7 @@ pub mod config;
 pub mod decide;
 pub mod fault;
 pub mod http1;
+pub mod limited;
 pub mod limits;
 pub mod observe;
 pub mod oci;

@@ -6,39 +6,33 @@
 
 use std::alloc::{self, Layout};
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::slice;
 
 use monoio::buf::{IoBuf, IoBufMut};
 
 use crate::pure::limits::BUFFER_BYTES;
 
-/// [`BUFFER_BYTES`] of memory, of which the first `filled` bytes hold something.
+/// A pool's buffer, lent: [`BUFFER_BYTES`] of memory, of which the first `filled` bytes hold
+/// something. It goes home when it is dropped, also when its connection panicked or the ring was
+/// still reading into it.
 pub struct Buffer {
-    memory: NonNull<u8>,
+    memory: ManuallyDrop<Memory>,
     filled: usize,
+    home: Rc<Pool>,
 }
 
 impl Buffer {
-    fn new() -> Self {
-        // SAFETY: the layout's size is not zero.
-        let memory = unsafe { alloc::alloc_zeroed(LAYOUT) };
-        let Some(memory) = NonNull::new(memory) else {
-            alloc::handle_alloc_error(LAYOUT);
-        };
-        Self { memory, filled: 0 }
-    }
-
     /// What it holds.
     pub fn filled(&self) -> &[u8] {
-        &self.all()[..self.filled]
+        &self.memory.all()[..self.filled]
     }
 
     /// The whole memory; what lies beyond the filled part is some initialised byte or other.
     pub fn all_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the memory is ours alone, `LAYOUT` bytes long, and was initialised to zero;
-        // giving pages back to the system makes them zero again.
-        unsafe { slice::from_raw_parts_mut(self.memory.as_ptr(), BUFFER_BYTES) }
+        self.memory.all_mut()
     }
 
     /// Says that the first `filled` bytes hold something now.
@@ -48,9 +42,10 @@ impl Buffer {
 
     /// Drops the first `bytes` of what it holds.
     pub fn consume(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.filled);
-        let filled = self.filled;
-        self.all_mut().copy_within(bytes..filled, 0);
+        let (bytes, filled) = (bytes.min(self.filled), self.filled);
+        if bytes < filled {
+            self.all_mut().copy_within(bytes..filled, 0);
+        }
         self.filled -= bytes;
     }
 
@@ -58,39 +53,21 @@ impl Buffer {
     pub fn is_empty(&self) -> bool {
         self.filled == 0
     }
-
-    fn all(&self) -> &[u8] {
-        // SAFETY: as in `all_mut`.
-        unsafe { slice::from_raw_parts(self.memory.as_ptr(), BUFFER_BYTES) }
-    }
-
-    /// Gives the memory's pages back to the system; they read as zero from now on.
-    fn give_back(&mut self) {
-        self.filled = 0;
-        // SAFETY: the range is this buffer's own, aligned to and a multiple of the page size.
-        // Losing its contents is what is wanted.
-        let _ = unsafe {
-            rustix::mm::madvise(
-                self.memory.as_ptr().cast(),
-                BUFFER_BYTES,
-                rustix::mm::Advice::LinuxDontNeed,
-            )
-        };
-    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: allocated by `new` with this layout, and not freed before.
-        unsafe { alloc::dealloc(self.memory.as_ptr(), LAYOUT) }
+        // SAFETY: `memory` is taken here only, and a dropped buffer is never used again.
+        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
+        self.home.take_home(memory);
     }
 }
 
 // SAFETY: the pointer is to memory that does not move with the value and lives as long as it;
-// the first `filled` bytes are initialised (all of them are).
+// all of it is initialised, so the first `filled` bytes are.
 unsafe impl IoBuf for Buffer {
     fn read_ptr(&self) -> *const u8 {
-        self.memory.as_ptr()
+        self.memory.0.as_ptr()
     }
 
     fn bytes_init(&self) -> usize {
@@ -102,7 +79,7 @@ unsafe impl IoBuf for Buffer {
 // `bytes_total` of it may be written.
 unsafe impl IoBufMut for Buffer {
     fn write_ptr(&mut self) -> *mut u8 {
-        self.memory.as_ptr()
+        self.memory.0.as_ptr()
     }
 
     fn bytes_total(&mut self) -> usize {
@@ -114,13 +91,13 @@ unsafe impl IoBufMut for Buffer {
     }
 }
 
-/// Buffers that are not in use.
+/// A worker's buffers.
 #[derive(Default)]
 pub struct Pool {
     /// Used lately, the last one last.
-    warm: RefCell<Vec<Buffer>>,
+    warm: RefCell<Vec<Memory>>,
     /// Without pages.
-    cold: RefCell<Vec<Buffer>>,
+    cold: RefCell<Vec<Memory>>,
     /// The fewest that were warm since the last sweep: so many were not needed.
     warm_min: Cell<usize>,
     out: Cell<usize>,
@@ -128,27 +105,20 @@ pub struct Pool {
 
 impl Pool {
     /// An empty buffer, the most recently used if there is one.
-    pub fn take(&self) -> Buffer {
+    pub fn lend(self: &Rc<Self>) -> Buffer {
         self.out.set(self.out.get() + 1);
         let mut warm = self.warm.borrow_mut();
-        let buffer = warm.pop();
+        let memory = warm.pop();
         self.warm_min.set(self.warm_min.get().min(warm.len()));
-        buffer.or_else(|| self.cold.borrow_mut().pop()).unwrap_or_else(Buffer::new)
+        let memory = memory.or_else(|| self.cold.borrow_mut().pop());
+        Buffer {
+            memory: ManuallyDrop::new(memory.unwrap_or_else(Memory::new)),
+            filled: 0,
+            home: Rc::clone(self),
+        }
     }
 
-    /// Takes a buffer home.
-    pub fn put(&self, mut buffer: Buffer) {
-        self.out.set(self.out.get() - 1);
-        buffer.filled = 0;
-        self.warm.borrow_mut().push(buffer);
-    }
-
-    /// Notes that a buffer was dropped instead of put home (its connection panicked).
-    pub fn forget(&self) {
-        self.out.set(self.out.get() - 1);
-    }
-
-    /// How many are in use.
+    /// How many are lent.
     pub fn out(&self) -> usize {
         self.out.get()
     }
@@ -160,11 +130,61 @@ impl Pool {
         let unneeded = self.warm_min.get().min(GIVEN_BACK_MAX).min(warm.len());
         // The front of the stack is what was used longest ago.
         let mut cold = self.cold.borrow_mut();
-        for mut buffer in warm.drain(..unneeded) {
-            buffer.give_back();
-            cold.push(buffer);
+        for mut memory in warm.drain(..unneeded) {
+            memory.give_back();
+            cold.push(memory);
         }
         self.warm_min.set(warm.len());
+    }
+
+    fn take_home(&self, memory: Memory) {
+        self.out.set(self.out.get() - 1);
+        self.warm.borrow_mut().push(memory);
+    }
+}
+
+/// [`BUFFER_BYTES`] of initialised memory, aligned to pages.
+struct Memory(NonNull<u8>);
+
+impl Memory {
+    fn new() -> Self {
+        // SAFETY: the layout's size is not zero.
+        let memory = unsafe { alloc::alloc_zeroed(LAYOUT) };
+        match NonNull::new(memory) {
+            Some(memory) => Self(memory),
+            None => alloc::handle_alloc_error(LAYOUT),
+        }
+    }
+
+    fn all(&self) -> &[u8] {
+        // SAFETY: the memory is ours alone, `LAYOUT` bytes long, and was initialised to zero;
+        // giving pages back to the system makes them zero again.
+        unsafe { slice::from_raw_parts(self.0.as_ptr(), BUFFER_BYTES) }
+    }
+
+    fn all_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `all`, and `self` is borrowed for as long.
+        unsafe { slice::from_raw_parts_mut(self.0.as_ptr(), BUFFER_BYTES) }
+    }
+
+    /// Gives the pages back to the system; they read as zero from now on.
+    fn give_back(&mut self) {
+        // SAFETY: the range is this memory, aligned to and a multiple of the page size. Losing its
+        // contents is what is wanted.
+        let _ = unsafe {
+            rustix::mm::madvise(
+                self.0.as_ptr().cast(),
+                BUFFER_BYTES,
+                rustix::mm::Advice::LinuxDontNeed,
+            )
+        };
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout, and not freed before.
+        unsafe { alloc::dealloc(self.0.as_ptr(), LAYOUT) }
     }
 }
 
@@ -186,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_consumed_makes_room_at_the_end() {
-        let mut buffer = Buffer::new();
+        let mut buffer = Rc::new(Pool::default()).lend();
         buffer.all_mut()[..6].copy_from_slice(b"abcdef");
         buffer.set_filled(6);
         buffer.consume(4);
@@ -196,19 +216,19 @@ mod tests {
     }
 
     #[test]
-    fn buffers_that_were_not_needed_lose_their_pages_and_come_back_empty() {
-        let pool = Pool::default();
-        let mut used = pool.take();
+    fn buffers_that_were_not_needed_lose_their_pages_and_are_lent_empty() {
+        let pool = Rc::new(Pool::default());
+        let mut used = pool.lend();
         used.all_mut().fill(7);
-        pool.put(used);
+        drop(used);
         pool.sweep();
         assert_eq!(pool.warm.borrow().len(), 1, "it was used since the sweep before");
         pool.sweep();
         assert_eq!((pool.warm.borrow().len(), pool.cold.borrow().len()), (0, 1));
-        let mut again = pool.take();
+        let mut again = pool.lend();
         assert!(again.all_mut().iter().all(|byte| *byte == 0));
         assert_eq!(pool.out(), 1);
-        pool.put(again);
+        drop(again);
         assert_eq!(pool.out(), 0);
     }
 }

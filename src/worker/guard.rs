@@ -13,9 +13,8 @@ use crate::worker::Worker;
 pub async fn guarded(worker: Rc<Worker>, connection: impl Future<Output = ()>) {
     if unwinding(connection).await.is_err() {
         worker.meters.add(Counter::Panics, 1);
-        worker.say_limited(format_args!(
-            "a connection was closed because its code panicked; this is a bug of pullgate"
-        ));
+        // The panic hook has said where.
+        tracing::error!("a connection was closed because its code panicked: a bug of pullgate");
     }
 }
 

@@ -8,8 +8,9 @@ use monoio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
-use crate::pure::http1::forwarded::{client_key, mapped};
+use crate::pure::http1::forwarded::mapped;
 use crate::worker::{Worker, connection, guard};
 
 /// Sockets that listen at `address`, one for each of `count` workers: the kernel spreads new
@@ -76,10 +77,12 @@ async fn after(worker: &Rc<Worker>, error: &io::Error) {
         Some(Errno::AGAIN) => worker.next_sweep().await,
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
             worker.meters.add(Counter::AcceptPauses, 1);
-            worker.say_limited(format_args!(
-                "connections cannot be accepted: {error}; raise the limit of open files \
-                 (LimitNOFILE, ulimit -n) or set limits.connections lower"
-            ));
+            if let Some(repeats) = worker.complaints.borrow_mut().pass(monotonic_us()) {
+                tracing::error!(
+                    "connections cannot be accepted: {error}; raise the limit of open files \
+                     (LimitNOFILE, ulimit -n) or set limits.connections lower{repeats}"
+                );
+            }
             worker.next_sweep().await;
         }
         // The client went away before it was accepted, or worse: the next one may do better.
@@ -96,14 +99,9 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     monoio::spawn(guard::guarded(Rc::clone(worker), async move {
         match entrance {
             Ok(entrance) => connection::serve(served, stream, address, entrance).await,
-            Err(refused) => connection::refuse(served, stream, refused).await,
+            Err(refused) => connection::refuse(served, stream, address, refused).await,
         }
     }));
-}
-
-/// The place of `address`'s client in the ledger.
-pub fn client_place(worker: &Worker, address: [u8; 16]) -> crate::messages::ledger::Place {
-    worker.ledger.place(client_key(address))
 }
 
 /// Connections that the kernel may have finished and not yet handed over; it cuts this down to
