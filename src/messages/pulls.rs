@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::pure::limits::{BACKLOG_BYTES_MAX, PAGE_BYTES, PAGES_IN_CHANNEL, UNFOLDED_NAMES_MAX};
 use crate::pure::pull::event::{Asked, Event, Page};
@@ -160,14 +160,12 @@ pub struct PullReceiver {
 }
 
 impl PullReceiver {
-    /// The next parcel, if one waits. Never blocks.
-    pub fn try_take(&self) -> Option<Parcel> {
-        self.to_read.try_recv().ok()
-    }
-
-    /// Whether the worker is gone and nothing waits.
-    pub fn is_finished(&self) -> bool {
-        matches!(self.to_read.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+    /// The next parcel. Never blocks.
+    ///
+    /// # Errors
+    /// `Empty` where none waits; `Disconnected` where the worker is gone too.
+    pub fn try_take(&self) -> Result<Parcel, TryRecvError> {
+        self.to_read.try_recv()
     }
 
     /// Gives a page that was read back to the worker, overwritten with zeros.

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::pure::http1::encode::DATE_BYTES;
 
@@ -59,8 +58,7 @@ impl Clock {
         let Ok(timestamp) = Timestamp::from_second(i64::try_from(second).unwrap_or(0)) else {
             return;
         };
-        let utc = timestamp.to_zoned(TimeZone::UTC);
-        let text = utc.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let text = timestamp.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         if let Ok(date) = text.as_bytes().try_into() {
             self.date.set(date);
         }
