@@ -188,3 +188,188 @@ fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 /// Lines kept of each field. Proxies join their hop to the last line or add one of their own, and
 /// chains of trusted proxies are short.
 const LINES_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(text: &str) -> [u8; 16] {
+        mapped(text.parse().unwrap())
+    }
+
+    fn network(text: &str, bits: u8) -> Cidr {
+        Cidr {
+            network: u128::from_be_bytes(address(text)),
+            bits,
+        }
+    }
+
+    /// Trusted: 10.0.0.0/8 and fd00::/8. The peer is 10.0.0.1 unless said otherwise.
+    fn client(forwarded: &[&str], x_forwarded_for: &[&str], peer: &str) -> String {
+        let mut fields = ForwardedFields::default();
+        forwarded
+            .iter()
+            .for_each(|line| fields.push_forwarded(line.as_bytes()));
+        x_forwarded_for
+            .iter()
+            .for_each(|line| fields.push_x_forwarded_for(line.as_bytes()));
+        let trusted = [network("10.0.0.0", 104), network("fd00::", 8)];
+        let client = client_address(&fields, address(peer), &trusted);
+        Ipv6Addr::from(client).to_canonical().to_string()
+    }
+
+    #[test]
+    fn forwarded_and_whom_it_names() {
+        for (lines, expected) in [
+            (&[][..], "10.0.0.1"),
+            (&["for=192.0.2.43"], "192.0.2.43"),
+            (&["For=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::17"),
+            (&["for=\"[2001:db8::17]\""], "2001:db8::17"),
+            (&["for=\"192.0.2.43:47011\""], "192.0.2.43"),
+            (&["for=\"192.0.2.43:_port\""], "192.0.2.43"),
+            (&["for=192.0.2.60;proto=http;by=203.0.113.43"], "192.0.2.60"),
+            (
+                &["proto=http ; FOR=192.0.2.60 ;by=203.0.113.43"],
+                "192.0.2.60",
+            ),
+            (&["for=192.0.2.43, for=198.51.100.17"], "198.51.100.17"),
+            (&["for=192.0.2.43, for=10.1.2.3"], "192.0.2.43"),
+            (&["for=192.0.2.43", "for=10.1.2.3"], "192.0.2.43"),
+            (&["for=10.1.1.1, for=\"[fd00::2]\""], "10.1.1.1"),
+            (&["for=192.0.2.43,, ,for=10.1.2.3,"], "192.0.2.43"),
+            // The walk ends before what is no address.
+            (&["for=unknown"], "10.0.0.1"),
+            (&["for=_hidden, for=10.1.2.3"], "10.1.2.3"),
+            (&["for=192.0.2.43, for=unknown, for=10.1.2.3"], "10.1.2.3"),
+            (&["for=192.0.2.43, proto=http"], "10.0.0.1"),
+            (&["for=192.0.2.43, nonsense"], "10.0.0.1"),
+            (&["for=192.0.2.43;for=192.0.2.44"], "10.0.0.1"),
+            (&["for=192.0.2.999"], "10.0.0.1"),
+            (&["for=\"[2001:db8::17\""], "10.0.0.1"),
+            (&["for=\"[2001:db8::17]x\""], "10.0.0.1"),
+            (&["for=\"192.0.2.43:99999\""], "10.0.0.1"),
+            (&["for=\"\""], "10.0.0.1"),
+            (&["for="], "10.0.0.1"),
+            // Quoted separators are none, and a quote that the client left open is its own affair.
+            (&["for=192.0.2.43;secret=\"a,b;c\\\",d\""], "192.0.2.43"),
+            (&["for=\"x, for=192.0.2.43"], "192.0.2.43"),
+            (&["for=192.0.2.7, for=\"x, for=10.1.2.3"], "10.1.2.3"),
+            // Only the last four lines are kept.
+            (
+                &[
+                    "for=192.0.2.1",
+                    "for=10.0.0.2",
+                    "for=10.0.0.3",
+                    "for=10.0.0.4",
+                ],
+                "192.0.2.1",
+            ),
+            (
+                &[
+                    "for=192.0.2.1",
+                    "for=10.0.0.2",
+                    "for=10.0.0.3",
+                    "for=10.0.0.4",
+                    "for=10.0.0.5",
+                ],
+                "10.0.0.2",
+            ),
+        ] {
+            assert_eq!(client(lines, &[], "10.0.0.1"), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn x_forwarded_for_and_whom_it_names() {
+        for (lines, expected) in [
+            (&["192.0.2.43"][..], "192.0.2.43"),
+            (&["192.0.2.43, 198.51.100.17"], "198.51.100.17"),
+            (&["192.0.2.43,10.1.2.3"], "192.0.2.43"),
+            (&["2001:db8::17"], "2001:db8::17"),
+            (&["[2001:db8::17]:4711"], "2001:db8::17"),
+            (&["192.0.2.43:4711"], "192.0.2.43"),
+            (&["::ffff:192.0.2.43"], "192.0.2.43"),
+            (&["spoofed", "192.0.2.43"], "192.0.2.43"),
+            (&["192.0.2.43, unknown, 10.1.2.3"], "10.1.2.3"),
+            (&["<script>"], "10.0.0.1"),
+            (&[""], "10.0.0.1"),
+        ] {
+            assert_eq!(client(&[], lines, "10.0.0.1"), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_not_believed() {
+        assert_eq!(
+            client(&["for=192.0.2.43"], &["192.0.2.44"], "198.51.100.1"),
+            "198.51.100.1"
+        );
+    }
+
+    #[test]
+    fn forwarded_wins() {
+        assert_eq!(
+            client(&["for=192.0.2.43"], &["192.0.2.44"], "10.0.0.1"),
+            "192.0.2.43"
+        );
+    }
+
+    #[test]
+    fn a_subscriber_is_an_ipv4_address_or_a_64() {
+        let key = |text| {
+            Ipv6Addr::from(client_key(address(text)))
+                .to_canonical()
+                .to_string()
+        };
+        assert_eq!(key("192.0.2.43"), "192.0.2.43");
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+
+    /// The hops once more: all are collected, then walked.
+    fn naive(lines: &[String], peer: &str, trusted: &[Cidr]) -> [u8; 16] {
+        let hops = lines.iter().rev().take(LINES_MAX).flat_map(|line| {
+            line.split(',')
+                .rev()
+                .map(|hop| hop.trim())
+                .filter(|hop| !hop.is_empty())
+        });
+        let mut found = address(peer);
+        for hop in hops {
+            if !trusted.iter().any(|network| network.contains(found)) {
+                return found;
+            }
+            let Ok(further) = hop.parse() else {
+                return found;
+            };
+            found = mapped(further);
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn the_walk_agrees_with_its_naive_twin(
+            lines in prop::collection::vec("((10|11)\\.0\\.0\\.[1-3]|x|fd00::1| )(, ?((10|11)\\.0\\.0\\.[1-3]|fd00::1|)){0,4}", 0..6),
+        ) {
+            let trusted = [network("10.0.0.0", 104), network("fd00::", 8)];
+            let mut fields = ForwardedFields::default();
+            lines.iter().for_each(|line| fields.push_x_forwarded_for(line.as_bytes()));
+            let walked = client_address(&fields, address("10.0.0.1"), &trusted);
+            prop_assert_eq!(walked, naive(&lines, "10.0.0.1", &trusted));
+        }
+
+        #[test]
+        fn what_a_client_sends_never_hides_it_from_the_proxy_behind_it(
+            sent in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let line = [&sent[..], b", for=\"[2001:db8::1]:5\";proto=\"a,b\""].concat();
+            let mut fields = ForwardedFields::default();
+            fields.push_forwarded(&line);
+            let trusted = [network("10.0.0.0", 104)];
+            let client = client_address(&fields, address("10.0.0.1"), &trusted);
+            prop_assert_eq!(client, address("2001:db8::1"));
+        }
+    }
+}
