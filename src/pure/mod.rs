@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod fault;
 pub mod http1;
+pub mod limited;
 pub mod limits;
 pub mod oci;
 pub mod pull;
