@@ -114,7 +114,10 @@ impl PullSender {
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total() }
+        Backlog {
+            bytes: self.backlog.len() * PAGE_BYTES,
+            unfolded: self.unfolded.total(),
+        }
     }
 
     /// Replaces the current page by an empty one, if there is anywhere to put it.
@@ -164,7 +167,10 @@ impl PullReceiver {
 
     /// Whether the worker is gone and nothing waits.
     pub fn is_finished(&self) -> bool {
-        matches!(self.to_read.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+        matches!(
+            self.to_read.try_recv(),
+            Err(crossbeam_channel::TryRecvError::Disconnected)
+        )
     }
 
     /// Gives a page that was read back to the worker, overwritten with zeros.

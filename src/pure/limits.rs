@@ -15,6 +15,12 @@ pub const DIGEST_BYTES_MAX: usize = 160;
 /// A host name's length without its port, in bytes (RFC 1035, 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
 
+/// A package's `id`, in bytes: room for a UUID or a slug.
+pub const PACKAGE_ID_BYTES_MAX: usize = 64;
+
+/// The most packages that one configuration can have: the route table's texts have 32-bit places.
+pub const PACKAGES_MAX: usize = 3_000_000;
+
 /// How much of a user agent travels with a pull event, in bytes. Docker's own is about 200.
 pub const USER_AGENT_BYTES_MAX: usize = 256;
 
@@ -49,5 +55,10 @@ const _: () = assert!(ANSWER_BYTES >= ANSWER_BYTES_LONGEST);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(
     PAGE_BYTES >= 16 * (NAME_BYTES_MAX + HOST_BYTES_MAX + DIGEST_BYTES_MAX + USER_AGENT_BYTES_MAX)
+);
+// A package's texts in the route table: its domain and name, its registry's URL and name, its id.
+const _: () = assert!(
+    PACKAGES_MAX * (2 * (HOST_BYTES_MAX + NAME_BYTES_MAX + 16) + PACKAGE_ID_BYTES_MAX)
+        <= u32::MAX as usize + 1
 );
 const _: () = assert!(BACKLOG_BYTES_MAX >= PAGES_IN_CHANNEL * PAGE_BYTES);
