@@ -1,2 +1,6 @@
 //! (being written)
-pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+pub mod demo;
+/// being written
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
