@@ -231,7 +231,7 @@ fn greet_on_amd64() -> Vec<u8> {
     code.extend(b"\xbf\x01\x00\x00\x00"); //         mov edi, 1
     code.extend(b"\x48\x8d\x35\x10\x00\x00\x00"); // lea rsi, [rip + 16]
     code.extend(b"\xba"); //                         mov edx, length
-    code.extend((GREETING.len() as u32).to_le_bytes());
+    code.extend(GREETING_BYTES.to_le_bytes());
     code.extend(b"\x0f\x05"); //                     syscall
     code.extend(b"\xb8\x3c\x00\x00\x00"); //         mov eax, 60 (exit)
     code.extend(b"\x31\xff"); //                     xor edi, edi
@@ -244,7 +244,7 @@ fn greet_on_arm64() -> Vec<u8> {
     [
         0xd280_0020_u32,                            // mov x0, #1
         0x1000_00e1,                                // adr x1, . + 28
-        0xd280_0002 | (GREETING.len() as u32) << 5, // mov x2, #length
+        0xd280_0002 | GREETING_BYTES << 5, // mov x2, #length
         0xd280_0808,                                // mov x8, #64 (write)
         0xd400_0001,                                // svc #0
         0xd280_0000,                                // mov x0, #0
@@ -272,7 +272,9 @@ const ELF_ADDRESS: u64 = 0x40_0000;
 /// Kernels for arm64 may have pages of 64 KiB.
 const ELF_ALIGNMENT: u64 = 0x1_0000;
 
-// The immediate of `mov x2` has 16 bits, and the cast above must lose nothing.
+#[allow(clippy::cast_possible_truncation, reason = "asserted below")]
+const GREETING_BYTES: u32 = GREETING.len() as u32;
+// The immediate of `mov x2` has 16 bits.
 const _: () = assert!(GREETING.len() < 1 << 16);
 
 #[cfg(test)]
