@@ -77,6 +77,13 @@ pub struct Row {
     pub closes: bool,
 }
 
+impl Row {
+    /// The status code as a number.
+    pub fn status_code(&self) -> u16 {
+        self.status.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or(500)
+    }
+}
+
 impl Kind {
     /// Every kind, in the table's order.
     pub const ALL: [Self; 20] = [
@@ -172,6 +179,7 @@ mod tests {
             assert_eq!(*kind as usize, index);
             let twins = Kind::ALL.iter().filter(|other| other.row().label == kind.row().label);
             assert_eq!(twins.count(), 1, "{kind:?}");
+            assert!(kind.row().status.starts_with(&kind.row().status_code().to_string()));
         }
     }
 }

@@ -1,1 +1,301 @@
-//! (being written)
+//! Request heads. What can be read in two ways is refused (RFC 9112, 11.2): the gateway stands
+//! before and behind other parsers, and two that disagree are how requests are smuggled.
+//!
+//! httparse finds the tokens; this file adds what it tolerates (a bare LF) or leaves to its caller:
+//! how bodies are framed, hosts, connection options, bounds.
+
+use std::mem::MaybeUninit;
+
+use super::forwarded::ForwardedFields;
+use super::target::{Host, Target};
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::limits::HEADERS_MAX;
+
+/// What a head is held to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeadLimits {
+    /// The head's length with its final empty line, in bytes.
+    pub head_bytes: usize,
+    /// Header fields, at most [`HEADERS_MAX`].
+    pub headers: usize,
+}
+
+/// A request's method. Methods are case-sensitive (RFC 9110, 9.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method<'a> {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// Any other token.
+    Other(&'a [u8]),
+}
+
+/// The versions that are spoken here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// A request's head, borrowed from the bytes it came in. It has no body behind it if its method is
+/// GET or HEAD; behind other methods nothing is said about the bytes that follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestHead<'a> {
+    /// What to do.
+    pub method: Method<'a>,
+    /// How it is spoken.
+    pub version: Version,
+    /// The target's path: begins with `/`, has only bytes that URLs have, nothing decoded. `*` for
+    /// OPTIONS of the whole server; the authority for CONNECT.
+    pub path: &'a [u8],
+    /// What stands behind the target's first `?`; only bytes that URLs have.
+    pub query: Option<&'a [u8]>,
+    /// The host as sent, port included. `None` only in HTTP/1.0.
+    pub host: Option<&'a [u8]>,
+    /// The first `User-Agent`; empty when absent.
+    pub user_agent: &'a [u8],
+    /// The first `Referer`; empty when absent.
+    pub referer: &'a [u8],
+    /// Which way the request came, in the words of proxies.
+    pub forwarded: ForwardedFields<'a>,
+    /// Whether the connection stays open behind the answer (RFC 9112, 9.3).
+    pub keep_alive: bool,
+    /// Whether the client waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// The head's length, final empty line included, in bytes.
+    pub length: usize,
+}
+
+/// The head at the front of `bytes`; `None` if more bytes are needed. Bytes behind the head are
+/// not looked at, and what the verdict is does not depend on how the bytes arrived.
+///
+/// # Errors
+/// [`Kind::Malformed`], [`Kind::BodyRefused`], [`Kind::TargetTooLong`], [`Kind::HeadTooLarge`],
+/// [`Kind::HeadersTooMany`], [`Kind::ExpectationFailed`] and [`Kind::VersionUnsupported`], with
+/// what is wrong. Nothing behind such a head can be trusted.
+pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestHead<'a>>, Fault> {
+    let bounded = bytes.get(..limits.head_bytes).unwrap_or(bytes);
+    let Some(lines) = skip_empty_line(bounded)? else {
+        return Ok(None);
+    };
+    let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let fields = fields.get_mut(..limits.headers).unwrap_or_default();
+    let mut head = httparse::Request::new(&mut []);
+    let length = match head.parse_with_uninit_headers(lines, fields) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if bytes.len() < limits.head_bytes => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err(too_long(lines)),
+        Err(error) => return Err(explain(error, lines)),
+    };
+    let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
+        return Err(malformed("the request line is not complete"));
+    };
+    // httparse takes LF for a line's end, but a CR only before an LF: so the lines (the request's,
+    // the fields' and the empty one) all end in CRLF if there are as many CRs as lines.
+    let ends = memchr::memchr_iter(b'\r', lines.get(..length).unwrap_or_default()).count();
+    if ends != head.headers.len() + 2 {
+        return Err(malformed("a line ends in LF without CR"));
+    }
+    let method = match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        other => Method::Other(other.as_bytes()),
+    };
+    let version = if minor == 0 {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
+    let target = Target::parse(method, target.as_bytes())?;
+    let fields = Fields::read(head.headers)?;
+    fields.check_framing(method, version)?;
+    let host = fields.host_of(&target, version)?;
+    Ok(Some(RequestHead {
+        method,
+        version,
+        path: target.path,
+        query: target.query,
+        host,
+        user_agent: fields.user_agent.unwrap_or_default(),
+        referer: fields.referer.unwrap_or_default(),
+        forwarded: fields.forwarded,
+        keep_alive: match version {
+            Version::Http11 => !fields.close,
+            Version::Http10 => fields.keep_alive && !fields.close,
+        },
+        // HTTP/1.0 does not know 100 Continue (RFC 9110, 10.1.1).
+        expects_continue: fields.expects_continue && version == Version::Http11,
+        length: bounded.len() - lines.len() + length,
+    }))
+}
+
+/// What the header fields say that the gateway listens to. All others pass unread.
+#[derive(Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    user_agent: Option<&'a [u8]>,
+    referer: Option<&'a [u8]>,
+    forwarded: ForwardedFields<'a>,
+    content_length: Option<&'a [u8]>,
+    transfer_encoding: bool,
+    close: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn read(headers: &[httparse::Header<'a>]) -> Result<Self, Fault> {
+        let mut fields = Self::default();
+        for header in headers {
+            fields.add(header.name, header.value)?;
+        }
+        Ok(fields)
+    }
+
+    fn add(&mut self, name: &str, value: &'a [u8]) -> Result<(), Fault> {
+        // The length first: most fields are none of these, and then no letter is compared.
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if is("Host") => {
+                if self.host.replace(value).is_some() {
+                    return Err(malformed("several Host fields"));
+                }
+            }
+            6 if is("Expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Fault::new(
+                        Kind::ExpectationFailed,
+                        "only 100-continue can be expected",
+                    ));
+                }
+                self.expects_continue = true;
+            }
+            7 if is("Referer") => {
+                self.referer.get_or_insert(value);
+            }
+            9 if is("Forwarded") => self.forwarded.push_forwarded(value),
+            10 if is("User-Agent") => {
+                self.user_agent.get_or_insert(value);
+            }
+            10 if is("Connection") => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            14 if is("Content-Length") => {
+                if self.content_length.replace(value).is_some() {
+                    return Err(malformed("several Content-Length fields"));
+                }
+                if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+                    return Err(malformed("a Content-Length that is no number"));
+                }
+            }
+            15 if is("X-Forwarded-For") => self.forwarded.push_x_forwarded_for(value),
+            17 if is("Transfer-Encoding") => self.transfer_encoding = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// RFC 9112, 6.1 and 6.3: at most one reading of where the body ends, and no body behind GET
+    /// and HEAD, where it means nothing and only smuggles.
+    fn check_framing(&self, method: Method<'_>, version: Version) -> Result<(), Fault> {
+        if self.transfer_encoding && self.content_length.is_some() {
+            return Err(malformed("Content-Length beside Transfer-Encoding"));
+        }
+        if self.transfer_encoding && version == Version::Http10 {
+            return Err(malformed("Transfer-Encoding in HTTP/1.0"));
+        }
+        let announced = self.transfer_encoding
+            || self
+                .content_length
+                .is_some_and(|digits| digits.iter().any(|digit| *digit != b'0'));
+        match method {
+            Method::Get | Method::Head if announced => Err(Fault::new(
+                Kind::BodyRefused,
+                "GET and HEAD have no body here",
+            )),
+            Method::Get | Method::Head | Method::Other(_) => Ok(()),
+        }
+    }
+
+    /// The host as sent (RFC 9112, 3.2.2 and 3.3).
+    fn host_of(&self, target: &Target<'a>, version: Version) -> Result<Option<&'a [u8]>, Fault> {
+        let Some(sent) = self.host else {
+            return match (version, target.authority) {
+                (Version::Http11, _) => Err(malformed("no Host field")),
+                (Version::Http10, None) => Ok(None),
+                (Version::Http10, Some((authority, _port))) => {
+                    Host::parse(authority).map(|_| Some(authority))
+                }
+            };
+        };
+        if !target.agrees_with(Host::parse(sent)?)? {
+            return Err(malformed("the target's host and the Host field disagree"));
+        }
+        Ok(Some(sent))
+    }
+}
+
+/// One empty line before the request line is forgiven (RFC 9112, 2.2).
+fn skip_empty_line(bytes: &[u8]) -> Result<Option<&[u8]>, Fault> {
+    match bytes {
+        [] | [b'\r'] | [b'\r', b'\n'] => Ok(None),
+        [b'\r', b'\n', b'\r' | b'\n', ..] | [b'\n', ..] => {
+            Err(malformed("an empty line where a request should begin"))
+        }
+        [b'\r', b'\n', rest @ ..] => Ok(Some(rest)),
+        _ => Ok(Some(bytes)),
+    }
+}
+
+/// What to say of a head that fills its bound.
+#[cold]
+fn too_long(lines: &[u8]) -> Fault {
+    match memchr::memchr(b'\n', lines) {
+        Some(_) => Fault::new(Kind::HeadTooLarge, ""),
+        None => Fault::new(Kind::TargetTooLong, ""),
+    }
+}
+
+/// What to say of a head that httparse refuses.
+#[cold]
+fn explain(error: httparse::Error, lines: &[u8]) -> Fault {
+    match error {
+        httparse::Error::TooManyHeaders => Fault::new(Kind::HeadersTooMany, ""),
+        // What a TLS client says first: a handshake record (RFC 8446, 5.1).
+        httparse::Error::Token if lines.first() == Some(&0x16) => {
+            malformed("this port speaks plain HTTP, not TLS")
+        }
+        httparse::Error::Version if names_a_version(lines) => Fault::new(
+            Kind::VersionUnsupported,
+            "only HTTP/1.0 and HTTP/1.1 are spoken here",
+        ),
+        httparse::Error::HeaderName => malformed(
+            "a header line that does not begin with a name and a colon (no space before either, \
+             no folded lines)",
+        ),
+        httparse::Error::HeaderValue => malformed("a control byte or a bare CR in a header line"),
+        httparse::Error::NewLine => malformed("a line that does not end in CRLF"),
+        httparse::Error::Token | httparse::Error::Version | httparse::Error::Status => {
+            malformed("the request line is not `METHOD /path HTTP/1.1`")
+        }
+    }
+}
+
+/// Whether the request line ends in `HTTP/` and a digit, though in none of ours.
+fn names_a_version(lines: &[u8]) -> bool {
+    let version = lines
+        .splitn(3, |byte| *byte == b' ')
+        .nth(2)
+        .unwrap_or_default();
+    matches!(version.strip_prefix(b"HTTP/"), Some([b'0'..=b'9', ..]))
+}
+
+fn malformed(detail: &'static str) -> Fault {
+    Fault::new(Kind::Malformed, detail)
+}

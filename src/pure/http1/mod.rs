@@ -4,3 +4,4 @@ pub mod encode;
 pub mod forwarded;
 pub mod head;
 pub mod proxy_header;
+mod target;

@@ -1,0 +1,273 @@
+//! Request heads as dialogues: what is sent, and what the gateway makes of it. The cases are those
+//! of RFC 9112 (section 11.2 on smuggling before all) and of what other servers got wrong.
+//!
+//! The dialogues are in `heads.txt`, which says how to read them.
+
+use proptest::prelude::*;
+use pullgate::pure::fault::Fault;
+use pullgate::pure::http1::head::{self, HeadLimits, Method, RequestHead, Version};
+
+const DIALOGUES: &str = include_str!("heads.txt");
+
+const LIMITS: HeadLimits = HeadLimits {
+    head_bytes: 16 * 1024,
+    headers: 100,
+};
+
+#[test]
+fn heads_and_their_verdicts() {
+    let cases = DIALOGUES
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let wrong: Vec<String> = cases
+        .filter_map(|case| {
+            let (sent, expected) = case.split_once("  ⇒  ").expect(case);
+            let told = told(&raw(sent), &LIMITS);
+            let right = match expected.strip_suffix('…') {
+                Some(beginning) => told.starts_with(beginning),
+                None => told == expected,
+            };
+            (!right).then(|| format!("{case}\n    but: {told}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_host_name_is_bounded() {
+    for (bytes, expected) in [
+        (253, "GET /"),
+        (254, "Malformed: a host name longer than 253 bytes"),
+    ] {
+        let sent = raw(&format!(
+            "GET / HTTP/1.1\nHost: {}:80\n\n",
+            "a".repeat(bytes)
+        ));
+        assert!(told(&sent, &LIMITS).starts_with(expected));
+    }
+}
+
+#[test]
+fn heads_are_bounded() {
+    let limits = HeadLimits {
+        head_bytes: 64,
+        headers: 2,
+    };
+    let fits = raw(&format!(
+        "GET / HTTP/1.1\nHost: a\nX: {}\n\n",
+        "b".repeat(64 - 32)
+    ));
+    assert_eq!(fits.len(), 64);
+    let long = |field: usize| {
+        raw(&format!(
+            "GET / HTTP/1.1\nHost: a\nX: {}\n\n",
+            "b".repeat(field)
+        ))
+    };
+    let line = |target: usize| {
+        raw(&format!(
+            "GET /{} HTTP/1.1\nHost: a\n\n",
+            "b".repeat(target)
+        ))
+    };
+    for (sent, expected) in [
+        (fits.clone(), "GET / of a"),
+        // The last byte of the bound decides, whether more is there or not.
+        (fits[..63].to_vec(), "more"),
+        ([&fits[..], b"GET "].concat(), "GET / of a"),
+        (long(33), "HeadTooLarge"),
+        (long(33)[..64].to_vec(), "HeadTooLarge"),
+        (long(33)[..63].to_vec(), "more"),
+        (line(60), "TargetTooLong"),
+        (line(60)[..64].to_vec(), "TargetTooLong"),
+        (
+            raw("GET / HTTP/1.1\nHost: a\nX: b\nY: c\n\n"),
+            "HeadersTooMany",
+        ),
+        (raw("GET / HTTP/1.1\nHost: a\nX: b\n\n"), "GET / of a"),
+    ] {
+        let text = String::from_utf8_lossy(&sent);
+        assert!(
+            told(&sent, &limits).starts_with(expected),
+            "{text:?}: {}",
+            told(&sent, &limits)
+        );
+    }
+}
+
+#[test]
+fn fields_are_handed_on() {
+    let sent = raw(
+        "GET / HTTP/1.1\nHost: a\nuser-agent: docker/1\nUser-Agent: second\n\
+         Referer: https://b/\nForwarded: for=192.0.2.1\nX-Forwarded-For: 192.0.2.2\n\n",
+    );
+    let head = head::parse(&sent, &LIMITS).unwrap().unwrap();
+    assert_eq!(head.user_agent, b"docker/1");
+    assert_eq!(head.referer, b"https://b/");
+    assert!(format!("{:?}", head.forwarded).contains(&format!("{:?}", b"for=192.0.2.1")));
+    assert!(format!("{:?}", head.forwarded).contains(&format!("{:?}", b"192.0.2.2")));
+}
+
+#[test]
+fn a_pipeline_is_read_head_by_head() {
+    let sent =
+        raw("GET /a HTTP/1.1\nHost: a\n\nHEAD /b HTTP/1.1\nHost: a\n\n\nGET /c HTTP/1.1\nHo");
+    let mut rest = &sent[..];
+    let mut paths = Vec::new();
+    while let Some(head) = head::parse(rest, &LIMITS).unwrap() {
+        paths.push(std::str::from_utf8(head.path).unwrap());
+        rest = &rest[head.length..];
+    }
+    assert_eq!(paths, ["/a", "/b"]);
+    assert_eq!(rest, raw("\nGET /c HTTP/1.1\nHo"));
+}
+
+/// The bytes that a dialogue's text stands for.
+fn raw(text: &str) -> Vec<u8> {
+    let byte = |sign: char| match sign {
+        '↵' | '\n' => "\r\n".to_owned(),
+        '␀'..='␟' => char::from_u32(sign as u32 - '␀' as u32)
+            .unwrap()
+            .to_string(),
+        '␡' => '\x7f'.to_string(),
+        other => other.to_string(),
+    };
+    text.chars().map(byte).collect::<String>().into_bytes()
+}
+
+/// The verdict on `sent`, in words.
+fn told(sent: &[u8], limits: &HeadLimits) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    match head::parse(sent, limits) {
+        Ok(None) => "more".into(),
+        Err(Fault { kind, detail }) => format!("{kind:?}: {detail}"),
+        Ok(Some(head)) => {
+            let mut told = match head.method {
+                Method::Get => "GET".into(),
+                Method::Head => "HEAD".into(),
+                Method::Other(other) => text(other),
+            };
+            told += &format!(" {}", text(head.path));
+            told += &head
+                .query
+                .map_or(String::new(), |query| format!(" ?{}", text(query)));
+            told += &head
+                .host
+                .map_or(String::new(), |host| format!(" of {}", text(host)));
+            told += if head.version == Version::Http10 {
+                " in 1.0"
+            } else {
+                ""
+            };
+            told += if head.keep_alive { "" } else { ", closes" };
+            told += if head.expects_continue {
+                ", expects"
+            } else {
+                ""
+            };
+            told
+        }
+    }
+}
+
+/// A head of likely and unlikely parts, whose verdict is open.
+fn any_head() -> impl Strategy<Value = Vec<u8>> {
+    let start = prop::sample::select(vec![
+        "GET / HTTP/1.1",
+        "GET /v2/a/manifests/x?b HTTP/1.1",
+        "HEAD http://a:80/ HTTP/1.1",
+        "POST / HTTP/1.1",
+        "GET / HTTP/1.0",
+        "GET / HTTP/2.0",
+        "GET  / HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "\r\nGET / HTTP/1.1",
+        "\nGET / HTTP/1.1",
+        "GET /\u{e9} HTTP/1.1",
+        "CONNECT a:1 HTTP/1.1",
+        "\x16\x03",
+    ]);
+    let field = prop::sample::select(vec![
+        "Host: a",
+        "Host: a",
+        "Host: a:80",
+        "Host: b\u{e9}",
+        "X: y",
+        " folded",
+        "X : y",
+        "X: \0",
+        "User-Agent: z",
+        "Content-Length: 0",
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+        "Connection: close",
+        "Expect: 100-continue",
+        "Expect: x",
+        "Forwarded: for=1.2.3.4",
+        "X-Forwarded-For: 1.2.3.4",
+    ]);
+    let end = prop::sample::select(vec!["\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r"]);
+    let lines = prop::collection::vec((field, end.clone()), 0..7);
+    let noise = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
+    (start, end.clone(), lines, end, noise, "[a-z\r\n ]{0,12}").prop_map(
+        |(start, first, lines, last, noise, rest)| {
+            let fields: String = lines
+                .into_iter()
+                .flat_map(|(field, end)| [field, end])
+                .collect();
+            let mut head = format!("{start}{first}{fields}{last}{rest}").into_bytes();
+            if let Some((at, byte)) = noise {
+                let at = at.index(head.len());
+                head[at] = byte;
+            }
+            head
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_verdict_does_not_depend_on_the_split(sent in any_head(), head_bytes in 20usize..300) {
+        let limits = HeadLimits { head_bytes, headers: 5 };
+        let verdicts: Vec<_> = (0..=sent.len()).map(|end| head::parse(&sent[..end], &limits)).collect();
+        let decided = verdicts.iter().position(|verdict| *verdict != Ok(None));
+        for verdict in &verdicts[decided.unwrap_or(verdicts.len())..] {
+            prop_assert_eq!(verdict, &verdicts[decided.unwrap()]);
+        }
+        if let Some(Ok(Some(RequestHead { length, .. }))) = decided.map(|end| &verdicts[end]) {
+            prop_assert_eq!(decided, Some(*length), "complete with its last byte, not before");
+        }
+    }
+
+    #[test]
+    fn what_is_served_means_the_same_to_httparse(sent in any_head()) {
+        let Ok(Some(head)) = head::parse(&sent, &LIMITS) else { return Ok(()) };
+        let mut fields = [httparse::EMPTY_HEADER; 128];
+        let mut plain = httparse::Request::new(&mut fields);
+        prop_assert_eq!(plain.parse(&sent), Ok(httparse::Status::Complete(head.length)));
+        let method = match head.method {
+            Method::Get => b"GET".as_slice(),
+            Method::Head => b"HEAD",
+            Method::Other(other) => other,
+        };
+        prop_assert_eq!(plain.method.unwrap().as_bytes(), method);
+        prop_assert_eq!(plain.version == Some(1), head.version == Version::Http11);
+        let hosts: Vec<_> = plain.headers.iter().filter(|f| f.name.eq_ignore_ascii_case("host")).collect();
+        prop_assert!(hosts.len() <= 1);
+        if let Some(host) = hosts.first() {
+            prop_assert_eq!(head.host, Some(host.value));
+        }
+        let target = plain.path.unwrap().as_bytes();
+        prop_assert!(target.ends_with(head.query.unwrap_or(head.path)) || head.path == b"/");
+        let served = &sent[..head.length];
+        prop_assert!(served.iter().enumerate().all(|(at, byte)| *byte != b'\n' || served[at - 1] == b'\r'));
+        prop_assert!(served.windows(2).all(|pair| pair[0] != b'\r' || pair[1] == b'\n'));
+    }
+
+    #[test]
+    fn nothing_panics(sent in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _verdict = head::parse(&sent, &HeadLimits { head_bytes: 150, headers: 3 });
+    }
+}
