@@ -82,7 +82,10 @@ fn counts_show_while_the_gateway_runs() {
         expect(0, 2);
         // A pull shows at once, and is not a check as well once its window closes.
         ask("HEAD", "latest");
-        ask("GET", &Image::hello().expect("the sample image").index.digest);
+        ask(
+            "GET",
+            &Image::hello().expect("the sample image").index.digest,
+        );
         expect(1, 2);
         ask("HEAD", "other");
         expect(1, 3);

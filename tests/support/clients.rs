@@ -164,12 +164,16 @@ impl Docker {
 
 impl Client for Docker {
     fn try_pull(&self, reference: &str) -> Result<(), String> {
-        attempt(&Self::docker(&self.home, &["pull", "--quiet", reference])).map(drop)
+        attempt(&mut Self::docker(
+            &self.home,
+            &["pull", "--quiet", reference],
+        ))
+        .map(drop)
     }
 
     fn assert_holds(&self, reference: &str, image: &Image) {
         let inspect = ["image", "inspect", "--format={{.Id}}", reference];
-        let id = run(&Self::docker(&self.home, &inspect));
+        let id = run(&mut Self::docker(&self.home, &inspect));
         assert_eq!(id.trim(), native(image).config.digest);
     }
 }
@@ -215,7 +219,7 @@ impl Containerd {
 
 impl Client for Containerd {
     fn try_pull(&self, reference: &str) -> Result<(), String> {
-        attempt(&Self::ctr(
+        attempt(&mut Self::ctr(
             &self.home,
             &["images", "pull", "--plain-http", reference],
         ))
@@ -224,9 +228,9 @@ impl Client for Containerd {
 
     fn assert_holds(&self, reference: &str, image: &Image) {
         let name = format!("name=={reference}");
-        let listed = run(&Self::ctr(&self.home, &["images", "list", &name]));
+        let listed = run(&mut Self::ctr(&self.home, &["images", "list", &name]));
         assert!(listed.contains(&image.index.digest), "{listed}");
-        let held = run(&Self::ctr(&self.home, &["content", "list", "--quiet"]));
+        let held = run(&mut Self::ctr(&self.home, &["content", "list", "--quiet"]));
         let Platform {
             manifest,
             config,

@@ -129,7 +129,7 @@ impl Gate {
             .arg("--data")
             .arg(self.data_dir())
             .args(arguments);
-        let text = run(&command);
+        let text = run(&mut command);
         serde_json::from_str(&text).unwrap_or_else(|problem| panic!("{problem} in {text}"))
     }
 }

@@ -1,6 +1,7 @@
 //! Programs that run beside a test and end with it.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -68,10 +69,6 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -80,45 +77,62 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.has_ended() {
-            return;
+        if let Ok(None) = self.child.try_wait() {
+            // Asked first, so that a daemon ends what it started.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            within(FAREWELL_TIME, &mut self.child);
         }
-        // Asked first, so that a daemon ends what it started; a test that failed waits not long.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let began = Instant::now();
-        while !self.has_ended() && began.elapsed() < FAREWELL {
-            pause();
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
 /// Runs `command` to its end and returns what it wrote to standard output. Panics with all its
-/// words if it fails or takes a minute.
-pub fn run(command: &Command) -> String {
+/// words if it fails or takes too long.
+pub fn run(command: &mut Command) -> String {
     attempt(command).unwrap_or_else(|words| panic!("{words}"))
 }
 
 /// Like [`run`], but returns the words of a failure.
-pub fn attempt(command: &Command) -> Result<String, String> {
-    let mut timed = Command::new("timeout");
-    timed
-        .args(["--kill-after=5", "60"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    for (name, value) in command.get_envs() {
-        timed.env(name, value.unwrap_or_default());
-    }
-    let output = timed
-        .output()
+pub fn attempt(command: &mut Command) -> Result<String, String> {
+    let (mut out, mut err) = (scratch(), scratch());
+    command.stdin(Stdio::null());
+    command.stdout(out.try_clone().expect("a second handle"));
+    command.stderr(err.try_clone().expect("a second handle"));
+    let mut child = command
+        .spawn()
         .map_err(|problem| format!("{command:?}: {problem}"))?;
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(out);
+    let ended = within(RUN_TIME, &mut child);
+    let status = ended.map_or_else(|| "took too long".to_owned(), |status| status.to_string());
+    let out = text(&mut out);
+    match ended {
+        Some(status) if status.success() => Ok(out),
+        Some(_) | None => Err(format!("{command:?}: {status}\n{out}{}", text(&mut err))),
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{command:?}: {}\n{out}{words}", output.status))
+}
+
+/// Waits for `child`, and ends it when it takes longer than `time`.
+fn within(time: Duration, child: &mut Child) -> Option<ExitStatus> {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        if let Some(status) = child.try_wait().expect("its status") {
+            return Some(status);
+        }
+        pause();
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+fn scratch() -> File {
+    tempfile::tempfile().expect("a temporary file")
+}
+
+fn text(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .expect("what it wrote");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The path of a program that `tests/setup.sh` installs. Panics with what to do if it is not there.
@@ -130,5 +144,7 @@ pub fn installed(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed; run `sh tests/setup.sh` as root"))
 }
 
-/// How long a program may take to end when it is asked to at the end of a test.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a client may take.
+const RUN_TIME: Duration = Duration::from_secs(60);
+/// How long a program may take to end when it is asked to.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
