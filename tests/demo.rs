@@ -29,13 +29,12 @@ fn its_own_words_pull_the_image_and_each_pull_is_a_line() {
     skopeo.args(told.expect("the command to copy").split(' '));
     run(skopeo.current_dir(room.path()));
     assert!(room.path().join("hello/index.json").exists());
-    eventually(|| match pulls(&demo).as_slice() {
-        [one] => Ok(assert_eq!(
-            words_of(one),
-            ["demo/hello:latest", "skopeo", "1.9.3"]
-        )),
+    let line = eventually(|| match pulls(&demo).as_slice() {
+        [line] => Ok(line.clone()),
         other => Err(format!("{other:?}")),
     });
+    let words: Vec<&str> = line.split_whitespace().take(3).collect();
+    assert_eq!(words, ["demo/hello:latest", "skopeo", "1.9.3"]);
 
     demo.signal(Signal::INT);
     assert!(demo.wait().success(), "{}", demo.words());
@@ -84,10 +83,6 @@ fn pulls(demo: &Process) -> Vec<String> {
         .filter(|line| !line.is_empty())
         .map(str::to_owned)
         .collect()
-}
-
-fn words_of(line: &str) -> Vec<&str> {
-    line.split_whitespace().take(3).collect()
 }
 
 const HEADING: &str = "Pulls, as they are counted:";
