@@ -18,7 +18,10 @@ pub fn run(path: &Path) -> ExitCode {
     };
     match load(path, &text) {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| say(&format!("warning: {warning}")));
             print(&format!("{}: {}\n", path.display(), loaded.summary()))
         }
         Err(problems) => {
@@ -42,9 +45,15 @@ impl Loaded {
     /// What it holds, in a few words.
     pub fn summary(&self) -> String {
         let packages = &self.config.packages;
-        let domains: BTreeSet<&str> =
-            packages.iter().map(|package| package.domain.as_str()).collect();
-        format!("{} on {}", counted(packages.len(), "package"), counted(domains.len(), "domain"))
+        let domains: BTreeSet<&str> = packages
+            .iter()
+            .map(|package| package.domain.as_str())
+            .collect();
+        format!(
+            "{} on {}",
+            counted(packages.len(), "package"),
+            counted(domains.len(), "domain")
+        )
     }
 }
 
@@ -61,18 +70,32 @@ pub fn load(path: &Path, text: &str) -> Result<Loaded, Vec<Problem>> {
     let clients = match &config.gateway.clients_file {
         None => ClientTable::built_in(),
         Some(named) => clients(named).map_err(|what| {
-            let line = 1 + text.lines().position(|line| line.contains("clients_file")).unwrap_or(0);
-            vec![Problem { file, line, key: "gateway.clients_file".to_owned(), what }]
+            let line = 1 + text
+                .lines()
+                .position(|line| line.contains("clients_file"))
+                .unwrap_or(0);
+            vec![Problem {
+                file,
+                line,
+                key: "gateway.clients_file".to_owned(),
+                what,
+            }]
         })?,
     };
-    Ok(Loaded { config, clients, warnings })
+    Ok(Loaded {
+        config,
+        clients,
+        warnings,
+    })
 }
 
 /// The table of clients at `path`, or all that is wrong with it on one line.
 fn clients(path: &Path) -> Result<ClientTable, String> {
     ClientTable::parse(&read(path)?).map_err(|problems| {
-        let problems: Vec<String> =
-            problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect();
+        let problems: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("{}:{problem}", path.display()))
+            .collect();
         problems.join("; ")
     })
 }
@@ -92,8 +115,10 @@ mod tests {
         let problems = load(Path::new("pullgate.toml"), text).err().unwrap();
         assert_eq!(
             problems.iter().map(Problem::to_string).collect::<Vec<_>>(),
-            ["pullgate.toml:3: gateway.clients_file: /nonexistent/clients.toml: cannot be read: \
-              No such file or directory (os error 2)"]
+            [
+                "pullgate.toml:3: gateway.clients_file: /nonexistent/clients.toml: cannot be read: \
+              No such file or directory (os error 2)"
+            ]
         );
     }
 
@@ -109,6 +134,9 @@ mod tests {
         };
         fs::write(&path, package("acme/a") + &package("acme/b")).unwrap();
         let loaded = load(&path, &read(&path).unwrap()).map_err(|all| all[0].to_string());
-        assert_eq!(loaded.map(|loaded| loaded.summary()), Ok("2 packages on 1 domain".to_owned()));
+        assert_eq!(
+            loaded.map(|loaded| loaded.summary()),
+            Ok("2 packages on 1 domain".to_owned())
+        );
     }
 }

@@ -67,15 +67,33 @@ struct Asked {
 pub fn start(options: Options) -> io::Result<Reload> {
     // Room for one: while a wake waits another adds nothing.
     let (waker, wakes) = bounded(1);
-    let trigger = Trigger { asked: Arc::default(), waker: waker.clone() };
+    let trigger = Trigger {
+        asked: Arc::default(),
+        waker: waker.clone(),
+    };
     let asked = Arc::clone(&trigger.asked);
-    let Options { path, text, apply, status } = options;
-    let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
-        let watch = Watch::new(waker);
-        let tried = digest(&text);
-        drop(text);
-        Configuration { watch, path, stamp: None, tried, apply, status }.run(&asked, &wakes);
-    })?;
+    let Options {
+        path,
+        text,
+        apply,
+        status,
+    } = options;
+    let thread = std::thread::Builder::new()
+        .name("reload".into())
+        .spawn(move || {
+            let watch = Watch::new(waker);
+            let tried = digest(&text);
+            drop(text);
+            Configuration {
+                watch,
+                path,
+                stamp: None,
+                tried,
+                apply,
+                status,
+            }
+            .run(&asked, &wakes);
+        })?;
     Ok(Reload { trigger, thread })
 }
 
@@ -117,7 +135,10 @@ pub fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         ("log.level", started.log.level != now.log.level),
         ("log.format", started.log.format != now.log.format),
         ("log.access", started.log.access != now.log.access),
-        ("log.access_file", started.log.access_file != now.log.access_file),
+        (
+            "log.access_file",
+            started.log.access_file != now.log.access_file,
+        ),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
@@ -245,25 +266,42 @@ impl Watch {
     fn new(waker: Sender<()>) -> Self {
         let heard = move |event: notify::Result<notify::Event>| {
             // Reading is no change.
-            if !matches!(event, Ok(notify::Event { kind: notify::EventKind::Access(_), .. })) {
+            if !matches!(
+                event,
+                Ok(notify::Event {
+                    kind: notify::EventKind::Access(_),
+                    ..
+                })
+            ) {
                 let _ = waker.try_send(());
             }
         };
-        let watcher = notify::recommended_watcher(heard).inspect_err(say_slower).ok();
-        Self { watcher, directories: Vec::new() }
+        let watcher = notify::recommended_watcher(heard)
+            .inspect_err(say_slower)
+            .ok();
+        Self {
+            watcher,
+            directories: Vec::new(),
+        }
     }
 
     /// Watches where `path` and what it links to are now.
     fn follow(&mut self, path: &Path) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let real = path.canonicalize().ok();
-        let mut directories: Vec<PathBuf> =
-            [Some(parent.unwrap_or(Path::new("."))), real.as_deref().and_then(Path::parent)]
-                .into_iter()
-                .flatten()
-                .filter_map(|directory| directory.canonicalize().ok())
-                .collect();
+        let mut directories: Vec<PathBuf> = [
+            Some(parent.unwrap_or(Path::new("."))),
+            real.as_deref().and_then(Path::parent),
+        ]
+        .into_iter()
+        .flatten()
+        .filter_map(|directory| directory.canonicalize().ok())
+        .collect();
         directories.dedup();
         if directories == self.directories {
             return;
@@ -291,7 +329,10 @@ fn digest(text: &str) -> u64 {
     hasher.finish()
 }
 
-#[expect(clippy::disallowed_methods, reason = "this thread is the watcher's own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this thread is the watcher's own"
+)]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -41,7 +41,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], entran
         connection: worker.next_connection(),
     };
     let seat = worker.slots.seat(&stream, worker.clock.sweep());
-    let mut connection = Connection { worker, seat, stream, client };
+    let mut connection = Connection {
+        worker,
+        seat,
+        stream,
+        client,
+    };
     // Which of the two ended it, and how, is in the meters: a client may go away at any time.
     let _ = connection.run().await;
     drop(connection);
@@ -59,9 +64,21 @@ pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refus
     );
     let seat = worker.slots.seat(&stream, worker.clock.sweep());
     let place = worker.place(peer);
-    let client = Client { address: peer, place, behind_proxy: false, connection: 0 };
-    let mut connection = Connection { worker, seat, stream, client };
-    let _ = connection.refuse(Fault::new(Kind::ConnectionsTooMany, "")).await;
+    let client = Client {
+        address: peer,
+        place,
+        behind_proxy: false,
+        connection: 0,
+    };
+    let mut connection = Connection {
+        worker,
+        seat,
+        stream,
+        client,
+    };
+    let _ = connection
+        .refuse(Fault::new(Kind::ConnectionsTooMany, ""))
+        .await;
 }
 
 struct Connection {

@@ -71,16 +71,18 @@ pub struct Parts {
 
 /// Starts a worker on a thread of its own. It ends when it was told to drain and has.
 pub fn spawn(parts: Parts) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
-        if let Some(cpu) = parts.cpu {
-            let mut set = CpuSet::new();
-            set.set(cpu);
-            if let Err(error) = sched_setaffinity(None, &set) {
-                tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
+    std::thread::Builder::new()
+        .name(format!("worker-{}", parts.index))
+        .spawn(move || {
+            if let Some(cpu) = parts.cpu {
+                let mut set = CpuSet::new();
+                set.set(cpu);
+                if let Err(error) = sched_setaffinity(None, &set) {
+                    tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
+                }
             }
-        }
-        parts.driver.run(run(parts))?
-    })
+            parts.driver.run(run(parts))?
+        })
 }
 
 /// A worker's state, shared by the tasks of its one thread.
@@ -129,11 +131,20 @@ pub struct Entrance {
 }
 
 async fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, orders, snapshot, retired, .. } = parts;
+    let Parts {
+        listeners,
+        orders,
+        snapshot,
+        retired,
+        ..
+    } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
     let worker = Rc::new(Worker {
-        snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), retired })),
+        snapshot: RefCell::new(Rc::new(Adopted {
+            snapshot: Some(snapshot),
+            retired,
+        })),
         pool: Rc::default(),
         slots: Rc::default(),
         clock: Clock::new(),
@@ -154,9 +165,16 @@ async fn run(parts: Parts) -> io::Result<()> {
     });
     let mut accepting = Vec::new();
     for listener in listeners {
-        accepting.push(monoio::spawn(listener::accept(Rc::clone(&worker), listener)));
+        accepting.push(monoio::spawn(listener::accept(
+            Rc::clone(&worker),
+            listener,
+        )));
     }
-    monoio::spawn(tick::follow_orders(Rc::clone(&worker), doorbell, orders.to_follow));
+    monoio::spawn(tick::follow_orders(
+        Rc::clone(&worker),
+        doorbell,
+        orders.to_follow,
+    ));
     tick::run(&worker, timer).await?;
     for accepted in accepting {
         accepted.await?;
@@ -250,13 +268,17 @@ impl Worker {
         match order {
             Order::Adopt(snapshot) => {
                 let retired = self.snapshot.borrow().retired.clone();
-                let adopted = Adopted { snapshot: Some(snapshot), retired };
+                let adopted = Adopted {
+                    snapshot: Some(snapshot),
+                    retired,
+                };
                 self.snapshot.replace(Rc::new(adopted));
             }
             Order::Drain(timeout) => {
                 let by = self.clock.sweep() + sweeps(timeout);
                 self.drained_by.set(Some(by));
-                self.accepting.replace_with(|accepting| std::mem::take(accepting).cancel());
+                self.accepting
+                    .replace_with(|accepting| std::mem::take(accepting).cancel());
                 self.slots.end_all(&[Phase::Idle]);
             }
         }
@@ -301,9 +323,12 @@ impl Worker {
             self.pool.sweep();
         }
         self.latency.borrow_mut().hand_over();
-        self.meters.set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
-        self.meters.set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
-        self.meters.set(Gauge::SnapshotGeneration, snapshot.generation);
+        self.meters
+            .set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
+        self.meters
+            .set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
+        self.meters
+            .set(Gauge::SnapshotGeneration, snapshot.generation);
         for waker in self.sweepers.take() {
             waker.wake();
         }
@@ -318,7 +343,8 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            self.slots.end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
+            self.slots
+                .end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
         }
         let settled = self.pulls.borrow().is_settled();
         (self.slots.taken() == 0 && settled) || now >= by + LAST_SWEEPS
@@ -364,10 +390,15 @@ impl Drop for Entrance {
 /// A time-out in sweeps, rounded up.
 fn sweeps(timeout: Duration) -> u64 {
     let sweeps = timeout.as_millis().div_ceil(u128::from(SWEEP_MS));
-    u64::try_from(sweeps).unwrap_or(u64::MAX / 2).min(u64::MAX / 2)
+    u64::try_from(sweeps)
+        .unwrap_or(u64::MAX / 2)
+        .min(u64::MAX / 2)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "less than the number of cohorts")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "less than the number of cohorts"
+)]
 fn cohort(sweep: u64) -> usize {
     (sweep % COHORTS as u64) as usize
 }

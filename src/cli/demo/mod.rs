@@ -8,14 +8,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use crossbeam_channel::{Receiver, bounded, select};
-use tokio::signal::unix::{SignalKind, signal};
+use crossbeam_channel::Receiver;
 
 use self::image::Image;
 use self::registry::{Registry, Repository};
 use crate::aggregator::Booked;
-use crate::cli::serve::{self, Running};
-use crate::pure::config::check;
+use crate::cli::serve;
+use crate::pure::config::check::check;
 use crate::pure::config::values::Config;
 use crate::pure::oci::backend::Backend;
 
@@ -46,21 +45,33 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 fn demonstrate(arguments: Arguments) -> Result<(), String> {
     require_free(arguments)?;
-    let stop = stop_signals().map_err(|problem| format!("no signal can be taken: {problem}"))?;
     let registry = start_registry().map_err(|problem| format!("no sample registry: {problem}"))?;
     let data_dir = tempfile::Builder::new().prefix("pullgate-demo-").tempdir();
     let data_dir = data_dir.map_err(|problem| format!("no temporary directory: {problem}"))?;
 
     let config = config(arguments, data_dir.path(), registry.address())?;
-    let gateway = serve::start(config).map_err(|problem| problem.to_string())?;
-    let shown = show(&gateway, arguments, &stop);
-    gateway.stop();
-    match shown {
+    let gateway =
+        serve::start(config, serve::Options::default()).map_err(|problem| problem.to_string())?;
+    let pulls = gateway.subscribe();
+    let drain = gateway.drain();
+    let welcome: String = gateway
+        .plain_addresses()
+        .iter()
+        .map(|address| welcome(*address, arguments.admin_port))
+        .collect();
+    let shown = thread::spawn(move || {
+        let shown = show(&welcome, &pulls);
+        // The feed ends with the gateway, so either that is on its way or nobody reads this.
+        drain.begin("standard output is closed");
+        shown
+    });
+    gateway.wait();
+    match shown.join() {
         // `pullgate demo | head` is a way to end it.
-        Err(problem) if problem.kind() != io::ErrorKind::BrokenPipe => {
+        Ok(Err(problem)) if problem.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("standard output cannot be written: {problem}"))
         }
-        Ok(()) | Err(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -68,9 +79,14 @@ fn demonstrate(arguments: Arguments) -> Result<(), String> {
 /// same number for both is taken as well.
 fn require_free(arguments: Arguments) -> Result<(), String> {
     let mut held = Vec::new();
-    for (flag, port) in [("--port", arguments.port), ("--admin-port", arguments.admin_port)] {
+    for (flag, port) in [
+        ("--port", arguments.port),
+        ("--admin-port", arguments.admin_port),
+    ] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|problem| {
-            format!("cannot listen on 127.0.0.1:{port}: {problem}; choose another with `{flag} NUMBER`")
+            format!(
+                "cannot listen on 127.0.0.1:{port}: {problem}; choose another with `{flag} NUMBER`"
+            )
         })?;
         held.push(listener);
     }
@@ -85,8 +101,16 @@ fn start_registry() -> io::Result<Registry> {
 
 /// `config/demo.toml` with what only this run knows.
 fn config(arguments: Arguments, data_dir: &Path, registry: SocketAddr) -> Result<Config, String> {
-    let (mut config, _) = check("config/demo.toml", include_str!("../../../config/demo.toml"))
-        .map_err(|problems| problems.iter().map(|problem| format!("\n{problem}")).collect::<String>())?;
+    let (mut config, _) = check(
+        "config/demo.toml",
+        include_str!("../../../config/demo.toml"),
+    )
+    .map_err(|problems| {
+        problems
+            .iter()
+            .map(|problem| format!("\n{problem}"))
+            .collect::<String>()
+    })?;
     config.gateway.listen = vec![(Ipv4Addr::LOCALHOST, arguments.port).into()];
     config.admin.listen = (Ipv4Addr::LOCALHOST, arguments.admin_port).into();
     config.gateway.data_dir = data_dir.to_owned();
@@ -97,21 +121,14 @@ fn config(arguments: Arguments, data_dir: &Path, registry: SocketAddr) -> Result
     Ok(config)
 }
 
-fn show(gateway: &Running, arguments: Arguments, stop: &Receiver<()>) -> io::Result<()> {
-    let pulls = gateway.subscribe();
+/// Prints the welcome, and then each pull until the feed ends.
+fn show(welcome: &str, pulls: &Receiver<Booked>) -> io::Result<()> {
     let mut out = io::stdout();
-    for address in gateway.plain_addresses() {
-        write!(out, "{}", welcome(*address, arguments.admin_port))?;
+    write!(out, "{welcome}")?;
+    for booked in pulls {
+        writeln!(out, "{}", line(&booked))?;
     }
-    loop {
-        select! {
-            recv(pulls) -> booked => match booked {
-                Ok(booked) => writeln!(out, "{}", line(&booked))?,
-                Err(_) => return Ok(()),
-            },
-            recv(stop) -> _ => return Ok(()),
-        }
-    }
+    Ok(())
 }
 
 fn welcome(gateway: SocketAddr, admin_port: u16) -> String {
@@ -129,27 +146,4 @@ Metrics are at http://127.0.0.1:{admin_port}/metrics. Ctrl-C ends it all and lea
 Pulls, as they are counted:
 "
     )
-}
-
-/// Takes the signals that end the demo from now on.
-fn stop_signals() -> io::Result<Receiver<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let entered = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    drop(entered);
-    let (stop, stopped) = bounded(1);
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
-            }
-        });
-        // Nobody waits for it any more: the demo has ended by itself.
-        let _ = stop.try_send(());
-    })?;
-    Ok(stopped)
 }
