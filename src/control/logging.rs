@@ -22,7 +22,10 @@ pub fn start(log: &Log) -> Logging {
         .lossy(true)
         .thread_name("log")
         .finish(io::stderr());
-    let logging = Logging { dropped: lines.error_counter(), _writer: writer };
+    let logging = Logging {
+        dropped: lines.error_counter(),
+        _writer: writer,
+    };
     let subscriber = subscriber(log.level, log.format, io::stderr().is_terminal(), lines);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         tracing::debug!("logging was started twice; the first one stays");
@@ -64,8 +67,10 @@ where
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let common =
-        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(writer);
+    let common = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_writer(writer);
     match format {
         LogFormat::Text => Box::new(common.with_ansi(colours).finish()),
         LogFormat::Json => Box::new(common.json().flatten_event(true).finish()),
@@ -83,10 +88,7 @@ mod tests {
     /// What `say` logs.
     fn logged(level: LogLevel, format: LogFormat, say: fn()) -> String {
         let file = Arc::new(tempfile::tempfile().unwrap());
-        tracing::subscriber::with_default(
-            subscriber(level, format, false, Arc::clone(&file)),
-            say,
-        );
+        tracing::subscriber::with_default(subscriber(level, format, false, Arc::clone(&file)), say);
         let mut text = String::new();
         io::Seek::rewind(&mut &*file).unwrap();
         io::Read::read_to_string(&mut &*file, &mut text).unwrap();
@@ -111,6 +113,9 @@ mod tests {
             tracing::info!("small");
             tracing::error!("great");
         });
-        assert!(text.contains("ERROR great") && !text.contains("small"), "{text}");
+        assert!(
+            text.contains("ERROR great") && !text.contains("small"),
+            "{text}"
+        );
     }
 }

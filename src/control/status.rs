@@ -42,7 +42,6 @@ pub struct Configuration {
 
 impl Status {
     /// Starting, now.
-    #[expect(clippy::new_ret_no_self, reason = "it is only ever shared")]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             started_at: SystemTime::now(),
@@ -98,7 +97,11 @@ impl Status {
     }
 
     pub(super) fn count_reload(&self, accepted: bool) {
-        let counter = if accepted { &self.reloads } else { &self.reloads_refused };
+        let counter = if accepted {
+            &self.reloads
+        } else {
+            &self.reloads_refused
+        };
         counter.fetch_add(1, Relaxed);
     }
 

@@ -54,7 +54,10 @@ async fn pulls(State(query): State<Query>, params: Params<Vec<(String, String)>>
     match tokio::task::spawn_blocking(move || query.rows(&ask)).await {
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(error)) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-        Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, "the query panicked: see the log"),
+        Err(_) => refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the query panicked: see the log",
+        ),
     }
 }
 
@@ -72,7 +75,11 @@ fn ask(params: &[(String, String)]) -> Result<Ask, String> {
             "by" => ask.by.push(value.parse().map_err(|error| wrong(&error))?),
             "from" => ask.from = Some(value.parse().map_err(|error| wrong(&error))?),
             "to" => ask.to = Some(value.parse().map_err(|error| wrong(&error))?),
-            _ => return Err(format!("{key}: unknown; there are package, by, from and to")),
+            _ => {
+                return Err(format!(
+                    "{key}: unknown; there are package, by, from and to"
+                ));
+            }
         }
     }
     Ok(ask)
