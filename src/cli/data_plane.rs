@@ -42,8 +42,8 @@ pub struct Ends {
     pub pulls: Vec<PullReceiver>,
     /// Latencies.
     pub latencies: Vec<LatencyReceiver>,
-    /// Access log lines, where there is an access log.
-    pub access: Option<AccessReceiver>,
+    /// Access log lines; none where there is no access log.
+    pub access: Vec<AccessReceiver>,
 }
 
 /// Tells all workers the same.
@@ -80,19 +80,18 @@ impl DataPlane {
             configured => configured,
         };
         let (retire, retired) = bounded(count * 2);
-        let (access, access_lines) = match config.log.access {
-            AccessLog::Off => (None, None),
-            AccessLog::Json | AccessLog::Combined => {
-                let (sender, receiver) = access::channel();
-                (Some(sender), Some(receiver))
-            }
-        };
-        let mut ends = Ends { pulls: Vec::new(), latencies: Vec::new(), access: access_lines };
+        let mut ends = Ends { pulls: Vec::new(), latencies: Vec::new(), access: Vec::new() };
         let (mut orders, mut meters, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..count {
             let (order, order_book) = order::channel().map_err(Refused::System)?;
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency_channel();
+            let access = (config.log.access != AccessLog::Off).then(access::channel).map(
+                |(sender, receiver)| {
+                    ends.access.push(receiver);
+                    sender
+                },
+            );
             let worker_meters = Meters::new();
             let parts = Parts {
                 index,
@@ -106,7 +105,7 @@ impl DataPlane {
                 pulls,
                 meters: Arc::clone(&worker_meters),
                 latency,
-                access: access.clone(),
+                access,
                 ledger: Arc::clone(&ledger),
                 connections_max,
             };

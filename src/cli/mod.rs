@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod check;
+pub mod data_plane;
 pub mod demo;
 pub mod progress;
 pub mod pulls;

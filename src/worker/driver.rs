@@ -75,6 +75,16 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IoUring(_) => "io_uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
+
 impl Flags {
     fn builder(self) -> io_uring::Builder {
         let mut builder = io_uring::IoUring::builder();

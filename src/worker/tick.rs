@@ -1,13 +1,14 @@
 //! What a worker's ring waits for beside its connections: the tick and control's doorbell. Both
 //! are descriptors that become readable; the ring polls them like sockets.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::rc::Rc;
 
 use crossbeam_channel::Receiver;
 use monoio::net::UnixStream;
+use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -24,13 +25,13 @@ pub const TICKS_PER_SWEEP: u64 = 4;
 /// A descriptor that the ring can wait for, and that is read by hand.
 pub struct Waitable {
     polled: UnixStream,
-    read: StdUnixStream,
+    read: OwnedFd,
 }
 
 /// Makes `descriptor` (an eventfd, a timerfd: eight bytes to read) waitable. It is no socket, but
 /// nothing is asked of it that only a socket could do.
 pub fn waitable(descriptor: OwnedFd) -> io::Result<Waitable> {
-    let read = StdUnixStream::from(descriptor.try_clone()?);
+    let read = descriptor.try_clone()?;
     Ok(Waitable { polled: UnixStream::from_std(StdUnixStream::from(descriptor))?, read })
 }
 
@@ -50,10 +51,10 @@ impl Waitable {
         loop {
             self.polled.readable(false).await?;
             let mut number = [0; 8];
-            match self.read.read(&mut number) {
+            match rustix::io::read(&self.read, &mut number) {
                 Ok(_) => return Ok(u64::from_ne_bytes(number)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
