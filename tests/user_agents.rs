@@ -1,10 +1,10 @@
 //! Real user agents, and what is made of them.
 //!
-//! They are in `clients.txt`, which says where each is from.
+//! They are in `user_agents.txt`, which says where each is from.
 
 use pullgate::pure::client::{Client, ClientTable};
 
-const USER_AGENTS: &str = include_str!("clients.txt");
+const USER_AGENTS: &str = include_str!("user_agents.txt");
 
 #[test]
 fn user_agents_and_their_clients() {

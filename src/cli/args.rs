@@ -1,6 +1,5 @@
 //! The command line as a person types it. Its help is what the README shows.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -8,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::demo;
 use crate::aggregator::By;
 
 /// The gateway in front of container registries: decouples the pull command from the registry, and
@@ -28,7 +28,7 @@ pub enum Command {
     /// Check a configuration file and say everything that is wrong with it
     Check(ConfigArgs),
     /// Try it: a sample registry and the gateway in front of it, without network or set-up
-    Demo(DemoArgs),
+    Demo(demo::Arguments),
     /// Show the counts, also while the gateway runs
     Pulls(PullsArgs),
 }
@@ -39,17 +39,6 @@ pub struct ConfigArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-}
-
-/// Of `demo`.
-#[derive(Args, Clone, Debug)]
-pub struct DemoArgs {
-    /// Where the gateway listens
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-    /// Where /metrics, /healthz and /readyz are served
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
-    pub admin_listen: SocketAddr,
 }
 
 /// Of `pulls`.

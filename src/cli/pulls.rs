@@ -228,7 +228,7 @@ fn cell(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) => text.escape_debug().to_string(),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 

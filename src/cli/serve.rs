@@ -10,7 +10,6 @@
 //! ```
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,6 +24,7 @@ use rustix::process::{
 };
 
 use crate::aggregator::{self, Aggregator, Booked};
+use crate::cli::check::clients;
 use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
 use crate::control::admin::{self, Sources};
@@ -33,7 +33,6 @@ use crate::control::reload::{self, Applied, Apply, Reload};
 use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
-use crate::pure::client::ClientTable;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{AccessLog as AccessKind, Config};
@@ -43,9 +42,9 @@ use crate::pure::snapshot::Snapshot;
 /// words where the gateway cannot start.
 pub fn run(path: &Path) -> ExitCode {
     let name = path.display().to_string();
-    let text = match fs::read_to_string(path) {
+    let text = match super::check::read(path) {
         Ok(text) => text,
-        Err(error) => return super::fail(&format!("{name}: cannot be read: {error}")),
+        Err(words) => return super::fail(&words),
     };
     let (config, warnings) = match check(&name, &text) {
         Ok(checked) => checked,
@@ -346,32 +345,6 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
             ),
             needs_restart: reload::needs_restart(&started, &config),
         })
-    })
-}
-
-/// The table of clients: the built-in one, or the file that replaces it.
-fn clients(config: &Config) -> Result<ClientTable, Vec<Problem>> {
-    let Some(path) = &config.gateway.clients_file else {
-        return Ok(ClientTable::built_in());
-    };
-    let file = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
-        let what = format!("gateway.clients_file cannot be read: {error}");
-        vec![Problem {
-            file: file.clone(),
-            line: 1,
-            key: String::new(),
-            what,
-        }]
-    })?;
-    ClientTable::parse(&text).map_err(|problems| {
-        let problem = |problem: crate::pure::client::ClientsProblem| Problem {
-            file: file.clone(),
-            line: problem.line,
-            key: problem.key,
-            what: problem.what,
-        };
-        problems.into_iter().map(problem).collect()
     })
 }
 

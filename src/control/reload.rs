@@ -290,18 +290,15 @@ impl Watch {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let real = path.canonicalize().ok();
-        let mut directories: Vec<PathBuf> = [
-            Some(parent.unwrap_or(Path::new("."))),
-            real.as_deref().and_then(Path::parent),
-        ]
-        .into_iter()
-        .flatten()
-        .filter_map(|directory| directory.canonicalize().ok())
-        .collect();
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let real = path.canonicalize().unwrap_or_default();
+        let mut directories: Vec<PathBuf> = [Some(parent), real.parent()]
+            .into_iter()
+            .filter_map(|directory| directory?.canonicalize().ok())
+            .collect();
         directories.dedup();
         if directories == self.directories {
             return;
@@ -342,3 +339,161 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a changed file must stay as it is before it is read, and how often that is tried.
 const SETTLE: Duration = Duration::from_millis(100);
 const SETTLE_ROUNDS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::eventually;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    struct Watched {
+        dir: tempfile::TempDir,
+        path: PathBuf,
+        applied: Receiver<String>,
+        status: Arc<Status>,
+        reload: Reload,
+    }
+
+    impl Watched {
+        fn next_applied(&self) -> String {
+            self.applied
+                .recv_timeout(Duration::from_secs(10))
+                .expect("a text to be applied")
+        }
+
+        /// Stops; nothing was applied but what the test has seen.
+        fn stop(self) {
+            self.reload.stop();
+            assert_eq!(self.applied.try_recv().ok(), None);
+        }
+    }
+
+    /// A configuration is one word here, and `broken` is none.
+    fn watched(lay_out: impl FnOnce(&Path)) -> Watched {
+        watched_at("pullgate.toml", lay_out)
+    }
+
+    fn watched_at(path: &str, lay_out: impl FnOnce(&Path)) -> Watched {
+        let dir = tempfile::tempdir().unwrap();
+        lay_out(dir.path());
+        let path = dir.path().join(path);
+        let text = fs::read_to_string(&path).unwrap();
+        let (applied, to_see) = bounded(16);
+        let apply = Box::new(move |text: &str| {
+            if text == "broken" {
+                let (file, key, what) = ("pullgate.toml".into(), "word".into(), "none".into());
+                return Err(vec![Problem {
+                    file,
+                    line: 1,
+                    key,
+                    what,
+                }]);
+            }
+            applied.send(text.to_owned()).unwrap();
+            Ok(Applied {
+                summary: text.to_owned(),
+                needs_restart: Vec::new(),
+            })
+        });
+        let status = Status::new();
+        let options = Options {
+            path: path.clone(),
+            text,
+            apply,
+            status: Arc::clone(&status),
+        };
+        Watched {
+            dir,
+            path,
+            applied: to_see,
+            status,
+            reload: start(options).unwrap(),
+        }
+    }
+
+    fn one_file(dir: &Path) {
+        fs::write(dir.join("pullgate.toml"), "one").unwrap();
+    }
+
+    #[test]
+    fn a_write_in_place_and_an_editors_rename_are_changes() {
+        let watched = watched(one_file);
+        fs::write(&watched.path, "two").unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        let swap = watched.dir.path().join(".pullgate.toml.swp");
+        fs::write(&swap, "three").unwrap();
+        fs::rename(&swap, &watched.path).unwrap();
+        assert_eq!(watched.next_applied(), "three");
+        watched.stop();
+    }
+
+    #[test]
+    fn a_swap_of_kubernetes_data_link_is_a_change() {
+        let watched = watched(|dir| {
+            for (version, text) in [("..1", "one"), ("..2", "two")] {
+                fs::create_dir(dir.join(version)).unwrap();
+                fs::write(dir.join(version).join("pullgate.toml"), text).unwrap();
+            }
+            symlink("..1", dir.join("..data")).unwrap();
+            symlink("..data/pullgate.toml", dir.join("pullgate.toml")).unwrap();
+        });
+        let made = watched.dir.path().join("..data_tmp");
+        symlink("..2", &made).unwrap();
+        fs::rename(&made, watched.dir.path().join("..data")).unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn a_swap_of_the_directory_is_a_change() {
+        let watched = watched_at("current/pullgate.toml", |dir| {
+            for (version, text) in [("1", "one"), ("2", "two")] {
+                fs::create_dir(dir.join(version)).unwrap();
+                fs::write(dir.join(version).join("pullgate.toml"), text).unwrap();
+            }
+            symlink("1", dir.join("current")).unwrap();
+        });
+        let made = watched.dir.path().join("new");
+        symlink("2", &made).unwrap();
+        fs::rename(&made, watched.dir.path().join("current")).unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn what_a_link_points_to_elsewhere_is_watched_too() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let target = elsewhere.path().join("real.toml");
+        fs::write(&target, "one").unwrap();
+        let watched = watched(|dir| symlink(&target, dir.join("pullgate.toml")).unwrap());
+        fs::write(&target, "two").unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn the_same_text_again_is_no_change_unless_it_is_asked_for() {
+        let watched = watched(one_file);
+        fs::write(&watched.path, "one").unwrap();
+        watched.reload.trigger().ask();
+        assert_eq!(watched.next_applied(), "one");
+        fs::write(&watched.path, "two").unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn a_broken_or_missing_file_changes_nothing_and_is_counted_once() {
+        let watched = watched(one_file);
+        let refused = || watched.status.configuration().reloads_refused;
+        fs::write(&watched.path, "broken").unwrap();
+        eventually("the broken file to be refused", || refused() == 1);
+        fs::remove_file(&watched.path).unwrap();
+        eventually("the missing file to be noticed", || refused() == 2);
+        fs::write(&watched.path, "three").unwrap();
+        assert_eq!(watched.next_applied(), "three");
+        assert_eq!(refused(), 2);
+        watched.stop();
+    }
+}

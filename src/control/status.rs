@@ -42,7 +42,6 @@ pub struct Configuration {
 
 impl Status {
     /// Starting, now.
-    #[expect(clippy::new_ret_no_self, reason = "it is only ever shared")]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             started_at: SystemTime::now(),

@@ -150,7 +150,7 @@ fn latency(page: &mut Exposition, latencies: &Latencies) {
     let name = "pullgate_request_duration_seconds";
     page.family(
         name,
-        "Time from a request's last byte to the end of its answer's write.",
+        "Time from a request being read to its answer being written.",
         "histogram",
     );
     for (bound, ns) in LATENCY_BOUNDS {
@@ -272,3 +272,111 @@ const LATENCY_BOUNDS: &[(&str, u64)] = &[
     ("30", 30_000_000_000),
     ("60", 60_000_000_000),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::status::Status;
+    use crate::messages::meters::{Counter, Gauge, Meters, latency_channel};
+
+    /// A page of two workers that have counted a little.
+    fn page() -> Page {
+        let (mut sender, receiver) = latency_channel();
+        sender.record(80_000, 3);
+        sender.hand_over();
+        let workers = vec![Meters::new(), Meters::new()];
+        workers[0].add(Counter::RequestsManifest, 2);
+        workers[1].add(Counter::RequestsManifest, 5);
+        workers[1].fault(Kind::NameUnknown);
+        workers[1].set(Gauge::ConnectionsOpen, 4);
+        Page::new(Sources {
+            workers,
+            latencies: vec![receiver],
+            driver: "epoll",
+            health: Default::default(),
+            status: Status::new(),
+            log_dropped: None,
+        })
+    }
+
+    #[test]
+    fn counters_are_added_up_and_gauges_told_apart() {
+        let text = page().text();
+        for line in [
+            "pullgate_requests_total{endpoint=\"manifest\"} 7",
+            "pullgate_faults_total{kind=\"name_unknown\"} 1",
+            "pullgate_connections_open{worker=\"0\"} 0",
+            "pullgate_connections_open{worker=\"1\"} 4",
+            "pullgate_request_duration_seconds_bucket{le=\"0.00005\"} 0",
+            "pullgate_request_duration_seconds_bucket{le=\"0.0001\"} 3",
+            "pullgate_request_duration_seconds_bucket{le=\"+Inf\"} 3",
+            "pullgate_request_duration_seconds_sum 0.00024",
+            "pullgate_request_duration_seconds_count 3",
+            "pullgate_workers{driver=\"epoll\"} 2",
+        ] {
+            assert!(
+                text.lines().any(|other| other == line),
+                "{line} in:\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn latencies_stay_from_one_scrape_to_the_next() {
+        let page = page();
+        assert_eq!(page.text().matches("_seconds_count 3").count(), 1);
+        assert_eq!(page.text().matches("_seconds_count 3").count(), 1);
+    }
+
+    #[test]
+    fn bounds_are_written_as_what_they_are_and_rise() {
+        let mut before = 0;
+        for (seconds, ns) in LATENCY_BOUNDS {
+            assert_eq!((seconds.parse::<f64>().unwrap() * 1e9).round(), *ns as f64);
+            assert!(*ns > before);
+            before = *ns;
+        }
+    }
+
+    #[test]
+    fn a_label_cannot_break_out() {
+        assert_eq!(Escaped("a\"b\\c\nd").to_string(), "a\\\"b\\\\c\\nd");
+    }
+
+    /// The table of `docs/operating.md` is what is served: no more, no less, in the same words.
+    #[test]
+    fn every_metric_is_documented_and_nothing_else() {
+        let text = page().text();
+        let mut expected = String::new();
+        for block in text.split("# HELP ").skip(1) {
+            let (name, rest) = block.split_once(' ').unwrap();
+            let (help, rest) = rest.split_once('\n').unwrap();
+            let (kind, samples) = rest
+                .trim_start_matches(&format!("# TYPE {name} "))
+                .split_once('\n')
+                .unwrap();
+            let labels = samples.lines().next().and_then(|line| line.split_once('{'));
+            let labels: Vec<&str> = labels
+                .map_or("", |(_, labels)| labels)
+                .split(',')
+                .filter_map(|label| label.split_once('=').map(|(name, _)| name))
+                .filter(|label| *label != "le")
+                .collect();
+            let labels = labels.join(", ");
+            expected += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
+        }
+        let documented: String = include_str!("../../../docs/operating.md")
+            .lines()
+            .filter(|line| {
+                ["| `pullgate_", "| `process_"]
+                    .iter()
+                    .any(|row| line.starts_with(row))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(
+            expected == documented,
+            "the table of docs/operating.md should be:\n{expected}"
+        );
+    }
+}
