@@ -1,6 +1,5 @@
 //! The command line as a person types it. Its help is what the README shows.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -41,15 +40,15 @@ pub struct ConfigArgs {
     pub config: PathBuf,
 }
 
-/// Of `demo`.
-#[derive(Args, Clone, Debug)]
+/// Of `demo`, which is for this machine alone: both listen on 127.0.0.1.
+#[derive(Args, Clone, Copy, Debug)]
 pub struct DemoArgs {
-    /// Where the gateway listens
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-    /// Where /metrics, /healthz and /readyz are served
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8081")]
-    pub admin_listen: SocketAddr,
+    /// The gateway's port
+    #[arg(long, value_name = "NUMBER", default_value_t = 8080)]
+    pub port: u16,
+    /// The port of /metrics, /healthz and /readyz
+    #[arg(long, value_name = "NUMBER", default_value_t = 8081)]
+    pub admin_port: u16,
 }
 
 /// Of `pulls`.
