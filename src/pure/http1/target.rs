@@ -146,15 +146,30 @@ impl<'a> Host<'a> {
     }
 }
 
-/// RFC 3986: unreserved, sub-delims, `%`, and of the delimiters those of paths and queries.
 fn is_uri_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:@/?".contains(byte)
+    URI_BYTES[usize::from(*byte)]
 }
 
 fn is_host_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._".contains(byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
 fn malformed(detail: &'static str) -> Fault {
     Fault::new(Kind::Malformed, detail)
 }
+
+/// RFC 3986: unreserved, sub-delims, `%`, and of the delimiters those of paths and queries.
+const URI_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut rest: &[u8] = b"-._~!$&'()*+,;=%:@/?";
+    while let [first, others @ ..] = rest {
+        table[*first as usize] = true;
+        rest = others;
+    }
+    table
+};
