@@ -1,5 +1,11 @@
 //! The fuzz targets' corpus, replayed: whatever was once worth keeping stays a test.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail the test"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic;

@@ -3,12 +3,18 @@
 //!
 //! The dialogues are in `heads.txt`, which says how to read them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail the test"
+)]
+
 use proptest::prelude::*;
 use pullgate::pure::fault::Fault;
 use pullgate::pure::http1::head::{self, HeadLimits, Method, Version};
 
 #[path = "fuzz/properties.rs"]
-#[allow(dead_code, reason = "of the properties this file needs the head's")]
+#[allow(dead_code, reason = "the other targets are corpus.rs's")]
 mod properties;
 
 const DIALOGUES: &str = include_str!("heads.txt");

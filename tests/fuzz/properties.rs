@@ -1,6 +1,12 @@
 //! What must hold of any bytes that reach a parser, one function per fuzz target. Plain tests
 //! replay the corpus through them and feed them generated input.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail the test"
+)]
+
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,10 +18,10 @@ use pullgate::pure::http1::proxy_header::{self, ProxyHeader};
 use pullgate::pure::oci::endpoint::Endpoint;
 
 /// A property of any bytes.
-pub type Property = fn(&[u8]);
+pub(crate) type Property = fn(&[u8]);
 
 /// The fuzz targets: each has a folder of this name in the corpus.
-pub const TARGETS: [(&str, Property); 5] = [
+pub(crate) const TARGETS: [(&str, Property); 5] = [
     ("client", client),
     ("endpoint", endpoint),
     ("forwarded", forwarded),
@@ -24,7 +30,7 @@ pub const TARGETS: [(&str, Property); 5] = [
 ];
 
 /// A user agent: what comes out is bounded and of closed sets.
-pub fn client(user_agent: &[u8]) {
+pub(crate) fn client(user_agent: &[u8]) {
     let table = ClientTable::built_in();
     let client = table.classify(user_agent);
     assert!(client.family == UNKNOWN || table.families().any(|known| known == client.family));
@@ -40,7 +46,7 @@ pub fn client(user_agent: &[u8]) {
 
 /// A path: what is accepted reads the same when it is written out, and holds no byte outside the
 /// grammar.
-pub fn endpoint(path: &[u8]) {
+pub(crate) fn endpoint(path: &[u8]) {
     let Ok(endpoint) = Endpoint::parse(path) else {
         return;
     };
@@ -55,7 +61,7 @@ pub fn endpoint(path: &[u8]) {
 
 /// Lines of `Forwarded` that a client sent before a trusted proxy added its own: the client is
 /// whom that proxy names, and strangers are not believed.
-pub fn forwarded(lines: &[u8]) {
+pub(crate) fn forwarded(lines: &[u8]) {
     let [client, proxy, stranger] = [
         Ipv4Addr::new(192, 0, 2, 1),
         Ipv4Addr::new(10, 0, 0, 1),
@@ -89,7 +95,7 @@ pub fn forwarded(lines: &[u8]) {
 
 /// A head with what follows it: the verdict is the same however the bytes arrive, a head is
 /// complete with its last byte and not before, and what is served means the same to httparse.
-pub fn head(sent: &[u8]) {
+pub(crate) fn head(sent: &[u8]) {
     for limits in [
         HeadLimits {
             head_bytes: 16 * 1024,
@@ -145,7 +151,7 @@ pub fn head(sent: &[u8]) {
 }
 
 /// A PROXY header with what follows it: the verdict is the same however the bytes arrive.
-pub fn proxy_header(sent: &[u8]) {
+pub(crate) fn proxy_header(sent: &[u8]) {
     let is_decided = |bytes: &[u8]| proxy_header::parse(bytes) != Ok(ProxyHeader::Incomplete);
     let decided = same_however_split(sent, is_decided, proxy_header::parse);
     if let Ok(ProxyHeader::Complete { length, .. }) = proxy_header::parse(sent) {
