@@ -1,2 +1,52 @@
-//! (being written)
-pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+//! Floor 4: the command line. It composes everything, and is the only floor that sees both the
+//! workers and control.
+
+pub mod args;
+pub mod check;
+pub mod data_plane;
+pub mod demo;
+pub mod progress;
+pub mod pulls;
+pub mod serve;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Does what the command line says. Status 0 when it was done, 1 with words on standard error when
+/// not, 2 when the command line makes no sense.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args.config),
+        Command::Check(args) => check::run(&args.config),
+        Command::Demo(args) => demo::run(args),
+        Command::Pulls(args) => pulls::run(&args),
+    }
+}
+
+/// Prints a result on standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(&format!("standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says on standard error what stands in the way.
+fn fail(words: &str) -> ExitCode {
+    say(words);
+    ExitCode::FAILURE
+}
+
+/// Says something on standard error, if anybody can hear it.
+fn say(words: &str) {
+    let _ = writeln!(io::stderr(), "{words}");
+}

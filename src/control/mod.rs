@@ -1,1 +1,134 @@
-//! (being written)
+//! Floor 3: what is slow and ordinary. The admin listener, the control socket and the signals share
+//! one thread with a runtime; the configuration's watcher, the access log and the log have theirs.
+#![forbid(unsafe_code)]
+
+pub mod access_log;
+pub mod admin;
+pub mod logging;
+pub mod reload;
+pub mod signals;
+pub mod status;
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use signals::Signals;
+
+/// The control thread at work.
+pub struct Control {
+    admin_address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// Binds the admin listener and the control socket, takes the signals, and serves them all on a
+/// thread named `control`. When this returns, connections are taken and no signal is lost.
+pub fn start(admin: admin::Options, signals: Signals) -> io::Result<Control> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let entered = runtime.enter();
+    let signals = signals::Listening::new(signals)?;
+    let admin = admin::Server::bind(admin)?;
+    drop(entered);
+    let admin_address = admin.address();
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                let signals = tokio::spawn(signals.run());
+                admin.serve(stopped).await;
+                signals.abort();
+            });
+        })?;
+    Ok(Control {
+        admin_address,
+        stop,
+        thread,
+    })
+}
+
+impl Control {
+    /// Where the admin listener is, with the port that the system chose for port 0.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Finishes the answers under way and ends. To be called last: until then `/readyz` says that
+    /// the gateway is draining.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread panicked");
+        }
+    }
+}
+
+/// Tries again for two seconds while what is wanted (a port, a lock) is still held: the kernel
+/// frees what a killed process held a little late.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only at the start, on threads that may wait"
+)]
+pub fn while_busy<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + BUSY_PATIENCE;
+    loop {
+        match attempt() {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::AddrInUse | io::ErrorKind::WouldBlock
+                ) && Instant::now() < end =>
+            {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Waits until `met`, at most ten seconds.
+    #[expect(clippy::disallowed_methods, reason = "a test's thread is its own")]
+    pub(crate) fn eventually(what: &str, mut met: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !met() {
+            assert!(Instant::now() < end, "still waiting for {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn what_is_busy_is_tried_again_and_other_errors_are_final() {
+        let mut tries = 0;
+        let got = while_busy(|| {
+            tries += 1;
+            if tries < 3 {
+                Err(io::ErrorKind::AddrInUse.into())
+            } else {
+                Ok(tries)
+            }
+        });
+        assert_eq!(got.unwrap(), 3);
+        let mut tries = 0;
+        let refused: io::Result<()> = while_busy(|| {
+            tries += 1;
+            Err(io::ErrorKind::PermissionDenied.into())
+        });
+        assert_eq!(
+            (refused.unwrap_err().kind(), tries),
+            (io::ErrorKind::PermissionDenied, 1)
+        );
+    }
+}

@@ -10,7 +10,9 @@
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
 
 pub mod access;
+pub mod clock;
 pub mod doorbell;
+pub mod ledger;
 pub mod meters;
 pub mod order;
 pub mod pulls;

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::pure::limits::{BACKLOG_BYTES_MAX, PAGE_BYTES, PAGES_IN_CHANNEL, UNFOLDED_NAMES_MAX};
 use crate::pure::pull::event::{Asked, Event, Page};
@@ -84,19 +84,22 @@ pub struct Backlog {
 }
 
 impl PullSender {
-    /// Takes `event`. Never blocks; allocates only while the aggregator is behind.
-    pub fn offer(&mut self, event: &Event<'_>) {
+    /// Takes `event`; says whether it was kept, or at best its total. Never blocks; allocates
+    /// only while the aggregator is behind.
+    pub fn offer(&mut self, event: &Event<'_>) -> bool {
         if self.page.append(event).is_ok() {
             if event.at_us.saturating_sub(self.page.opened_at_us()) >= PAGE_AGE_US_MAX {
                 self.send_page();
             }
-            return;
+            return true;
         }
         self.send_page();
-        if self.page.append(event).is_err() {
+        let kept = self.page.append(event).is_ok();
+        if !kept {
             // The page could not be sent nor kept: it is still the full one.
             self.unfolded.add(event);
         }
+        kept
     }
 
     /// Sends what there is. Called at every tick, and for the last time when the worker stops.
@@ -114,7 +117,10 @@ impl PullSender {
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total() }
+        Backlog {
+            bytes: self.backlog.len() * PAGE_BYTES,
+            unfolded: self.unfolded.total(),
+        }
     }
 
     /// Replaces the current page by an empty one, if there is anywhere to put it.
@@ -157,14 +163,12 @@ pub struct PullReceiver {
 }
 
 impl PullReceiver {
-    /// The next parcel, if one waits. Never blocks.
-    pub fn try_take(&self) -> Option<Parcel> {
-        self.to_read.try_recv().ok()
-    }
-
-    /// Whether the worker is gone and nothing waits.
-    pub fn is_finished(&self) -> bool {
-        matches!(self.to_read.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
+    /// The next parcel. Never blocks.
+    ///
+    /// # Errors
+    /// `Empty` where none waits; `Disconnected` where the worker is gone too.
+    pub fn try_take(&self) -> Result<Parcel, TryRecvError> {
+        self.to_read.try_recv()
     }
 
     /// Gives a page that was read back to the worker, overwritten with zeros.

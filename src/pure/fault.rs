@@ -77,6 +77,16 @@ pub struct Row {
     pub closes: bool,
 }
 
+impl Row {
+    /// The status code as a number.
+    pub fn status_code(&self) -> u16 {
+        self.status
+            .get(..3)
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(500)
+    }
+}
+
 impl Kind {
     /// Every kind, in the table's order.
     pub const ALL: [Self; 20] = [
@@ -110,7 +120,12 @@ impl Kind {
             label: &'static str,
             closes: bool,
         ) -> Row {
-            Row { status, code, label, closes }
+            Row {
+                status,
+                code,
+                label,
+                closes,
+            }
         }
         match self {
             Self::Malformed => row("400 Bad Request", "UNSUPPORTED", "malformed", true),
@@ -135,9 +150,12 @@ impl Kind {
             Self::ExpectationFailed => {
                 row("417 Expectation Failed", "UNSUPPORTED", "expectation", true)
             }
-            Self::VersionUnsupported => {
-                row("505 HTTP Version Not Supported", "UNSUPPORTED", "version", true)
-            }
+            Self::VersionUnsupported => row(
+                "505 HTTP Version Not Supported",
+                "UNSUPPORTED",
+                "version",
+                true,
+            ),
             Self::NameInvalid => row("400 Bad Request", "NAME_INVALID", "name_invalid", false),
             Self::TagInvalid => row("400 Bad Request", "TAG_INVALID", "tag_invalid", false),
             Self::DigestInvalid => {
@@ -148,15 +166,19 @@ impl Kind {
             Self::CatalogUnsupported => row("404 Not Found", "UNSUPPORTED", "catalog", false),
             Self::PathUnknown => row("404 Not Found", "UNSUPPORTED", "path_unknown", false),
             // A body may follow that nobody will read.
-            Self::MethodUnsupported => {
-                row("405 Method Not Allowed", "UNSUPPORTED", "method", true)
-            }
-            Self::RequestsTooMany => {
-                row("429 Too Many Requests", "TOOMANYREQUESTS", "requests_too_many", false)
-            }
-            Self::ConnectionsTooMany => {
-                row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
-            }
+            Self::MethodUnsupported => row("405 Method Not Allowed", "UNSUPPORTED", "method", true),
+            Self::RequestsTooMany => row(
+                "429 Too Many Requests",
+                "TOOMANYREQUESTS",
+                "requests_too_many",
+                false,
+            ),
+            Self::ConnectionsTooMany => row(
+                "503 Service Unavailable",
+                "UNAVAILABLE",
+                "connections_too_many",
+                true,
+            ),
             Self::Internal => row("500 Internal Server Error", "UNKNOWN", "internal", true),
         }
     }
@@ -170,8 +192,15 @@ mod tests {
     fn every_kind_stands_at_its_own_place_and_has_its_own_label() {
         for (index, kind) in Kind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index);
-            let twins = Kind::ALL.iter().filter(|other| other.row().label == kind.row().label);
+            let twins = Kind::ALL
+                .iter()
+                .filter(|other| other.row().label == kind.row().label);
             assert_eq!(twins.count(), 1, "{kind:?}");
+            assert!(
+                kind.row()
+                    .status
+                    .starts_with(&kind.row().status_code().to_string())
+            );
         }
     }
 }

@@ -15,22 +15,37 @@ pub const DIGEST_BYTES_MAX: usize = 160;
 /// A host name's length without its port, in bytes (RFC 1035, 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
 
+/// A package's `id`, in bytes: room for a UUID or a slug.
+pub const PACKAGE_ID_BYTES_MAX: usize = 64;
+
+/// The most packages that one configuration can have: the route table's texts have 32-bit places.
+pub const PACKAGES_MAX: usize = 3_000_000;
+
 /// How much of a user agent travels with a pull event, in bytes. Docker's own is about 200.
 pub const USER_AGENT_BYTES_MAX: usize = 256;
 
 /// The most request header fields that can be configured: the parser's array stands on the stack.
 pub const HEADERS_MAX: usize = 128;
 
-/// A worker's receive buffer, in bytes, and so the most that `limits.head_bytes` can be set to.
-/// Sixteen docker requests fit, so that a pipelining client costs one receive for all of them.
+/// The most that `limits.head_bytes` can be set to. Sixteen docker requests fit, so that a
+/// pipelining client costs one receive for all of them.
 pub const RECEIVE_BYTES: usize = 16 * 1024;
 
-/// A worker's answer buffer, in bytes: what is answered with one write.
-pub const ANSWER_BYTES: usize = 16 * 1024;
+/// A worker's buffers, for receiving as for answering, in bytes: five of the system's pages. An
+/// answer of ours is at most a `Location` of a whole request target beside the fixed lines.
+pub const BUFFER_BYTES: usize = 20 * 1024;
 
-/// The longest answer that the gateway composes by itself, head and body, in bytes: a `Location`
-/// of a whole request target beside the fixed lines. A batch is written out before less is free.
-pub const ANSWER_BYTES_LONGEST: usize = RECEIVE_BYTES;
+/// Buffers that connections may hold while they wait for their next request. Beyond it they wait
+/// without one: a fresh buffer is 20 KiB, and this many are 80 MiB.
+pub const BUFFERS_WAITING_MAX: usize = 4096;
+
+/// How much of what a refused client still sends is read before its connection is closed: closing
+/// on unread bytes resets the connection, and the answer could be lost (RFC 9112, 9.6).
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Descriptors kept free of client connections, where `limits.connections` follows from the
+/// descriptor limit: listeners, rings, the store, the admin listener.
+pub const DESCRIPTORS_RESERVED: u64 = 96;
 
 /// One page of pull events, in bytes: about 200 events with docker's user agent.
 pub const PAGE_BYTES: usize = 64 * 1024;
@@ -45,9 +60,40 @@ pub const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Packages that a worker keeps exact totals of once its backlog is full; the rest are one total.
 pub const UNFOLDED_NAMES_MAX: usize = 4096;
 
-const _: () = assert!(ANSWER_BYTES >= ANSWER_BYTES_LONGEST);
+/// Windows of clients that are open at once. What a million cost is about 150 MB; past it the
+/// oldest is booked early.
+pub const FOLD_WINDOWS_MAX: usize = 1_000_000;
+
+/// Tags and digests that all open windows remember together; past it the oldest window is booked
+/// early.
+pub const FOLD_REFERENCES_MAX: usize = 4 * FOLD_WINDOWS_MAX;
+
+/// Tags and digests that one window remembers; past it the window is booked and begins anew. They
+/// are looked through one by one. A mirror of a whole package names about so many a minute.
+pub const WINDOW_REFERENCES_MAX: usize = 128;
+
+/// Rows of all packages and dimensions that are counted apart: what one package may have is
+/// configured, but not how many packages have that many.
+pub const ROWS_MAX: usize = 1_000_000;
+
+/// User agents whose client is remembered; past it the memory begins anew.
+pub const AGENTS_MAX: usize = 16_384;
+
+/// Distinct clients (family, version, system) that are counted apart in one run.
+pub const CLIENTS_MAX: usize = 65_536;
+
+/// Cells that wait in memory while they cannot be written, about 100 bytes each; past it time,
+/// then rows, are told apart less.
+pub const PENDING_CELLS_MAX: usize = 262_144;
+
+const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(
     PAGE_BYTES >= 16 * (NAME_BYTES_MAX + HOST_BYTES_MAX + DIGEST_BYTES_MAX + USER_AGENT_BYTES_MAX)
+);
+// A package's texts in the route table: its domain and name, its registry's URL and name, its id.
+const _: () = assert!(
+    PACKAGES_MAX * (2 * (HOST_BYTES_MAX + NAME_BYTES_MAX + 16) + PACKAGE_ID_BYTES_MAX)
+        <= u32::MAX as usize + 1
 );
 const _: () = assert!(BACKLOG_BYTES_MAX >= PAGES_IN_CHANNEL * PAGE_BYTES);

@@ -1,1 +1,442 @@
-//! (being written)
+//! Floor 2: a worker. One pinned thread with its own ring, listeners, buffers and handle on the
+//! snapshot; it shares nothing for writing on the request path, and waits for nobody.
+
+pub mod answer;
+pub mod buffers;
+pub mod clock;
+pub mod connection;
+pub mod driver;
+pub mod guard;
+pub mod listener;
+pub mod slots;
+pub mod tick;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use monoio::io::{CancelHandle, Canceller};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::messages::access::AccessSender;
+use crate::messages::ledger::{Ledger, Place, Refused};
+use crate::messages::meters::{Counter, Gauge, LatencySender, Meters};
+use crate::messages::order::{Order, OrderBook};
+use crate::messages::pulls::PullSender;
+use crate::pure::http1::forwarded::client_key;
+use crate::pure::limited::Limited;
+use crate::pure::pull::event::{Asked, Event};
+use crate::pure::snapshot::Snapshot;
+use buffers::Pool;
+use clock::Clock;
+use driver::Driver;
+use slots::{Patience, Phase, Slots};
+
+/// What a worker is given to begin with.
+pub struct Parts {
+    /// Which worker, from 0.
+    pub index: usize,
+    /// The CPU it is pinned to, where there is one for each.
+    pub cpu: Option<usize>,
+    /// What its runtime stands on.
+    pub driver: Driver,
+    /// Its own listening sockets.
+    pub listeners: Vec<TcpListener>,
+    /// What it decides by at first.
+    pub snapshot: Arc<Snapshot>,
+    /// Where snapshots go that it no longer uses: freeing a large one takes time.
+    pub retired: Sender<Arc<Snapshot>>,
+    /// What it is told.
+    pub orders: OrderBook,
+    /// Its way to the aggregator.
+    pub pulls: PullSender,
+    /// Its counters.
+    pub meters: Arc<Meters>,
+    /// Its latencies.
+    pub latency: LatencySender,
+    /// Its way to the access log, if there is one.
+    pub access: Option<AccessSender>,
+    /// What all workers know of the clients.
+    pub ledger: Arc<Ledger>,
+    /// Connections at once, of all workers together, where the configuration leaves it open.
+    pub connections_max: usize,
+}
+
+/// Starts a worker on a thread of its own. It ends when it was told to drain and has.
+pub fn spawn(parts: Parts) -> io::Result<JoinHandle<io::Result<()>>> {
+    std::thread::Builder::new()
+        .name(format!("worker-{}", parts.index))
+        .spawn(move || {
+            if let Some(cpu) = parts.cpu {
+                let mut set = CpuSet::new();
+                set.set(cpu);
+                if let Err(error) = sched_setaffinity(None, &set) {
+                    tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
+                }
+            }
+            parts.driver.run(run(parts))?
+        })
+}
+
+/// A worker's state, shared by the tasks of its one thread.
+pub struct Worker {
+    snapshot: RefCell<Rc<Adopted>>,
+    /// Its buffers.
+    pub pool: Rc<Pool>,
+    /// Its connections' slots.
+    pub slots: Rc<Slots>,
+    /// Its time.
+    pub clock: Clock,
+    /// Its counters.
+    pub meters: Arc<Meters>,
+    /// What all workers know of the clients.
+    pub ledger: Arc<Ledger>,
+    /// Its way to the access log, if there is one.
+    pub access: Option<AccessSender>,
+    /// How often it says that it cannot accept.
+    pub complaints: RefCell<Limited>,
+    pulls: RefCell<PullSender>,
+    latency: RefCell<LatencySender>,
+    driver: Driver,
+    index: usize,
+    connections: Cell<u64>,
+    connections_max: usize,
+    /// One canceller for all receives that began in the same sweep, so that a sweep later on
+    /// cancels exactly those that are still waiting.
+    cohorts: RefCell<[Canceller; COHORTS]>,
+    accepting: RefCell<Canceller>,
+    /// Accept loops and connections that have not ended.
+    busy: Cell<usize>,
+    /// The sweep at which a drain ends by force; `None` while nobody drains.
+    drained_by: Cell<Option<u64>>,
+    sweepers: RefCell<Vec<Waker>>,
+}
+
+/// A snapshot in use. The last request that uses it sends it back to be freed.
+pub struct Adopted {
+    snapshot: Option<Arc<Snapshot>>,
+    retired: Sender<Arc<Snapshot>>,
+}
+
+/// A connection's place among all: given back when it is dropped.
+pub struct Entrance {
+    ledger: Arc<Ledger>,
+    place: Place,
+    counts_for_client: bool,
+}
+
+/// Something that a drain waits for.
+pub struct Busy(Rc<Worker>);
+
+async fn run(parts: Parts) -> io::Result<()> {
+    let Parts {
+        listeners,
+        orders,
+        snapshot,
+        retired,
+        ..
+    } = parts;
+    let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
+    let timer = tick::timer()?;
+    let worker = Rc::new(Worker {
+        snapshot: RefCell::new(Rc::new(Adopted {
+            snapshot: Some(snapshot),
+            retired,
+        })),
+        pool: Rc::default(),
+        slots: Rc::default(),
+        clock: Clock::new(),
+        meters: parts.meters,
+        ledger: parts.ledger,
+        access: parts.access,
+        complaints: RefCell::new(Limited::per(COMPLAINTS_US)),
+        pulls: RefCell::new(parts.pulls),
+        latency: RefCell::new(parts.latency),
+        driver: parts.driver,
+        index: parts.index,
+        connections: Cell::new(0),
+        connections_max: parts.connections_max,
+        cohorts: RefCell::default(),
+        accepting: RefCell::default(),
+        busy: Cell::new(0),
+        drained_by: Cell::new(None),
+        sweepers: RefCell::default(),
+    });
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        accepting.push(monoio::spawn(listener::accept(
+            Rc::clone(&worker),
+            listener,
+        )));
+    }
+    monoio::spawn(tick::follow_orders(
+        Rc::clone(&worker),
+        doorbell,
+        orders.to_follow,
+    ));
+    tick::run(&worker, timer).await?;
+    for accepted in accepting {
+        accepted.await?;
+    }
+    Ok(())
+}
+
+impl Worker {
+    /// The snapshot that requests are decided by which begin now.
+    pub fn snapshot(&self) -> Rc<Adopted> {
+        Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Counts a connection from `address`, unless there are too many. Trusted proxies stand for
+    /// many clients: only the bound on all together holds for them.
+    pub fn enter(&self, address: [u8; 16]) -> Result<Entrance, Refused> {
+        let snapshot = self.snapshot();
+        self.ledger.enter(match snapshot.limits.connections {
+            0 => self.connections_max,
+            configured => configured,
+        })?;
+        let mut entrance = Entrance {
+            ledger: Arc::clone(&self.ledger),
+            place: self.place(address),
+            counts_for_client: false,
+        };
+        if !snapshot.trusts(address) {
+            let max = snapshot.limits.connections_per_client;
+            self.ledger.enter_client(entrance.place, max)?;
+            entrance.counts_for_client = true;
+        }
+        Ok(entrance)
+    }
+
+    /// The place of `address`'s client in the ledger.
+    pub fn place(&self, address: [u8; 16]) -> Place {
+        self.ledger.place(client_key(address))
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn next_connection(&self) -> u64 {
+        let count = self.connections.replace(self.connections.get() + 1);
+        (self.index as u64) << 48 | count
+    }
+
+    /// Hands `event` to counting.
+    pub fn count(&self, event: &Event<'_>) {
+        self.meters.add(Counter::Events, 1);
+        if !self.pulls.borrow_mut().offer(event) && event.asked == Asked::Manifest {
+            self.meters.add(Counter::Unfolded, 1);
+        }
+    }
+
+    /// `requests` took `us` each, from being read to their answers being written.
+    pub fn took(&self, us: u64, requests: u64) {
+        self.latency.borrow_mut().record(us * 1_000, requests);
+    }
+
+    /// What cancels a receive that begins now and is quiet for a second.
+    pub fn quiet_canceller(&self) -> CancelHandle {
+        self.cohorts.borrow()[cohort(self.clock.sweep())].handle()
+    }
+
+    /// What ends accepting.
+    pub fn accepting(&self) -> CancelHandle {
+        self.accepting.borrow().handle()
+    }
+
+    /// Whether connections end after their next answer.
+    pub fn is_draining(&self) -> bool {
+        self.drained_by.get().is_some()
+    }
+
+    /// Whether sockets are to be blocking, as a ring wants them.
+    pub fn is_on_ring(&self) -> bool {
+        self.driver != Driver::Epoll
+    }
+
+    /// Waits for the next sweep.
+    pub async fn next_sweep(&self) {
+        let now = self.clock.sweep();
+        poll_fn(|context| {
+            if self.clock.sweep() > now {
+                return Poll::Ready(());
+            }
+            self.sweepers.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Something has begun that a drain waits for, until what is returned is dropped.
+    pub fn begin(self: &Rc<Self>) -> Busy {
+        self.busy.set(self.busy.get() + 1);
+        Busy(Rc::clone(self))
+    }
+
+    /// Does what control says.
+    fn follow(&self, order: Order) {
+        match order {
+            Order::Adopt(snapshot) => {
+                let retired = self.snapshot.borrow().retired.clone();
+                let adopted = Adopted {
+                    snapshot: Some(snapshot),
+                    retired,
+                };
+                self.snapshot.replace(Rc::new(adopted));
+            }
+            Order::Drain(timeout) => {
+                let by = self.clock.sweep() + sweeps(timeout);
+                self.drained_by.set(Some(by));
+                self.accepting
+                    .replace_with(|accepting| std::mem::take(accepting).cancel());
+                self.slots.end_all(&[Phase::Idle]);
+            }
+        }
+    }
+
+    /// What is done every 25 milliseconds: events that wait go out.
+    fn tick(&self) {
+        let backlog = self.pulls.borrow_mut().flush();
+        self.meters.set(Gauge::BacklogBytes, backlog.bytes as u64);
+        self.meters.set(Gauge::UnfoldedPending, backlog.unfolded);
+    }
+
+    /// What is done every tenth of a second: waits that take too long end, quiet connections give
+    /// their buffers back, and the gauges are set.
+    fn sweep(&self) {
+        self.clock.advance();
+        let now = self.clock.sweep();
+        let snapshot = self.snapshot();
+        let limits = &snapshot.limits;
+        let patience = Patience {
+            idle: sweeps(limits.idle_timeout),
+            head: sweeps(limits.header_timeout),
+            writing: sweeps(limits.write_timeout),
+            lingering: LINGERING_SWEEPS,
+        };
+        self.slots.sweep(now, &patience, |phase| {
+            self.meters.add(
+                match phase {
+                    Phase::Idle => Counter::TimeoutsIdle,
+                    Phase::Head => Counter::TimeoutsHeader,
+                    Phase::Writing => Counter::TimeoutsWrite,
+                    Phase::Lingering | Phase::Overdue => return,
+                },
+                1,
+            );
+        });
+        if now >= QUIET_SWEEPS {
+            let quiet = &mut self.cohorts.borrow_mut()[cohort(now - QUIET_SWEEPS)];
+            *quiet = std::mem::take(quiet).cancel();
+        }
+        if now.is_multiple_of(POOL_SWEEPS) {
+            self.pool.sweep();
+        }
+        self.latency.borrow_mut().hand_over();
+        self.meters
+            .set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
+        self.meters
+            .set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
+        self.meters
+            .set(Gauge::SnapshotGeneration, snapshot.generation);
+        for waker in self.sweepers.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the worker was told to end and nothing holds it any more.
+    fn is_drained(&self) -> bool {
+        let Some(by) = self.drained_by.get() else {
+            return false;
+        };
+        let now = self.clock.sweep();
+        // A connection that was accepted during the drain, or has answered since, waits idly.
+        self.slots.end_all(&[Phase::Idle]);
+        if now >= by {
+            self.slots
+                .end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
+        }
+        let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
+        settled || now >= by.saturating_add(LAST_SWEEPS)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
+    }
+}
+
+impl std::ops::Deref for Adopted {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        match &self.snapshot {
+            Some(snapshot) => snapshot,
+            None => unreachable!("taken only when dropped"),
+        }
+    }
+}
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        if let Some(snapshot) = self.snapshot.take() {
+            // Nobody takes it while the process ends: then it is freed here.
+            let _ = self.retired.try_send(snapshot);
+        }
+    }
+}
+
+impl Entrance {
+    /// The client's place in the ledger.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        if self.counts_for_client {
+            self.ledger.leave_client(self.place);
+        }
+        self.ledger.leave();
+    }
+}
+
+/// A time-out in sweeps, rounded up.
+fn sweeps(timeout: Duration) -> u64 {
+    let sweeps = timeout.as_millis().div_ceil(u128::from(SWEEP_MS));
+    u64::try_from(sweeps)
+        .unwrap_or(u64::MAX / 2)
+        .min(u64::MAX / 2)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "less than the number of cohorts"
+)]
+fn cohort(sweep: u64) -> usize {
+    (sweep % COHORTS as u64) as usize
+}
+
+/// A sweep's length.
+const SWEEP_MS: u64 = tick::TICK_MS * tick::TICKS_PER_SWEEP;
+/// A receive that waits for so many sweeps is quiet: its buffer goes home.
+const QUIET_SWEEPS: u64 = 10;
+/// Cancellers: more than the sweeps that a receive may wait.
+const COHORTS: usize = 32;
+/// How often the pool gives pages back.
+const POOL_SWEEPS: u64 = 5;
+/// How long a refused client has to see its answer.
+const LINGERING_SWEEPS: u64 = 20;
+/// How long after a drain's end the worker waits for what it ended to be gone.
+const LAST_SWEEPS: u64 = 10;
+/// How often one complaint is said.
+const COMPLAINTS_US: u64 = 10_000_000;
+
+const _: () = assert!(COHORTS as u64 > QUIET_SWEEPS);

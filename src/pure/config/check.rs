@@ -1,1 +1,289 @@
-//! (being written)
+//! From the text of a configuration file to its values, or to everything that is wrong with it.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+
+use super::file::{self, Registry, SECTIONS};
+use super::problem::{Problem, Warning, quoted};
+use super::section::{Document, Entry, Spot};
+use super::values::{Admin, Config, Counting, Domain, Gateway, Limits, Log, Package};
+use crate::pure::limits::PACKAGES_MAX;
+use crate::pure::oci::backend::{Backend, Scheme};
+
+/// Checks the text of the file of this name: its values and what is odd about them, or all that is
+/// wrong with them, in the order of the lines. Nothing but the text is asked.
+pub fn check(file_name: &str, text: &str) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
+    let mut document = Document::parse(file_name, text, SECTIONS);
+    let gateway = document.once::<Gateway>();
+    let admin = document.once::<Admin>();
+    let log = document.once::<Log>();
+    let counting = document.once::<Counting>();
+    let limits = document.once::<Limits>();
+    let domains = document.several::<Domain>();
+    let registries = document.several::<Registry>();
+    let mut packages = document.several::<file::Package>();
+
+    apply_plain_http(&registries, &mut packages);
+    let listening = listening(gateway.as_ref(), admin.as_ref());
+    admin_stands_apart(&mut document, gateway.as_ref(), admin.as_ref());
+    nothing_twice(&mut document, "domains", "host", &domains, |one| {
+        Some(&one.host)
+    });
+    nothing_twice(&mut document, "registries", "host", &registries, |one| {
+        Some(&one.host)
+    });
+    nothing_twice(&mut document, "packages", "name", &packages, |one| {
+        Some((&one.domain, &one.name))
+    });
+    nothing_twice(&mut document, "packages", "id", &packages, |one| {
+        one.id.as_ref()
+    });
+    stars_match(&mut document, &packages);
+    no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
+    not_too_many(&mut document, &packages);
+    let warnings = warnings(&document, &listening, &domains, &registries, &packages);
+
+    let read = (gateway, admin, log, counting, limits);
+    if let (Some(gateway), Some(admin), Some(log), Some(counting), Some(limits)) = read
+        && document.problems.is_empty()
+    {
+        let domains = domains.into_iter().map(|entry| entry.value).collect();
+        let packages = packages.into_iter().map(package).collect();
+        let config = Config {
+            gateway,
+            admin,
+            log,
+            counting,
+            limits,
+            domains,
+            packages,
+        };
+        return Ok((config, warnings));
+    }
+    Err(document.problems.into_sorted())
+}
+
+fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
+    let file::Package {
+        domain,
+        name,
+        backend,
+        delivery: (),
+        credentials: (),
+        id,
+    } = value;
+    Package {
+        domain,
+        name,
+        backend,
+        id,
+        line,
+    }
+}
+
+fn apply_plain_http(registries: &[Entry<Registry>], packages: &mut [Entry<file::Package>]) {
+    let plain: HashSet<&str> = registries
+        .iter()
+        .filter(|entry| entry.value.plain_http)
+        .map(|entry| entry.value.host.as_str())
+        .collect();
+    for Entry {
+        value: file::Package { backend, .. },
+        ..
+    } in packages
+    {
+        if plain.contains(backend.authority.as_str()) {
+            backend.scheme = Scheme::Http;
+        }
+    }
+}
+
+fn listening(gateway: Option<&Gateway>, admin: Option<&Admin>) -> Vec<SocketAddr> {
+    let public = gateway
+        .iter()
+        .flat_map(|gateway| gateway.listen.iter().copied());
+    public.chain(admin.map(|admin| admin.listen)).collect()
+}
+
+fn admin_stands_apart(
+    document: &mut Document<'_>,
+    gateway: Option<&Gateway>,
+    admin: Option<&Admin>,
+) {
+    let (Some(gateway), Some(admin)) = (gateway, admin) else {
+        return;
+    };
+    let collides = |public: &&SocketAddr| {
+        let overlap = public.ip() == admin.listen.ip()
+            || public.ip().is_unspecified() && public.is_ipv4() == admin.listen.is_ipv4()
+            || admin.listen.ip().is_unspecified() && public.is_ipv4() == admin.listen.is_ipv4();
+        overlap && public.port() == admin.listen.port() && public.port() != 0
+    };
+    if let Some(public) = gateway.listen.iter().find(collides) {
+        let line = document.line(("gateway", None, "listen"));
+        let what = format!(
+            "collides with {public} of gateway.listen in line {line}; give it a port of its own"
+        );
+        document.wrong(("admin", None, "listen"), what);
+    }
+}
+
+/// No two entries may share what `key` holds; the later one names the earlier one's line.
+fn nothing_twice<'e, T, V: Eq + Hash>(
+    document: &mut Document<'_>,
+    section: &str,
+    name: &str,
+    entries: &'e [Entry<T>],
+    value: impl Fn(&'e T) -> Option<V>,
+) {
+    let mut first: HashMap<V, Spot<'_>> = HashMap::new();
+    for entry in entries {
+        let spot = (section, Some(entry.index), name);
+        let Some(value) = value(&entry.value) else {
+            continue;
+        };
+        if let Some(earlier) = first.get(&value) {
+            let (line, earlier) = (document.line(spot), document.line(*earlier));
+            let of = if name == "name" {
+                " of the same domain"
+            } else {
+                ""
+            };
+            let what = format!(
+                "the same {name}{of} stands in line {earlier} and in line {line}; leave one out"
+            );
+            document.wrong(spot, what);
+        } else {
+            first.insert(value, spot);
+        }
+    }
+}
+
+fn stars_match(document: &mut Document<'_>, packages: &[Entry<file::Package>]) {
+    for Entry {
+        index,
+        value: file::Package { name, backend, .. },
+        ..
+    } in packages
+    {
+        let what = match (name.star, backend.star) {
+            (ours, theirs) if ours == theirs => continue,
+            (Some(star), _) => format!(
+                "has to end in `{star}` as the name {} does: the rest of a name is carried over",
+                quoted(&name.to_string()),
+                star = star.as_str(),
+            ),
+            (None, _) => format!(
+                "has a star, but the name {} has none; name one repository",
+                quoted(&name.to_string())
+            ),
+        };
+        document.wrong(("packages", Some(*index), "backend"), what);
+    }
+}
+
+/// A backend that is the gateway would send clients round in circles. One of our host names on
+/// another port is another service; on a listening port, or on the ports that stand in front of
+/// every gateway, it is ourselves.
+fn no_backend_is_ourselves(
+    document: &mut Document<'_>,
+    domains: &[Entry<Domain>],
+    packages: &[Entry<file::Package>],
+    listening: &[SocketAddr],
+) {
+    let ours: HashSet<&str> = domains
+        .iter()
+        .map(|entry| entry.value.host.as_str())
+        .chain(packages.iter().map(|entry| entry.value.domain.as_str()))
+        .collect();
+    for Entry {
+        index,
+        value: file::Package { backend, .. },
+        ..
+    } in packages
+    {
+        let port = backend.port();
+        let is_our_port =
+            matches!(port, 80 | 443) || listening.iter().any(|address| address.port() == port);
+        let what = if ours.contains(backend.host()) && is_our_port {
+            format!(
+                "names {}, which is one of the gateway's own domains",
+                backend.authority
+            )
+        } else if let Some(address) = listening.iter().find(|address| reaches(backend, address)) {
+            format!(
+                "names {}, where the gateway itself listens ({address})",
+                backend.authority
+            )
+        } else {
+            continue;
+        };
+        let what = format!("{what}; name the registry that the package lives on");
+        document.wrong(("packages", Some(*index), "backend"), what);
+    }
+}
+
+/// Whether a client on this machine that dials the backend reaches this listener.
+fn reaches(backend: &Backend, listener: &SocketAddr) -> bool {
+    if backend.port() != listener.port() {
+        return false;
+    }
+    let host = backend.host();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let is_this_machine = match address {
+        Some(address) => address.is_loopback() || address.is_unspecified(),
+        None => host == "localhost",
+    };
+    let is_every_address = listener.ip().is_unspecified();
+    address == Some(listener.ip())
+        || is_this_machine && is_every_address
+        || host == "localhost" && listener.ip().is_loopback()
+}
+
+fn not_too_many(document: &mut Document<'_>, packages: &[Entry<file::Package>]) {
+    if let Some(entry) = packages.get(PACKAGES_MAX) {
+        let what = format!("more than {PACKAGES_MAX} packages; serve collections, as `acme/*`");
+        document.wrong(("packages", Some(entry.index), "name"), what);
+    }
+}
+
+fn warnings(
+    document: &Document<'_>,
+    listening: &[SocketAddr],
+    domains: &[Entry<Domain>],
+    registries: &[Entry<Registry>],
+    packages: &[Entry<file::Package>],
+) -> Vec<Warning> {
+    let mut found = Vec::new();
+    let packages = || packages.iter().map(|entry| &entry.value);
+    if packages().next().is_none() {
+        let what = "there is none, so nothing can be pulled; add a [[packages]] section";
+        found.push(document.problem(("packages", None, "name"), what));
+    }
+    let served: HashSet<&str> = packages().map(|one| one.domain.as_str()).collect();
+    for entry in domains {
+        if !served.contains(entry.value.host.as_str()) && !served.contains("*") {
+            let what = format!("no package is served at {}", entry.value.host);
+            found.push(document.problem(("domains", Some(entry.index), "host"), what));
+        }
+    }
+    let used: HashSet<&str> = packages()
+        .map(|one| one.backend.authority.as_str())
+        .collect();
+    for entry in registries {
+        if !used.contains(entry.value.host.as_str()) {
+            let what = format!("no package lives on {}", entry.value.host);
+            found.push(document.problem(("registries", Some(entry.index), "host"), what));
+        }
+    }
+    if let Some(admin) = listening
+        .last()
+        .filter(|address| !address.ip().is_loopback())
+    {
+        let what = format!("{admin} can be reached from other machines, and asks for no password");
+        found.push(document.problem(("admin", None, "listen"), what));
+    }
+    found.sort_by_key(|warning| warning.line);
+    found
+}

@@ -1,1 +1,276 @@
-//! (being written)
+//! Every key of the configuration file. What is said of a key is said here: `docs/config.md` and
+//! `config/pullgate.toml` are written from it (`tests/config.rs`).
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::kinds::{
+    Address, Count, Directory, Flag, Home, HostName, Id, Kept, List, Names, Network, OneOf,
+    OptionalFile, PerTime, RegistryHost, Size, Time,
+};
+use super::section::{Nested, sections};
+use super::values::{
+    AccessLog, Admin, Counting, Domain, Driver, Gateway, Limits, Log, LogFormat, LogLevel,
+    Retention,
+};
+use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
+use crate::pure::oci::backend::Backend;
+use crate::pure::route::pattern::Pattern;
+
+sections! {
+    /// How the gateway runs. A change of `listen`, `workers`, `driver`, `data_dir` or `core_dumps`
+    /// takes effect at the next start; everything else when the file is read again.
+    "gateway" once Gateway {
+        /// Where clients are listened for, in plain HTTP. An IPv6 address is IPv6 only, so the
+        /// two defaults do not collide.
+        listen: LISTEN => r#"["0.0.0.0:8080", "[::]:8080"]"#;
+        /// Worker threads; 0 for one per CPU that this process may use, by affinity and by its
+        /// control group's quota.
+        workers: Count { least: 0, most: 1024 } => "0";
+        /// How the workers speak to the kernel: `auto` is io_uring where that is allowed, else
+        /// epoll.
+        driver: DRIVER => r#""auto""#;
+        /// Where the counts are kept. It is created, and locked: one gateway to a directory.
+        data_dir: Directory => r#""/var/lib/pullgate""#;
+        /// Networks whose `Forwarded` and `X-Forwarded-For` are believed, and who may begin with a
+        /// PROXY header. From others these fields are ignored and that header is refused.
+        trusted_proxies: PROXIES => "[]", like r#"["10.0.0.0/8"]"#;
+        /// Whether the process may leave a core dump. Pulls that wait to be counted are kept out of
+        /// it either way.
+        core_dumps: Flag => "false";
+        /// How long requests under way may take to finish when the gateway stops.
+        drain_timeout: Time { least: ZERO, most: HOUR } => r#""30s""#;
+        /// A file of user agents to know clients by, instead of the built-in one.
+        clients_file: OptionalFile => r#""""#, like r#""/etc/pullgate/clients.toml""#;
+    }
+
+    /// The operator's own door.
+    "admin" once Admin {
+        /// Where `/metrics`, `/healthz` and `/readyz` are served.
+        listen: Address => r#""127.0.0.1:8081""#;
+    }
+
+    /// What is written about what happens.
+    "log" once Log {
+        /// The least important lines that are written.
+        level: LEVEL => r#""info""#;
+        /// What a line looks like: for people, or one JSON object.
+        format: FORMAT => r#""text""#;
+        /// A line for each request, in JSON or like a web server's combined format. It never holds
+        /// an address.
+        access: ACCESS => r#""off""#;
+        /// Where the lines of `access` go; to standard output if left out.
+        access_file: OptionalFile => r#""""#, like r#""/var/log/pullgate/access.log""#;
+    }
+
+    /// How pulls are counted. `docs/counting.md` says what a pull is.
+    "counting" once Counting {
+        /// How often counts are written to disk: what a crash can lose.
+        flush: Time { least: Duration::from_millis(100), most: HOUR } => r#""1s""#;
+        /// How long requests of one client for one image are one pull.
+        window: Time { least: Duration::from_secs(1), most: HOUR } => r#""60s""#;
+        /// How long the counts are kept, by their grain.
+        retention: RETENTION => "{}";
+        /// Names that one collection rule (`acme/*`) counts apart; more go to `other`.
+        max_names: Count { least: 1, most: 1_000_000 } => "10000";
+        /// Tags that one package counts apart; more go to `other`.
+        max_tags: Count { least: 1, most: 100_000 } => "1000";
+        /// Clients, each version for itself, that one package counts apart; more go to `other`.
+        max_clients: Count { least: 1, most: 100_000 } => "200";
+    }
+
+    /// How long the counts are kept, by their grain. May also be written as one line in
+    /// `[counting]`: `retention = { minute = "48h" }`.
+    "counting.retention" once Retention {
+        /// Counts of single minutes.
+        minute: Kept(Time { least: HOUR, most: YEARS }) => r#""48h""#;
+        /// Counts of single hours.
+        hour: Kept(Time { least: DAY, most: YEARS }) => r#""90d""#;
+        /// Counts of single days. Totals over all time are kept in any case.
+        day: Kept(Time { least: DAY, most: YEARS }) => r#""forever""#;
+    }
+
+    /// What clients can ask of the gateway. What is over a limit is refused and metered.
+    "limits" once Limits {
+        /// A request's head, in all.
+        head_bytes: Size { least: 1024, most: RECEIVE_BYTES } => r#""16KiB""#;
+        /// Fields of a request's head.
+        headers: Count { least: 8, most: HEADERS_MAX } => "96";
+        /// Connections at once; 0 for what the limit of open files leaves.
+        connections: Count { least: 0, most: 10_000_000 } => "0";
+        /// Connections at once of one client: an IPv4 address or an IPv6 /64. Trusted proxies are
+        /// exempt; 0 for no limit.
+        connections_per_client: Count { least: 0, most: 10_000_000 } => "256";
+        /// Requests of one client; over it the answer is 429 and says when to come again.
+        requests_per_client: PerTime => r#""0/s""#, like r#""100/s""#;
+        /// How long a request's head may take, from its first byte to its last.
+        header_timeout: TIMEOUT => r#""10s""#;
+        /// How long a connection may stay open without a request.
+        idle_timeout: TIMEOUT => r#""75s""#;
+        /// How long an answer may make no progress.
+        write_timeout: TIMEOUT => r#""30s""#;
+    }
+
+    /// What is special about one public host name; needed only then.
+    "domains" several Domain {
+        /// The host name.
+        host: HostName, like r#""registry.acme.com""#;
+        /// Whether errors and `GET /` may name the packages served here.
+        list: Flag => "false";
+    }
+
+    /// What is special about one registry; needed only then.
+    "registries" several Registry {
+        /// The registry, as it stands in `backend`.
+        host: RegistryHost, like r#""registry.example.net:5000""#;
+        /// Whether it speaks plain HTTP. `http://` in a `backend` says the same for that backend.
+        plain_http: Flag => "false";
+    }
+
+    /// What clients can pull: a name under a public host, and where it really lives. Of several
+    /// that fit, an exact domain comes before `*`; then the exact name; then the longest text
+    /// before a star, `*` before `**`. Two that tie are a problem.
+    "packages" several Package {
+        /// The public host name that clients pull from.
+        domain: HostName, like r#""registry.acme.com""#;
+        /// The name that clients pull.
+        name: Names, like r#""acme/rocket""#;
+        /// The registry and the name there. For a name with a star it ends in the same star, and
+        /// the rest of the name is carried over: `acme/*` to `ghcr.io/acme/*`. Without a host it
+        /// is Docker Hub, where one segment means `library/`; for `docker.io/**` clients write
+        /// `library/` themselves. It cannot be one of the gateway's own domains or addresses.
+        backend: Home, like r#""ghcr.io/acme/rocket""#;
+        /// How it gets to clients: `redirect` sends them to the registry.
+        delivery: DELIVERY => r#""redirect""#;
+        /// Whose login the registry sees: with `none` clients pull anonymously, or log in there
+        /// by themselves.
+        credentials: CREDENTIALS => r#""none""#;
+        /// What the counts know it by. If left out, that is its domain and name: give an id to
+        /// keep counting on through a change of name.
+        id: Id => r#""""#, like r#""rocket""#;
+    }
+}
+
+/// One of `[[registries]]`, as written.
+pub struct Registry {
+    /// Host and port as they are dialled, lower case.
+    pub host: String,
+    /// Whether it speaks plain HTTP.
+    pub plain_http: bool,
+}
+
+/// One of `[[packages]]`, as written.
+pub struct Package {
+    /// The host name, lower case, without a port; `*` for any.
+    pub domain: String,
+    /// Which names it serves.
+    pub name: Pattern,
+    /// Where they live.
+    pub backend: Backend,
+    /// There is one way to deliver.
+    pub delivery: (),
+    /// There is one kind of login.
+    pub credentials: (),
+    /// The stable id in the counts, where one is given.
+    pub id: Option<String>,
+}
+
+const LISTEN: List<Address> = List {
+    of: Address,
+    may_be_empty: false,
+};
+const PROXIES: List<Network> = List {
+    of: Network,
+    may_be_empty: true,
+};
+const RETENTION: Nested<Retention> = Nested(PhantomData);
+
+const DRIVER: OneOf<Driver> = OneOf {
+    words: &[
+        ("auto", Driver::Auto),
+        ("io_uring", Driver::IoUring),
+        ("epoll", Driver::Epoll),
+    ],
+    elsewhere: &[],
+};
+const LEVEL: OneOf<LogLevel> = OneOf {
+    words: &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ],
+    elsewhere: &[],
+};
+const FORMAT: OneOf<LogFormat> = OneOf {
+    words: &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    elsewhere: &[],
+};
+const ACCESS: OneOf<AccessLog> = OneOf {
+    words: &[
+        ("off", AccessLog::Off),
+        ("json", AccessLog::Json),
+        ("combined", AccessLog::Combined),
+    ],
+    elsewhere: &[],
+};
+const DELIVERY: OneOf<()> = OneOf {
+    words: &[("redirect", ())],
+    elsewhere: &[
+        ("auto", "it delivers by `redirect` only"),
+        ("broker", "it delivers by `redirect` only"),
+        ("stream", "it delivers by `redirect` only"),
+    ],
+};
+const CREDENTIALS: OneOf<()> = OneOf {
+    words: &[("none", ())],
+    elsewhere: &[
+        ("client", "it passes no login on"),
+        ("registry", "it has no login of its own"),
+    ],
+};
+
+const TIMEOUT: Time = Time {
+    least: Duration::from_millis(100),
+    most: DAY,
+};
+const ZERO: Duration = Duration::ZERO;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A hundred years: what is longer is meant as `forever`.
+const YEARS: Duration = Duration::from_secs(36_500 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_and_example_is_allowed() {
+        use crate::pure::config::check;
+
+        for header in SECTIONS {
+            for key in header.keys {
+                for text in [key.default, key.example].into_iter().flatten() {
+                    let open = if header.several {
+                        ("[[", "]]")
+                    } else {
+                        ("[", "]")
+                    };
+                    let mut file = format!("{}{}{}\n", open.0, header.name, open.1);
+                    for other in header.keys {
+                        let example = other.example.or(other.default).unwrap_or("");
+                        let value = if other.name == key.name {
+                            text
+                        } else {
+                            example
+                        };
+                        file.push_str(&format!("{} = {value}\n", other.name));
+                    }
+                    let problems = check("f", &file).err().unwrap_or_default();
+                    assert_eq!(problems, [], "{file}");
+                }
+            }
+        }
+    }
+}

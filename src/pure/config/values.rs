@@ -1,9 +1,10 @@
 //! The configuration after it was checked: plain values, every default filled in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::problem::quoted;
 use crate::pure::oci::backend::Backend;
 use crate::pure::route::pattern::Pattern;
 
@@ -206,6 +207,37 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// Reads `10.0.0.0/8`, `fd00::/8`, or one address; or says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let Ok(address) = address.parse::<IpAddr>() else {
+            return Err(format!("{} is not a network", quoted(text)));
+        };
+        let (mapped, most) = match address {
+            IpAddr::V4(address) => (address.to_ipv6_mapped(), 32),
+            IpAddr::V6(address) => (address, 128),
+        };
+        let bits = bits
+            .map_or(Ok(most), str::parse)
+            .ok()
+            .filter(|bits| *bits <= most);
+        let Some(bits) = bits else {
+            return Err(format!("{} needs a length from 0 to {most}", quoted(text)));
+        };
+        let cidr = Self {
+            network: u128::from(mapped),
+            bits: bits + (128 - most),
+        };
+        if cidr.contains(mapped.octets()) {
+            Ok(cidr)
+        } else {
+            Err(format!("{} has bits behind its length", quoted(text)))
+        }
+    }
+
     /// Whether `address` (IPv4 in its mapped form) lies in the network.
     pub fn contains(&self, address: [u8; 16]) -> bool {
         let Some(host_bits) = 128u32.checked_sub(u32::from(self.bits)) else {

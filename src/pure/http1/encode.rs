@@ -1,1 +1,193 @@
-//! (being written)
+//! What the gateway says by itself, written into a worker's answer buffer.
+//!
+//! Every function writes one whole answer or, where the buffer's rest does not hold it, writes
+//! nothing that counts: the caller looks at [`Out::is_overrun`] and takes the answer back.
+
+use crate::pure::fault::Fault;
+
+/// A bounded place to write to: memory that is someone else's, and how much of it is used.
+pub struct Out<'b> {
+    bytes: &'b mut [u8],
+    used: usize,
+    overrun: bool,
+}
+
+impl<'b> Out<'b> {
+    /// Writes into `bytes` from `used` on.
+    pub fn new(bytes: &'b mut [u8], used: usize) -> Self {
+        Self {
+            bytes,
+            used,
+            overrun: false,
+        }
+    }
+
+    /// Appends `text`, or notes that there is no room.
+    pub fn put(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        match self.bytes.get_mut(self.used..self.used + text.len()) {
+            Some(room) if !self.overrun => {
+                room.copy_from_slice(text);
+                self.used += text.len();
+            }
+            _ => self.overrun = true,
+        }
+    }
+
+    /// Appends `number` in decimal digits.
+    pub fn put_number(&mut self, mut number: usize) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            // The remainder of a division by ten is a digit.
+            #[expect(clippy::cast_possible_truncation, reason = "less than ten")]
+            let digit = (number % 10) as u8;
+            digits[at] = b'0' + digit;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.put(&digits[at..]);
+    }
+
+    /// Appends `text` as the inside of a JSON string (RFC 8259, 7). Bytes outside printable ASCII
+    /// become `?`: nothing that the gateway quotes may legally hold them.
+    pub fn put_json(&mut self, text: impl AsRef<[u8]>) {
+        for byte in text.as_ref() {
+            match byte {
+                b'"' => self.put(br#"\""#),
+                b'\\' => self.put(br"\\"),
+                b' '..=b'~' => self.put([*byte]),
+                _ => self.put(b"?"),
+            }
+        }
+    }
+
+    /// How many bytes are used.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether something did not fit. What is written is then not an answer.
+    pub fn is_overrun(&self) -> bool {
+        self.overrun
+    }
+
+    /// Forgets what was written from byte `used` on, and that it did not fit.
+    pub fn take_back(&mut self, used: usize) {
+        self.used = used;
+        self.overrun = false;
+    }
+
+    /// What was written from byte `from` on.
+    pub fn written(&self, from: usize) -> &[u8] {
+        self.bytes.get(from..self.used).unwrap_or_default()
+    }
+}
+
+/// What every answer needs to know beside its content.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'a> {
+    /// The `Date` field's value (RFC 9110, 5.6.7).
+    pub date: &'a [u8; DATE_BYTES],
+    /// Whether the request was a HEAD: the fields of a GET, without its body (RFC 9110, 9.3.2).
+    pub head_only: bool,
+    /// What the answer says of the connection.
+    pub connection: Connection,
+}
+
+/// The answer's word on the connection (RFC 9112, 9.3 and 9.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It stays, and the client takes that for granted (HTTP/1.1).
+    Stays,
+    /// It stays, and the client has to be told (HTTP/1.0 with `keep-alive`).
+    StaysSaid,
+    /// It is closed after this answer.
+    Closes,
+}
+
+/// The length of an IMF-fixdate.
+pub const DATE_BYTES: usize = 29;
+
+/// A 307 (RFC 9110, 15.4.8) to the URL that `location`'s pieces make together.
+pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]]) {
+    out.put(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: ");
+    for piece in location {
+        out.put(piece);
+    }
+    out.put(b"\r\nContent-Length: 0\r\nDocker-Distribution-Api-Version: registry/2.0\r\nDate: ");
+    out.put(manner.date);
+    put_end(out, manner);
+}
+
+/// The 200 that says that the distribution API is spoken here ("Determining Support" in the
+/// distribution spec). Old docker clients fall back to their first protocol without the version.
+pub fn base(out: &mut Out<'_>, manner: &Manner<'_>) {
+    put_head(out, manner, "200 OK", "application/json", 2);
+    put_end(out, manner);
+    if !manner.head_only {
+        out.put(b"{}");
+    }
+}
+
+/// A 200 with a text for people.
+pub fn text(out: &mut Out<'_>, manner: &Manner<'_>, text: &[u8]) {
+    put_head(
+        out,
+        manner,
+        "200 OK",
+        "text/plain; charset=utf-8",
+        text.len(),
+    );
+    put_end(out, manner);
+    if !manner.head_only {
+        out.put(text);
+    }
+}
+
+/// An error in the distribution spec's form ("Error Codes"). `message` is the inside of a JSON
+/// string, already escaped: docker, podman and skopeo show it to their users. `fields` are further
+/// fields, each begun by its line break.
+pub fn error(out: &mut Out<'_>, manner: &Manner<'_>, fault: Fault, message: &[u8], fields: &str) {
+    const OPEN: &[u8] = br#"{"errors":[{"code":""#;
+    const MIDDLE: &[u8] = br#"","message":""#;
+    const CLOSE: &[u8] = b"\"}]}\n";
+    let row = fault.kind.row();
+    let length = OPEN.len() + row.code.len() + MIDDLE.len() + message.len() + CLOSE.len();
+    put_head(out, manner, row.status, "application/json", length);
+    out.put(fields);
+    put_end(out, manner);
+    if !manner.head_only {
+        out.put(OPEN);
+        out.put(row.code);
+        out.put(MIDDLE);
+        out.put(message);
+        out.put(CLOSE);
+    }
+}
+
+/// Everything of a head but the end of its last line, so that further fields can follow. Answers of our own are never to be kept by a cache:
+/// what is refused now may be served in a second.
+fn put_head(out: &mut Out<'_>, manner: &Manner<'_>, status: &str, kind: &str, length: usize) {
+    out.put(b"HTTP/1.1 ");
+    out.put(status);
+    out.put(b"\r\nContent-Type: ");
+    out.put(kind);
+    out.put(b"\r\nContent-Length: ");
+    out.put_number(length);
+    out.put(b"\r\nCache-Control: no-store\r\nDocker-Distribution-Api-Version: registry/2.0");
+    out.put(b"\r\nX-Content-Type-Options: nosniff\r\nDate: ");
+    out.put(manner.date);
+}
+
+/// The connection's field and the blank line.
+fn put_end(out: &mut Out<'_>, manner: &Manner<'_>) {
+    match manner.connection {
+        Connection::Stays => out.put(b"\r\n\r\n"),
+        Connection::StaysSaid => out.put(b"\r\nConnection: keep-alive\r\n\r\n"),
+        Connection::Closes => out.put(b"\r\nConnection: close\r\n\r\n"),
+    }
+}

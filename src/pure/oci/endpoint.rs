@@ -121,18 +121,17 @@ impl<'a> Endpoint<'a> {
         }
     }
 
-    /// Appends what follows `/v2/<name>`: `/manifests/latest`; nothing where there is no name.
-    pub fn write_tail(&self, out: &mut Vec<u8>) {
-        let (segment, last) = match self {
+    /// What follows `/v2/<name>`, in two pieces: `/manifests/` and `latest`; empty where there is no
+    /// name.
+    pub fn tail(&self) -> (&'static str, &'a str) {
+        match *self {
             Self::Manifest { reference, .. } => ("/manifests/", reference.as_str()),
             Self::Blob { digest, .. } => ("/blobs/", digest.as_str()),
             Self::TagsList { .. } => ("/tags/", "list"),
             Self::Referrers { digest, .. } => ("/referrers/", digest.as_str()),
             Self::Upload { .. } => ("/blobs/", "uploads/"),
-            Self::Base | Self::Catalog | Self::Root | Self::Robots => return,
-        };
-        out.extend_from_slice(segment.as_bytes());
-        out.extend_from_slice(last.as_bytes());
+            Self::Base | Self::Catalog | Self::Root | Self::Robots => ("", ""),
+        }
     }
 }
 
@@ -176,9 +175,8 @@ mod tests {
     }
 
     fn tail(endpoint: &Endpoint<'_>) -> String {
-        let mut out = Vec::new();
-        endpoint.write_tail(&mut out);
-        String::from_utf8(out).unwrap()
+        let (segment, last) = endpoint.tail();
+        format!("{segment}{last}")
     }
 
     #[test]

@@ -1,3 +1,129 @@
-//! (being written)
-#[derive(Clone,Debug)]
-pub struct Pattern;
+//! Which names a rule serves: one, or all below a prefix.
+
+use std::fmt;
+
+use crate::pure::oci::name::Name;
+
+/// A rule's names: `acme/rocket`, `acme/*` or `library/**`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    /// The whole name where there is no star, else what stands before it: empty, or ending in `/`.
+    pub prefix: String,
+    /// What follows the prefix; `None` for nothing.
+    pub star: Option<Star>,
+}
+
+/// What may stand for the rest of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Star {
+    /// `*`: one more segment.
+    One,
+    /// `**`: one or more segments.
+    Many,
+}
+
+/// Not a pattern; its words say what is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatternInvalid {
+    /// A star that is not the whole last segment.
+    Star,
+    /// What is not a star breaks the grammar of names.
+    Name,
+}
+
+impl Pattern {
+    /// Reads a pattern as it is written in the configuration.
+    pub fn parse(text: &str) -> Result<Self, PatternInvalid> {
+        let last = text.rfind('/').map_or(0, |slash| slash + 1);
+        let (prefix, star) = match text.split_at(last) {
+            (prefix, "*") => (prefix, Some(Star::One)),
+            (prefix, "**") => (prefix, Some(Star::Many)),
+            _ => (text, None),
+        };
+        if prefix.contains('*') {
+            return Err(PatternInvalid::Star);
+        }
+        let name = if star.is_some() {
+            prefix.strip_suffix('/')
+        } else {
+            Some(prefix)
+        };
+        if let Some(name) = name {
+            Name::parse(name.as_bytes()).map_err(|_| PatternInvalid::Name)?;
+        }
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            star,
+        })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.prefix)?;
+        f.write_str(self.star.map_or("", Star::as_str))
+    }
+}
+
+impl Star {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "*",
+            Self::Many => "**",
+        }
+    }
+}
+
+impl fmt::Display for PatternInvalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Star => {
+                "a star stands only at the end and for whole segments: \
+                 `acme/*` for one more, `library/**` for one or more"
+            }
+            Self::Name => {
+                "not a repository name: segments of a-z and 0-9, inside them `.`, `_`, `__` or \
+                 dashes, parted by `/`, at most 255 bytes"
+            }
+        })
+    }
+}
+
+impl std::error::Error for PatternInvalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_a_name_with_at_most_a_star_for_its_last_segments() {
+        for (text, expected) in [
+            ("acme/rocket", Ok(("acme/rocket", None))),
+            ("redis", Ok(("redis", None))),
+            ("acme/*", Ok(("acme/", Some(Star::One)))),
+            ("library/**", Ok(("library/", Some(Star::Many)))),
+            ("*", Ok(("", Some(Star::One)))),
+            ("**", Ok(("", Some(Star::Many)))),
+            ("acme/ro*", Err(PatternInvalid::Star)),
+            ("acme/*/rocket", Err(PatternInvalid::Star)),
+            ("*/*", Err(PatternInvalid::Star)),
+            ("acme/***", Err(PatternInvalid::Star)),
+            ("", Err(PatternInvalid::Name)),
+            ("/*", Err(PatternInvalid::Name)),
+            ("acme//*", Err(PatternInvalid::Name)),
+            ("Acme/*", Err(PatternInvalid::Name)),
+            ("acme/", Err(PatternInvalid::Name)),
+            ("acme/rocket:1", Err(PatternInvalid::Name)),
+        ] {
+            let parsed = Pattern::parse(text);
+            let seen = parsed
+                .as_ref()
+                .map(|read| (read.prefix.as_str(), read.star));
+            assert_eq!(seen.map_err(|error| *error), expected, "{text:?}");
+            if let Ok(read) = parsed {
+                assert_eq!(read.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+# One line per verb; `make` alone lists them.
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: ## a sample registry, the gateway in front of it, and each pull as it is counted
+	cargo run --release -- demo
+
+check: ## formatting, lints, documentation, licences and sources
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	@if cargo deny --version > /dev/null 2>&1; then cargo deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and sources were not checked"; fi
+
+test: ## installs what the tests need (Debian, as root), then runs all of them
+	sh tests/setup.sh
+	cargo test --locked
+
+clients: ## only the real clients
+	sh tests/setup.sh
+	cargo test --locked --test clients
+
+bench: ## micro-benchmarks, each beside its naive twin
+	cargo bench --locked
+
+doc: ## the code's documentation
+	cargo doc --no-deps --document-private-items --open
+
+.PHONY: help demo check test clients bench doc

@@ -1,0 +1,109 @@
+//! The command line as a person types it. Its help is what the README shows.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::aggregator::By;
+
+/// The gateway in front of container registries: decouples the pull command from the registry, and
+/// counts the pulls.
+#[derive(Debug, Parser)]
+#[command(name = "pullgate", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway: SIGHUP reloads the file, SIGTERM finishes what is under way and stops
+    Serve(ConfigArgs),
+    /// Check a configuration file and say everything that is wrong with it
+    Check(ConfigArgs),
+    /// Try it: a sample registry and the gateway in front of it, without network or set-up
+    Demo(DemoArgs),
+    /// Show the counts, also while the gateway runs
+    Pulls(PullsArgs),
+}
+
+/// Of `serve` and `check`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Of `demo`, which is for this machine alone: both listen on 127.0.0.1.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DemoArgs {
+    /// The gateway's port
+    #[arg(long, value_name = "NUMBER", default_value_t = 8080)]
+    pub port: u16,
+    /// The port of /metrics, /healthz and /readyz
+    #[arg(long, value_name = "NUMBER", default_value_t = 8081)]
+    pub admin_port: u16,
+}
+
+/// Of `pulls`.
+#[derive(Args, Clone, Debug)]
+pub struct PullsArgs {
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Only this package, as <domain>/<name>
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// Group by tag, client, version, os, arch, platform, minute, hour or day; several are allowed
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    pub by: Vec<By>,
+    /// From this time on: RFC 3339, or a date for its midnight in UTC
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<Timestamp>,
+    /// Up to, but not including, this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<Timestamp>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    let midnight = || -> Result<Timestamp, jiff::Error> {
+        TimeZone::UTC.to_timestamp(text.parse::<Date>()?.at(0, 0, 0, 0))
+    };
+    text.parse()
+        .or_else(|_| midnight())
+        .map_err(|_| "neither like 2026-01-31T12:00:00Z nor like 2026-01-31".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_is_a_moment_or_a_day() {
+        assert_eq!(
+            time("2026-01-31").unwrap().to_string(),
+            "2026-01-31T00:00:00Z"
+        );
+        assert_eq!(time("2026-01-31T01:00:00+01:00"), time("2026-01-31"));
+        assert!(
+            time("yesterday")
+                .unwrap_err()
+                .contains("2026-01-31T12:00:00Z")
+        );
+    }
+}

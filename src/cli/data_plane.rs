@@ -1,0 +1,242 @@
+//! The workers, started together and told the same things.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::sched_getaffinity;
+
+use crate::control::while_busy;
+use crate::messages::access::{self, AccessReceiver};
+use crate::messages::ledger::{Ledger, ROWS};
+use crate::messages::meters::{LatencyReceiver, Meters, latency_channel};
+use crate::messages::order::{self, Order, Orders};
+use crate::messages::pulls::{self, PullReceiver};
+use crate::pure::config::values::{AccessLog, Config};
+use crate::pure::limits::DESCRIPTORS_RESERVED;
+use crate::pure::snapshot::Snapshot;
+use crate::worker::driver::Driver;
+use crate::worker::{self, Parts, listener};
+
+/// All workers.
+pub struct DataPlane {
+    /// Where clients are listened for, with the ports that the system chose for port 0.
+    pub addresses: Vec<SocketAddr>,
+    /// What the workers' runtimes stand on.
+    pub driver: Driver,
+    /// Their counters.
+    pub meters: Vec<Arc<Meters>>,
+    orders: Arc<[Orders]>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    retired: Receiver<Arc<Snapshot>>,
+}
+
+/// The other ends of what the workers send.
+pub struct Ends {
+    /// Pull events.
+    pub pulls: Vec<PullReceiver>,
+    /// Latencies.
+    pub latencies: Vec<LatencyReceiver>,
+    /// Access log lines; none where there is no access log.
+    pub access: Vec<AccessReceiver>,
+}
+
+/// Tells all workers the same.
+#[derive(Clone)]
+pub struct Command {
+    orders: Arc<[Orders]>,
+    retired: Receiver<Arc<Snapshot>>,
+}
+
+/// Why the workers do not start.
+#[derive(Debug)]
+pub enum Refused {
+    /// A listening address cannot be had.
+    Address(SocketAddr, io::Error),
+    /// io_uring was asked for by name and is not to be had.
+    Driver(io::Error),
+    /// Threads, descriptors or randomness.
+    System(io::Error),
+}
+
+impl DataPlane {
+    /// Starts the workers. When this returns, clients are listened for.
+    pub fn start(config: &Config, snapshot: &Arc<Snapshot>) -> Result<(Self, Ends), Refused> {
+        let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
+        let cpus = cpus();
+        let count = match config.gateway.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let (mut listeners, addresses) = listen(&config.gateway.listen, count)?;
+        let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
+        let connections_max = connections_allowed();
+        let (retire, retired) = bounded(count * 2);
+        let mut ends = Ends {
+            pulls: Vec::new(),
+            latencies: Vec::new(),
+            access: Vec::new(),
+        };
+        let (mut orders, mut meters, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        for index in 0..count {
+            let (order, order_book) = order::channel().map_err(Refused::System)?;
+            let (pulls, pulls_end) = pulls::channel();
+            let (latency, latency_end) = latency_channel();
+            let access = (config.log.access != AccessLog::Off)
+                .then(access::channel)
+                .map(|(sender, receiver)| {
+                    ends.access.push(receiver);
+                    sender
+                });
+            let worker_meters = Meters::new();
+            let parts = Parts {
+                index,
+                // With more workers than CPUs, pinning would only keep some from running.
+                cpu: cpus.get(index).copied().filter(|_| count <= cpus.len()),
+                driver,
+                listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
+                snapshot: Arc::clone(snapshot),
+                retired: retire.clone(),
+                orders: order_book,
+                pulls,
+                meters: Arc::clone(&worker_meters),
+                latency,
+                access,
+                ledger: Arc::clone(&ledger),
+                connections_max,
+            };
+            threads.push(worker::spawn(parts).map_err(Refused::System)?);
+            orders.push(order);
+            meters.push(worker_meters);
+            ends.pulls.push(pulls_end);
+            ends.latencies.push(latency_end);
+        }
+        let orders = orders.into();
+        Ok((
+            Self {
+                addresses,
+                driver,
+                meters,
+                orders,
+                threads,
+                retired,
+            },
+            ends,
+        ))
+    }
+
+    /// What tells the workers.
+    pub fn command(&self) -> Command {
+        Command {
+            orders: Arc::clone(&self.orders),
+            retired: self.retired.clone(),
+        }
+    }
+
+    /// Waits for the workers to end, as they do when they have drained.
+    pub fn join(self) {
+        for (index, thread) in self.threads.into_iter().enumerate() {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!("worker {index} failed: {error}"),
+                Err(_) => tracing::error!("worker {index} panicked: a bug of pullgate"),
+            }
+        }
+    }
+}
+
+impl Command {
+    /// New requests are decided by `snapshot`; those that no worker uses any more are freed.
+    pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
+        for worker in self.orders.iter() {
+            worker.give(Order::Adopt(Arc::clone(snapshot)));
+        }
+        while self.retired.try_recv().is_ok() {}
+    }
+
+    /// The workers end, within `timeout`.
+    pub fn drain(&self, timeout: Duration) {
+        for worker in self.orders.iter() {
+            worker.give(Order::Drain(timeout));
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "{address} is in use by another process; stop it, or change gateway.listen"
+            ),
+            Self::Address(address, error) => {
+                write!(
+                    f,
+                    "{address} cannot be listened on: {error}; change gateway.listen"
+                )
+            }
+            Self::Driver(error) => write!(
+                f,
+                "io_uring is not to be had here ({error}); allow it, or set gateway.driver to \
+                 \"auto\" or \"epoll\""
+            ),
+            Self::System(error) => write!(f, "the workers cannot start: {error}"),
+        }
+    }
+}
+
+/// For each address the sockets of all workers, and the addresses as they came out.
+fn listen(
+    wanted: &[SocketAddr],
+    count: usize,
+) -> Result<(Vec<Vec<std::net::TcpListener>>, Vec<SocketAddr>), Refused> {
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for &address in wanted {
+        let refused = |error| Refused::Address(address, error);
+        let bound = while_busy(|| listener::bind(address, count)).map_err(refused)?;
+        if let Some(first) = bound.first() {
+            addresses.push(first.local_addr().map_err(refused)?);
+        }
+        listeners.push(bound);
+    }
+    Ok((listeners, addresses))
+}
+
+/// The CPUs that this process may run on.
+fn cpus() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .collect()
+}
+
+/// What the descriptor limit leaves for clients.
+fn connections_allowed() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
+    let left = descriptors
+        .saturating_sub(DESCRIPTORS_RESERVED)
+        .max(descriptors / 2);
+    usize::try_from(left).unwrap_or(usize::MAX)
+}
+
+fn random_keys() -> io::Result<[(u64, u64); ROWS]> {
+    let mut keys = [(0, 0); ROWS];
+    for (first, second) in &mut keys {
+        *first = random()?;
+        *second = random()?;
+    }
+    Ok(keys)
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,309 @@
+//! `pullgate pulls`: the counts, asked of the running gateway, else read from its store.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use super::args::PullsArgs;
+use super::{fail, print};
+use crate::aggregator::{self, Ask, By};
+use crate::pure::config::problem::nearest;
+
+/// Prints the counts.
+pub fn run(args: &PullsArgs) -> ExitCode {
+    match answer(args) {
+        Ok(text) => print(&text),
+        Err(words) => fail(&words),
+    }
+}
+
+/// What is printed.
+fn answer(args: &PullsArgs) -> Result<String, String> {
+    let PullsArgs {
+        data,
+        package,
+        by,
+        from,
+        to,
+        json,
+    } = args;
+    let ask = Ask {
+        package: package.clone(),
+        by: by.clone(),
+        from: *from,
+        to: *to,
+    };
+    let text = counts(data, &ask)?;
+    if *json {
+        return Ok(text + "\n");
+    }
+    let answer = parsed(&text)?;
+    if !rows(&answer).is_empty() {
+        return Ok(table(&answer, by));
+    }
+    match package {
+        None => Ok("nothing was counted in this time\n".to_owned()),
+        Some(package) => Err(unknown(package, &parsed(&counts(data, &Ask::default())?)?)),
+    }
+}
+
+/// The answer's JSON, from the gateway that runs on `data`, else from the store itself.
+fn counts(data: &Path, ask: &Ask) -> Result<String, String> {
+    if !data.is_dir() {
+        return Err(format!(
+            "{}: no such directory: --data is the data_dir",
+            data.display()
+        ));
+    }
+    let socket = data.join("control.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let asked = runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, over_socket(&socket, &target(ask)))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    });
+    match asked {
+        Ok((StatusCode::OK, body)) => Ok(body),
+        Ok((_, body)) => Err(parsed(&body)?["error"].as_str().unwrap_or(&body).to_owned()),
+        // Nobody listens: the gateway is not running, or was killed.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            let query = aggregator::open_offline(data).map_err(|error| error.to_string())?;
+            let answer = query.rows(ask).map_err(|error| error.to_string())?;
+            serde_json::to_string(&answer).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(format!(
+            "{}: {error}: is this the gateway's user?",
+            socket.display()
+        )),
+    }
+}
+
+async fn over_socket(socket: &Path, target: &str) -> io::Result<(StatusCode, String)> {
+    let stream = TokioIo::new(UnixStream::connect(socket).await?);
+    let (mut sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get(target)
+        .header("host", "pullgate")
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(io::Error::other)?;
+    let status = response.status();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(io::Error::other)?
+        .to_bytes();
+    connection.abort();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The question as `control::admin::socket` reads it.
+fn target(ask: &Ask) -> String {
+    let mut target = "/pulls".to_owned();
+    let mut add = |key: &str, value: &str| {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(key);
+        target.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    target.push(char::from(byte));
+                }
+                _ => target.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    };
+    if let Some(package) = &ask.package {
+        add("package", package);
+    }
+    for by in &ask.by {
+        add("by", by.as_str());
+    }
+    if let Some(from) = &ask.from {
+        add("from", &from.to_string());
+    }
+    if let Some(to) = &ask.to {
+        add("to", &to.to_string());
+    }
+    target
+}
+
+fn parsed(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text)
+        .map_err(|_| "the gateway's answer is not JSON: is it of the same version?".to_owned())
+}
+
+fn rows(answer: &Value) -> &[Value] {
+    answer["rows"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Words for a package without counts, with the nearest that has some.
+fn unknown(package: &str, all: &Value) -> String {
+    let counted = rows(all).iter().filter_map(|row| row["package"].as_str());
+    match nearest(package, counted) {
+        Some(near) if near != package => {
+            format!("{package}: nothing was counted; did you mean {near}?")
+        }
+        Some(_) => format!("{package}: nothing was counted in this time"),
+        None => format!(
+            "{package}: nothing was counted; a package is <domain>/<name>, and without --package \
+             all are shown"
+        ),
+    }
+}
+
+/// Columns for people: texts to the left, numbers to the right, the totals below.
+fn table(answer: &Value, by: &[By]) -> String {
+    let texts: Vec<&str> = std::iter::once("package")
+        .chain(by.iter().map(|by| by.as_str()))
+        .collect();
+    let columns: Vec<&str> = texts.iter().chain(COUNTS).copied().collect();
+    let cells = |row: &Value| {
+        columns
+            .iter()
+            .map(|key| cell(&row[*key]))
+            .collect::<Vec<_>>()
+    };
+    let mut lines = vec![
+        columns
+            .iter()
+            .map(|key| key.replace('_', " "))
+            .collect::<Vec<_>>(),
+    ];
+    lines.extend(rows(answer).iter().map(cells));
+    let mut totals = cells(&answer["totals"]);
+    "total".clone_into(&mut totals[0]);
+    lines.push(totals);
+    let width = |column: usize| {
+        lines
+            .iter()
+            .map(|line| line[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut out = format!(
+        "from {} to {}\n\n",
+        cell(&answer["from"]),
+        cell(&answer["to"])
+    );
+    for line in &lines {
+        let mut text = String::new();
+        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
+            match column < texts.len() {
+                true => text += &format!("{cell:<width$}  "),
+                false => text += &format!("{cell:>width$}  "),
+            }
+        }
+        out += text.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+/// A value as it stands in a table; what could steer a terminal is escaped.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.escape_debug().to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+/// The counts of a row, in the order of the columns.
+const COUNTS: &[&str] = &[
+    "requests",
+    "pulls",
+    "checks",
+    "supply_chain",
+    "unseen",
+    "unfolded",
+];
+/// How long the gateway may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_question_is_one_target_whatever_is_in_it() {
+        let ask = Ask {
+            package: Some("registry.acme.com/acme/ro&k et".to_owned()),
+            by: vec![By::Tag, By::Day],
+            from: Some("2026-01-31T12:00:00Z".parse().unwrap()),
+            to: None,
+        };
+        assert_eq!(
+            target(&ask),
+            "/pulls?package=registry.acme.com%2Facme%2Fro%26k%20et&by=tag&by=day\
+             &from=2026-01-31T12%3A00%3A00Z"
+        );
+        assert_eq!(target(&Ask::default()), "/pulls");
+    }
+
+    #[test]
+    fn a_table_is_aligned_and_ends_with_the_totals() {
+        let counts = |requests: u64| {
+            json!({"requests": requests, "pulls": 1, "checks": 0, "supply_chain": 0,
+                   "unseen": 0, "unfolded": 0})
+        };
+        let row = |package: &str, tag: &str, requests: u64| {
+            let mut row = counts(requests);
+            row["package"] = package.into();
+            row["tag"] = tag.into();
+            row
+        };
+        let answer = json!({
+            "from": "2026-01-01T00:00:00Z",
+            "to": "2026-01-02T00:00:00Z",
+            "rows": [row("r.acme.com/acme/rocket", "latest", 12345), row("r.acme.com/x", "a\u{1b}", 2)],
+            "totals": counts(12347),
+        });
+        assert_eq!(
+            table(&answer, &[By::Tag]),
+            "\
+from 2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z
+
+package                 tag      requests  pulls  checks  supply chain  unseen  unfolded
+r.acme.com/acme/rocket  latest      12345      1       0             0       0         0
+r.acme.com/x            a\\u{1b}         2      1       0             0       0         0
+total                               12347      1       0             0       0         0
+"
+        );
+    }
+
+    #[test]
+    fn an_unknown_package_is_met_with_the_nearest() {
+        let all = json!({"rows": [{"package": "registry.acme.com/acme/rocket"}]});
+        assert_eq!(
+            unknown("registry.acme.com/acme/rokcet", &all),
+            "registry.acme.com/acme/rokcet: nothing was counted; did you mean \
+             registry.acme.com/acme/rocket?"
+        );
+        assert!(unknown("elsewhere", &all).contains("<domain>/<name>"));
+    }
+}

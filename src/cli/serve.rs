@@ -1,0 +1,386 @@
+//! `pullgate serve`: the wiring.
+//!
+//! ```text
+//!             signals ──► control thread ◄── GET /metrics, /pulls (admin listener, control socket)
+//!                │             ▲
+//!                │ drain       │ meters, latencies, health
+//!   file ─► reload ─ Adopt ─► worker 0 … n ── pages of events ──► aggregator ──► journal, sled
+//!                              │    ▲
+//!                              └────┴── lines ──► access log
+//! ```
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
+
+use crate::aggregator::lock::Lock;
+use crate::aggregator::{self, Aggregator, Booked, Health};
+use crate::cli::check::clients;
+use crate::cli::data_plane::{self, Command, DataPlane, Ends};
+use crate::control::access_log::{self, AccessLog};
+use crate::control::admin::{self, Sources};
+use crate::control::logging::{self, Dropped};
+use crate::control::reload::{self, Applied, Apply, Reload};
+use crate::control::signals::Signals;
+use crate::control::status::{Phase, Status};
+use crate::control::{self, Control, while_busy};
+use crate::pure::config::check::check;
+use crate::pure::config::problem::Problem;
+use crate::pure::config::values::{AccessLog as AccessKind, Config};
+use crate::pure::snapshot::Snapshot;
+
+/// Serves by the file at `path` until a signal ends it. Status 0 after an orderly stop, 1 with
+/// words where the gateway cannot start.
+pub fn run(path: &Path) -> ExitCode {
+    let name = path.display().to_string();
+    let text = match super::check::read(path) {
+        Ok(text) => text,
+        Err(words) => return super::fail(&words),
+    };
+    let (config, warnings) = match check(&name, &text) {
+        Ok(checked) => checked,
+        Err(problems) => {
+            for problem in &problems {
+                super::say(&problem.to_string());
+            }
+            return super::fail(&format!("{name}: not served, because of the above"));
+        }
+    };
+    let logging = logging::start(&config.log);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let options = Options {
+        source: Some(Source {
+            path: path.to_path_buf(),
+            text,
+        }),
+        log_dropped: Some(logging.dropped()),
+    };
+    match start(config, options) {
+        Ok(running) => {
+            running.wait();
+            ExitCode::SUCCESS
+        }
+        Err(refused) => {
+            tracing::error!("the gateway does not start: {refused}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a gateway is started with beside its configuration.
+#[derive(Default)]
+pub struct Options {
+    /// The file that the configuration came from, to be watched.
+    pub source: Option<Source>,
+    /// Log lines dropped, for `/metrics`.
+    pub log_dropped: Option<Dropped>,
+}
+
+/// A configuration file.
+pub struct Source {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it held when the configuration was checked.
+    pub text: String,
+}
+
+/// A gateway that serves.
+pub struct Running {
+    data_plane: DataPlane,
+    drain: Drain,
+    aggregator: Aggregator,
+    control: Control,
+    reload: Option<Reload>,
+    access_log: Option<AccessLog>,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    Data(io::Error),
+    /// The clients file cannot be used.
+    Clients(Vec<Problem>),
+    /// The access log cannot be opened.
+    AccessLog(Option<PathBuf>, io::Error),
+    /// The workers do not start.
+    Workers(data_plane::Refused),
+    /// The admin listener or the control socket cannot be had.
+    Admin(SocketAddr, io::Error),
+    /// Threads or memory.
+    System(io::Error),
+}
+
+/// Starts a gateway. When this returns, clients are listened for; the store opens meanwhile.
+pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
+    prepare_process(&config);
+    let clients = clients(&config).map_err(StartError::Clients)?;
+    let data_dir = config.gateway.data_dir.clone();
+    let lock = while_busy(|| Lock::take(&data_dir))
+        .map_err(StartError::Data)?;
+    let status = Status::new();
+    let snapshot = Arc::new(Snapshot::build(&config, 1));
+    let (data_plane, ends) = DataPlane::start(&config, &snapshot).map_err(StartError::Workers)?;
+    tracing::info!(
+        "{} workers on {} listen at {}",
+        data_plane.meters.len(),
+        data_plane.driver,
+        data_plane
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let Ends {
+        pulls,
+        latencies,
+        access,
+    } = ends;
+    let access_log = start_access_log(&config, access, &status)?;
+    let health = Arc::<Health>::default();
+    let counting = aggregator::Options {
+        data_dir: data_dir.clone(),
+        counting: config.counting.clone(),
+        clients,
+    };
+    let aggregator = aggregator::spawn(counting, lock, pulls, Arc::clone(&health))
+        .map_err(StartError::System)?;
+    let drain = Drain {
+        status: Arc::clone(&status),
+        workers: data_plane.command(),
+        timeout_ms: Arc::new(AtomicU64::new(milliseconds(config.gateway.drain_timeout))),
+    };
+    let admin = admin::Options {
+        listen: config.admin.listen,
+        control_socket: Some(data_dir.join("control.sock")),
+        sources: Sources {
+            workers: data_plane.meters.clone(),
+            latencies,
+            driver: data_plane.driver.name(),
+            health,
+            status: Arc::clone(&status),
+            log_dropped: options.log_dropped,
+        },
+        query: aggregator.query(),
+    };
+    status.adopted(1, config.packages.len() as u64);
+    let admin_listen = config.admin.listen;
+    let reload = match options.source {
+        None => None,
+        Some(source) => {
+            let apply = applying(&source.path, config, &drain, &aggregator);
+            let Source { path, text } = source;
+            let options = reload::Options {
+                path,
+                text,
+                apply,
+                status,
+            };
+            Some(reload::start(options).map_err(StartError::System)?)
+        }
+    };
+    let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
+    let control =
+        control::start(admin, signals).map_err(|error| StartError::Admin(admin_listen, error))?;
+    Ok(Running {
+        data_plane,
+        drain,
+        aggregator,
+        control,
+        reload,
+        access_log,
+    })
+}
+
+impl Running {
+    /// Where clients are listened for.
+    pub fn plain_addresses(&self) -> &[SocketAddr] {
+        &self.data_plane.addresses
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.control.admin_address()
+    }
+
+    /// Each pull as it is booked.
+    pub fn subscribe(&self) -> Receiver<Booked> {
+        self.aggregator.subscribe()
+    }
+
+    /// Serves until a signal says to drain, and ends in order: what is under way is finished, what
+    /// was counted is written.
+    pub fn wait(self) {
+        self.data_plane.join();
+        if let Some(reload) = self.reload {
+            reload.stop();
+        }
+        if let Some(access_log) = self.access_log {
+            access_log.stop();
+        }
+        self.aggregator.stop();
+        self.control.stop();
+        tracing::info!("stopped: everything counted is written");
+    }
+
+    /// What tells it to drain.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(error) => write!(f, "gateway.{error}"),
+            Self::Clients(problems) => {
+                let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("; "))
+            }
+            Self::AccessLog(Some(path), error) => {
+                write!(
+                    f,
+                    "log.access_file {} cannot be opened: {error}",
+                    path.display()
+                )
+            }
+            Self::AccessLog(None, error) => {
+                write!(f, "the access log cannot go to standard output: {error}")
+            }
+            Self::Workers(refused) => refused.fmt(f),
+            Self::Admin(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "{address} is in use by another process; stop it, or change admin.listen"
+            ),
+            Self::Admin(address, error) => write!(f, "admin.listen {address}: {error}"),
+            Self::System(error) => write!(f, "the system refuses: {error}"),
+        }
+    }
+}
+
+/// What tells a gateway to drain.
+#[derive(Clone)]
+pub struct Drain {
+    status: Arc<Status>,
+    workers: Command,
+    timeout_ms: Arc<AtomicU64>,
+}
+
+impl Drain {
+    /// Lets what is under way finish and the gateway end, once.
+    pub fn begin(&self, why: &str) {
+        if self.status.phase() == Phase::Draining {
+            return;
+        }
+        let timeout = Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed));
+        tracing::info!("draining, within {timeout:?}: {why}");
+        self.status.drain();
+        self.workers.drain(timeout);
+    }
+}
+
+fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog>) -> Signals {
+    let (drain, hung_up) = (drain.clone(), drain.clone());
+    let trigger = reload.map(Reload::trigger);
+    let reopen = access_log.map(AccessLog::reopen);
+    Signals {
+        drain: Box::new(move |signal| drain.begin(signal)),
+        hang_up: Box::new(move || {
+            match &trigger {
+                Some(trigger) => trigger.ask(),
+                // There is no file to read again: the terminal was closed.
+                None => hung_up.begin("SIGHUP"),
+            }
+            if let Some(reopen) = &reopen {
+                reopen.ask();
+            }
+        }),
+    }
+}
+
+/// What puts a changed file in force: one new snapshot in every worker, or none.
+fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator) -> Apply {
+    let name = path.display().to_string();
+    let drain = drain.clone();
+    let recount = aggregator.reconfigure();
+    let mut generation = 1;
+    Box::new(move |text| {
+        let (config, warnings) = check(&name, text)?;
+        let clients = clients(&config)?;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        generation += 1;
+        let snapshot = Arc::new(Snapshot::build(&config, generation));
+        drain.workers.adopt(&snapshot);
+        recount(config.counting.clone(), clients);
+        drain.timeout_ms.store(
+            milliseconds(config.gateway.drain_timeout),
+            Ordering::Relaxed,
+        );
+        drain
+            .status
+            .adopted(generation, config.packages.len() as u64);
+        Ok(Applied {
+            summary: format!(
+                "{} packages, generation {generation}",
+                config.packages.len()
+            ),
+            needs_restart: reload::needs_restart(&started, &config),
+        })
+    })
+}
+
+fn start_access_log(
+    config: &Config,
+    lines: Vec<crate::messages::access::AccessReceiver>,
+    status: &Arc<Status>,
+) -> Result<Option<AccessLog>, StartError> {
+    let format = match config.log.access {
+        AccessKind::Off => return Ok(None),
+        AccessKind::Json => access_log::Format::Json,
+        AccessKind::Combined => access_log::Format::Combined,
+    };
+    let file = config.log.access_file.clone();
+    access_log::start(format, file.clone(), lines, Arc::clone(status))
+        .map(Some)
+        .map_err(|error| StartError::AccessLog(file, error))
+}
+
+/// What the process is to the system: no core dumps, whose memory would hold addresses, and as many
+/// descriptors as it may have.
+fn prepare_process(config: &Config) {
+    if !config.gateway.core_dumps
+        && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!("core dumps cannot be switched off: {error}");
+    }
+    let descriptors = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: descriptors.maximum,
+        maximum: descriptors.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            descriptors.current
+        );
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,382 @@
+//! `/metrics`: Prometheus' text format (exposition formats, version 0.0.4).
+
+use std::fmt::{self, Display, Write};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+
+use super::Sources;
+use super::process::{Process, unix_seconds};
+use crate::control::status::Phase;
+use crate::messages::meters::{COUNTERS, FAULTS, GAUGES, Latencies};
+use crate::pure::fault::Kind;
+
+pub(super) fn routes(page: Arc<Page>) -> Router {
+    let answer = async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page.text());
+    Router::new().route("/metrics", get(answer))
+}
+
+/// What is served, and the latencies taken from the workers until now.
+pub(super) struct Page {
+    sources: Sources,
+    #[expect(
+        clippy::disallowed_types,
+        reason = "control's own, never held across an await"
+    )]
+    latencies: std::sync::Mutex<Latencies>,
+}
+
+impl Page {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self {
+            sources,
+            latencies: Default::default(),
+        }
+    }
+
+    /// Takes what the workers have handed over.
+    pub(super) fn take_latencies(&self) {
+        self.with_latencies(|_| ());
+    }
+
+    fn with_latencies<T>(&self, then: impl FnOnce(&Latencies) -> T) -> T {
+        // Latencies that a panic left behind are numbers like any other.
+        let mut total = self
+            .latencies
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        for receiver in &self.sources.latencies {
+            receiver.take_into(&mut total);
+        }
+        then(&total)
+    }
+
+    fn text(&self) -> String {
+        let mut page = Exposition::default();
+        gateway(&mut page, &self.sources);
+        workers(&mut page, &self.sources);
+        self.with_latencies(|latencies| latency(&mut page, latencies));
+
+        process(&mut page, self.sources.status.started_at);
+        page.text
+    }
+}
+
+fn gateway(page: &mut Exposition, sources: &Sources) {
+    let status = &sources.status;
+    page.gauge("pullgate_build_info", "The running version; always 1.");
+    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.gauge(
+        "pullgate_workers",
+        "Worker threads, by the driver of their rings.",
+    );
+    page.sample(&[("driver", sources.driver)], sources.workers.len());
+    page.gauge(
+        "pullgate_ready",
+        "1 while new requests are wanted, as /readyz says.",
+    );
+    page.sample(&[], u8::from(status.phase() == Phase::Serving));
+    let configuration = status.configuration();
+    page.gauge(
+        "pullgate_snapshot_generation",
+        "Which configuration since the start is in force.",
+    );
+    page.sample(&[], configuration.generation);
+    page.gauge(
+        "pullgate_packages",
+        "Packages of the configuration in force.",
+    );
+    page.sample(&[], configuration.packages);
+    page.counter(
+        "pullgate_reloads_total",
+        "Changed configurations: put in force, or refused while the one before stayed.",
+    );
+    page.sample(&[("outcome", "applied")], configuration.reloads);
+    page.sample(&[("outcome", "refused")], configuration.reloads_refused);
+    page.counter(
+        "pullgate_access_log_lost_total",
+        "Access log lines that could not be written.",
+    );
+    page.sample(&[], status.access_lines_lost());
+    page.counter(
+        "pullgate_log_dropped_total",
+        "Log lines that standard error did not take.",
+    );
+    page.sample(
+        &[],
+        sources
+            .log_dropped
+            .as_ref()
+            .map_or(0, |dropped| dropped.lines()),
+    );
+}
+
+/// Counters added up over the workers, gauges one by one.
+fn workers(page: &mut Exposition, sources: &Sources) {
+    let workers = &sources.workers;
+    for family in COUNTERS {
+        page.counter(family.name, family.help);
+        for (counter, value) in family.series {
+            let total: u64 = workers.iter().map(|meters| meters.counter(*counter)).sum();
+            page.sample(label(family.label, value).as_slice(), total);
+        }
+    }
+    page.counter(FAULTS.name, FAULTS.help);
+    for kind in Kind::ALL {
+        let total: u64 = workers.iter().map(|meters| meters.faults(kind)).sum();
+        page.sample(&[(FAULTS.label, kind.row().label)], total);
+    }
+    for family in GAUGES {
+        page.gauge(family.name, family.help);
+        for (index, meters) in workers.iter().enumerate() {
+            let worker = index.to_string();
+            for (gauge, value) in family.series {
+                let mut labels = vec![("worker", worker.as_str())];
+                labels.extend(label(family.label, value));
+                page.sample(&labels, meters.gauge(*gauge));
+            }
+        }
+    }
+}
+
+fn label<'l>(name: &'l str, value: &'l str) -> Option<(&'l str, &'l str)> {
+    (!name.is_empty()).then_some((name, value))
+}
+
+fn latency(page: &mut Exposition, latencies: &Latencies) {
+    let name = "pullgate_request_duration_seconds";
+    page.family(
+        name,
+        "Time from a request being read to its answer being written.",
+        "histogram",
+    );
+    for (bound, ns) in LATENCY_BOUNDS {
+        page.sample_of("_bucket", &[("le", bound)], latencies.count_up_to(*ns));
+    }
+    page.sample_of("_bucket", &[("le", "+Inf")], latencies.count());
+    page.sample_of("_sum", &[], latencies.sum_ns() as f64 / 1e9);
+    page.sample_of("_count", &[], latencies.count());
+}
+
+fn process(page: &mut Exposition, started_at: SystemTime) {
+    let process = Process::now();
+    page.gauge(
+        "process_start_time_seconds",
+        "Start of the process, in seconds since 1970.",
+    );
+    page.sample(&[], unix_seconds(started_at));
+    page.counter(
+        "process_cpu_seconds_total",
+        "User and system CPU time spent, in seconds.",
+    );
+    page.sample(&[], process.cpu_seconds);
+    page.gauge(
+        "process_resident_memory_bytes",
+        "Resident memory, in bytes.",
+    );
+    page.sample(&[], process.resident_bytes);
+    page.gauge("process_open_fds", "Open file descriptors.");
+    page.sample(&[], process.open_fds);
+    page.gauge(
+        "process_max_fds",
+        "The most file descriptors that may be open.",
+    );
+    page.sample(&[], process.max_fds);
+}
+
+/// The text being written, one family after the other.
+#[derive(Default)]
+struct Exposition {
+    text: String,
+    family: &'static str,
+}
+
+impl Exposition {
+    fn counter(&mut self, name: &'static str, help: &str) {
+        self.family(name, help, "counter");
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &str) {
+        self.family(name, help, "gauge");
+    }
+
+    fn family(&mut self, name: &'static str, help: &str, kind: &str) {
+        self.family = name;
+        self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    /// One sample of the family that was begun last.
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.sample_of("", labels, value);
+    }
+
+    fn sample_of(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        let family = self.family;
+        self.put(format_args!("{family}{suffix}"));
+        for (index, (name, value)) in labels.iter().enumerate() {
+            let open = if index == 0 { '{' } else { ',' };
+            self.put(format_args!("{open}{name}=\"{}\"", Escaped(value)));
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        self.put(format_args!("{close} {value}\n"));
+    }
+
+    fn put(&mut self, text: fmt::Arguments<'_>) {
+        if self.text.write_fmt(text).is_err() {
+            unreachable!("a String takes everything");
+        }
+    }
+}
+
+/// A label's value as the format wants it.
+struct Escaped<'v>(&'v str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The histogram's bounds: in seconds as they are written, and in nanoseconds.
+const LATENCY_BOUNDS: &[(&str, u64)] = &[
+    ("0.00001", 10_000),
+    ("0.000025", 25_000),
+    ("0.00005", 50_000),
+    ("0.0001", 100_000),
+    ("0.00025", 250_000),
+    ("0.0005", 500_000),
+    ("0.001", 1_000_000),
+    ("0.0025", 2_500_000),
+    ("0.005", 5_000_000),
+    ("0.01", 10_000_000),
+    ("0.025", 25_000_000),
+    ("0.05", 50_000_000),
+    ("0.1", 100_000_000),
+    ("0.25", 250_000_000),
+    ("0.5", 500_000_000),
+    ("1", 1_000_000_000),
+    ("2.5", 2_500_000_000),
+    ("5", 5_000_000_000),
+    ("10", 10_000_000_000),
+    ("30", 30_000_000_000),
+    ("60", 60_000_000_000),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::status::Status;
+    use crate::messages::meters::{Counter, Gauge, Meters, latency_channel};
+
+    /// A page of two workers that have counted a little.
+    fn page() -> Page {
+        let (mut sender, receiver) = latency_channel();
+        sender.record(80_000, 3);
+        sender.hand_over();
+        let workers = vec![Meters::new(), Meters::new()];
+        workers[0].add(Counter::RequestsManifest, 2);
+        workers[1].add(Counter::RequestsManifest, 5);
+        workers[1].fault(Kind::NameUnknown);
+        workers[1].set(Gauge::ConnectionsOpen, 4);
+        Page::new(Sources {
+            workers,
+            latencies: vec![receiver],
+            driver: "epoll",
+            health: Default::default(),
+            status: Status::new(),
+            log_dropped: None,
+        })
+    }
+
+    #[test]
+    fn counters_are_added_up_and_gauges_told_apart() {
+        let text = page().text();
+        for line in [
+            "pullgate_requests_total{endpoint=\"manifest\"} 7",
+            "pullgate_faults_total{kind=\"name_unknown\"} 1",
+            "pullgate_connections_open{worker=\"0\"} 0",
+            "pullgate_connections_open{worker=\"1\"} 4",
+            "pullgate_request_duration_seconds_bucket{le=\"0.00005\"} 0",
+            "pullgate_request_duration_seconds_bucket{le=\"0.0001\"} 3",
+            "pullgate_request_duration_seconds_bucket{le=\"+Inf\"} 3",
+            "pullgate_request_duration_seconds_sum 0.00024",
+            "pullgate_request_duration_seconds_count 3",
+            "pullgate_workers{driver=\"epoll\"} 2",
+        ] {
+            assert!(
+                text.lines().any(|other| other == line),
+                "{line} in:\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn latencies_stay_from_one_scrape_to_the_next() {
+        let page = page();
+        assert_eq!(page.text().matches("_seconds_count 3").count(), 1);
+        assert_eq!(page.text().matches("_seconds_count 3").count(), 1);
+    }
+
+    #[test]
+    fn bounds_are_written_as_what_they_are_and_rise() {
+        let mut before = 0;
+        for (seconds, ns) in LATENCY_BOUNDS {
+            assert_eq!((seconds.parse::<f64>().unwrap() * 1e9).round(), *ns as f64);
+            assert!(*ns > before);
+            before = *ns;
+        }
+    }
+
+    #[test]
+    fn a_label_cannot_break_out() {
+        assert_eq!(Escaped("a\"b\\c\nd").to_string(), "a\\\"b\\\\c\\nd");
+    }
+
+    /// The table of `docs/operating.md` is what is served: no more, no less, in the same words.
+    #[test]
+    fn every_metric_is_documented_and_nothing_else() {
+        let text = page().text();
+        let mut expected = String::new();
+        for block in text.split("# HELP ").skip(1) {
+            let (name, rest) = block.split_once(' ').unwrap();
+            let (help, rest) = rest.split_once('\n').unwrap();
+            let (kind, samples) = rest
+                .trim_start_matches(&format!("# TYPE {name} "))
+                .split_once('\n')
+                .unwrap();
+            let labels = samples.lines().next().and_then(|line| line.split_once('{'));
+            let labels: Vec<&str> = labels
+                .map_or("", |(_, labels)| labels)
+                .split(',')
+                .filter_map(|label| label.split_once('=').map(|(name, _)| name))
+                .filter(|label| *label != "le")
+                .collect();
+            let labels = labels.join(", ");
+            expected += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
+        }
+        let documented: String = include_str!("../../../docs/operating.md")
+            .lines()
+            .filter(|line| {
+                ["| `pullgate_", "| `process_"]
+                    .iter()
+                    .any(|row| line.starts_with(row))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(
+            expected == documented,
+            "the table of docs/operating.md should be:\n{expected}"
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! The admin listener and the control socket: what operators and the command line ask a running
+//! gateway. Nothing here is on a request's way.
+
+mod health;
+mod metrics;
+mod process;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::logging::Dropped;
+use super::status::Status;
+use super::while_busy;
+use crate::aggregator::{Health, Query};
+use crate::messages::meters::{LatencyReceiver, Meters};
+
+/// What the admin listener needs.
+pub struct Options {
+    /// Where it listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Where the control socket is made, `data_dir/control.sock`, if there is to be one. What is
+    /// there is replaced, so the caller must hold the lock of `data_dir`.
+    pub control_socket: Option<PathBuf>,
+    /// What `/metrics` and `/readyz` read.
+    pub sources: Sources,
+    /// What answers questions about the counts.
+    pub query: Query,
+}
+
+/// What `/metrics` and `/readyz` read.
+pub struct Sources {
+    /// The meters of each worker, in the order of the workers.
+    pub workers: Vec<Arc<Meters>>,
+    /// The latencies of each worker.
+    pub latencies: Vec<LatencyReceiver>,
+    /// `io_uring` or `epoll`.
+    pub driver: &'static str,
+    /// The aggregator's.
+    pub health: Arc<Health>,
+    /// The gateway's own.
+    pub status: Arc<Status>,
+    /// Log lines dropped, where logging was started.
+    pub log_dropped: Option<Dropped>,
+}
+
+/// The listeners, bound.
+pub(super) struct Server {
+    tcp: TcpListener,
+    address: SocketAddr,
+    unix: Option<(UnixListener, PathBuf)>,
+    metrics: Arc<metrics::Page>,
+    status: Arc<Status>,
+    query: Query,
+}
+
+impl Server {
+    /// Binds. To be called inside a runtime; a busy port is tried again for a while.
+    pub(super) fn bind(options: Options) -> io::Result<Self> {
+        let Options {
+            listen,
+            control_socket,
+            sources,
+            query,
+        } = options;
+        let tcp = while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
+            io::Error::new(error.kind(), format!("admin.listen {listen}: {error}"))
+        })?;
+        tcp.set_nonblocking(true)?;
+        let tcp = TcpListener::from_std(tcp)?;
+        let unix = match control_socket {
+            Some(path) => Some((socket::bind(&path)?, path)),
+            None => None,
+        };
+        Ok(Self {
+            address: tcp.local_addr()?,
+            tcp,
+            unix,
+            status: Arc::clone(&sources.status),
+            metrics: Arc::new(metrics::Page::new(sources)),
+            query,
+        })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stopped`, then gives answers under way a moment to finish.
+    pub(super) async fn serve(self, mut stopped: oneshot::Receiver<()>) {
+        let (stop, stopping) = watch::channel(());
+        let mut servers = JoinSet::new();
+        let admin = health::routes(self.status)
+            .merge(metrics::routes(Arc::clone(&self.metrics)))
+            .fallback((
+                StatusCode::NOT_FOUND,
+                "here are /metrics, /healthz and /readyz\n",
+            ));
+        let admin = axum::serve(self.tcp, admin).with_graceful_shutdown(end(stopping.clone()));
+        servers.spawn(admin.into_future());
+        let socket = self.unix.map(|(unix, path)| {
+            let control = axum::serve(unix, socket::routes(self.query));
+            servers.spawn(control.with_graceful_shutdown(end(stopping)).into_future());
+            path
+        });
+        let mut ticks = tokio::time::interval(LATENCIES_EVERY);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                _ = ticks.tick() => self.metrics.take_latencies(),
+            }
+        }
+        if let Some(path) = socket {
+            // Gone before the store's lock is: who finds no socket may open the store.
+            let _ = std::fs::remove_file(path);
+        }
+        drop(stop);
+        let _ = tokio::time::timeout(STOP_PATIENCE, servers.join_all()).await;
+    }
+}
+
+/// Ends with the sender.
+async fn end(mut stopping: watch::Receiver<()>) {
+    let _ = stopping.changed().await;
+}
+
+/// How often latencies are taken from the workers, so that a scrape is never further behind.
+const LATENCIES_EVERY: Duration = Duration::from_millis(500);
+/// How long an answer under way may hold up the end of the process.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);

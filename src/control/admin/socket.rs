@@ -1,0 +1,86 @@
+//! The control socket: the command line's questions to a running gateway.
+//!
+//! `GET /pulls?package=<domain>/<name>&by=tag&by=day&from=<RFC 3339>&to=<RFC 3339>`, all optional,
+//! is answered with the JSON object that `pullgate pulls --json` prints; a question that makes no
+//! sense with 400 and `{"error": "<words>"}`.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use axum::extract::{Query as Params, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::UnixListener;
+
+use crate::aggregator::{Ask, Query};
+
+/// Binds the socket at `path`, for its owner only. Whatever was there is replaced in one step, so
+/// that no client ever finds a socket with looser permissions.
+pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
+    let made = path.with_extension("sock.new");
+    let attempt = || {
+        match std::fs::remove_file(&made) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&made)?;
+        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&made, path)?;
+        Ok(listener)
+    };
+    attempt().map_err(|error| {
+        let words = format!(
+            "the control socket {} cannot be made: {error} (its path may have 100 bytes)",
+            path.display()
+        );
+        io::Error::new(error.kind(), words)
+    })
+}
+
+pub(super) fn routes(query: Query) -> Router {
+    Router::new().route("/pulls", get(pulls)).with_state(query)
+}
+
+/// The query reads the store's memory and its disk: a thread of its own for each.
+async fn pulls(State(query): State<Query>, params: Params<Vec<(String, String)>>) -> Response {
+    let ask = match ask(&params.0) {
+        Ok(ask) => ask,
+        Err(words) => return refused(StatusCode::BAD_REQUEST, &words),
+    };
+    match tokio::task::spawn_blocking(move || query.rows(&ask)).await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err(error)) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(_) => refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the query panicked: see the log",
+        ),
+    }
+}
+
+fn refused(status: StatusCode, words: &str) -> Response {
+    (status, Json(json!({ "error": words }))).into_response()
+}
+
+/// What the parameters ask.
+fn ask(params: &[(String, String)]) -> Result<Ask, String> {
+    let mut ask = Ask::default();
+    for (key, value) in params {
+        let wrong = |what: &dyn std::fmt::Display| format!("{key}={value}: {what}");
+        match key.as_str() {
+            "package" => ask.package = Some(value.clone()),
+            "by" => ask.by.push(value.parse().map_err(|error| wrong(&error))?),
+            "from" => ask.from = Some(value.parse().map_err(|error| wrong(&error))?),
+            "to" => ask.to = Some(value.parse().map_err(|error| wrong(&error))?),
+            _ => {
+                return Err(format!(
+                    "{key}: unknown; there are package, by, from and to"
+                ));
+            }
+        }
+    }
+    Ok(ask)
+}

@@ -1,0 +1,499 @@
+//! A changed configuration file is put in force; a broken one is refused and the old one stays.
+//!
+//! The file is looked at when something changes in its directory, and once a second anyway: that
+//! covers file systems that report nothing and directories swapped further up the path. A look
+//! compares what `stat` says of the file behind all symlinks, so an editor's rename, a write in
+//! place and Kubernetes' swap of `..data` are the same to it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::status::Status;
+use crate::pure::config::problem::Problem;
+use crate::pure::config::values::Config;
+
+/// What to watch, and what to do with it.
+pub struct Options {
+    /// The configuration file.
+    pub path: PathBuf,
+    /// Its text that is in force.
+    pub text: String,
+    /// Puts a text in force, or says everything that is wrong with it.
+    pub apply: Apply,
+    /// Where reloads are counted.
+    pub status: Arc<Status>,
+}
+
+/// See [`Options::apply`].
+pub type Apply = Box<dyn FnMut(&str) -> Result<Applied, Vec<Problem>> + Send>;
+
+/// A text was put in force.
+pub struct Applied {
+    /// What it holds, in words that continue "configuration reloaded: ".
+    pub summary: String,
+    /// Keys whose new values wait for a restart ([`needs_restart`]).
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// The watcher at work.
+pub struct Reload {
+    trigger: Trigger,
+    thread: JoinHandle<()>,
+}
+
+/// Asks for the file to be read, changed or not.
+#[derive(Clone)]
+pub struct Trigger {
+    asked: Arc<Asked>,
+    waker: Sender<()>,
+}
+
+#[derive(Default)]
+struct Asked {
+    read: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// Begins watching. A change since `options.text` was read is seen too.
+pub fn start(options: Options) -> io::Result<Reload> {
+    // Room for one: while a wake waits another adds nothing.
+    let (waker, wakes) = bounded(1);
+    let trigger = Trigger {
+        asked: Arc::default(),
+        waker: waker.clone(),
+    };
+    let asked = Arc::clone(&trigger.asked);
+    let Options {
+        path,
+        text,
+        apply,
+        status,
+    } = options;
+    let thread = std::thread::Builder::new()
+        .name("reload".into())
+        .spawn(move || {
+            let watch = Watch::new(waker);
+            let tried = digest(&text);
+            drop(text);
+            Configuration {
+                watch,
+                path,
+                stamp: None,
+                tried,
+                apply,
+                status,
+            }
+            .run(&asked, &wakes);
+        })?;
+    Ok(Reload { trigger, thread })
+}
+
+impl Reload {
+    /// A handle that asks for the file to be read, changed or not.
+    pub fn trigger(&self) -> Trigger {
+        self.trigger.clone()
+    }
+
+    /// Ends watching.
+    pub fn stop(self) {
+        self.trigger.asked.stop.store(true, SeqCst);
+        let _ = self.trigger.waker.try_send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the configuration's watcher panicked");
+        }
+    }
+}
+
+impl Trigger {
+    /// Asks. Never blocks.
+    pub fn ask(&self) {
+        self.asked.read.store(true, SeqCst);
+        let _ = self.waker.try_send(());
+    }
+}
+
+/// The keys that differ between the configuration the process was `started` with and the one it
+/// runs `now`, and that a running process cannot change.
+pub fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
+    let (was, is) = (&started.gateway, &now.gateway);
+    [
+        ("gateway.listen", was.listen != is.listen),
+        ("gateway.workers", was.workers != is.workers),
+        ("gateway.driver", was.driver != is.driver),
+        ("gateway.data_dir", was.data_dir != is.data_dir),
+        ("gateway.core_dumps", was.core_dumps != is.core_dumps),
+        ("admin.listen", started.admin != now.admin),
+        ("log.level", started.log.level != now.log.level),
+        ("log.format", started.log.format != now.log.format),
+        ("log.access", started.log.access != now.log.access),
+        (
+            "log.access_file",
+            started.log.access_file != now.log.access_file,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
+}
+
+struct Configuration {
+    path: PathBuf,
+    /// The file as of the last look; `None` when there was none.
+    stamp: Option<Stamp>,
+    /// The text that was last tried, whether it was accepted or not.
+    tried: u64,
+    apply: Apply,
+    status: Arc<Status>,
+    watch: Watch,
+}
+
+impl Configuration {
+    fn run(mut self, asked: &Asked, wakes: &Receiver<()>) {
+        self.watch.follow(&self.path);
+        while !asked.stop.load(SeqCst) {
+            if asked.read.swap(false, SeqCst) {
+                self.load(true);
+            } else {
+                self.look();
+            }
+            // Woken or not, what there is to do is looked up.
+            let _ = wakes.recv_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Loads the file if it is another than at the last look, once nobody is writing to it.
+    fn look(&mut self) {
+        let mut stamp = Stamp::of(&self.path);
+        if stamp == self.stamp {
+            return;
+        }
+        for _ in 0..SETTLE_ROUNDS {
+            pause(SETTLE);
+            let before = std::mem::replace(&mut stamp, Stamp::of(&self.path));
+            if before == stamp {
+                break;
+            }
+        }
+        self.load(false);
+    }
+
+    /// Reads the file and applies its text if it is `asked` for or new.
+    fn load(&mut self, asked: bool) {
+        // Taken before reading: what is written meanwhile is then a change.
+        self.stamp = Stamp::of(&self.path);
+        self.watch.follow(&self.path);
+        let text = match std::fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.status.count_reload(false);
+                tracing::error!(
+                    "{}: cannot be read: {error}; the running configuration stays",
+                    self.path.display()
+                );
+                return;
+            }
+        };
+        let digest = digest(&text);
+        if digest == self.tried && !asked {
+            return;
+        }
+        self.tried = digest;
+        let outcome = (self.apply)(&text);
+        self.status.count_reload(outcome.is_ok());
+        match outcome {
+            Ok(applied) => {
+                tracing::info!("configuration reloaded: {}", applied.summary);
+                if !applied.needs_restart.is_empty() {
+                    let keys = applied.needs_restart.join(", ");
+                    tracing::warn!("changed, but in force only after a restart: {keys}");
+                }
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!(
+                    "the running configuration stays: {} has {} problem{}",
+                    self.path.display(),
+                    problems.len(),
+                    if problems.len() == 1 { "" } else { "s" },
+                );
+            }
+        }
+    }
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of the file behind all symlinks; `None` when there is none.
+    fn of(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
+
+/// Hears of changes in the directories where the file, and the file it links to, are.
+struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    directories: Vec<PathBuf>,
+}
+
+impl Watch {
+    fn new(waker: Sender<()>) -> Self {
+        let heard = move |event: notify::Result<notify::Event>| {
+            // Reading is no change.
+            if !matches!(
+                event,
+                Ok(notify::Event {
+                    kind: notify::EventKind::Access(_),
+                    ..
+                })
+            ) {
+                let _ = waker.try_send(());
+            }
+        };
+        let watcher = notify::recommended_watcher(heard)
+            .inspect_err(say_slower)
+            .ok();
+        Self {
+            watcher,
+            directories: Vec::new(),
+        }
+    }
+
+    /// Watches where `path` and what it links to are now.
+    fn follow(&mut self, path: &Path) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let real = path.canonicalize().unwrap_or_default();
+        let mut directories: Vec<PathBuf> = [Some(parent), real.parent()]
+            .into_iter()
+            .filter_map(|directory| directory?.canonicalize().ok())
+            .collect();
+        directories.dedup();
+        if directories == self.directories {
+            return;
+        }
+        for gone in &self.directories {
+            // One that was removed is not watched any more anyway.
+            let _ = watcher.unwatch(gone);
+        }
+        for directory in &directories {
+            if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+                say_slower(&error);
+            }
+        }
+        self.directories = directories;
+    }
+}
+
+fn say_slower(error: &notify::Error) {
+    tracing::warn!("the configuration is looked at once a second only: {error}");
+}
+
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this thread is the watcher's own"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// How often the file is looked at when nothing is heard.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a changed file must stay as it is before it is read, and how often that is tried.
+const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE_ROUNDS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::eventually;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    struct Watched {
+        dir: tempfile::TempDir,
+        path: PathBuf,
+        applied: Receiver<String>,
+        status: Arc<Status>,
+        reload: Reload,
+    }
+
+    impl Watched {
+        fn next_applied(&self) -> String {
+            self.applied
+                .recv_timeout(Duration::from_secs(10))
+                .expect("a text to be applied")
+        }
+
+        /// Stops; nothing was applied but what the test has seen.
+        fn stop(self) {
+            self.reload.stop();
+            assert_eq!(self.applied.try_recv().ok(), None);
+        }
+    }
+
+    /// A configuration is one word here, and `broken` is none.
+    fn watched(lay_out: impl FnOnce(&Path)) -> Watched {
+        watched_at("pullgate.toml", lay_out)
+    }
+
+    fn watched_at(path: &str, lay_out: impl FnOnce(&Path)) -> Watched {
+        let dir = tempfile::tempdir().unwrap();
+        lay_out(dir.path());
+        let path = dir.path().join(path);
+        let text = fs::read_to_string(&path).unwrap();
+        let (applied, to_see) = bounded(16);
+        let apply = Box::new(move |text: &str| {
+            if text == "broken" {
+                let (file, key, what) = ("pullgate.toml".into(), "word".into(), "none".into());
+                return Err(vec![Problem {
+                    file,
+                    line: 1,
+                    key,
+                    what,
+                }]);
+            }
+            applied.send(text.to_owned()).unwrap();
+            Ok(Applied {
+                summary: text.to_owned(),
+                needs_restart: Vec::new(),
+            })
+        });
+        let status = Status::new();
+        let options = Options {
+            path: path.clone(),
+            text,
+            apply,
+            status: Arc::clone(&status),
+        };
+        Watched {
+            dir,
+            path,
+            applied: to_see,
+            status,
+            reload: start(options).unwrap(),
+        }
+    }
+
+    fn one_file(dir: &Path) {
+        fs::write(dir.join("pullgate.toml"), "one").unwrap();
+    }
+
+    #[test]
+    fn a_write_in_place_and_an_editors_rename_are_changes() {
+        let watched = watched(one_file);
+        fs::write(&watched.path, "two").unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        let swap = watched.dir.path().join(".pullgate.toml.swp");
+        fs::write(&swap, "three").unwrap();
+        fs::rename(&swap, &watched.path).unwrap();
+        assert_eq!(watched.next_applied(), "three");
+        watched.stop();
+    }
+
+    #[test]
+    fn a_swap_of_kubernetes_data_link_is_a_change() {
+        let watched = watched(|dir| {
+            for (version, text) in [("..1", "one"), ("..2", "two")] {
+                fs::create_dir(dir.join(version)).unwrap();
+                fs::write(dir.join(version).join("pullgate.toml"), text).unwrap();
+            }
+            symlink("..1", dir.join("..data")).unwrap();
+            symlink("..data/pullgate.toml", dir.join("pullgate.toml")).unwrap();
+        });
+        let made = watched.dir.path().join("..data_tmp");
+        symlink("..2", &made).unwrap();
+        fs::rename(&made, watched.dir.path().join("..data")).unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn a_swap_of_the_directory_is_a_change() {
+        let watched = watched_at("current/pullgate.toml", |dir| {
+            for (version, text) in [("1", "one"), ("2", "two")] {
+                fs::create_dir(dir.join(version)).unwrap();
+                fs::write(dir.join(version).join("pullgate.toml"), text).unwrap();
+            }
+            symlink("1", dir.join("current")).unwrap();
+        });
+        let made = watched.dir.path().join("new");
+        symlink("2", &made).unwrap();
+        fs::rename(&made, watched.dir.path().join("current")).unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn what_a_link_points_to_elsewhere_is_watched_too() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let target = elsewhere.path().join("real.toml");
+        fs::write(&target, "one").unwrap();
+        let watched = watched(|dir| symlink(&target, dir.join("pullgate.toml")).unwrap());
+        fs::write(&target, "two").unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn the_same_text_again_is_no_change_unless_it_is_asked_for() {
+        let watched = watched(one_file);
+        fs::write(&watched.path, "one").unwrap();
+        watched.reload.trigger().ask();
+        assert_eq!(watched.next_applied(), "one");
+        fs::write(&watched.path, "two").unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn a_broken_or_missing_file_changes_nothing_and_is_counted_once() {
+        let watched = watched(one_file);
+        let refused = || watched.status.configuration().reloads_refused;
+        fs::write(&watched.path, "broken").unwrap();
+        eventually("the broken file to be refused", || refused() == 1);
+        fs::remove_file(&watched.path).unwrap();
+        eventually("the missing file to be noticed", || refused() == 2);
+        fs::write(&watched.path, "three").unwrap();
+        assert_eq!(watched.next_applied(), "three");
+        assert_eq!(refused(), 2);
+        watched.stop();
+    }
+}

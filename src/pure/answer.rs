@@ -1,0 +1,154 @@
+//! An action in bytes: the redirect, what the gateway says by itself, and the words of refusals.
+
+use crate::pure::decide::{Action, Redirect, Refusal, Say};
+use crate::pure::fault::Kind;
+use crate::pure::http1::encode::{self, Manner, Out};
+use crate::pure::route::table::Site;
+
+/// Writes the answer that `action` is.
+pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
+    match action {
+        Action::Redirect(to) => redirect(out, manner, to),
+        Action::Say(Say::Base) => encode::base(out, manner),
+        Action::Say(Say::Robots) => encode::text(out, manner, ROBOTS),
+        Action::Say(Say::Welcome(site, host)) => {
+            let mut memory = [0; WORDS_BYTES_MAX];
+            let mut words = Out::new(&mut memory, 0);
+            welcome(&mut words, *site, host);
+            encode::text(out, manner, words.written(0));
+        }
+        Action::Refuse(refusal) => {
+            let mut memory = [0; WORDS_BYTES_MAX];
+            let mut words = Out::new(&mut memory, 0);
+            explain(&mut words, refusal);
+            let kind = refusal.fault.kind;
+            let fields = if kind == Kind::MethodUnsupported {
+                "\r\nAllow: GET, HEAD"
+            } else if matches!(kind, Kind::RequestsTooMany | Kind::ConnectionsTooMany) {
+                "\r\nRetry-After: 1"
+            } else {
+                ""
+            };
+            encode::error(out, manner, refusal.fault, words.written(0), fields);
+        }
+    }
+}
+
+fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, to: &Redirect<'_>) {
+    let (kind, what) = to.endpoint.tail();
+    let (mark, query) = match to.query {
+        Some(query) => ("?", query),
+        None => ("", &[][..]),
+    };
+    let location = [to.location, to.name_tail, kind, what, mark].map(str::as_bytes);
+    let [start, tail, kind, what, mark] = location;
+    encode::redirect(out, manner, &[start, tail, kind, what, mark, query]);
+}
+
+fn welcome(words: &mut Out<'_>, site: Site<'_>, host: &[u8]) {
+    words.put("This is a container registry's front door, kept by pullgate. ");
+    if !site.is_known() {
+        words.put("It does not serve this domain.\n");
+        return;
+    }
+    words.put("Pull from it by name: docker pull ");
+    words.put(if host.is_empty() { b"HOST" } else { host });
+    words.put("/NAME:TAG\n");
+    if site.list() {
+        words.put("Served here: ");
+        put_names(words, site);
+        words.put("\n");
+    }
+}
+
+/// The words of a refusal, for the person whose `docker pull` shows them: what is wrong and what
+/// to do. What is quoted from the request is escaped for JSON.
+fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
+    words.put(match refusal.fault.kind {
+        Kind::Malformed => "the request is not valid HTTP/1.1",
+        Kind::BodyRefused => "a GET or HEAD request must not have a body here",
+        Kind::ProxyHeader => "the PROXY header is not valid",
+        Kind::TargetTooLong => "the request's URL is too long",
+        Kind::HeadTooLarge => "the request's header fields are too large",
+        Kind::HeadersTooMany => "the request has too many header fields",
+        Kind::HeaderTimeout => "the request did not arrive completely in time",
+        Kind::ExpectationFailed => "no expectation but 100-continue can be met",
+        Kind::VersionUnsupported => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+        Kind::NameInvalid => {
+            "the repository name is not valid: it is made of lower-case letters and digits, \
+             joined by single dots, one or two underscores, or dashes, in parts joined by /"
+        }
+        Kind::TagInvalid => {
+            "the tag is not valid: it is at most 128 letters, digits, underscores, dots and \
+             dashes, and begins with none of the last two"
+        }
+        Kind::DigestInvalid => {
+            "the digest is not valid: it looks like sha256: and 64 lower-case hexadecimal digits"
+        }
+        Kind::DomainUnknown => "this gateway serves no packages for the domain ",
+        Kind::NameUnknown => "no such package here: ",
+        Kind::CatalogUnsupported => "the catalog is not served here; ask for a package by its name",
+        Kind::PathUnknown => {
+            "there is nothing at this path; a registry's paths begin with /v2/ and name a \
+             manifest, a blob, a tag list or referrers"
+        }
+        Kind::MethodUnsupported => {
+            "only pulling is possible here (GET and HEAD); push to the registry behind"
+        }
+        Kind::RequestsTooMany => "too many requests from your network; wait a moment",
+        Kind::ConnectionsTooMany => "too many connections at once; wait a moment",
+        Kind::Internal => "the gateway failed over this request; its log says more",
+    });
+    if refusal.fault.kind == Kind::DomainUnknown {
+        match refusal.host {
+            b"" => words.put("(none was sent)"),
+            host => words.put_json(host),
+        }
+        words.put("; check the host name in front of the image name");
+    }
+    if let (Kind::NameUnknown, Some(name), Some(site)) =
+        (refusal.fault.kind, refusal.name, refusal.site)
+    {
+        words.put_json(name.as_str());
+        if site.list() {
+            words.put("; served here: ");
+            put_names(words, site);
+        } else {
+            words.put("; check the spelling, or ask its maintainer for the right name");
+        }
+    }
+    if !refusal.fault.detail.is_empty() {
+        words.put(": ");
+        words.put_json(refusal.fault.detail);
+    }
+}
+
+/// As many names as fit a sentence.
+fn put_names(words: &mut Out<'_>, site: Site<'_>) {
+    for (index, name) in site.names().enumerate() {
+        if index == NAMES_LISTED_MAX {
+            words.put(" and more");
+            return;
+        }
+        if index > 0 {
+            words.put(", ");
+        }
+        words.put_json(name);
+    }
+}
+
+/// How many names a sentence lists: it is shown in a terminal.
+const NAMES_LISTED_MAX: usize = 12;
+
+/// What a sentence of ours needs at most: the longest fixed text, a host, and the listed names.
+const WORDS_BYTES_MAX: usize = 4096 + 512;
+
+/// For crawlers (RFC 9309).
+const ROBOTS: &[u8] = b"User-agent: *\nDisallow: /\n";
+
+const _: () = assert!(
+    WORDS_BYTES_MAX
+        >= 512
+            + crate::pure::limits::HOST_BYTES_MAX
+            + NAMES_LISTED_MAX * (crate::pure::limits::NAME_BYTES_MAX + 8)
+);

@@ -1,0 +1,360 @@
+//! A configuration file walked by the table of its keys: every problem, each with its line.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde_spanned::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::kinds::{Kind, Place};
+use super::problem::{Problem, Problems, SYNTAX, key_name, nearest};
+
+/// One key of a section.
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// What it is when it is left out, in TOML; `None` where it must be written.
+    pub default: Option<&'static str>,
+    /// What it may look like, in TOML, where the default does not show it.
+    pub example: Option<&'static str>,
+    /// What is allowed.
+    pub allowed: fn() -> String,
+}
+
+/// What a section is called, and its keys.
+pub struct Header {
+    /// Its name; with a dot for a table in a section: `counting.retention`.
+    pub name: &'static str,
+    /// Whether there can be several: `[[packages]]`.
+    pub several: bool,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// A section, or one of several. Implemented by [`sections!`] only.
+pub trait Section: Sized {
+    /// Name and keys.
+    const HEADER: &'static Header;
+
+    /// Reads it, key by key; `None` if one of them is wrong.
+    fn read(reader: &mut Reader<'_>) -> Option<Self>;
+}
+
+/// Declares sections: for each the type it is read into, and for each of that type's fields the
+/// key's words, kind, default (`or`) and example (`like`). This is all there is of a key.
+macro_rules! sections {
+    ($(
+        $(#[doc = $about:literal])*
+        $header:literal $several:ident $section:ty {
+            $(
+                $(#[doc = $doc:literal])*
+                $key:ident: $kind:expr $(=> $default:literal)? $(, like $example:literal)?;
+            )*
+        }
+    )*) => {
+        $(
+            impl $crate::pure::config::section::Section for $section {
+                const HEADER: &'static $crate::pure::config::section::Header =
+                    &$crate::pure::config::section::Header {
+                        name: $header,
+                        several: sections!(@ $several),
+                        doc: concat!($($about, "\n"),*),
+                        keys: &[$(
+                            $crate::pure::config::section::Key {
+                                name: stringify!($key),
+                                doc: concat!($($doc, "\n"),*),
+                                default: sections!(? $($default)?),
+                                example: sections!(? $($example)?),
+                                allowed: || $crate::pure::config::kinds::Kind::allowed(&$kind),
+                            },
+                        )*],
+                    };
+
+                fn read(
+                    reader: &mut $crate::pure::config::section::Reader<'_>,
+                ) -> Option<Self> {
+                    // Every key is read before one that is wrong ends it.
+                    $(let $key = reader.key(stringify!($key), &$kind);)*
+                    Some(Self { $($key: $key?,)* })
+                }
+            }
+        )*
+
+        /// All sections, in the order of the file.
+        pub const SECTIONS: &[&$crate::pure::config::section::Header] = &[$(
+            <$section as $crate::pure::config::section::Section>::HEADER,
+        )*];
+    };
+    (@ once) => { false };
+    (@ several) => { true };
+    (?) => { None };
+    (? $text:literal) => { Some($text) };
+}
+pub(super) use sections;
+
+/// A parsed file and its problems so far.
+pub struct Document<'t> {
+    root: DeTable<'t>,
+    /// Whether parts of the text are not TOML, so that what is missing may only be unreadable.
+    broken: bool,
+    sections: &'static [&'static Header],
+    /// What is wrong with it.
+    pub problems: Problems,
+}
+
+/// One of several sections of a name.
+pub struct Entry<T> {
+    /// Which one, from 0.
+    pub index: usize,
+    /// The line it begins on.
+    pub line: usize,
+    /// What it says.
+    pub value: T,
+}
+
+impl<'t> Document<'t> {
+    /// Parses a text as TOML, and looks for sections that are not in the table.
+    pub fn parse(file_name: &str, text: &'t str, sections: &'static [&'static Header]) -> Self {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let mut problems = Problems::new(file_name, text);
+        for error in &errors {
+            let at = error.span().map_or(text.len(), |span| span.start);
+            problems.add(at, SYNTAX, error.message().replace('\n', " "));
+        }
+        let root = root.into_inner();
+        for key in root
+            .keys()
+            .filter(|key| !sections.iter().any(|one| one.name == *key.get_ref()))
+        {
+            let what = unknown_section(key.get_ref(), sections);
+            problems.add(key.span().start, key_name(key.get_ref()), what);
+        }
+        Self {
+            root,
+            broken: !errors.is_empty(),
+            sections,
+            problems,
+        }
+    }
+
+    /// The section that there is at most one of; all defaults if it is not written.
+    pub fn once<S: Section>(&mut self) -> Option<S> {
+        let name = S::HEADER.name;
+        let absent = Spanned::new(0..0, DeValue::Table(DeTable::new()));
+        let value = self.root.get(name).unwrap_or(&absent);
+        let place = &mut Place {
+            key: name.to_owned(),
+            problems: &mut self.problems,
+        };
+        read_section(value, place, self.broken, self.sections)
+    }
+
+    /// The sections that there can be several of; those that can be read.
+    pub fn several<S: Section>(&mut self) -> Vec<Entry<S>> {
+        let name = S::HEADER.name;
+        let Some(value) = self.root.get(name) else {
+            return Vec::new();
+        };
+        let DeValue::Array(elements) = value.get_ref() else {
+            let what = format!("there can be several; write {}", S::HEADER);
+            self.problems.add(value.span().start, name, what);
+            return Vec::new();
+        };
+        let mut entries = Vec::with_capacity(elements.len());
+        for (index, element) in elements.iter().enumerate() {
+            let line = self.problems.line(element.span().start);
+            let place = &mut Place {
+                key: format!("{name}[{index}]"),
+                problems: &mut self.problems,
+            };
+            if let Some(value) = read_section(element, place, self.broken, self.sections) {
+                entries.push(Entry { index, line, value });
+            }
+        }
+        entries
+    }
+
+    /// A problem with a key that was read: `spot` is its section, which one of several, and its
+    /// name.
+    pub fn problem(&self, spot: Spot<'_>, what: impl Into<String>) -> Problem {
+        let (at, key) = self.find(spot);
+        self.problems.at(at, key, what)
+    }
+
+    /// Adds a [`Document::problem`].
+    pub fn wrong(&mut self, spot: Spot<'_>, what: impl Into<String>) {
+        let (at, key) = self.find(spot);
+        self.problems.add(at, key, what);
+    }
+
+    /// The line of a key that was read.
+    pub fn line(&self, spot: Spot<'_>) -> usize {
+        self.problems.line(self.find(spot).0)
+    }
+
+    fn find(&self, spot: Spot<'_>) -> (usize, String) {
+        let (section, index, key) = spot;
+        let list = self.root.get(section);
+        let (value, path) = match index {
+            Some(index) => (
+                list.and_then(|list| list.get_ref().get(index)),
+                format!("{section}[{index}]"),
+            ),
+            None => (list, section.to_owned()),
+        };
+        let of_section = value.map_or(0, |value| value.span().start);
+        let of_key = value.and_then(|value| value.get_ref().get(key));
+        let at = of_key.map_or(of_section, |value| value.span().start);
+        (at, format!("{path}.{key}"))
+    }
+}
+
+/// A key's section, which one of several, and its name.
+pub type Spot<'s> = (&'s str, Option<usize>, &'s str);
+
+/// One section while it is read.
+pub struct Reader<'r> {
+    header: &'static Header,
+    table: &'r DeTable<'r>,
+    /// Where the section begins.
+    at: usize,
+    broken: bool,
+    path: &'r str,
+    problems: &'r mut Problems,
+}
+
+impl Reader<'_> {
+    /// Reads the key of this name, or its default.
+    pub fn key<K: Kind>(&mut self, name: &str, kind: &K) -> Option<K::Value> {
+        let key = self.header.keys.iter().find(|key| key.name == name)?;
+        let place = &mut Place {
+            key: format!("{}.{name}", self.path),
+            problems: &mut *self.problems,
+        };
+        if let Some(value) = self.table.get(name) {
+            return kind.read(value, place);
+        }
+        if let Some(default) = key.default {
+            return kind.read(&DeValue::parse(default).ok()?, place);
+        }
+        if !self.broken {
+            let what = format!("is missing; allowed: {}", (key.allowed)());
+            place.problems.add(self.at, place.key.clone(), what);
+        }
+        None
+    }
+}
+
+/// A table in a section.
+pub struct Nested<S>(pub PhantomData<S>);
+
+impl<S: Section> Kind for Nested<S> {
+    type Value = S;
+
+    fn allowed(&self) -> String {
+        let names: Vec<_> = S::HEADER
+            .keys
+            .iter()
+            .map(|key| format!("`{}`", key.name))
+            .collect();
+        format!("a table of {}", names.join(", "))
+    }
+
+    fn read(&self, value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<S> {
+        read_section(value, place, false, &[S::HEADER])
+    }
+}
+
+fn read_section<S: Section>(
+    value: &Spanned<DeValue<'_>>,
+    place: &mut Place<'_>,
+    broken: bool,
+    sections: &[&Header],
+) -> Option<S> {
+    let header = S::HEADER;
+    let at = value.span().start;
+    let DeValue::Table(table) = value.get_ref() else {
+        place.problems.add(
+            at,
+            place.key.clone(),
+            format!("is not a section; write {header}"),
+        );
+        return None;
+    };
+    for key in table
+        .keys()
+        .filter(|key| !header.keys.iter().any(|one| one.name == *key.get_ref()))
+    {
+        let path = format!("{}.{}", place.key, key_name(key.get_ref()));
+        place.problems.add(
+            key.span().start,
+            path,
+            unknown_key(key.get_ref(), header, sections),
+        );
+    }
+    let path = &place.key;
+    S::read(&mut Reader {
+        header,
+        table,
+        at,
+        broken,
+        path,
+        problems: place.problems,
+    })
+}
+
+fn unknown_key(word: &str, header: &Header, sections: &[&Header]) -> String {
+    let names = || header.keys.iter().map(|key| key.name);
+    if let Some(other) = sections
+        .iter()
+        .find(|one| one.keys.iter().any(|key| key.name == word))
+    {
+        return format!("unknown key here; `{word}` belongs into {other}");
+    }
+    match nearest(word, names()).and_then(|name| header.keys.iter().find(|key| key.name == name)) {
+        Some(Key { name, allowed, .. }) => {
+            format!("unknown key; did you mean `{name}` ({})?", allowed())
+        }
+        None => format!(
+            "unknown key; {header} has {}",
+            names().collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn unknown_section(word: &str, sections: &[&Header]) -> String {
+    let top = || sections.iter().filter(|one| !one.name.contains('.'));
+    if let Some(header) = sections
+        .iter()
+        .find(|one| one.keys.iter().any(|key| key.name == word))
+    {
+        return format!("unknown key here; `{word}` belongs into {header}");
+    }
+    match nearest(word, top().map(|one| one.name)) {
+        Some(name) => {
+            let header = top().find(|one| one.name == name).map(ToString::to_string);
+            format!(
+                "unknown section; did you mean {}?",
+                header.unwrap_or_default()
+            )
+        }
+        None => {
+            let all: Vec<_> = top().map(ToString::to_string).collect();
+            format!("unknown section; there are {}", all.join(", "))
+        }
+    }
+}
+
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.several {
+            write!(f, "[[{}]]", self.name)
+        } else {
+            write!(f, "[{}]", self.name)
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The hot line: every complete request of a buffer is parsed, decided, answered into one other
+//! buffer and told to counting. Nothing here waits, allocates or locks.
+
+use crate::messages::access::{AccessLine, Text};
+use crate::messages::meters::Counter;
+use crate::pure::answer;
+use crate::pure::decide::{Action, Say, decide};
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::encode::{Connection, Manner, Out};
+use crate::pure::http1::forwarded::{client_address, client_key};
+use crate::pure::http1::head::{self, Method, RequestHead, Version};
+use crate::pure::observe::{Asker, observe};
+use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::snapshot::Snapshot;
+use crate::worker::Worker;
+use crate::worker::buffers::Buffer;
+use crate::worker::connection::Client;
+
+/// What became of a buffer's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// How many were answered.
+    pub requests: u64,
+    /// What comes next, once the answers are written.
+    pub next: Next,
+}
+
+/// What comes after a batch of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// There may be more complete requests: the answer buffer was full.
+    Answer,
+    /// The rest is no complete request.
+    Receive,
+    /// The connection ends, as both sides know.
+    Close,
+    /// The connection ends though the client may still be sending.
+    Refuse,
+}
+
+/// Answers the complete requests at the front of `input` into `output`, as of `now_us`.
+pub fn batch(
+    worker: &Worker,
+    client: &Client,
+    now_us: u64,
+    input: &mut Buffer,
+    output: &mut Buffer,
+) -> Answered {
+    let snapshot = worker.snapshot();
+    let date = worker.clock.date();
+    let mut out = Out::new(output.all_mut(), 0);
+    let mut read = 0;
+    let mut answered = Answered {
+        requests: 0,
+        next: Next::Receive,
+    };
+    while let Some(rest) = input.filled().get(read..).filter(|rest| !rest.is_empty()) {
+        let before = out.used();
+        let turn = match head::parse(rest, &snapshot.head) {
+            Ok(None) => break,
+            Ok(Some(head)) => {
+                let turn = Turn {
+                    worker,
+                    snapshot: &snapshot,
+                    client,
+                    now_us,
+                    date: &date,
+                };
+                turn.answer(&head, &mut out).map(|next| (head.length, next))
+            }
+            Err(fault) => {
+                refuse(worker, &mut out, &date, fault);
+                Some((0, Next::Refuse))
+            }
+        };
+        let Some((length, next)) = turn else {
+            // An empty buffer holds any answer of ours (`limits::BUFFER_BYTES`).
+            debug_assert!(before > 0, "an answer does not fit an empty buffer");
+            out.take_back(before);
+            answered.next = Next::Answer;
+            break;
+        };
+        read += length;
+        answered.requests += 1;
+        if next != Next::Receive {
+            answered.next = next;
+            break;
+        }
+    }
+    let written = out.used();
+    input.consume(read);
+    output.set_filled(written);
+    if answered.requests > 1 {
+        worker
+            .meters
+            .add(Counter::RequestsPipelined, answered.requests - 1);
+    }
+    answered
+}
+
+/// Fills `output` with the refusal of something that is no request.
+pub fn refusal(worker: &Worker, output: &mut Buffer, fault: Fault) {
+    let mut out = Out::new(output.all_mut(), 0);
+    refuse(worker, &mut out, &worker.clock.date(), fault);
+    let written = out.used();
+    output.set_filled(written);
+}
+
+fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; 29], fault: Fault) {
+    let manner = Manner {
+        date,
+        head_only: false,
+        connection: Connection::Closes,
+    };
+    answer::write(out, &manner, &Action::from(fault));
+    worker.meters.add(Counter::RequestsOther, 1);
+    worker.meters.fault(fault.kind);
+    worker
+        .meters
+        .add(Counter::answered(fault.kind.row().status_code()), 1);
+}
+
+/// One request's turn.
+struct Turn<'t> {
+    worker: &'t Worker,
+    snapshot: &'t Snapshot,
+    client: &'t Client,
+    now_us: u64,
+    date: &'t [u8; 29],
+}
+
+impl Turn<'_> {
+    /// Answers the request into `out`; `None` where it does not fit.
+    fn answer(&self, head: &RequestHead<'_>, out: &mut Out<'_>) -> Option<Next> {
+        let Self {
+            worker,
+            snapshot,
+            client,
+            ..
+        } = self;
+        let address = if client.behind_proxy {
+            client_address(&head.forwarded, client.address, &snapshot.trusted_proxies)
+        } else {
+            client.address
+        };
+        let action = if self.is_allowed(address) {
+            decide(snapshot, head)
+        } else {
+            Action::from(Fault::new(Kind::RequestsTooMany, ""))
+        };
+        let next = match &action {
+            Action::Refuse(refusal) if refusal.fault.kind.row().closes => Next::Refuse,
+            _ if head.keep_alive && !worker.is_draining() => Next::Receive,
+            _ => Next::Close,
+        };
+        let manner = Manner {
+            date: self.date,
+            head_only: head.method == Method::Head,
+            connection: match (next, head.version) {
+                (Next::Receive | Next::Answer, Version::Http11) => Connection::Stays,
+                (Next::Receive | Next::Answer, Version::Http10) => Connection::StaysSaid,
+                (Next::Close | Next::Refuse, _) => Connection::Closes,
+            },
+        };
+        let before = out.used();
+        answer::write(out, &manner, &action);
+        if out.is_overrun() {
+            return None;
+        }
+        let asker = Asker {
+            at_us: self.now_us,
+            address,
+            connection: client.connection,
+        };
+        if let Some(event) = observe(&action, head, asker) {
+            worker.count(&event);
+        }
+        self.meter(head, &action, out.used() - before);
+        Some(next)
+    }
+
+    fn is_allowed(&self, address: [u8; 16]) -> bool {
+        let Some(rate) = self.snapshot.limits.requests_per_client else {
+            return true;
+        };
+        let ledger = &self.worker.ledger;
+        let place = if address == self.client.address {
+            self.client.place
+        } else {
+            ledger.place(client_key(address))
+        };
+        ledger.allows(place, rate, self.now_us)
+    }
+
+    fn meter(&self, head: &RequestHead<'_>, action: &Action<'_>, bytes: usize) {
+        let meters = &self.worker.meters;
+        let (asked, status) = match action {
+            Action::Redirect(redirect) => {
+                meters.add(Counter::Redirects, 1);
+                (asked(&redirect.endpoint), 307)
+            }
+            Action::Say(Say::Base) => (Counter::RequestsBase, 200),
+            Action::Say(Say::Welcome(..) | Say::Robots) => (Counter::RequestsOther, 200),
+            Action::Refuse(refusal) => {
+                meters.fault(refusal.fault.kind);
+                (
+                    Counter::RequestsOther,
+                    refusal.fault.kind.row().status_code(),
+                )
+            }
+        };
+        meters.add(asked, 1);
+        meters.add(Counter::answered(status), 1);
+        if let Some(access) = &self.worker.access {
+            let line = AccessLine {
+                at_unix_us: self.worker.clock.unix_us(),
+                method: Text::cut(match head.method {
+                    Method::Get => b"GET",
+                    Method::Head => b"HEAD",
+                    Method::Other(method) => method,
+                }),
+                host: Text::cut(head.host.unwrap_or_default()),
+                path: Text::cut(head.path),
+                version: match head.version {
+                    Version::Http10 => "HTTP/1.0",
+                    Version::Http11 => "HTTP/1.1",
+                },
+                status,
+                bytes: bytes as u64,
+                duration_us: crate::messages::clock::monotonic_us().saturating_sub(self.now_us),
+                user_agent: Text::cut(head.user_agent),
+                referer: Text::cut(head.referer),
+            };
+            access.offer(line, meters);
+        }
+    }
+}
+
+fn asked(endpoint: &Endpoint<'_>) -> Counter {
+    match endpoint {
+        Endpoint::Base => Counter::RequestsBase,
+        Endpoint::Manifest { .. } => Counter::RequestsManifest,
+        Endpoint::Blob { .. } => Counter::RequestsBlob,
+        Endpoint::TagsList { .. } => Counter::RequestsTags,
+        Endpoint::Referrers { .. } => Counter::RequestsReferrers,
+        Endpoint::Catalog | Endpoint::Upload { .. } | Endpoint::Root | Endpoint::Robots => {
+            Counter::RequestsOther
+        }
+    }
+}

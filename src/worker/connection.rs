@@ -1,0 +1,279 @@
+//! One client connection: receive, answer every complete request with one write, receive again.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent};
+use monoio::net::TcpStream;
+use rustix::io::Errno;
+
+use crate::messages::clock::monotonic_us;
+use crate::messages::ledger::{Place, Refused};
+use crate::messages::meters::Counter;
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::proxy_header::{self, ProxyHeader};
+use crate::pure::limits::{BUFFER_BYTES, BUFFERS_WAITING_MAX, LINGER_BYTES_MAX};
+use crate::worker::answer::{self, Next};
+use crate::worker::buffers::Buffer;
+use crate::worker::slots::{Phase, Seat};
+use crate::worker::{Entrance, Worker};
+
+/// What is known of the client behind a connection.
+#[derive(Clone, Copy)]
+pub struct Client {
+    /// Its address: the peer's, or what a trusted proxy's PROXY header says.
+    pub address: [u8; 16],
+    /// Its place in the ledger.
+    pub place: Place,
+    /// Whether the peer is a trusted proxy, whose header fields are believed.
+    pub behind_proxy: bool,
+    /// The connection's number.
+    pub connection: u64,
+}
+
+/// Serves the connection until either side ends it.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], entrance: Entrance) {
+    let client = Client {
+        address: peer,
+        place: entrance.place(),
+        behind_proxy: worker.snapshot().trusts(peer),
+        connection: worker.next_connection(),
+    };
+    let seat = worker.slots.seat(&stream, worker.clock.sweep());
+    let mut connection = Connection {
+        worker,
+        seat,
+        stream,
+        client,
+    };
+    // Which of the two ended it, and how, is in the meters: a client may go away at any time.
+    let _ = connection.run().await;
+    drop(connection);
+    drop(entrance);
+}
+
+/// Tells a connection that there are too many, and closes it.
+pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refused: Refused) {
+    worker.meters.add(
+        match refused {
+            Refused::All => Counter::RefusedTotal,
+            Refused::Client => Counter::RefusedClient,
+        },
+        1,
+    );
+    let seat = worker.slots.seat(&stream, worker.clock.sweep());
+    let place = worker.place(peer);
+    let client = Client {
+        address: peer,
+        place,
+        behind_proxy: false,
+        connection: 0,
+    };
+    let mut connection = Connection {
+        worker,
+        seat,
+        stream,
+        client,
+    };
+    let _ = connection
+        .refuse(Fault::new(Kind::ConnectionsTooMany, ""))
+        .await;
+}
+
+struct Connection {
+    worker: Rc<Worker>,
+    /// Before the stream, so that it is dropped first (see [`Seat`]).
+    seat: Seat,
+    stream: TcpStream,
+    client: Client,
+}
+
+/// The connection is over: closed by the client, by a time-out, or by an error of the socket.
+struct Over;
+
+impl From<io::Error> for Over {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) -> Result<(), Over> {
+        let mut input = None;
+        if self.client.behind_proxy {
+            input = Some(self.greet().await?);
+        }
+        let mut batches: u32 = 0;
+        loop {
+            batches = batches.wrapping_add(1);
+            if batches.is_multiple_of(BATCHES_PER_TURN) {
+                yield_now().await;
+            }
+            let mut received = match input.take() {
+                Some(received) => received,
+                None => self.receive(None).await?,
+            };
+            let read_at_us = monotonic_us();
+            let mut output = self.worker.pool.lend();
+            let (worker, client) = (&self.worker, &self.client);
+            let answered = answer::batch(worker, client, read_at_us, &mut received, &mut output);
+            if !output.is_empty() {
+                self.send(output).await?;
+                let took_us = monotonic_us().saturating_sub(read_at_us);
+                self.worker.took(took_us, answered.requests);
+            } else {
+                drop(output);
+            }
+            input = match answered.next {
+                Next::Answer => Some(received),
+                Next::Receive => Some(self.receive(Some(received)).await?),
+                Next::Close => return Ok(()),
+                Next::Refuse => return self.linger().await,
+            };
+        }
+    }
+
+    /// Learns from a trusted proxy's PROXY header, if there is one, who the client is.
+    async fn greet(&mut self) -> Result<Buffer, Over> {
+        let mut received = self.receive(None).await?;
+        loop {
+            match proxy_header::parse(received.filled()) {
+                Ok(ProxyHeader::None) => return Ok(received),
+                Ok(ProxyHeader::Incomplete) => received = self.receive(Some(received)).await?,
+                Ok(ProxyHeader::Complete { source, length }) => {
+                    received.consume(length);
+                    if let Some(source) = source {
+                        self.client.address = source;
+                        self.client.place = self.worker.place(source);
+                        // The client may itself be a trusted proxy, with fields to be believed.
+                        self.client.behind_proxy = self.worker.snapshot().trusts(source);
+                    }
+                    return Ok(received);
+                }
+                Err(fault) => {
+                    drop(received);
+                    self.refuse(fault).await?;
+                    return Err(Over);
+                }
+            }
+        }
+    }
+
+    /// Receives more behind what `held` holds. Whoever is quiet for a second holds no buffer,
+    /// unless part of a request is in it.
+    async fn receive(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
+        let begun = held.as_ref().is_some_and(|buffer| !buffer.is_empty());
+        if !begun {
+            self.wait(Phase::Idle);
+        } else if self.seat.phase() != Phase::Head {
+            // The whole head has its time, however many receives it takes.
+            self.wait(Phase::Head);
+        }
+        let mut held = held;
+        loop {
+            let buffer = match held.take() {
+                Some(buffer) => buffer,
+                None => {
+                    if self.worker.pool.out() > BUFFERS_WAITING_MAX {
+                        self.stream.readable(false).await?;
+                    }
+                    self.worker.pool.lend()
+                }
+            };
+            let filled = buffer.filled().len();
+            let canceller = self.worker.quiet_canceller();
+            let spare = buffer.slice_mut(filled..BUFFER_BYTES);
+            let (received, spare) = self.stream.cancelable_read(spare, canceller).await;
+            let buffer = spare.into_inner();
+            match received {
+                Ok(0) => return self.ended(buffer).await,
+                Ok(bytes) => {
+                    self.worker.meters.add(Counter::BytesReceived, bytes as u64);
+                    return Ok(buffer);
+                }
+                // Quiet for a second: wait on without a buffer, or at least without a receive.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => {
+                    held = (filled > 0).then_some(buffer);
+                    self.stream.readable(false).await?;
+                }
+                Err(_) => return Err(Over),
+            }
+        }
+    }
+
+    /// The client sends no more. Half a request that took too long is told so.
+    async fn ended(&mut self, received: Buffer) -> Result<Buffer, Over> {
+        let late = self.seat.phase() == Phase::Overdue && !received.is_empty();
+        drop(received);
+        if late {
+            self.refuse(Fault::new(Kind::HeaderTimeout, "")).await?;
+        }
+        Err(Over)
+    }
+
+    async fn refuse(&mut self, fault: Fault) -> Result<(), Over> {
+        let mut output = self.worker.pool.lend();
+        answer::refusal(&self.worker, &mut output, fault);
+        self.send(output).await?;
+        self.linger().await
+    }
+
+    /// Writes all of `output`. Progress of any size starts the time-out anew.
+    async fn send(&mut self, output: Buffer) -> Result<(), Over> {
+        let mut output = output;
+        let length = output.filled().len();
+        let mut sent = 0;
+        while sent < length {
+            self.wait(Phase::Writing);
+            let (written, rest) = self.stream.write(output.slice(sent..length)).await;
+            output = rest.into_inner();
+            match written? {
+                0 => return Err(Over),
+                written => sent += written,
+            }
+        }
+        self.worker.meters.add(Counter::BytesSent, length as u64);
+        Ok(())
+    }
+
+    /// Ends our side and reads what the client still sends, for a while.
+    async fn linger(&mut self) -> Result<(), Over> {
+        self.wait(Phase::Lingering);
+        self.stream.shutdown().await?;
+        let mut left = LINGER_BYTES_MAX;
+        let mut buffer = self.worker.pool.lend();
+        while left > 0 {
+            let (received, back) = self.stream.read(buffer).await;
+            buffer = back;
+            match received? {
+                0 => return Ok(()),
+                bytes => left = left.saturating_sub(bytes),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, phase: Phase) {
+        self.seat.wait(phase, self.worker.clock.sweep());
+    }
+}
+
+/// Lets the others go first. A receive on a ring always does; on epoll a client that sends faster
+/// than it is answered would keep the worker to itself.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Batches of answers between two yields.
+const BATCHES_PER_TURN: u32 = 32;

@@ -1,0 +1,116 @@
+//! Accepting: one loop per listening socket of a worker.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+
+use monoio::net::{TcpListener, TcpStream};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::messages::clock::monotonic_us;
+use crate::messages::meters::Counter;
+use crate::pure::http1::forwarded::mapped;
+use crate::worker::{Worker, connection, guard};
+
+/// Sockets that listen at `address`, one for each of `count` workers: the kernel spreads new
+/// connections over them. TCP_NODELAY is set on the listeners, because connections inherit it.
+///
+/// # Errors
+/// Where the address cannot be bound; `AddrInUse` also where another process shares it, which
+/// SO_REUSEPORT alone would let pass.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    if address.port() != 0 {
+        let probe = socket(address)?;
+        probe.bind(&SockAddr::from(address))?;
+    }
+    let mut address = address;
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(BACKLOG)?;
+        let listener = StdListener::from(socket);
+        // Port 0 is any free port, but the same one for all.
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+/// Accepts until the worker drains, then what still waits, so that no connection is reset that the
+/// kernel has finished already.
+pub async fn accept(worker: Rc<Worker>, listener: StdListener) -> io::Result<()> {
+    let _busy = worker.begin();
+    let last_calls = listener.try_clone()?;
+    let listener = TcpListener::from_std(listener)?;
+    while !worker.is_draining() {
+        match listener.cancelable_accept(worker.accepting()).await {
+            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Err(error) => after(&worker, &error).await,
+        }
+    }
+    while let Ok((stream, peer)) = last_calls.accept() {
+        stream.set_nonblocking(!worker.is_on_ring())?;
+        admit(&worker, TcpStream::from_std(stream)?, peer);
+    }
+    Ok(())
+}
+
+/// What a failure to accept calls for.
+async fn after(worker: &Rc<Worker>, error: &io::Error) {
+    match Errno::from_io_error(error) {
+        // The worker is to drain: the loop looks.
+        Some(Errno::CANCELED) => {}
+        // The listener is non-blocking, and on some kernels a ring says so.
+        Some(Errno::AGAIN) => worker.next_sweep().await,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+            worker.meters.add(Counter::AcceptPauses, 1);
+            if let Some(repeats) = worker.complaints.borrow_mut().pass(monotonic_us()) {
+                tracing::error!(
+                    "connections cannot be accepted: {error}; raise the limit of open files \
+                     (LimitNOFILE, ulimit -n) or set limits.connections lower{repeats}"
+                );
+            }
+            worker.next_sweep().await;
+        }
+        // The client went away before it was accepted, or worse: the next one may do better.
+        _ => worker.meters.add(Counter::AcceptErrors, 1),
+    }
+}
+
+/// Starts serving a connection, or tells it that there are too many.
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+    worker.meters.add(Counter::Connections, 1);
+    let address = mapped(peer.ip());
+    let entrance = worker.enter(address);
+    let served = Rc::clone(worker);
+    let busy = worker.begin();
+    monoio::spawn(guard::guarded(Rc::clone(worker), async move {
+        let _busy = busy;
+        match entrance {
+            Ok(entrance) => connection::serve(served, stream, address, entrance).await,
+            Err(refused) => connection::refuse(served, stream, address, refused).await,
+        }
+    }));
+}
+
+/// Connections that the kernel may have finished and not yet handed over; it cuts this down to
+/// net.core.somaxconn.
+const BACKLOG: i32 = 4096;

@@ -1,0 +1,200 @@
+//! The admin listener and the control socket, over sockets, without workers.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use pullgate::aggregator::Query;
+use pullgate::control::admin::{Options, Sources};
+use pullgate::control::signals::Signals;
+use pullgate::control::status::Status;
+use pullgate::control::{self, Control};
+use pullgate::messages::meters::{Meters, latency_channel};
+use support::http::get;
+use support::process::installed;
+
+#[test]
+fn readiness_follows_the_gateways_life() {
+    let status = Status::new();
+    let control = started(SocketAddr::from(([127, 0, 0, 1], 0)), None, &status).unwrap();
+    let admin = control.admin_address();
+    assert_eq!(answer(admin, "/readyz"), (503, "starting\n".to_owned()));
+    status.adopted(1, 3);
+    assert_eq!(answer(admin, "/readyz"), (200, "ready\n".to_owned()));
+    status.drain();
+    assert_eq!(answer(admin, "/readyz"), (503, "draining\n".to_owned()));
+    assert_eq!(answer(admin, "/healthz"), (200, "ok\n".to_owned()));
+    let (code, words) = answer(admin, "/");
+    assert_eq!(code, 404);
+    assert!(words.contains("/metrics"), "{words}");
+    control.stop();
+}
+
+#[test]
+fn metrics_pass_prometheus_own_check() {
+    let status = Status::new();
+    let control = started(SocketAddr::from(([127, 0, 0, 1], 0)), None, &status).unwrap();
+    let (code, text) = answer(control.admin_address(), "/metrics");
+    assert_eq!(code, 200);
+    let mut promtool = Command::new(installed("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let outcome = promtool.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&outcome.stdout) + String::from_utf8_lossy(&outcome.stderr);
+    assert!(
+        outcome.status.success() && words.is_empty(),
+        "{words}\n{text}"
+    );
+    control.stop();
+}
+
+#[test]
+fn a_busy_port_is_refused_with_the_key_that_names_it() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    let refused = started(taken, None, &Status::new()).err().unwrap();
+    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(
+        refused
+            .to_string()
+            .starts_with(&format!("admin.listen {taken}: ")),
+        "{refused}"
+    );
+}
+
+#[test]
+fn stopping_waits_for_no_idle_connection() {
+    let status = Status::new();
+    let control = started(SocketAddr::from(([127, 0, 0, 1], 0)), None, &status).unwrap();
+    let mut idle = TcpStream::connect(control.admin_address()).unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    control.stop();
+    idle.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn the_control_socket_is_its_owners_and_replaces_what_a_dead_process_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("control.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    let control = with_socket(&socket);
+    assert_eq!(
+        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let (head, body) = ask(&socket, "/pulls?by=tag&by=day&from=2026-01-01T00:00:00Z");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert!(body["rows"].is_array(), "{body}");
+    control.stop();
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_question_that_makes_no_sense_is_answered_with_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("control.sock");
+    let control = with_socket(&socket);
+    for (question, words) in [
+        ("/pulls?by=colour", "by=colour: "),
+        ("/pulls?from=yesterday", "from=yesterday: "),
+        (
+            "/pulls?sort=name",
+            "sort: unknown; there are package, by, from and to",
+        ),
+    ] {
+        let (head, body) = ask(&socket, question);
+        assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert!(body["error"].as_str().unwrap().starts_with(words), "{body}");
+    }
+    control.stop();
+}
+
+#[test]
+fn a_control_socket_that_cannot_be_made_is_named() {
+    let socket = PathBuf::from("/nonexistent/control.sock");
+    let refused = started(
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        Some(socket),
+        &Status::new(),
+    );
+    let words = refused.err().unwrap().to_string();
+    assert!(
+        words.starts_with("the control socket /nonexistent/control.sock cannot"),
+        "{words}"
+    );
+}
+
+fn started(
+    listen: SocketAddr,
+    control_socket: Option<PathBuf>,
+    status: &Arc<Status>,
+) -> std::io::Result<Control> {
+    let sources = Sources {
+        workers: vec![Meters::new(), Meters::new()],
+        latencies: vec![latency_channel().1],
+        driver: "epoll",
+        health: Default::default(),
+        status: Arc::clone(status),
+        log_dropped: None,
+    };
+    let options = Options {
+        listen,
+        control_socket,
+        sources,
+        query: Query::default(),
+    };
+    control::start(
+        options,
+        Signals {
+            drain: Box::new(|_| ()),
+            hang_up: Box::new(|| ()),
+        },
+    )
+}
+
+fn with_socket(socket: &Path) -> Control {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    started(listen, Some(socket.to_owned()), &Status::new()).unwrap()
+}
+
+fn answer(admin: SocketAddr, target: &str) -> (u16, String) {
+    let answer = get(admin, target).unwrap();
+    (answer.status, String::from_utf8(answer.body).unwrap())
+}
+
+/// A GET over the socket: the head and the body of its answer.
+fn ask(socket: &Path, target: &str) -> (String, String) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}

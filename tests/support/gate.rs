@@ -1,0 +1,156 @@
+//! The built gateway, run as its users run it.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::free_address;
+use super::http::get;
+use super::process::{Process, run};
+
+/// `gateway.driver`, for tests that run on each.
+pub const DRIVERS: [&str; 2] = ["io_uring", "epoll"];
+
+/// A gateway on 127.0.0.1, with a data directory of its own.
+pub struct Gate {
+    process: Option<Process>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    directory: TempDir,
+}
+
+/// One row of `pullgate pulls --json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Counted GETs of manifests.
+    pub requests: u64,
+    /// Pulls.
+    pub pulls: u64,
+    /// Checks for something newer.
+    pub checks: u64,
+    /// Signatures, attestations and their like.
+    pub supply_chain: u64,
+}
+
+impl Gate {
+    /// Starts one and waits until it is ready. `config` continues the `[gateway]` table, whose
+    /// `listen`, `data_dir` and `driver` are already there, as is `[admin]`.
+    pub fn start(driver: &str, config: &str) -> Self {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut gate = Self {
+            process: None,
+            address: free_address(loopback),
+            admin: free_address(loopback),
+            directory: tempfile::tempdir().expect("a temporary directory"),
+        };
+        let text = format!(
+            "[admin]\nlisten = \"{}\"\n\n\
+             [gateway]\nlisten = [\"{}\"]\ndata_dir = \"{}\"\ndriver = \"{driver}\"\n{config}",
+            gate.admin,
+            gate.address,
+            gate.data_dir().display(),
+        );
+        fs::write(gate.config_file(), text).expect("the configuration");
+        gate.launch();
+        gate
+    }
+
+    /// Where clients are listened for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/metrics` and its like are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its `data_dir`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// The configuration file that it was started with.
+    pub fn config_file(&self) -> PathBuf {
+        self.directory.path().join("pullgate.toml")
+    }
+
+    /// The process, while it runs.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the gateway runs")
+    }
+
+    /// Stops it in an orderly way: every open window is booked and on disk afterwards.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("the gateway runs");
+        process.signal(Signal::TERM);
+        let status = process.wait();
+        assert!(
+            status.success(),
+            "{status} after SIGTERM:\n{}",
+            process.words()
+        );
+    }
+
+    /// Starts it again on the same addresses and data.
+    pub fn launch(&mut self) {
+        let mut command = Command::new(pullgate());
+        command.arg("serve").arg("--config").arg(self.config_file());
+        let admin = self.admin;
+        let mut process = Process::start(command, &self.directory.path().join("log"));
+        process.wait_ready(|| match get(admin, "/readyz") {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(format!("/readyz: {other:?}")),
+        });
+        self.process = Some(process);
+    }
+
+    /// What is counted for `package` (`<domain>/<name>`), over all time; nothing is all zeros.
+    pub fn counts(&self, package: &str) -> Counts {
+        let rows = self.pulls(&[]);
+        let rows = rows["rows"].as_array().expect("rows");
+        let mut found = rows.iter().filter(|row| row["package"] == package);
+        let counts = found.next().map_or_else(Counts::default, Counts::of);
+        assert!(found.next().is_none(), "{package} has one row: {rows:?}");
+        counts
+    }
+
+    /// `pullgate pulls --json` with more `arguments`.
+    pub fn pulls(&self, arguments: &[&str]) -> Value {
+        let mut command = Command::new(pullgate());
+        command
+            .arg("pulls")
+            .arg("--json")
+            .arg("--data")
+            .arg(self.data_dir())
+            .args(arguments);
+        let text = run(&mut command);
+        serde_json::from_str(&text).unwrap_or_else(|problem| panic!("{problem} in {text}"))
+    }
+}
+
+impl Counts {
+    fn of(row: &Value) -> Self {
+        let count = |key: &str| {
+            row[key]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{key} in {row}"))
+        };
+        Self {
+            requests: count("requests"),
+            pulls: count("pulls"),
+            checks: count("checks"),
+            supply_chain: count("supply_chain"),
+        }
+    }
+}
+
+/// The built program.
+pub fn pullgate() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_pullgate"))
+}
