@@ -51,10 +51,8 @@ pub(crate) fn endpoint(path: &[u8]) {
         return;
     };
     let Some(name) = endpoint.name() else { return };
-    let mut written = format!("/v2/{}", name.as_str()).into_bytes();
     let (segment, last) = endpoint.tail();
-    written.extend_from_slice(segment.as_bytes());
-    written.extend_from_slice(last.as_bytes());
+    let written = format!("/v2/{}{segment}{last}", name.as_str()).into_bytes();
     assert_eq!(Endpoint::parse(&written), Ok(endpoint));
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:=+".contains(byte);
     assert!(written.iter().all(allowed));

@@ -31,15 +31,23 @@ impl<'a> ForwardedFields<'a> {
 /// from right to left while they are trusted too, and the first that is not is the client. A hop
 /// that does not give an address (`unknown`, `_hidden`, garbage) ends the walk at the hop before.
 ///
-/// `Forwarded` wins where both kinds are present: it is the standard, and a trusted proxy that
-/// writes one kind is expected to remove the other.
+/// Where both kinds are present and disagree, one of them is what the client itself sent and the
+/// trusted proxy, which writes the other kind, has let pass; which one nobody can tell. So neither
+/// is believed, and the client is the peer.
 pub fn client_address(fields: &ForwardedFields<'_>, peer: [u8; 16], trusted: &[Cidr]) -> [u8; 16] {
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
-    let (lines, hop): (_, Hop) = if fields.forwarded.is_empty() {
-        (&fields.x_forwarded_for, node)
+    let by_forwarded = walk(&fields.forwarded, element, peer, trusted);
+    let by_x_forwarded_for = walk(&fields.x_forwarded_for, node, peer, trusted);
+    if fields.forwarded.is_empty() {
+        by_x_forwarded_for
+    } else if fields.x_forwarded_for.is_empty() || by_forwarded == by_x_forwarded_for {
+        by_forwarded
     } else {
-        (&fields.forwarded, element)
-    };
+        peer
+    }
+}
+
+fn walk(lines: &Lines<'_>, hop: Hop, peer: [u8; 16], trusted: &[Cidr]) -> [u8; 16] {
+    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
     let mut address = peer;
     for text in lines.iter_back().flat_map(|line| split_back(line, b',')) {
         if !is_trusted(address) {
@@ -312,11 +320,15 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_wins() {
-        assert_eq!(
-            client(&["for=192.0.2.43"], &["192.0.2.44"], "10.0.0.1"),
-            "192.0.2.43"
-        );
+    fn two_kinds_that_disagree_are_not_believed_and_two_that_agree_are() {
+        for (x_forwarded_for, expected) in
+            [("192.0.2.43", "192.0.2.43"), ("192.0.2.44", "10.0.0.1")]
+        {
+            assert_eq!(
+                client(&["for=192.0.2.43"], &[x_forwarded_for], "10.0.0.1"),
+                expected
+            );
+        }
     }
 
     #[test]
