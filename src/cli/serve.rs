@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 
 use crate::aggregator::{self, Aggregator, Booked};
 use crate::cli::check::clients;
@@ -29,7 +31,7 @@ use crate::control::admin::{self, Sources};
 use crate::control::logging::{self, Dropped};
 use crate::control::reload::{self, Applied, Apply, Reload};
 use crate::control::signals::Signals;
-use crate::control::status::Status;
+use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
@@ -58,7 +60,10 @@ pub fn run(path: &Path) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let options = Options {
-        source: Some(Source { path: path.to_path_buf(), text }),
+        source: Some(Source {
+            path: path.to_path_buf(),
+            text,
+        }),
         log_dropped: Some(logging.dropped()),
     };
     match start(config, options) {
@@ -126,18 +131,30 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         .map_err(|error| StartError::Data(data_dir.clone(), error))?;
     let status = Status::new();
     let snapshot = Arc::new(Snapshot::build(&config, 1));
-    let (data_plane, ends) =
-        DataPlane::start(&config, &snapshot).map_err(StartError::Workers)?;
+    let (data_plane, ends) = DataPlane::start(&config, &snapshot).map_err(StartError::Workers)?;
     tracing::info!(
         "{} workers on {} listen at {}",
         data_plane.meters.len(),
         data_plane.driver,
-        data_plane.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        data_plane
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
     );
-    let Ends { pulls, latencies, access } = ends;
+    let Ends {
+        pulls,
+        latencies,
+        access,
+    } = ends;
     let access_log = start_access_log(&config, access, &status)?;
     let aggregator = aggregator::spawn(
-        aggregator::Options { lock, counting: config.counting.clone(), clients },
+        aggregator::Options {
+            lock,
+            counting: config.counting.clone(),
+            clients,
+        },
         pulls,
     )
     .map_err(StartError::System)?;
@@ -166,14 +183,26 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         Some(source) => {
             let apply = applying(&source.path, config, &drain, &aggregator);
             let Source { path, text } = source;
-            let options = reload::Options { path, text, apply, status };
+            let options = reload::Options {
+                path,
+                text,
+                apply,
+                status,
+            };
             Some(reload::start(options).map_err(StartError::System)?)
         }
     };
     let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
-    let control = control::start(admin, signals)
-        .map_err(|error| StartError::Admin(admin_listen, error))?;
-    Ok(Running { data_plane, drain, aggregator, control, reload, access_log })
+    let control =
+        control::start(admin, signals).map_err(|error| StartError::Admin(admin_listen, error))?;
+    Ok(Running {
+        data_plane,
+        drain,
+        aggregator,
+        control,
+        reload,
+        access_log,
+    })
 }
 
 impl Running {
@@ -207,10 +236,9 @@ impl Running {
         tracing::info!("stopped: everything counted is written");
     }
 
-    /// Drains and ends.
-    pub fn stop(self) {
-        self.drain.begin("the program itself");
-        self.wait();
+    /// What tells it to drain.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
     }
 }
 
@@ -227,7 +255,11 @@ impl fmt::Display for StartError {
                 f.write_str(&lines.join("; "))
             }
             Self::AccessLog(Some(path), error) => {
-                write!(f, "log.access_file {} cannot be opened: {error}", path.display())
+                write!(
+                    f,
+                    "log.access_file {} cannot be opened: {error}",
+                    path.display()
+                )
             }
             Self::AccessLog(None, error) => {
                 write!(f, "the access log cannot go to standard output: {error}")
@@ -245,14 +277,18 @@ impl fmt::Display for StartError {
 
 /// What tells a gateway to drain.
 #[derive(Clone)]
-struct Drain {
+pub struct Drain {
     status: Arc<Status>,
     workers: Command,
     timeout_ms: Arc<AtomicU64>,
 }
 
 impl Drain {
-    fn begin(&self, why: &str) {
+    /// Lets what is under way finish and the gateway end, once.
+    pub fn begin(&self, why: &str) {
+        if self.status.phase() == Phase::Draining {
+            return;
+        }
         let timeout = Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed));
         tracing::info!("draining, within {timeout:?}: {why}");
         self.status.drain();
@@ -260,19 +296,17 @@ impl Drain {
     }
 }
 
-fn signals(
-    drain: &Drain,
-    reload: Option<&Reload>,
-    access_log: Option<&AccessLog>,
-) -> Signals {
-    let drain = drain.clone();
+fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog>) -> Signals {
+    let (drain, hung_up) = (drain.clone(), drain.clone());
     let trigger = reload.map(Reload::trigger);
     let reopen = access_log.map(AccessLog::reopen);
     Signals {
         drain: Box::new(move |signal| drain.begin(signal)),
         hang_up: Box::new(move || {
-            if let Some(trigger) = &trigger {
-                trigger.ask();
+            match &trigger {
+                Some(trigger) => trigger.ask(),
+                // There is no file to read again: the terminal was closed.
+                None => hung_up.begin("SIGHUP"),
             }
             if let Some(reopen) = &reopen {
                 reopen.ask();
@@ -297,10 +331,18 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
         let snapshot = Arc::new(Snapshot::build(&config, generation));
         drain.workers.adopt(&snapshot);
         counting.send(config.counting.clone(), clients);
-        drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
-        drain.status.adopted(generation, config.packages.len() as u64);
+        drain.timeout_ms.store(
+            milliseconds(config.gateway.drain_timeout),
+            Ordering::Relaxed,
+        );
+        drain
+            .status
+            .adopted(generation, config.packages.len() as u64);
         Ok(Applied {
-            summary: format!("{} packages, generation {generation}", config.packages.len()),
+            summary: format!(
+                "{} packages, generation {generation}",
+                config.packages.len()
+            ),
             needs_restart: reload::needs_restart(&started, &config),
         })
     })
@@ -331,9 +373,15 @@ fn prepare_process(config: &Config) {
         tracing::warn!("core dumps cannot be switched off: {error}");
     }
     let descriptors = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: descriptors.maximum, maximum: descriptors.maximum };
+    let raised = Rlimit {
+        current: descriptors.maximum,
+        maximum: descriptors.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("the limit of open files stays at {:?}: {error}", descriptors.current);
+        tracing::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            descriptors.current
+        );
     }
 }
 

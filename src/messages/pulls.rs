@@ -117,7 +117,10 @@ impl PullSender {
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total() }
+        Backlog {
+            bytes: self.backlog.len() * PAGE_BYTES,
+            unfolded: self.unfolded.total(),
+        }
     }
 
     /// Replaces the current page by an empty one, if there is anywhere to put it.

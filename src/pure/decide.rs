@@ -61,7 +61,12 @@ pub struct Refusal<'r> {
 impl From<Fault> for Action<'_> {
     /// A refusal of which nothing more is known, such as that of a head that did not parse.
     fn from(fault: Fault) -> Self {
-        Self::Refuse(Refusal { fault, site: None, host: b"", name: None })
+        Self::Refuse(Refusal {
+            fault,
+            site: None,
+            host: b"",
+            name: None,
+        })
     }
 }
 
@@ -69,20 +74,34 @@ impl From<Fault> for Action<'_> {
 pub fn decide<'r>(snapshot: &'r Snapshot, head: &RequestHead<'r>) -> Action<'r> {
     let host = head.host.unwrap_or_default();
     let refuse = |kind, site, name| {
-        Action::Refuse(Refusal { fault: Fault::new(kind, ""), site, host, name })
+        Action::Refuse(Refusal {
+            fault: Fault::new(kind, ""),
+            site,
+            host,
+            name,
+        })
     };
     if matches!(head.method, Method::Other(_)) {
         return refuse(Kind::MethodUnsupported, None, None);
     }
     let endpoint = match Endpoint::parse(head.path) {
         Ok(endpoint) => endpoint,
-        Err(fault) => return Action::Refuse(Refusal { fault, site: None, host, name: None }),
+        Err(fault) => {
+            return Action::Refuse(Refusal {
+                fault,
+                site: None,
+                host,
+                name: None,
+            });
+        }
     };
     let site = snapshot.routes.site(host);
     match endpoint {
         Endpoint::Root => return Action::Say(Say::Welcome(site, host)),
         Endpoint::Robots => return Action::Say(Say::Robots),
-        Endpoint::Upload { name } => return refuse(Kind::MethodUnsupported, Some(site), Some(name)),
+        Endpoint::Upload { name } => {
+            return refuse(Kind::MethodUnsupported, Some(site), Some(name));
+        }
         Endpoint::Catalog => return refuse(Kind::CatalogUnsupported, Some(site), None),
         Endpoint::Base
         | Endpoint::Manifest { .. }

@@ -80,7 +80,10 @@ pub struct Row {
 impl Row {
     /// The status code as a number.
     pub fn status_code(&self) -> u16 {
-        self.status.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or(500)
+        self.status
+            .get(..3)
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(500)
     }
 }
 
@@ -193,7 +196,11 @@ mod tests {
                 .iter()
                 .filter(|other| other.row().label == kind.row().label);
             assert_eq!(twins.count(), 1, "{kind:?}");
-            assert!(kind.row().status.starts_with(&kind.row().status_code().to_string()));
+            assert!(
+                kind.row()
+                    .status
+                    .starts_with(&kind.row().status_code().to_string())
+            );
         }
     }
 }

@@ -19,11 +19,7 @@ pub struct Asker {
 /// The event that `action` is to counting, if it is one: requests of a package for a manifest, a
 /// blob or its referrers, answered well. HEADs and blobs are events because docker and containerd
 /// name the tag only in a HEAD, and a blob is the only proof that a pull went on.
-pub fn observe<'r>(
-    action: &Action<'r>,
-    head: &RequestHead<'r>,
-    asker: Asker,
-) -> Option<Event<'r>> {
+pub fn observe<'r>(action: &Action<'r>, head: &RequestHead<'r>, asker: Asker) -> Option<Event<'r>> {
     let Action::Redirect(redirect) = action else {
         return None;
     };

@@ -70,7 +70,9 @@ impl Driver {
                 builder = builder.uring_builder(flags.builder());
                 Ok(builder.build()?.block_on(future))
             }
-            Self::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(future)),
+            Self::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new()
+                .build()?
+                .block_on(future)),
         }
     }
 }

@@ -65,22 +65,24 @@ pub struct Parts {
     pub access: Option<AccessSender>,
     /// What all workers know of the clients.
     pub ledger: Arc<Ledger>,
-    /// Connections at once, of all workers together.
+    /// Connections at once, of all workers together, where the configuration leaves it open.
     pub connections_max: usize,
 }
 
 /// Starts a worker on a thread of its own. It ends when it was told to drain and has.
 pub fn spawn(parts: Parts) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
-        if let Some(cpu) = parts.cpu {
-            let mut set = CpuSet::new();
-            set.set(cpu);
-            if let Err(error) = sched_setaffinity(None, &set) {
-                tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
+    std::thread::Builder::new()
+        .name(format!("worker-{}", parts.index))
+        .spawn(move || {
+            if let Some(cpu) = parts.cpu {
+                let mut set = CpuSet::new();
+                set.set(cpu);
+                if let Err(error) = sched_setaffinity(None, &set) {
+                    tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
+                }
             }
-        }
-        parts.driver.run(run(parts))?
-    })
+            parts.driver.run(run(parts))?
+        })
 }
 
 /// A worker's state, shared by the tasks of its one thread.
@@ -110,6 +112,8 @@ pub struct Worker {
     /// cancels exactly those that are still waiting.
     cohorts: RefCell<[Canceller; COHORTS]>,
     accepting: RefCell<Canceller>,
+    /// Accept loops and connections that have not ended.
+    busy: Cell<usize>,
     /// The sweep at which a drain ends by force; `None` while nobody drains.
     drained_by: Cell<Option<u64>>,
     sweepers: RefCell<Vec<Waker>>,
@@ -128,12 +132,24 @@ pub struct Entrance {
     counts_for_client: bool,
 }
 
+/// Something that a drain waits for.
+pub struct Busy(Rc<Worker>);
+
 async fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, orders, snapshot, retired, .. } = parts;
+    let Parts {
+        listeners,
+        orders,
+        snapshot,
+        retired,
+        ..
+    } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
     let worker = Rc::new(Worker {
-        snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), retired })),
+        snapshot: RefCell::new(Rc::new(Adopted {
+            snapshot: Some(snapshot),
+            retired,
+        })),
         pool: Rc::default(),
         slots: Rc::default(),
         clock: Clock::new(),
@@ -149,14 +165,22 @@ async fn run(parts: Parts) -> io::Result<()> {
         connections_max: parts.connections_max,
         cohorts: RefCell::default(),
         accepting: RefCell::default(),
+        busy: Cell::new(0),
         drained_by: Cell::new(None),
         sweepers: RefCell::default(),
     });
     let mut accepting = Vec::new();
     for listener in listeners {
-        accepting.push(monoio::spawn(listener::accept(Rc::clone(&worker), listener)));
+        accepting.push(monoio::spawn(listener::accept(
+            Rc::clone(&worker),
+            listener,
+        )));
     }
-    monoio::spawn(tick::follow_orders(Rc::clone(&worker), doorbell, orders.to_follow));
+    monoio::spawn(tick::follow_orders(
+        Rc::clone(&worker),
+        doorbell,
+        orders.to_follow,
+    ));
     tick::run(&worker, timer).await?;
     for accepted in accepting {
         accepted.await?;
@@ -173,8 +197,11 @@ impl Worker {
     /// Counts a connection from `address`, unless there are too many. Trusted proxies stand for
     /// many clients: only the bound on all together holds for them.
     pub fn enter(&self, address: [u8; 16]) -> Result<Entrance, Refused> {
-        self.ledger.enter(self.connections_max)?;
         let snapshot = self.snapshot();
+        self.ledger.enter(match snapshot.limits.connections {
+            0 => self.connections_max,
+            configured => configured,
+        })?;
         let mut entrance = Entrance {
             ledger: Arc::clone(&self.ledger),
             place: self.place(address),
@@ -245,18 +272,28 @@ impl Worker {
         .await;
     }
 
+    /// Something has begun that a drain waits for, until what is returned is dropped.
+    pub fn begin(self: &Rc<Self>) -> Busy {
+        self.busy.set(self.busy.get() + 1);
+        Busy(Rc::clone(self))
+    }
+
     /// Does what control says.
     fn follow(&self, order: Order) {
         match order {
             Order::Adopt(snapshot) => {
                 let retired = self.snapshot.borrow().retired.clone();
-                let adopted = Adopted { snapshot: Some(snapshot), retired };
+                let adopted = Adopted {
+                    snapshot: Some(snapshot),
+                    retired,
+                };
                 self.snapshot.replace(Rc::new(adopted));
             }
             Order::Drain(timeout) => {
                 let by = self.clock.sweep() + sweeps(timeout);
                 self.drained_by.set(Some(by));
-                self.accepting.replace_with(|accepting| std::mem::take(accepting).cancel());
+                self.accepting
+                    .replace_with(|accepting| std::mem::take(accepting).cancel());
                 self.slots.end_all(&[Phase::Idle]);
             }
         }
@@ -301,9 +338,12 @@ impl Worker {
             self.pool.sweep();
         }
         self.latency.borrow_mut().hand_over();
-        self.meters.set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
-        self.meters.set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
-        self.meters.set(Gauge::SnapshotGeneration, snapshot.generation);
+        self.meters
+            .set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
+        self.meters
+            .set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
+        self.meters
+            .set(Gauge::SnapshotGeneration, snapshot.generation);
         for waker in self.sweepers.take() {
             waker.wake();
         }
@@ -318,10 +358,17 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            self.slots.end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
+            self.slots
+                .end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
         }
-        let settled = self.pulls.borrow().is_settled();
-        (self.slots.taken() == 0 && settled) || now >= by + LAST_SWEEPS
+        let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
+        settled || now >= by.saturating_add(LAST_SWEEPS)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
     }
 }
 
@@ -364,10 +411,15 @@ impl Drop for Entrance {
 /// A time-out in sweeps, rounded up.
 fn sweeps(timeout: Duration) -> u64 {
     let sweeps = timeout.as_millis().div_ceil(u128::from(SWEEP_MS));
-    u64::try_from(sweeps).unwrap_or(u64::MAX / 2).min(u64::MAX / 2)
+    u64::try_from(sweeps)
+        .unwrap_or(u64::MAX / 2)
+        .min(u64::MAX / 2)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "less than the number of cohorts")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "less than the number of cohorts"
+)]
 fn cohort(sweep: u64) -> usize {
     (sweep % COHORTS as u64) as usize
 }

@@ -75,7 +75,10 @@ impl Slots {
                 slots.len() - 1
             }
         };
-        Seat { slots: Rc::clone(self), index }
+        Seat {
+            slots: Rc::clone(self),
+            index,
+        }
     }
 
     /// How many connections there are.
@@ -85,7 +88,12 @@ impl Slots {
 
     /// Ends the waits that have taken too long, and says which to `overdue`.
     pub fn sweep(&self, now_sweep: u64, patience: &Patience, mut overdue: impl FnMut(Phase)) {
-        for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.descriptor >= 0) {
+        for slot in self
+            .slots
+            .borrow_mut()
+            .iter_mut()
+            .filter(|slot| slot.descriptor >= 0)
+        {
             let bound = match slot.phase {
                 Phase::Idle => patience.idle,
                 Phase::Head => patience.head,
@@ -102,7 +110,12 @@ impl Slots {
 
     /// Ends every wait in one of `phases`.
     pub fn end_all(&self, phases: &[Phase]) {
-        for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.descriptor >= 0) {
+        for slot in self
+            .slots
+            .borrow_mut()
+            .iter_mut()
+            .filter(|slot| slot.descriptor >= 0)
+        {
             if phases.contains(&slot.phase) {
                 slot.end();
             }
@@ -115,7 +128,11 @@ impl Slot {
     /// under way completes by itself, and its buffer comes home. After half a head only reading
     /// ends, so that the client can still be told.
     fn end(&mut self) {
-        let how = if self.phase == Phase::Head { Shutdown::Read } else { Shutdown::Both };
+        let how = if self.phase == Phase::Head {
+            Shutdown::Read
+        } else {
+            Shutdown::Both
+        };
         // SAFETY: the slot is taken, so its connection has not closed the descriptor yet (`Seat`).
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
         // A socket that is not connected any more needs no ending.
@@ -152,7 +169,12 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { idle: 3, head: 1, writing: 5, lingering: 2 };
+    const PATIENCE: Patience = Patience {
+        idle: 3,
+        head: 1,
+        writing: 5,
+        lingering: 2,
+    };
 
     #[test]
     fn exactly_those_that_wait_too_long_are_ended() {
@@ -177,7 +199,9 @@ mod tests {
         let slots = Rc::new(Slots::default());
         let (one, _peer) = UnixStream::pair().unwrap();
         drop(slots.seat(&one, 0));
-        slots.sweep(100, &PATIENCE, |phase| panic!("nobody waits, least of all {phase:?}"));
+        slots.sweep(100, &PATIENCE, |phase| {
+            panic!("nobody waits, least of all {phase:?}")
+        });
         let _seat = slots.seat(&one, 100);
         assert_eq!(slots.slots.borrow().len(), 1);
         assert_eq!(slots.taken(), 1);

@@ -32,15 +32,24 @@ pub struct Waitable {
 /// nothing is asked of it that only a socket could do.
 pub fn waitable(descriptor: OwnedFd) -> io::Result<Waitable> {
     let read = descriptor.try_clone()?;
-    Ok(Waitable { polled: UnixStream::from_std(StdUnixStream::from(descriptor))?, read })
+    Ok(Waitable {
+        polled: UnixStream::from_std(StdUnixStream::from(descriptor))?,
+        read,
+    })
 }
 
 /// A timer that ticks every [`TICK_MS`].
 pub fn timer() -> io::Result<Waitable> {
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
     let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-    let interval = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK_MS as u32) * 1_000_000 };
-    let spec = Itimerspec { it_interval: interval, it_value: interval };
+    let interval = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(TICK_MS as u32) * 1_000_000,
+    };
+    let spec = Itimerspec {
+        it_interval: interval,
+        it_value: interval,
+    };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
     waitable(timer)
 }

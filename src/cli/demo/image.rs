@@ -242,14 +242,14 @@ fn greet_on_amd64() -> Vec<u8> {
 /// The same in A64 instructions.
 fn greet_on_arm64() -> Vec<u8> {
     [
-        0xd280_0020_u32,                            // mov x0, #1
-        0x1000_00e1,                                // adr x1, . + 28
+        0xd280_0020_u32,                   // mov x0, #1
+        0x1000_00e1,                       // adr x1, . + 28
         0xd280_0002 | GREETING_BYTES << 5, // mov x2, #length
-        0xd280_0808,                                // mov x8, #64 (write)
-        0xd400_0001,                                // svc #0
-        0xd280_0000,                                // mov x0, #0
-        0xd280_0ba8,                                // mov x8, #93 (exit)
-        0xd400_0001,                                // svc #0
+        0xd280_0808,                       // mov x8, #64 (write)
+        0xd400_0001,                       // svc #0
+        0xd280_0000,                       // mov x0, #0
+        0xd280_0ba8,                       // mov x8, #93 (exit)
+        0xd400_0001,                       // svc #0
     ]
     .iter()
     .flat_map(|instruction| instruction.to_le_bytes())

@@ -15,7 +15,11 @@ pub struct Out<'b> {
 impl<'b> Out<'b> {
     /// Writes into `bytes` from `used` on.
     pub fn new(bytes: &'b mut [u8], used: usize) -> Self {
-        Self { bytes, used, overrun: false }
+        Self {
+            bytes,
+            used,
+            overrun: false,
+        }
     }
 
     /// Appends `text`, or notes that there is no room.
@@ -114,9 +118,7 @@ pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]]) {
     for piece in location {
         out.put(piece);
     }
-    out.put(
-        b"\r\nContent-Length: 0\r\nDocker-Distribution-Api-Version: registry/2.0\r\nDate: ",
-    );
+    out.put(b"\r\nContent-Length: 0\r\nDocker-Distribution-Api-Version: registry/2.0\r\nDate: ");
     out.put(manner.date);
     put_end(out, manner);
 }
@@ -133,7 +135,13 @@ pub fn base(out: &mut Out<'_>, manner: &Manner<'_>) {
 
 /// A 200 with a text for people.
 pub fn text(out: &mut Out<'_>, manner: &Manner<'_>, text: &[u8]) {
-    put_head(out, manner, "200 OK", "text/plain; charset=utf-8", text.len());
+    put_head(
+        out,
+        manner,
+        "200 OK",
+        "text/plain; charset=utf-8",
+        text.len(),
+    );
     put_end(out, manner);
     if !manner.head_only {
         out.put(text);

@@ -1,0 +1,120 @@
+//! The request path allocates nothing: parse, route, decide, encode, observe and the page, with an
+//! allocator that counts. A program of its own, because the allocator is the whole program's.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use pullgate::messages::pulls;
+use pullgate::pure::answer;
+use pullgate::pure::config::check::check;
+use pullgate::pure::decide::decide;
+use pullgate::pure::http1::encode::{Connection, Manner, Out};
+use pullgate::pure::http1::head;
+use pullgate::pure::limits::BUFFER_BYTES;
+use pullgate::pure::observe::{Asker, observe};
+use pullgate::pure::snapshot::Snapshot;
+
+/// Counts what this thread asks the system for.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the same promise to us.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: `memory` came from `alloc` above with this layout.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations_of(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(allocations_of(|| drop(Box::new(7))), 1);
+}
+
+#[test]
+fn a_request_is_answered_and_told_to_counting_without_allocating() {
+    let config = r#"
+[[packages]]
+domain = "registry.acme.com"
+name = "acme/rocket"
+backend = "ghcr.io/acme/rocket"
+
+[[packages]]
+domain = "*"
+name = "tools/**"
+backend = "quay.io/acme/**"
+"#;
+    let (config, _) = check("test", config).expect("a configuration");
+    let snapshot = Snapshot::build(&config, 1);
+    let (mut sender, receiver) = pulls::channel();
+    let mut memory = vec![0; BUFFER_BYTES];
+    let requests = [
+        "GET /v2/acme/rocket/manifests/latest",
+        "HEAD /v2/acme/rocket/manifests/latest",
+        "GET /v2/",
+        "GET /v2/acme/rocket/tags/list?n=3",
+        "GET /v2/tools/a/b/c/manifests/1.0",
+        "GET /v2/acme/unknown/manifests/latest",
+        "GET /v2/acme/../rocket/manifests/latest",
+        "POST /v2/acme/rocket/blobs/uploads/",
+    ]
+    .map(|line| {
+        format!(
+            "{line} HTTP/1.1\r\nHost: registry.acme.com\r\n\
+             User-Agent: docker/28.5.2 go/go1.24 os/linux arch/amd64\r\n\
+             Accept: application/vnd.oci.image.index.v1+json\r\n\r\n"
+        )
+    });
+
+    let mut turn = |now: u64| {
+        for request in &requests {
+            let head = head::parse(request.as_bytes(), &snapshot.head);
+            let head = head.expect("a good head").expect("a whole head");
+            let action = decide(&snapshot, &head);
+            let manner = Manner {
+                date: b"Mon, 23 Nov 2026 18:00:00 GMT",
+                head_only: false,
+                connection: Connection::Stays,
+            };
+            let mut out = Out::new(&mut memory, 0);
+            answer::write(&mut out, &manner, &action);
+            assert!(!out.is_overrun() && out.used() > 100);
+            let asker = Asker {
+                at_us: now,
+                address: [1; 16],
+                connection: 1,
+            };
+            if let Some(event) = observe(&action, &head, asker) {
+                sender.offer(&event);
+            }
+        }
+        // The aggregator's part: it reads a page and gives it back.
+        while let Ok(parcel) = receiver.try_take() {
+            if let pulls::Parcel::Page(page) = parcel {
+                receiver.give_back(page);
+            }
+        }
+    };
+    // Warm-up: the pages that are under way at once are made.
+    (0..2_000).for_each(&mut turn);
+    let allocations = allocations_of(|| (2_000..22_000).for_each(&mut turn));
+    assert_eq!(allocations, 0);
+}
