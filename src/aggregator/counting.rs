@@ -52,7 +52,7 @@ impl Aggregating {
     /// Nothing is counted yet, and the store is not open.
     pub fn new(
         options: Options,
-        lock: Option<Lock>,
+        lock: Lock,
         receivers: Vec<PullReceiver>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
@@ -84,7 +84,7 @@ impl Aggregating {
     }
 
     /// Counts until it is told to stop, or nobody is left who could.
-    pub fn run(mut self, orders: &Receiver<Order>) {
+    pub(super) fn run(mut self, orders: &Receiver<Order>) {
         let mut pause = PAUSE_MIN;
         loop {
             let taken = self.round();

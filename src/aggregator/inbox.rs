@@ -117,9 +117,9 @@ impl Lane {
     fn load(&mut self, take: &mut impl FnMut(Arrival<'_>)) {
         while self.page.is_none() {
             match self.receiver.try_take() {
-                None => return,
-                Some(Parcel::Unfolded(unfolded)) => take(Arrival::Unfolded(unfolded)),
-                Some(Parcel::Page(page)) => match page.at_us(0) {
+                Err(_) => return,
+                Ok(Parcel::Unfolded(unfolded)) => take(Arrival::Unfolded(unfolded)),
+                Ok(Parcel::Page(page)) => match page.at_us(0) {
                     None => self.receiver.give_back(page),
                     Some(at_us) => {
                         (self.at, self.at_us) = (0, at_us);

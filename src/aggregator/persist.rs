@@ -20,7 +20,8 @@ use crate::pure::pull::rollup::{Cells, Unit};
 /// Counts on their way to the store.
 pub struct Persist {
     data_dir: PathBuf,
-    lock: Option<Lock>,
+    /// Held for as long as anything is written.
+    _lock: Lock,
     store: Option<Store>,
     /// What waits to become a record.
     pub cells: Cells,
@@ -41,12 +42,11 @@ struct Failure {
 }
 
 impl Persist {
-    /// Nothing is open yet; without a lock it is taken later. `node` names the gateway where the
-    /// store does not know one.
-    pub fn new(data_dir: PathBuf, lock: Option<Lock>, health: Arc<Health>, node: u64) -> Self {
+    /// Nothing is open yet. `node` names the gateway where the store does not know one.
+    pub fn new(data_dir: PathBuf, lock: Lock, health: Arc<Health>, node: u64) -> Self {
         Self {
             data_dir,
-            lock,
+            _lock: lock,
             store: None,
             cells: Cells::default(),
             record: None,
@@ -142,9 +142,6 @@ impl Persist {
     }
 
     fn try_open(&mut self, names: &mut Names) -> Result<Store, CountsError> {
-        if self.lock.is_none() {
-            self.lock = Some(Lock::take(&self.data_dir)?);
-        }
         let mut store = Store::open(&self.data_dir)?;
         let mut numbers = Vec::new();
         for (_, package) in store.dictionary.iter() {

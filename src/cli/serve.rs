@@ -128,8 +128,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     prepare_process(&config);
     let clients = clients(&config).map_err(StartError::Clients)?;
     let data_dir = config.gateway.data_dir.clone();
-    let lock = while_busy(|| Lock::take(&data_dir))
-        .map_err(StartError::Data)?;
+    let lock = while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?;
     let status = Status::new();
     let snapshot = Arc::new(Snapshot::build(&config, 1));
     let (data_plane, ends) = DataPlane::start(&config, &snapshot).map_err(StartError::Workers)?;
