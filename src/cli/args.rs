@@ -60,7 +60,7 @@ pub struct PullsArgs {
     /// Only this package, as <domain>/<name>
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
-    /// Group by tag, client, version, os, arch, platform, minute, hour or day; several are allowed
+    /// Group by tag, client, family, os, arch or platform, and by minute, hour or day
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     pub by: Vec<By>,
     /// From this time on: RFC 3339, or a date for its midnight in UTC

@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use super::args::PullsArgs;
 use super::{fail, print};
 use crate::aggregator::{self, Ask, By};
+use crate::control::while_busy;
 use crate::pure::config::problem::nearest;
 
 /// Prints the counts.
@@ -84,15 +85,26 @@ fn counts(data: &Path, ask: &Ask) -> Result<String, String> {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) =>
         {
-            let query = aggregator::open_offline(data).map_err(|error| error.to_string())?;
-            let answer = query.rows(ask).map_err(|error| error.to_string())?;
-            serde_json::to_string(&answer).map_err(|error| error.to_string())
+            offline(data, ask)
         }
         Err(error) => Err(format!(
             "{}: {error}: is this the gateway's user?",
             socket.display()
         )),
     }
+}
+
+/// Reads the store. A gateway that is just ending holds it a moment longer.
+fn offline(data: &Path, ask: &Ask) -> Result<String, String> {
+    if !data.join("lock").exists() {
+        return Err(format!(
+            "{}: no gateway has kept counts here: --data is the data_dir of its configuration",
+            data.display()
+        ));
+    }
+    let query = while_busy(|| aggregator::open_offline(data)).map_err(|error| error.to_string())?;
+    let answer = query.rows(ask).map_err(|error| error.to_string())?;
+    serde_json::to_string(&answer).map_err(|error| error.to_string())
 }
 
 async fn over_socket(socket: &Path, target: &str) -> io::Result<(StatusCode, String)> {

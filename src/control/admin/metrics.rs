@@ -1,7 +1,7 @@
 //! `/metrics`: Prometheus' text format (exposition formats, version 0.0.4).
 
-use std::fmt::{self, Display, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use axum::Router;
@@ -9,7 +9,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 
 use super::Sources;
+use super::exposition::Exposition;
 use super::process::{Process, unix_seconds};
+use crate::aggregator::Health;
 use crate::control::status::Phase;
 use crate::messages::meters::{COUNTERS, FAULTS, GAUGES, Latencies};
 use crate::pure::fault::Kind;
@@ -60,8 +62,9 @@ impl Page {
         workers(&mut page, &self.sources);
         self.with_latencies(|latencies| latency(&mut page, latencies));
 
+        counting(&mut page, &self.sources.health);
         process(&mut page, self.sources.status.started_at);
-        page.text
+        page.into_text()
     }
 }
 
@@ -161,6 +164,13 @@ fn latency(page: &mut Exposition, latencies: &Latencies) {
     page.sample_of("_count", &[], latencies.count());
 }
 
+fn counting(page: &mut Exposition, health: &Health) {
+    for (kind, name, help, number) in COUNTING {
+        page.family(name, help, kind);
+        page.sample(&[], number(health).load(Relaxed));
+    }
+}
+
 fn process(page: &mut Exposition, started_at: SystemTime) {
     let process = Process::now();
     page.gauge(
@@ -187,66 +197,109 @@ fn process(page: &mut Exposition, started_at: SystemTime) {
     page.sample(&[], process.max_fds);
 }
 
-/// The text being written, one family after the other.
-#[derive(Default)]
-struct Exposition {
-    text: String,
-    family: &'static str,
-}
-
-impl Exposition {
-    fn counter(&mut self, name: &'static str, help: &str) {
-        self.family(name, help, "counter");
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &str) {
-        self.family(name, help, "gauge");
-    }
-
-    fn family(&mut self, name: &'static str, help: &str, kind: &str) {
-        self.family = name;
-        self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    /// One sample of the family that was begun last.
-    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.sample_of("", labels, value);
-    }
-
-    fn sample_of(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        let family = self.family;
-        self.put(format_args!("{family}{suffix}"));
-        for (index, (name, value)) in labels.iter().enumerate() {
-            let open = if index == 0 { '{' } else { ',' };
-            self.put(format_args!("{open}{name}=\"{}\"", Escaped(value)));
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        self.put(format_args!("{close} {value}\n"));
-    }
-
-    fn put(&mut self, text: fmt::Arguments<'_>) {
-        if self.text.write_fmt(text).is_err() {
-            unreachable!("a String takes everything");
-        }
-    }
-}
-
-/// A label's value as the format wants it.
-struct Escaped<'v>(&'v str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for char in self.0.chars() {
-            match char {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
-}
+/// What the aggregator says of itself: type, name, help, and where the number is.
+type Row = (&'static str, &'static str, &'static str, fn(&Health) -> &AtomicU64);
+const COUNTING: &[Row] = &[
+    (
+        "counter",
+        "pullgate_counted_requests_total",
+        "GETs of manifests that were counted.",
+        |health| &health.requests,
+    ),
+    ("counter", "pullgate_counted_pulls_total", "Pulls that were counted.", |health| &health.pulls),
+    (
+        "counter",
+        "pullgate_counted_checks_total",
+        "Checks for something newer that were counted.",
+        |health| &health.checks,
+    ),
+    (
+        "counter",
+        "pullgate_counted_supply_chain_total",
+        "Requests for signatures, attestations and the like that were counted.",
+        |health| &health.supply_chain,
+    ),
+    (
+        "counter",
+        "pullgate_counted_unfolded_total",
+        "Requests that were counted without their pull being recognised.",
+        |health| &health.unfolded,
+    ),
+    (
+        "gauge",
+        "pullgate_fold_windows_open",
+        "Windows in which requests of one client still fold into one pull.",
+        |health| &health.fold_windows_open,
+    ),
+    (
+        "counter",
+        "pullgate_fold_evictions_total",
+        "Windows that were booked early for want of room.",
+        |health| &health.fold_evictions_total,
+    ),
+    (
+        "counter",
+        "pullgate_fold_joined_connections_total",
+        "Windows in which requests of more than one connection were folded together.",
+        |health| &health.fold_joined_connections_total,
+    ),
+    (
+        "counter",
+        "pullgate_other_names_total",
+        "Requests counted under a collection's other names: counting.max_names was reached.",
+        |health| &health.other_names_total,
+    ),
+    (
+        "counter",
+        "pullgate_other_tags_total",
+        "Requests counted under a package's other tags: counting.max_tags was reached.",
+        |health| &health.other_tags_total,
+    ),
+    (
+        "counter",
+        "pullgate_other_clients_total",
+        "Counts under a package's other clients or systems: counting.max_clients was reached.",
+        |health| &health.other_clients_total,
+    ),
+    (
+        "gauge",
+        "pullgate_persist_pending_cells",
+        "Cells of counts that are in memory only. Alert when it keeps rising: the disk is full \
+         or fails.",
+        |health| &health.persist_pending,
+    ),
+    (
+        "counter",
+        "pullgate_persist_coarsened_total",
+        "Times that counts waiting in memory were told apart less, to keep their memory bounded.",
+        |health| &health.persist_coarsened_total,
+    ),
+    (
+        "counter",
+        "pullgate_persist_failures_total",
+        "Failures to write counts; they are tried again.",
+        |health| &health.persist_failures_total,
+    ),
+    (
+        "gauge",
+        "pullgate_store_ok",
+        "1 while counts reach the disk. Alert on 0: a process that dies now loses counts.",
+        |health| &health.store_ok,
+    ),
+    ("gauge", "pullgate_journal_bytes", "Length of the journal.", |health| &health.journal_bytes),
+    (
+        "counter",
+        "pullgate_store_rebuilds_total",
+        "Times that the store was found damaged and was built anew.",
+        |health| &health.store_rebuilds_total,
+    ),
+    (
+        "counter",
+        "pullgate_feed_dropped_total",
+        "Pulls that a follower of the live feed was too slow for.",
+        |health| &health.feed_dropped_total,
+    ),
+];
 
 /// The histogram's bounds: in seconds as they are written, and in nanoseconds.
 const LATENCY_BOUNDS: &[(&str, u64)] = &[
@@ -336,11 +389,6 @@ mod tests {
             assert!(*ns > before);
             before = *ns;
         }
-    }
-
-    #[test]
-    fn a_label_cannot_break_out() {
-        assert_eq!(Escaped("a\"b\\c\nd").to_string(), "a\\\"b\\\\c\\nd");
     }
 
     /// The table of `docs/operating.md` is what is served: no more, no less, in the same words.

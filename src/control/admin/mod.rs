@@ -1,6 +1,7 @@
 //! The admin listener and the control socket: what operators and the command line ask a running
 //! gateway. Nothing here is on a request's way.
 
+mod exposition;
 mod health;
 mod metrics;
 mod process;

@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::UnixListener;
 
-use crate::aggregator::{Ask, Query};
+use crate::aggregator::{Ask, Query, QueryError};
 
 /// Binds the socket at `path`, for its owner only. Whatever was there is replaced in one step, so
 /// that no client ever finds a socket with looser permissions.
@@ -53,7 +53,12 @@ async fn pulls(State(query): State<Query>, params: Params<Vec<(String, String)>>
     };
     match tokio::task::spawn_blocking(move || query.rows(&ask)).await {
         Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(error)) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Ok(Err(error @ QueryError::Question(_))) => {
+            refused(StatusCode::BAD_REQUEST, &error.to_string())
+        }
+        Ok(Err(error @ (QueryError::Unavailable(_) | QueryError::Stopped))) => {
+            refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+        }
         Err(_) => refused(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the query panicked: see the log",
