@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::thread;
 
 use pullgate::cli::demo::image::Image;
 use support::eventually::eventually;
@@ -46,50 +47,56 @@ fn every_client_is_counted_as_its_file_says() {
 
 #[test]
 fn counts_show_while_the_gateway_runs() {
-    for driver in DRIVERS {
-        let gate = Gate::start(
-            driver,
-            &format!("[counting]\nwindow = \"2s\"\n{}", config()),
-        );
-        let package = format!("{GATEWAY}/replay/live");
-        let expect = |pulls, checks| {
-            eventually(|| {
-                let counts = gate.counts(&package);
-                let so = (counts.pulls, counts.checks) == (pulls, checks);
-                if so {
-                    Ok(())
-                } else {
-                    Err(format!("{driver}: {counts:?}"))
-                }
-            });
-        };
-        let ask = |method: &str, reference: &str| {
-            let mut connection = Connection::open(gate.address()).expect("the gateway listens");
-            let target = format!("/v2/replay/live/manifests/{reference}");
-            let headers = [
-                format!("Host: {GATEWAY}"),
-                "User-Agent: containerd/1.7.24".into(),
-            ];
-            let answer = connection
-                .ask(method, &target, &headers, b"")
-                .expect("an answer");
-            assert_eq!(answer.status, 307);
-        };
-        // A check shows when its window has closed, and the next window makes the next check.
-        ask("HEAD", "latest");
-        expect(0, 1);
-        ask("HEAD", "latest");
-        expect(0, 2);
-        // A pull shows at once, and is not a check as well once its window closes.
-        ask("HEAD", "latest");
-        ask(
-            "GET",
-            &Image::hello().expect("the sample image").index.digest,
-        );
-        expect(1, 2);
-        ask("HEAD", "other");
-        expect(1, 3);
-    }
+    thread::scope(|scope| {
+        for driver in DRIVERS {
+            scope.spawn(move || counts_show_on(driver));
+        }
+    });
+}
+
+fn counts_show_on(driver: &str) {
+    let gate = Gate::start(
+        driver,
+        &format!("[counting]\nwindow = \"2s\"\n{}", config()),
+    );
+    let package = format!("{GATEWAY}/replay/live");
+    let expect = |pulls, checks| {
+        eventually(|| {
+            let counts = gate.counts(&package);
+            let so = (counts.pulls, counts.checks) == (pulls, checks);
+            if so {
+                Ok(())
+            } else {
+                Err(format!("{driver}: {counts:?}"))
+            }
+        });
+    };
+    let ask = |method: &str, reference: &str| {
+        let mut connection = Connection::open(gate.address()).expect("the gateway listens");
+        let target = format!("/v2/replay/live/manifests/{reference}");
+        let headers = [
+            format!("Host: {GATEWAY}"),
+            "User-Agent: containerd/1.7.24".into(),
+        ];
+        let answer = connection
+            .ask(method, &target, &headers, b"")
+            .expect("an answer");
+        assert_eq!(answer.status, 307);
+    };
+    // A check shows when its window has closed, and the next window makes the next check.
+    ask("HEAD", "latest");
+    expect(0, 1);
+    ask("HEAD", "latest");
+    expect(0, 2);
+    // A pull shows at once, and is not a check as well once its window closes.
+    ask("HEAD", "latest");
+    ask(
+        "GET",
+        &Image::hello().expect("the sample image").index.digest,
+    );
+    expect(1, 2);
+    ask("HEAD", "other");
+    expect(1, 3);
 }
 
 struct Scene {
@@ -132,6 +139,9 @@ fn play(gate: &Gate, number: usize, scene: &Scene) {
         let answer = answer.unwrap_or_else(|problem| panic!("{}", said(problem.to_string())));
         let words = String::from_utf8_lossy(&answer.body).into_owned();
         assert_eq!(answer.status, step.status, "{}", said(words));
+        if answer.header("connection") == Some("close") {
+            connections.remove(&step.client);
+        }
     }
 }
 
