@@ -1,9 +1,15 @@
 //! The admin listener and the control socket, over sockets, without workers.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,20 +17,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use pullgate::aggregator::Query;
+use pullgate::aggregator::lock::Lock;
+use pullgate::aggregator::{self, Aggregator, Health};
 use pullgate::control::admin::{Options, Sources};
 use pullgate::control::signals::Signals;
 use pullgate::control::status::Status;
 use pullgate::control::{self, Control};
 use pullgate::messages::meters::{Meters, latency_channel};
+use pullgate::pure::client::ClientTable;
+use pullgate::pure::config::check;
 use support::http::get;
 use support::process::installed;
 
 #[test]
 fn readiness_follows_the_gateways_life() {
     let status = Status::new();
-    let control = started(SocketAddr::from(([127, 0, 0, 1], 0)), None, &status).unwrap();
-    let admin = control.admin_address();
+    let control = with_status(&status);
+    let admin = control.admin();
     assert_eq!(answer(admin, "/readyz"), (503, "starting\n".to_owned()));
     status.adopted(1, 3);
     assert_eq!(answer(admin, "/readyz"), (200, "ready\n".to_owned()));
@@ -40,8 +49,8 @@ fn readiness_follows_the_gateways_life() {
 #[test]
 fn metrics_pass_prometheus_own_check() {
     let status = Status::new();
-    let control = started(SocketAddr::from(([127, 0, 0, 1], 0)), None, &status).unwrap();
-    let (code, text) = answer(control.admin_address(), "/metrics");
+    let control = with_status(&status);
+    let (code, text) = answer(control.admin(), "/metrics");
     assert_eq!(code, 200);
     let mut promtool = Command::new(installed("promtool"))
         .args(["check", "metrics"])
@@ -70,7 +79,7 @@ fn a_busy_port_is_refused_with_the_key_that_names_it() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap();
     let refused = started(taken, None, &Status::new()).err().unwrap();
-    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     assert!(
         refused
             .to_string()
@@ -82,8 +91,8 @@ fn a_busy_port_is_refused_with_the_key_that_names_it() {
 #[test]
 fn stopping_waits_for_no_idle_connection() {
     let status = Status::new();
-    let control = started(SocketAddr::from(([127, 0, 0, 1], 0)), None, &status).unwrap();
-    let mut idle = TcpStream::connect(control.admin_address()).unwrap();
+    let control = with_status(&status);
+    let mut idle = TcpStream::connect(control.admin()).unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
     let mut first = [0; 12];
@@ -135,11 +144,7 @@ fn a_question_that_makes_no_sense_is_answered_with_words() {
 #[test]
 fn a_control_socket_that_cannot_be_made_is_named() {
     let socket = PathBuf::from("/nonexistent/control.sock");
-    let refused = started(
-        SocketAddr::from(([127, 0, 0, 1], 0)),
-        Some(socket),
-        &Status::new(),
-    );
+    let refused = started(anywhere(), Some(socket), &Status::new());
     let words = refused.err().unwrap().to_string();
     assert!(
         words.starts_with("the control socket /nonexistent/control.sock cannot"),
@@ -147,16 +152,44 @@ fn a_control_socket_that_cannot_be_made_is_named() {
     );
 }
 
+/// Control without workers, and an aggregator whose counts are all zero.
+struct Started {
+    control: Control,
+    aggregator: Aggregator,
+    _data_dir: tempfile::TempDir,
+}
+
+impl Started {
+    fn admin(&self) -> SocketAddr {
+        self.control.admin_address()
+    }
+
+    fn stop(self) {
+        self.control.stop();
+        self.aggregator.stop();
+    }
+}
+
 fn started(
     listen: SocketAddr,
     control_socket: Option<PathBuf>,
     status: &Arc<Status>,
-) -> std::io::Result<Control> {
+) -> io::Result<Started> {
+    let data_dir = tempfile::tempdir().unwrap();
+    let (config, _) = check("demo.toml", include_str!("../config/demo.toml")).unwrap();
+    let health = Arc::<Health>::default();
+    let counting = aggregator::Options {
+        data_dir: data_dir.path().to_owned(),
+        counting: config.counting,
+        clients: ClientTable::built_in(),
+    };
+    let lock = Lock::take(data_dir.path()).unwrap();
+    let aggregator = aggregator::spawn(counting, lock, Vec::new(), Arc::clone(&health)).unwrap();
     let sources = Sources {
         workers: vec![Meters::new(), Meters::new()],
         latencies: vec![latency_channel().1],
         driver: "epoll",
-        health: Default::default(),
+        health,
         status: Arc::clone(status),
         log_dropped: None,
     };
@@ -164,20 +197,35 @@ fn started(
         listen,
         control_socket,
         sources,
-        query: Query::default(),
+        query: aggregator.query(),
     };
-    control::start(
-        options,
-        Signals {
-            drain: Box::new(|_| ()),
-            hang_up: Box::new(|| ()),
-        },
-    )
+    let signals = Signals {
+        drain: Box::new(|_| ()),
+        hang_up: Box::new(|| ()),
+    };
+    match control::start(options, signals) {
+        Ok(control) => Ok(Started {
+            control,
+            aggregator,
+            _data_dir: data_dir,
+        }),
+        Err(refused) => {
+            aggregator.stop();
+            Err(refused)
+        }
+    }
 }
 
-fn with_socket(socket: &Path) -> Control {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    started(listen, Some(socket.to_owned()), &Status::new()).unwrap()
+fn with_status(status: &Arc<Status>) -> Started {
+    started(anywhere(), None, status).unwrap()
+}
+
+fn with_socket(socket: &Path) -> Started {
+    started(anywhere(), Some(socket.to_owned()), &Status::new()).unwrap()
+}
+
+fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 fn answer(admin: SocketAddr, target: &str) -> (u16, String) {

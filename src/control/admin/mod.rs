@@ -120,7 +120,7 @@ impl Server {
             }
         }
         if let Some(path) = socket {
-            // Gone before the store's lock is: who finds no socket may open the store.
+            // Who finds no socket reads the store itself.
             let _ = std::fs::remove_file(path);
         }
         drop(stop);
