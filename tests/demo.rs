@@ -33,8 +33,7 @@ fn its_own_words_pull_the_image_and_each_pull_is_a_line() {
         [line] => Ok(line.clone()),
         other => Err(format!("{other:?}")),
     });
-    let words: Vec<&str> = line.split_whitespace().take(3).collect();
-    assert_eq!(words, ["demo/hello:latest", "skopeo", "1.9.3"]);
+    assert!(line.starts_with("demo/hello  latest  skopeo "), "{line}");
 
     demo.signal(Signal::INT);
     assert!(demo.wait().success(), "{}", demo.words());

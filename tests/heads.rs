@@ -3,9 +3,19 @@
 //!
 //! The dialogues are in `heads.txt`, which says how to read them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail the test"
+)]
+
 use proptest::prelude::*;
 use pullgate::pure::fault::Fault;
-use pullgate::pure::http1::head::{self, HeadLimits, Method, RequestHead, Version};
+use pullgate::pure::http1::head::{self, HeadLimits, Method, Version};
+
+#[path = "fuzz/properties.rs"]
+#[allow(dead_code, reason = "the other targets are corpus.rs's")]
+mod properties;
 
 const DIALOGUES: &str = include_str!("heads.txt");
 
@@ -229,45 +239,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn the_verdict_does_not_depend_on_the_split(sent in any_head(), head_bytes in 20usize..300) {
-        let limits = HeadLimits { head_bytes, headers: 5 };
-        let verdicts: Vec<_> = (0..=sent.len()).map(|end| head::parse(&sent[..end], &limits)).collect();
-        let decided = verdicts.iter().position(|verdict| *verdict != Ok(None));
-        for verdict in &verdicts[decided.unwrap_or(verdicts.len())..] {
-            prop_assert_eq!(verdict, &verdicts[decided.unwrap()]);
-        }
-        if let Some(Ok(Some(RequestHead { length, .. }))) = decided.map(|end| &verdicts[end]) {
-            prop_assert_eq!(decided, Some(*length), "complete with its last byte, not before");
-        }
-    }
-
-    #[test]
-    fn what_is_served_means_the_same_to_httparse(sent in any_head()) {
-        let Ok(Some(head)) = head::parse(&sent, &LIMITS) else { return Ok(()) };
-        let mut fields = [httparse::EMPTY_HEADER; 128];
-        let mut plain = httparse::Request::new(&mut fields);
-        prop_assert_eq!(plain.parse(&sent), Ok(httparse::Status::Complete(head.length)));
-        let method = match head.method {
-            Method::Get => b"GET".as_slice(),
-            Method::Head => b"HEAD",
-            Method::Other(other) => other,
-        };
-        prop_assert_eq!(plain.method.unwrap().as_bytes(), method);
-        prop_assert_eq!(plain.version == Some(1), head.version == Version::Http11);
-        let hosts: Vec<_> = plain.headers.iter().filter(|f| f.name.eq_ignore_ascii_case("host")).collect();
-        prop_assert!(hosts.len() <= 1);
-        if let Some(host) = hosts.first() {
-            prop_assert_eq!(head.host, Some(host.value));
-        }
-        let target = plain.path.unwrap().as_bytes();
-        prop_assert!(target.ends_with(head.query.unwrap_or(head.path)) || head.path == b"/");
-        let served = &sent[..head.length];
-        prop_assert!(served.iter().enumerate().all(|(at, byte)| *byte != b'\n' || served[at - 1] == b'\r'));
-        prop_assert!(served.windows(2).all(|pair| pair[0] != b'\r' || pair[1] == b'\n'));
-    }
-
-    #[test]
-    fn nothing_panics(sent in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _verdict = head::parse(&sent, &HeadLimits { head_bytes: 150, headers: 3 });
+    fn heads_of_any_parts_hold_their_property(sent in any_head()) {
+        properties::head(&sent);
     }
 }

@@ -2,6 +2,12 @@
 //!
 //! They are in `user_agents.txt`, which says where each is from.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail the test"
+)]
+
 use pullgate::pure::client::{Client, ClientTable};
 
 const USER_AGENTS: &str = include_str!("user_agents.txt");

@@ -1,1 +1,169 @@
-//! (being written)
+//! Floor 2: the one thread that counts. It takes the workers' events in the order of their time,
+//! folds them into pulls and checks, adds up, and writes each interval's counts to the store.
+//!
+//! ```text
+//! messages/pulls ─► inbox ─► clients, names ─► pure/pull/fold ─► tally ─► persist ─► store
+//!                 by time     what it is        what it makes     RAM     waits      journal, sled
+//! ```
+//!
+//! The store is read through [`Query`], from any thread. Nothing here is async, and nobody waits
+//! for this thread but those who ask it for a view.
+#![forbid(unsafe_code)]
+
+pub mod checkpoint;
+pub mod clients;
+pub mod clock;
+pub mod codec;
+pub mod counting;
+pub mod counts;
+pub mod dictionary;
+pub mod frame;
+pub mod health;
+pub mod inbox;
+pub mod journal;
+pub mod lock;
+pub mod names;
+pub mod persist;
+pub mod query;
+pub mod retention;
+pub mod schema;
+pub mod store;
+pub mod tally;
+pub mod view;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+pub use crate::aggregator::health::Health;
+pub use crate::aggregator::query::{Answer, Ask, By, Query, QueryError, Row};
+
+use crate::aggregator::counting::Aggregating;
+use crate::aggregator::lock::Lock;
+use crate::aggregator::schema::Record;
+use crate::aggregator::store::Store;
+use crate::aggregator::view::View;
+use crate::messages::pulls::PullReceiver;
+use crate::pure::client::ClientTable;
+use crate::pure::config::values::Counting;
+
+/// What the aggregator is told when it starts.
+pub struct Options {
+    /// Where counts are kept.
+    pub data_dir: PathBuf,
+    /// `[counting]`
+    pub counting: Counting,
+    /// Which user agent is which client.
+    pub clients: ClientTable,
+}
+
+/// A running aggregator.
+pub struct Aggregator {
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// A counted pull, as it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// `<domain>/<name>`
+    pub package: String,
+    /// The tag, or `(by digest)`.
+    pub tag: String,
+    /// The client's family.
+    pub client: String,
+    /// The client's version, empty where it is unknown.
+    pub version: String,
+    /// `linux/amd64`, or `unknown`.
+    pub platform: String,
+}
+
+/// What the aggregator's thread is asked to do.
+enum Order {
+    /// Give a view of the counts.
+    View(Sender<View>),
+    /// Tell of each pull from now on.
+    Subscribe(Sender<Booked>),
+    /// Count like this from now on.
+    Reconfigure(Box<(Counting, ClientTable)>),
+    /// Take what has been sent, book what is open, write it, end.
+    Stop,
+}
+
+/// Starts the aggregator's thread on the `data_dir` that `lock` holds. Whatever is wrong with the
+/// store is said in the log and in `health`, counts wait in memory, and opening it is tried again.
+pub fn spawn(
+    options: Options,
+    lock: Lock,
+    receivers: Vec<PullReceiver>,
+    health: Arc<Health>,
+) -> io::Result<Aggregator> {
+    let (orders, to_do) = bounded(ORDERS_MAX);
+    let aggregating = Aggregating::new(options, lock, receivers, health)?;
+    let thread = std::thread::Builder::new().name("aggregator".to_owned());
+    let thread = thread.spawn(move || aggregating.run(&to_do))?;
+    Ok(Aggregator { orders, thread })
+}
+
+/// Reads the counts of a gateway that is not running. `WouldBlock` where one is.
+pub fn open_offline(data_dir: &Path) -> io::Result<Query> {
+    if !data_dir.is_dir() {
+        let words = format!("data_dir {}: there is no such folder", data_dir.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, words));
+    }
+    let lock = Lock::take(data_dir)?;
+    let store = Store::open(data_dir).map_err(|error| {
+        io::Error::other(format!(
+            "data_dir {}: the counts cannot be read: {error}",
+            data_dir.display()
+        ))
+    })?;
+    let view = View::new(store.counts().tree(), store.marker(), &Record::default());
+    Ok(Query::offline(view, lock))
+}
+
+impl Aggregator {
+    /// A handle that answers questions, from any thread.
+    pub fn query(&self) -> Query {
+        Query::live(self.orders.clone())
+    }
+
+    /// Each pull from now on. A subscriber that is too slow misses some.
+    pub fn subscribe(&self) -> Receiver<Booked> {
+        let (feed, booked) = bounded(FEED_MAX);
+        // Stopped: the receiver is told so by its end of the channel.
+        let _ = self.orders.send(Order::Subscribe(feed));
+        booked
+    }
+
+    /// What tells it to count like this from now on.
+    pub fn reconfigure(&self) -> impl Fn(Counting, ClientTable) + Send + use<> {
+        let orders = self.orders.clone();
+        move |counting, clients| {
+            let _ = orders.send(Order::Reconfigure(Box::new((counting, clients))));
+        }
+    }
+
+    /// Takes what the workers have sent, books open windows, writes everything and ends. The
+    /// workers have stopped and flushed before.
+    pub fn stop(self) {
+        let _ = self.orders.send(Order::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the aggregator had panicked");
+        }
+    }
+}
+
+/// Waits until the folder itself is on disk: the names of the files in it.
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Orders wait while the aggregator writes; whoever gives one more waits too.
+const ORDERS_MAX: usize = 64;
+/// Pulls that a subscriber may be behind.
+const FEED_MAX: usize = 1024;

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::demo;
 use crate::aggregator::By;
 
 /// The gateway in front of container registries: decouples the pull command from the registry, and
@@ -28,7 +27,7 @@ pub enum Command {
     /// Check a configuration file and say everything that is wrong with it
     Check(ConfigArgs),
     /// Try it: a sample registry and the gateway in front of it, without network or set-up
-    Demo(demo::Arguments),
+    Demo(DemoArgs),
     /// Show the counts, also while the gateway runs
     Pulls(PullsArgs),
 }
@@ -39,6 +38,17 @@ pub struct ConfigArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Of `demo`, which is for this machine alone: both listen on 127.0.0.1.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DemoArgs {
+    /// The gateway's port
+    #[arg(long, value_name = "NUMBER", default_value_t = 8080)]
+    pub port: u16,
+    /// The port of /metrics, /healthz and /readyz
+    #[arg(long, value_name = "NUMBER", default_value_t = 8081)]
+    pub admin_port: u16,
 }
 
 /// Of `pulls`.

@@ -75,10 +75,7 @@ impl DataPlane {
         };
         let (mut listeners, addresses) = listen(&config.gateway.listen, count)?;
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
-        let connections_max = match config.limits.connections {
-            0 => connections_allowed(),
-            configured => configured,
-        };
+        let connections_max = connections_allowed();
         let (retire, retired) = bounded(count * 2);
         let mut ends = Ends {
             pulls: Vec::new(),

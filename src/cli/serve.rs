@@ -23,7 +23,8 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-use crate::aggregator::{self, Aggregator, Booked};
+use crate::aggregator::lock::Lock;
+use crate::aggregator::{self, Aggregator, Booked, Health};
 use crate::cli::check::clients;
 use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
@@ -109,7 +110,7 @@ pub struct Running {
 #[derive(Debug)]
 pub enum StartError {
     /// The data directory cannot be used.
-    Data(PathBuf, io::Error),
+    Data(io::Error),
     /// The clients file cannot be used.
     Clients(Vec<Problem>),
     /// The access log cannot be opened.
@@ -127,8 +128,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     prepare_process(&config);
     let clients = clients(&config).map_err(StartError::Clients)?;
     let data_dir = config.gateway.data_dir.clone();
-    let lock = while_busy(|| aggregator::lock(&data_dir))
-        .map_err(|error| StartError::Data(data_dir.clone(), error))?;
+    let lock = while_busy(|| Lock::take(&data_dir))
+        .map_err(StartError::Data)?;
     let status = Status::new();
     let snapshot = Arc::new(Snapshot::build(&config, 1));
     let (data_plane, ends) = DataPlane::start(&config, &snapshot).map_err(StartError::Workers)?;
@@ -149,15 +150,14 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         access,
     } = ends;
     let access_log = start_access_log(&config, access, &status)?;
-    let aggregator = aggregator::spawn(
-        aggregator::Options {
-            lock,
-            counting: config.counting.clone(),
-            clients,
-        },
-        pulls,
-    )
-    .map_err(StartError::System)?;
+    let health = Arc::<Health>::default();
+    let counting = aggregator::Options {
+        data_dir: data_dir.clone(),
+        counting: config.counting.clone(),
+        clients,
+    };
+    let aggregator = aggregator::spawn(counting, lock, pulls, Arc::clone(&health))
+        .map_err(StartError::System)?;
     let drain = Drain {
         status: Arc::clone(&status),
         workers: data_plane.command(),
@@ -170,7 +170,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             workers: data_plane.meters.clone(),
             latencies,
             driver: data_plane.driver.name(),
-            health: aggregator.health(),
+            health,
             status: Arc::clone(&status),
             log_dropped: options.log_dropped,
         },
@@ -245,11 +245,7 @@ impl Running {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Data(path, error) => write!(
-                f,
-                "gateway.data_dir {}: {error}; stop the other process, or set another directory",
-                path.display()
-            ),
+            Self::Data(error) => write!(f, "gateway.{error}"),
             Self::Clients(problems) => {
                 let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 f.write_str(&lines.join("; "))
@@ -319,7 +315,7 @@ fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog
 fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator) -> Apply {
     let name = path.display().to_string();
     let drain = drain.clone();
-    let counting = aggregator.reconfigure();
+    let recount = aggregator.reconfigure();
     let mut generation = 1;
     Box::new(move |text| {
         let (config, warnings) = check(&name, text)?;
@@ -330,7 +326,7 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
         generation += 1;
         let snapshot = Arc::new(Snapshot::build(&config, generation));
         drain.workers.adopt(&snapshot);
-        counting.send(config.counting.clone(), clients);
+        recount(config.counting.clone(), clients);
         drain.timeout_ms.store(
             milliseconds(config.gateway.drain_timeout),
             Ordering::Relaxed,

@@ -174,8 +174,8 @@ impl Entry {
             wrong(family.span(), "family", what);
         }
         let mut text_of = |name: &str, text: &Spanned<String>, may_be_empty: bool| {
-            let is_empty = text.get_ref().is_empty();
-            if !is_mark(text.get_ref()) && !(is_empty && may_be_empty) {
+            let is_allowed_empty = may_be_empty && text.get_ref().is_empty();
+            if !is_allowed_empty && !is_mark(text.get_ref()) {
                 let what = format!("{:?} is not 1 to 64 printable bytes", text.get_ref());
                 wrong(text.span(), name, what);
             }
@@ -271,20 +271,12 @@ fn leading_version(text: &[u8]) -> &str {
 /// Operating system and architecture: `os/linux arch/amd64` as docker and cri-o write it, else
 /// what the first comment names: `cosign/v2.2.4 (linux; amd64)`.
 fn platform(text: &[u8]) -> (&'static str, &'static str) {
-    let mut named = (None, None);
-    for word in text.split(|byte| *byte == b' ') {
-        if let Some(os) = word.strip_prefix(b"os/") {
-            named.0 = named
-                .0
-                .or(Some(known(OPERATING_SYSTEMS, os).unwrap_or_default()));
-        } else if let Some(arch) = word.strip_prefix(b"arch/") {
-            named.1 = named
-                .1
-                .or(Some(known(ARCHITECTURES, arch).unwrap_or_default()));
-        }
-    }
-    if let (os, arch @ Some(_)) | (os @ Some(_), arch) = named {
-        return (os.unwrap_or_default(), arch.unwrap_or_default());
+    let named = |key: &[u8]| {
+        text.split(|byte| *byte == b' ')
+            .find_map(|w| w.strip_prefix(key))
+    };
+    if let (Some(os), Some(arch)) = (named(b"os/"), named(b"arch/")) {
+        return (known(OPERATING_SYSTEMS, os), known(ARCHITECTURES, arch));
     }
     let comment = text.split(|byte| *byte == b'(').nth(1).unwrap_or_default();
     let comment = comment
@@ -294,17 +286,19 @@ fn platform(text: &[u8]) -> (&'static str, &'static str) {
     let words = || comment.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     let find = |names| {
         words()
-            .find_map(|word| known(names, word))
-            .unwrap_or_default()
+            .map(|word| known(names, word))
+            .find(|name| !name.is_empty())
     };
-    (find(OPERATING_SYSTEMS), find(ARCHITECTURES))
+    (
+        find(OPERATING_SYSTEMS).unwrap_or_default(),
+        find(ARCHITECTURES).unwrap_or_default(),
+    )
 }
 
-fn known(names: &[(&str, &'static str)], word: &[u8]) -> Option<&'static str> {
-    names
-        .iter()
-        .find(|(written, _)| written.as_bytes() == word)
-        .map(|(_, name)| *name)
+/// The name for what is written; empty for what is not among `names`.
+fn known(names: &[(&str, &'static str)], word: &[u8]) -> &'static str {
+    let found = names.iter().find(|(written, _)| written.as_bytes() == word);
+    found.map_or("", |(_, name)| name)
 }
 
 fn is_family(text: &str) -> bool {

@@ -60,6 +60,32 @@ pub const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Packages that a worker keeps exact totals of once its backlog is full; the rest are one total.
 pub const UNFOLDED_NAMES_MAX: usize = 4096;
 
+/// Windows of clients that are open at once. What a million cost is about 150 MB; past it the
+/// oldest is booked early.
+pub const FOLD_WINDOWS_MAX: usize = 1_000_000;
+
+/// Tags and digests that all open windows remember together; past it the oldest window is booked
+/// early.
+pub const FOLD_REFERENCES_MAX: usize = 4 * FOLD_WINDOWS_MAX;
+
+/// Tags and digests that one window remembers; past it the window is booked and begins anew. They
+/// are looked through one by one. A mirror of a whole package names about so many a minute.
+pub const WINDOW_REFERENCES_MAX: usize = 128;
+
+/// Rows of all packages and dimensions that are counted apart: what one package may have is
+/// configured, but not how many packages have that many.
+pub const ROWS_MAX: usize = 1_000_000;
+
+/// User agents whose client is remembered; past it the memory begins anew.
+pub const AGENTS_MAX: usize = 16_384;
+
+/// Distinct clients (family, version, system) that are counted apart in one run.
+pub const CLIENTS_MAX: usize = 65_536;
+
+/// Cells that wait in memory while they cannot be written, about 100 bytes each; past it time,
+/// then rows, are told apart less.
+pub const PENDING_CELLS_MAX: usize = 262_144;
+
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(

@@ -57,6 +57,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 /// Accepts until the worker drains, then what still waits, so that no connection is reset that the
 /// kernel has finished already.
 pub async fn accept(worker: Rc<Worker>, listener: StdListener) -> io::Result<()> {
+    let _busy = worker.begin();
     let last_calls = listener.try_clone()?;
     let listener = TcpListener::from_std(listener)?;
     while !worker.is_draining() {
@@ -100,7 +101,9 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let address = mapped(peer.ip());
     let entrance = worker.enter(address);
     let served = Rc::clone(worker);
+    let busy = worker.begin();
     monoio::spawn(guard::guarded(Rc::clone(worker), async move {
+        let _busy = busy;
         match entrance {
             Ok(entrance) => connection::serve(served, stream, address, entrance).await,
             Err(refused) => connection::refuse(served, stream, address, refused).await,

@@ -65,7 +65,7 @@ pub struct Parts {
     pub access: Option<AccessSender>,
     /// What all workers know of the clients.
     pub ledger: Arc<Ledger>,
-    /// Connections at once, of all workers together.
+    /// Connections at once, of all workers together, where the configuration leaves it open.
     pub connections_max: usize,
 }
 
@@ -112,6 +112,8 @@ pub struct Worker {
     /// cancels exactly those that are still waiting.
     cohorts: RefCell<[Canceller; COHORTS]>,
     accepting: RefCell<Canceller>,
+    /// Accept loops and connections that have not ended.
+    busy: Cell<usize>,
     /// The sweep at which a drain ends by force; `None` while nobody drains.
     drained_by: Cell<Option<u64>>,
     sweepers: RefCell<Vec<Waker>>,
@@ -129,6 +131,9 @@ pub struct Entrance {
     place: Place,
     counts_for_client: bool,
 }
+
+/// Something that a drain waits for.
+pub struct Busy(Rc<Worker>);
 
 async fn run(parts: Parts) -> io::Result<()> {
     let Parts {
@@ -160,6 +165,7 @@ async fn run(parts: Parts) -> io::Result<()> {
         connections_max: parts.connections_max,
         cohorts: RefCell::default(),
         accepting: RefCell::default(),
+        busy: Cell::new(0),
         drained_by: Cell::new(None),
         sweepers: RefCell::default(),
     });
@@ -191,8 +197,11 @@ impl Worker {
     /// Counts a connection from `address`, unless there are too many. Trusted proxies stand for
     /// many clients: only the bound on all together holds for them.
     pub fn enter(&self, address: [u8; 16]) -> Result<Entrance, Refused> {
-        self.ledger.enter(self.connections_max)?;
         let snapshot = self.snapshot();
+        self.ledger.enter(match snapshot.limits.connections {
+            0 => self.connections_max,
+            configured => configured,
+        })?;
         let mut entrance = Entrance {
             ledger: Arc::clone(&self.ledger),
             place: self.place(address),
@@ -261,6 +270,12 @@ impl Worker {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Something has begun that a drain waits for, until what is returned is dropped.
+    pub fn begin(self: &Rc<Self>) -> Busy {
+        self.busy.set(self.busy.get() + 1);
+        Busy(Rc::clone(self))
     }
 
     /// Does what control says.
@@ -346,8 +361,14 @@ impl Worker {
             self.slots
                 .end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
         }
-        let settled = self.pulls.borrow().is_settled();
-        (self.slots.taken() == 0 && settled) || now >= by + LAST_SWEEPS
+        let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
+        settled || now >= by.saturating_add(LAST_SWEEPS)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
     }
 }
 

@@ -13,28 +13,18 @@ use crossbeam_channel::Receiver;
 use self::image::Image;
 use self::registry::{Registry, Repository};
 use crate::aggregator::Booked;
-use crate::cli::serve;
+use crate::cli::args::DemoArgs;
+use crate::cli::serve::{self, Options, Running};
+use crate::control::logging;
 use crate::pure::config::check::check;
-use crate::pure::config::values::Config;
-use crate::pure::oci::backend::Backend;
+use crate::pure::config::values::{Config, LogLevel};
 
 pub mod image;
 pub mod registry;
 
-/// The command line of `pullgate demo`.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub struct Arguments {
-    /// The gateway's port on 127.0.0.1
-    #[arg(long, value_name = "NUMBER", default_value_t = 8080)]
-    port: u16,
-    /// The port of /metrics, /healthz and /readyz on 127.0.0.1
-    #[arg(long, value_name = "NUMBER", default_value_t = 8081)]
-    admin_port: u16,
-}
-
-/// Runs until SIGINT, SIGTERM or SIGHUP.
-pub fn run(arguments: Arguments) -> ExitCode {
-    match demonstrate(arguments) {
+/// Runs until SIGINT, SIGTERM, SIGHUP or the end of standard output.
+pub fn run(args: DemoArgs) -> ExitCode {
+    match demonstrate(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             let _ = writeln!(io::stderr(), "pullgate demo: {problem}");
@@ -43,25 +33,24 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn demonstrate(arguments: Arguments) -> Result<(), String> {
-    require_free(arguments)?;
+fn demonstrate(args: DemoArgs) -> Result<(), String> {
+    require_free(args)?;
     let registry = start_registry().map_err(|problem| format!("no sample registry: {problem}"))?;
     let data_dir = tempfile::Builder::new().prefix("pullgate-demo-").tempdir();
     let data_dir = data_dir.map_err(|problem| format!("no temporary directory: {problem}"))?;
 
-    let config = config(arguments, data_dir.path(), registry.address())?;
-    let gateway =
-        serve::start(config, serve::Options::default()).map_err(|problem| problem.to_string())?;
-    let pulls = gateway.subscribe();
-    let drain = gateway.drain();
-    let welcome: String = gateway
-        .plain_addresses()
-        .iter()
-        .map(|address| welcome(*address, arguments.admin_port))
-        .collect();
+    let config = config(args, data_dir.path(), registry.address())?;
+    let logging = logging::start(&config.log);
+    let options = Options {
+        source: None,
+        log_dropped: Some(logging.dropped()),
+    };
+    let gateway = serve::start(config, options).map_err(|problem| problem.to_string())?;
+    let welcome = welcome(&gateway);
+    let (pulls, drain) = (gateway.subscribe(), gateway.drain());
     let shown = thread::spawn(move || {
         let shown = show(&welcome, &pulls);
-        // The feed ends with the gateway, so either that is on its way or nobody reads this.
+        // The feed ends with the gateway: either that has ended, or nobody reads this any more.
         drain.begin("standard output is closed");
         shown
     });
@@ -77,12 +66,9 @@ fn demonstrate(arguments: Arguments) -> Result<(), String> {
 
 /// Says so before anything is started, with the flag that helps. Both ports are tried at once: the
 /// same number for both is taken as well.
-fn require_free(arguments: Arguments) -> Result<(), String> {
+fn require_free(args: DemoArgs) -> Result<(), String> {
     let mut held = Vec::new();
-    for (flag, port) in [
-        ("--port", arguments.port),
-        ("--admin-port", arguments.admin_port),
-    ] {
+    for (flag, port) in [("--port", args.port), ("--admin-port", args.admin_port)] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|problem| {
             format!(
                 "cannot listen on 127.0.0.1:{port}: {problem}; choose another with `{flag} NUMBER`"
@@ -100,7 +86,7 @@ fn start_registry() -> io::Result<Registry> {
 }
 
 /// `config/demo.toml` with what only this run knows.
-fn config(arguments: Arguments, data_dir: &Path, registry: SocketAddr) -> Result<Config, String> {
+fn config(args: DemoArgs, data_dir: &Path, registry: SocketAddr) -> Result<Config, String> {
     let (mut config, _) = check(
         "config/demo.toml",
         include_str!("../../../config/demo.toml"),
@@ -111,12 +97,12 @@ fn config(arguments: Arguments, data_dir: &Path, registry: SocketAddr) -> Result
             .map(|problem| format!("\n{problem}"))
             .collect::<String>()
     })?;
-    config.gateway.listen = vec![(Ipv4Addr::LOCALHOST, arguments.port).into()];
-    config.admin.listen = (Ipv4Addr::LOCALHOST, arguments.admin_port).into();
+    config.gateway.listen = vec![(Ipv4Addr::LOCALHOST, args.port).into()];
     config.gateway.data_dir = data_dir.to_owned();
+    config.admin.listen = (Ipv4Addr::LOCALHOST, args.admin_port).into();
+    config.log.level = LogLevel::Warn;
     for package in &mut config.packages {
-        package.backend = Backend::parse(&format!("http://{registry}/demo/*"))
-            .map_err(|problem| problem.to_string())?;
+        package.backend.authority = registry.to_string();
     }
     Ok(config)
 }
@@ -124,15 +110,19 @@ fn config(arguments: Arguments, data_dir: &Path, registry: SocketAddr) -> Result
 /// Prints the welcome, and then each pull until the feed ends.
 fn show(welcome: &str, pulls: &Receiver<Booked>) -> io::Result<()> {
     let mut out = io::stdout();
-    write!(out, "{welcome}")?;
+    out.write_all(welcome.as_bytes())?;
     for booked in pulls {
         writeln!(out, "{}", line(&booked))?;
     }
     Ok(())
 }
 
-fn welcome(gateway: SocketAddr, admin_port: u16) -> String {
-    let reference = format!("{gateway}/demo/hello:latest");
+fn welcome(gateway: &Running) -> String {
+    let admin = gateway.admin_address();
+    let reference = match gateway.plain_addresses() {
+        [address, ..] => format!("{address}/demo/hello:latest"),
+        [] => return String::new(),
+    };
     format!(
         "\
 A sample registry runs behind the gateway. Pull its image through it, from another terminal:
@@ -141,9 +131,72 @@ A sample registry runs behind the gateway. Pull its image through it, from anoth
   podman pull --tls-verify=false {reference}
   skopeo copy --src-tls-verify=false docker://{reference} oci:hello:latest
 
-Metrics are at http://127.0.0.1:{admin_port}/metrics. Ctrl-C ends it all and leaves nothing behind.
+Metrics are at http://{admin}/metrics. Ctrl-C ends it all and leaves nothing behind.
 
 Pulls, as they are counted:
 "
     )
+}
+
+/// `demo/hello  latest  docker 28.5.2  linux/amd64`, without what the client does not tell.
+fn line(booked: &Booked) -> String {
+    let Booked {
+        package,
+        tag,
+        client,
+        version,
+        platform,
+    } = booked;
+    // Any host name is served: the domain is always `*`.
+    let name = package
+        .split_once('/')
+        .map_or(package.as_str(), |(_, name)| name);
+    let mut line = format!("{name}  {tag}  {client}");
+    if !version.is_empty() {
+        line += &format!(" {version}");
+    }
+    if platform != "unknown" {
+        line += &format!("  {platform}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_the_client_told() {
+        for (version, platform, expected) in [
+            (
+                "28.5.2",
+                "linux/arm64",
+                "demo/hello  1.0  docker 28.5.2  linux/arm64",
+            ),
+            ("28.5.2", "unknown", "demo/hello  1.0  docker 28.5.2"),
+            ("", "unknown", "demo/hello  1.0  docker"),
+        ] {
+            let booked = Booked {
+                package: "*/demo/hello".into(),
+                tag: "1.0".into(),
+                client: "docker".into(),
+                version: version.into(),
+                platform: platform.into(),
+            };
+            assert_eq!(line(&booked), expected);
+        }
+    }
+
+    #[test]
+    fn its_configuration_is_the_file_in_config_with_this_runs_addresses() {
+        let args = DemoArgs {
+            port: 1,
+            admin_port: 2,
+        };
+        let registry = "127.0.0.1:3".parse().unwrap();
+        let config = config(args, Path::new("/tmp/d"), registry).unwrap();
+        assert_eq!(config.gateway.listen, ["127.0.0.1:1".parse().unwrap()]);
+        assert_eq!(config.admin.listen, "127.0.0.1:2".parse().unwrap());
+        assert_eq!(config.packages[0].backend.authority, "127.0.0.1:3");
+    }
 }

@@ -4,9 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 
+use toml::de::DeTable;
+
 use super::file::{self, Registry, SECTIONS};
-use super::problem::{Problem, Warning, quoted};
+use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
+use super::syntax::Broken;
 use super::values::{Admin, Config, Counting, Domain, Gateway, Limits, Log, Package};
 use crate::pure::limits::PACKAGES_MAX;
 use crate::pure::oci::backend::{Backend, Scheme};
@@ -14,7 +17,19 @@ use crate::pure::oci::backend::{Backend, Scheme};
 /// Checks the text of the file of this name: its values and what is odd about them, or all that is
 /// wrong with them, in the order of the lines. Nothing but the text is asked.
 pub fn check(file_name: &str, text: &str) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
-    let mut document = Document::parse(file_name, text, SECTIONS);
+    let mut problems = Problems::new(file_name, text);
+    if let Ok(root) = DeTable::parse(text) {
+        return read(Document::new(root.into_inner(), problems, false, SECTIONS));
+    }
+    let Broken { readable, mistakes } = Broken::read(text);
+    for (at, mistake) in mistakes {
+        problems.add(at, "TOML", mistake);
+    }
+    let (root, _) = DeTable::parse_recoverable(&readable);
+    read(Document::new(root.into_inner(), problems, true, SECTIONS))
+}
+
+fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
     let gateway = document.once::<Gateway>();
     let admin = document.once::<Admin>();
     let log = document.once::<Log>();
@@ -258,8 +273,8 @@ fn warnings(
     let mut found = Vec::new();
     let packages = || packages.iter().map(|entry| &entry.value);
     if packages().next().is_none() {
-        let what = "there is none, so nothing can be pulled; add a [[packages]] section";
-        found.push(document.problem(("packages", None, "name"), what));
+        let what = "there is none, so nothing can be pulled; add a section [[packages]]";
+        found.push(document.problem(("packages", None, ""), what));
     }
     let served: HashSet<&str> = packages().map(|one| one.domain.as_str()).collect();
     for entry in domains {

@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::kinds::{
-    Address, Count, Directory, Flag, Home, HostName, Id, Kept, List, Names, Network, OneOf,
-    OptionalFile, PerTime, RegistryHost, Size, Time,
+    Address, Directory, Flag, Home, HostName, Id, List, Names, Network, OneOf, OptionalFile,
+    RegistryHost,
 };
+use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
     AccessLog, Admin, Counting, Domain, Driver, Gateway, Limits, Log, LogFormat, LogLevel,
@@ -122,7 +123,7 @@ sections! {
     /// What is special about one registry; needed only then.
     "registries" several Registry {
         /// The registry, as it stands in `backend`.
-        host: RegistryHost, like r#""registry.example.net:5000""#;
+        host: RegistryHost, like r#""ghcr.io""#;
         /// Whether it speaks plain HTTP. `http://` in a `backend` says the same for that backend.
         plain_http: Flag => "false";
     }

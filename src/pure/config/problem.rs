@@ -1,6 +1,5 @@
 //! What is wrong with a configuration file, and where.
 
-use std::collections::HashSet;
 use std::fmt;
 
 /// One thing that is wrong. It prints as `FILE:LINE: key: what is wrong, what is allowed`, always
@@ -38,9 +37,7 @@ impl std::error::Error for Problem {}
 /// Problems of one file, gathered while it is read.
 pub struct Problems {
     file: String,
-    /// Where each line ends.
-    line_ends: Vec<usize>,
-    length: usize,
+    lines: Lines,
     found: Vec<Problem>,
 }
 
@@ -49,8 +46,7 @@ impl Problems {
     pub fn new(file: &str, text: &str) -> Self {
         Self {
             file: file.to_owned(),
-            line_ends: memchr::memchr_iter(b'\n', text.as_bytes()).collect(),
-            length: text.len(),
+            lines: Lines::of(text),
             found: Vec::new(),
         }
     }
@@ -71,10 +67,9 @@ impl Problems {
         }
     }
 
-    /// The line, from 1, on which a byte of the text stands; past the end the last one.
+    /// The line, from 1, on which a byte of the text stands.
     pub fn line(&self, at: usize) -> usize {
-        let at = at.min(self.length.saturating_sub(1));
-        1 + self.line_ends.partition_point(|end| *end < at)
+        self.lines.line(at)
     }
 
     /// Whether there is none.
@@ -82,26 +77,38 @@ impl Problems {
         self.found.is_empty()
     }
 
-    /// All of them in the order of the file. On a line that is not TOML only that counts: what was
-    /// made of the rest is a guess.
+    /// All of them, in the order of the file.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        let broken: HashSet<usize> = self
-            .found
-            .iter()
-            .filter(|one| one.key == SYNTAX)
-            .map(|one| one.line)
-            .collect();
-        self.found
-            .retain(|one| one.key == SYNTAX || !broken.contains(&one.line));
         self.found
             .sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
-        self.found.dedup();
         self.found
     }
 }
 
-/// The key of what is not TOML.
-pub const SYNTAX: &str = "TOML";
+/// The lines of a text.
+pub struct Lines {
+    /// Where each of them ends.
+    ends: Vec<usize>,
+    /// The text's length.
+    length: usize,
+}
+
+impl Lines {
+    /// Those of `text`.
+    pub fn of(text: &str) -> Self {
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+        Self {
+            ends,
+            length: text.len(),
+        }
+    }
+
+    /// The line, from 1, on which a byte stands; past the end the last one.
+    pub fn line(&self, at: usize) -> usize {
+        let at = at.min(self.length.saturating_sub(1));
+        1 + self.ends.partition_point(|end| *end < at)
+    }
+}
 
 /// `text` in back quotes, for the words of a problem: on one line, and cut where it is long.
 pub fn quoted(text: &str) -> String {
@@ -183,10 +190,10 @@ mod tests {
 
     #[test]
     fn lines_are_counted_from_one_and_end_with_the_file() {
-        let problems = Problems::new("f", "a\nbc\n\nd\n");
-        let lines: Vec<usize> = (0..12).map(|at| problems.line(at)).collect();
+        let text = Lines::of("a\nbc\n\nd\n");
+        let lines: Vec<usize> = (0..12).map(|at| text.line(at)).collect();
         assert_eq!(lines, [1, 1, 2, 2, 2, 3, 4, 4, 4, 4, 4, 4]);
-        assert_eq!(Problems::new("f", "").line(7), 1);
+        assert_eq!(Lines::of("").line(7), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::kinds::{Kind, Place};
-use super::problem::{Problem, Problems, SYNTAX, key_name, nearest};
+use super::problem::{Problem, Problems, key_name, nearest};
 
 /// One key of a section.
 pub struct Key {
@@ -45,7 +45,7 @@ pub trait Section: Sized {
 }
 
 /// Declares sections: for each the type it is read into, and for each of that type's fields the
-/// key's words, kind, default (`or`) and example (`like`). This is all there is of a key.
+/// key's words, kind, default (`=>`) and example (`like`). This is all there is of a key.
 macro_rules! sections {
     ($(
         $(#[doc = $about:literal])*
@@ -117,40 +117,39 @@ pub struct Entry<T> {
 }
 
 impl<'t> Document<'t> {
-    /// Parses a text as TOML, and looks for sections that are not in the table.
-    pub fn parse(file_name: &str, text: &'t str, sections: &'static [&'static Header]) -> Self {
-        let (root, errors) = DeTable::parse_recoverable(text);
-        let mut problems = Problems::new(file_name, text);
-        for error in &errors {
-            let at = error.span().map_or(text.len(), |span| span.start);
-            problems.add(at, SYNTAX, error.message().replace('\n', " "));
-        }
-        let root = root.into_inner();
-        for key in root
-            .keys()
-            .filter(|key| !sections.iter().any(|one| one.name == *key.get_ref()))
-        {
+    /// The document of this root, with what is wrong with it so far; `broken` if parts of its text
+    /// are not TOML. Looks for sections that are not in the table.
+    pub fn new(
+        root: DeTable<'t>,
+        mut problems: Problems,
+        broken: bool,
+        sections: &'static [&'static Header],
+    ) -> Self {
+        let is_known = |key: &str| top(sections).any(|one| one.name == key);
+        for key in root.keys().filter(|key| !is_known(key.get_ref())) {
             let what = unknown_section(key.get_ref(), sections);
             problems.add(key.span().start, key_name(key.get_ref()), what);
         }
         Self {
             root,
-            broken: !errors.is_empty(),
+            broken,
             sections,
             problems,
         }
     }
 
-    /// The section that there is at most one of; all defaults if it is not written.
+    /// The section that there is at most one of; all defaults if it is not written. `None` also
+    /// where the text is broken: a default may then stand in for what could not be read.
     pub fn once<S: Section>(&mut self) -> Option<S> {
         let name = S::HEADER.name;
         let absent = Spanned::new(0..0, DeValue::Table(DeTable::new()));
         let value = self.root.get(name).unwrap_or(&absent);
-        let place = &mut Place {
-            key: name.to_owned(),
-            problems: &mut self.problems,
+        let of = Origin {
+            path: name,
+            broken: self.broken,
+            sections: self.sections,
         };
-        read_section(value, place, self.broken, self.sections)
+        read_section(value, &of, &mut self.problems).filter(|_| !self.broken)
     }
 
     /// The sections that there can be several of; those that can be read.
@@ -160,26 +159,27 @@ impl<'t> Document<'t> {
             return Vec::new();
         };
         let DeValue::Array(elements) = value.get_ref() else {
-            let what = format!("there can be several; write {}", S::HEADER);
+            let what = format!("has to be written as {}: there can be several", S::HEADER);
             self.problems.add(value.span().start, name, what);
             return Vec::new();
         };
         let mut entries = Vec::with_capacity(elements.len());
         for (index, element) in elements.iter().enumerate() {
             let line = self.problems.line(element.span().start);
-            let place = &mut Place {
-                key: format!("{name}[{index}]"),
-                problems: &mut self.problems,
+            let path = &format!("{name}[{index}]");
+            let of = Origin {
+                path,
+                broken: self.broken,
+                sections: self.sections,
             };
-            if let Some(value) = read_section(element, place, self.broken, self.sections) {
+            if let Some(value) = read_section(element, &of, &mut self.problems) {
                 entries.push(Entry { index, line, value });
             }
         }
         entries
     }
 
-    /// A problem with a key that was read: `spot` is its section, which one of several, and its
-    /// name.
+    /// A problem with a key that was read.
     pub fn problem(&self, spot: Spot<'_>, what: impl Into<String>) -> Problem {
         let (at, key) = self.find(spot);
         self.problems.at(at, key, what)
@@ -209,11 +209,18 @@ impl<'t> Document<'t> {
         let of_section = value.map_or(0, |value| value.span().start);
         let of_key = value.and_then(|value| value.get_ref().get(key));
         let at = of_key.map_or(of_section, |value| value.span().start);
-        (at, format!("{path}.{key}"))
+        (
+            at,
+            if key.is_empty() {
+                path
+            } else {
+                format!("{path}.{key}")
+            },
+        )
     }
 }
 
-/// A key's section, which one of several, and its name.
+/// A key's section, which one of several, and its name; empty for the section itself.
 pub type Spot<'s> = (&'s str, Option<usize>, &'s str);
 
 /// One section while it is read.
@@ -222,8 +229,7 @@ pub struct Reader<'r> {
     table: &'r DeTable<'r>,
     /// Where the section begins.
     at: usize,
-    broken: bool,
-    path: &'r str,
+    of: &'r Origin<'r>,
     problems: &'r mut Problems,
 }
 
@@ -232,7 +238,8 @@ impl Reader<'_> {
     pub fn key<K: Kind>(&mut self, name: &str, kind: &K) -> Option<K::Value> {
         let key = self.header.keys.iter().find(|key| key.name == name)?;
         let place = &mut Place {
-            key: format!("{}.{name}", self.path),
+            path: self.of.path,
+            name,
             problems: &mut *self.problems,
         };
         if let Some(value) = self.table.get(name) {
@@ -241,12 +248,21 @@ impl Reader<'_> {
         if let Some(default) = key.default {
             return kind.read(&DeValue::parse(default).ok()?, place);
         }
-        if !self.broken {
-            let what = format!("is missing; allowed: {}", (key.allowed)());
-            place.problems.add(self.at, place.key.clone(), what);
+        if !self.of.broken {
+            place.wrong(self.at, format!("is missing; allowed: {}", (key.allowed)()));
         }
         None
     }
+}
+
+/// What a section is part of.
+struct Origin<'o> {
+    /// The section's path: `packages[2]`.
+    path: &'o str,
+    /// Whether parts of the text are not TOML.
+    broken: bool,
+    /// All sections that there are.
+    sections: &'o [&'o Header],
 }
 
 /// A table in a section.
@@ -265,88 +281,89 @@ impl<S: Section> Kind for Nested<S> {
     }
 
     fn read(&self, value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<S> {
-        read_section(value, place, false, &[S::HEADER])
+        let of = Origin {
+            path: &place.key(),
+            broken: false,
+            sections: &[S::HEADER],
+        };
+        read_section(value, &of, place.problems)
     }
 }
 
 fn read_section<S: Section>(
     value: &Spanned<DeValue<'_>>,
-    place: &mut Place<'_>,
-    broken: bool,
-    sections: &[&Header],
+    of: &Origin<'_>,
+    problems: &mut Problems,
 ) -> Option<S> {
     let header = S::HEADER;
     let at = value.span().start;
     let DeValue::Table(table) = value.get_ref() else {
-        place.problems.add(
-            at,
-            place.key.clone(),
-            format!("is not a section; write {header}"),
-        );
+        problems.add(at, of.path, format!("has to be written as {header}"));
         return None;
     };
-    for key in table
-        .keys()
-        .filter(|key| !header.keys.iter().any(|one| one.name == *key.get_ref()))
-    {
-        let path = format!("{}.{}", place.key, key_name(key.get_ref()));
-        place.problems.add(
+    let is_known = |key: &str| header.keys.iter().any(|one| one.name == key);
+    for key in table.keys().filter(|key| !is_known(key.get_ref())) {
+        let path = format!("{}.{}", of.path, key_name(key.get_ref()));
+        problems.add(
             key.span().start,
             path,
-            unknown_key(key.get_ref(), header, sections),
+            unknown_key(key.get_ref(), header, of.sections),
         );
     }
-    let path = &place.key;
     S::read(&mut Reader {
         header,
         table,
         at,
-        broken,
-        path,
-        problems: place.problems,
+        of,
+        problems,
     })
 }
 
 fn unknown_key(word: &str, header: &Header, sections: &[&Header]) -> String {
-    let names = || header.keys.iter().map(|key| key.name);
-    if let Some(other) = sections
-        .iter()
-        .find(|one| one.keys.iter().any(|key| key.name == word))
-    {
-        return format!("unknown key here; `{word}` belongs into {other}");
+    if let Some(home) = home(word, sections) {
+        return format!("unknown key here; `{word}` belongs into {home}");
     }
-    match nearest(word, names()).and_then(|name| header.keys.iter().find(|key| key.name == name)) {
+    let names = || header.keys.iter().map(|key| key.name);
+    let meant = nearest(word, names());
+    match header.keys.iter().find(|key| Some(key.name) == meant) {
         Some(Key { name, allowed, .. }) => {
             format!("unknown key; did you mean `{name}` ({})?", allowed())
         }
-        None => format!(
-            "unknown key; {header} has {}",
-            names().collect::<Vec<_>>().join(", ")
-        ),
+        None => {
+            let all: Vec<_> = names().collect();
+            format!("unknown key; {header} has {}", all.join(", "))
+        }
     }
 }
 
 fn unknown_section(word: &str, sections: &[&Header]) -> String {
-    let top = || sections.iter().filter(|one| !one.name.contains('.'));
-    if let Some(header) = sections
-        .iter()
-        .find(|one| one.keys.iter().any(|key| key.name == word))
-    {
-        return format!("unknown key here; `{word}` belongs into {header}");
+    if let Some(home) = home(word, sections) {
+        return format!("unknown key here; `{word}` belongs into {home}");
     }
-    match nearest(word, top().map(|one| one.name)) {
-        Some(name) => {
-            let header = top().find(|one| one.name == name).map(ToString::to_string);
-            format!(
-                "unknown section; did you mean {}?",
-                header.unwrap_or_default()
-            )
-        }
+    let meant = nearest(word, top(sections).map(|one| one.name));
+    match top(sections).find(|one| Some(one.name) == meant) {
+        Some(header) => format!("unknown section; did you mean {header}?"),
         None => {
-            let all: Vec<_> = top().map(ToString::to_string).collect();
+            let all: Vec<_> = top(sections).map(ToString::to_string).collect();
             format!("unknown section; there are {}", all.join(", "))
         }
     }
+}
+
+/// The section that has a key of this name.
+fn home<'h>(word: &str, sections: &[&'h Header]) -> Option<&'h Header> {
+    sections
+        .iter()
+        .copied()
+        .find(|one| one.keys.iter().any(|key| key.name == word))
+}
+
+/// The sections that are not a table in another.
+fn top<'s, 'h>(sections: &'s [&'h Header]) -> impl Iterator<Item = &'h Header> + use<'s, 'h> {
+    sections
+        .iter()
+        .copied()
+        .filter(|one| !one.name.contains('.'))
 }
 
 impl fmt::Display for Header {

@@ -35,7 +35,7 @@ impl<'a> ForwardedFields<'a> {
 /// writes one kind is expected to remove the other.
 pub fn client_address(fields: &ForwardedFields<'_>, peer: [u8; 16], trusted: &[Cidr]) -> [u8; 16] {
     let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
-    let (lines, hop): (_, fn(&[u8]) -> Option<[u8; 16]>) = if fields.forwarded.is_empty() {
+    let (lines, hop): (_, Hop) = if fields.forwarded.is_empty() {
         (&fields.x_forwarded_for, node)
     } else {
         (&fields.forwarded, element)
@@ -69,6 +69,9 @@ pub fn client_key(address: [u8; 16]) -> [u8; 16] {
         None => (bits >> 64 << 64).to_be_bytes(),
     }
 }
+
+/// How the text of a hop gives its address.
+type Hop = fn(&[u8]) -> Option<[u8; 16]>;
 
 /// The last [`LINES_MAX`] values of one field, in the order of the head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

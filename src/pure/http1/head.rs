@@ -160,9 +160,8 @@ impl<'a> Fields<'a> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
             4 if is("Host") => {
-                if self.host.replace(value).is_some() {
-                    return Err(malformed("several Host fields"));
-                }
+                let earlier = self.host.replace(value);
+                refuse_second(earlier, "several Host fields")?;
             }
             6 if is("Expect") => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
@@ -187,9 +186,8 @@ impl<'a> Fields<'a> {
                 }
             }
             14 if is("Content-Length") => {
-                if self.content_length.replace(value).is_some() {
-                    return Err(malformed("several Content-Length fields"));
-                }
+                let earlier = self.content_length.replace(value);
+                refuse_second(earlier, "several Content-Length fields")?;
                 if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
                     return Err(malformed("a Content-Length that is no number"));
                 }
@@ -238,6 +236,15 @@ impl<'a> Fields<'a> {
             return Err(malformed("the target's host and the Host field disagree"));
         }
         Ok(Some(sent))
+    }
+}
+
+/// A field that may stand once stands again, even if it says the same.
+fn refuse_second(earlier: Option<&[u8]>, detail: &'static str) -> Result<(), Fault> {
+    if earlier.is_some() {
+        Err(malformed(detail))
+    } else {
+        Ok(())
     }
 }
 

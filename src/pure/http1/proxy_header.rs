@@ -60,9 +60,11 @@ fn version_1(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
         Some("UNKNOWN") => Some(None),
         _ => None,
     };
-    let source: Option<IpAddr> = source.ok_or(refused(
-        "its line is not `PROXY TCP4|TCP6 <source> <destination> <port> <port>`",
-    ))?;
+    let Some(source): Option<Option<IpAddr>> = source else {
+        return Err(refused(
+            "its line is not `PROXY TCP4|TCP6 <source> <destination> <port> <port>`",
+        ));
+    };
     Ok(ProxyHeader::Complete {
         source: source.map(mapped),
         length: line.len() + 2,

@@ -49,7 +49,7 @@ impl<'a> Target<'a> {
             }
             (_, [b'/', ..]) => Self::from_path(bytes, None),
             _ => Self::absolute(bytes)
-                .ok_or(malformed("the target is neither a path nor an http URL"))?,
+                .ok_or_else(|| malformed("the target is neither a path nor an http URL"))?,
         };
         if !target
             .path
@@ -129,7 +129,7 @@ impl<'a> Host<'a> {
                 let port = std::str::from_utf8(digits)
                     .ok()
                     .and_then(|text| text.parse().ok());
-                Some(port.ok_or(malformed("a port above 65535"))?)
+                Some(port.ok_or_else(|| malformed("a port above 65535"))?)
             }
             _ => return Err(malformed("a port that is no number")),
         };
@@ -146,15 +146,26 @@ impl<'a> Host<'a> {
     }
 }
 
-/// RFC 3986: unreserved, sub-delims, `%`, and of the delimiters those of paths and queries.
 fn is_uri_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:@/?".contains(byte)
+    URI_BYTES[usize::from(*byte)]
 }
 
 fn is_host_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._".contains(byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
 fn malformed(detail: &'static str) -> Fault {
     Fault::new(Kind::Malformed, detail)
 }
+
+/// RFC 3986: unreserved, sub-delims, `%`, and of the delimiters those of paths and queries.
+const URI_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789\
+                            -._~!$&'()*+,;=%:@/?";
+    while let [first, others @ ..] = rest {
+        table[*first as usize] = true;
+        rest = others;
+    }
+    table
+};

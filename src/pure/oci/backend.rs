@@ -28,13 +28,15 @@ pub enum Scheme {
     Http,
 }
 
-/// Not a backend; its words say why, and what to write.
+/// Not a backend; its words say why, and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendInvalid {
     /// `redis@sha256:...`
     Digest,
     /// `redis:7`
     Tag,
+    /// `https://user:password@ghcr.io/acme/rocket`
+    Login,
     /// What stands for the host cannot be one.
     Host,
     /// A registry and nothing behind it.
@@ -59,6 +61,9 @@ impl Backend {
             }
             _ => (DOCKER_HUB_ALIASES[0], rest),
         };
+        if host.contains('@') {
+            return Err(BackendInvalid::Login);
+        }
         if path.contains('@') {
             return Err(BackendInvalid::Digest);
         }
@@ -152,10 +157,9 @@ pub fn split_port(authority: &str) -> (&str, Option<u16>) {
 impl fmt::Display for BackendInvalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Digest => {
-                f.write_str("has a digest; leave out what begins at `@`: clients choose it")
-            }
-            Self::Tag => f.write_str("has a tag; leave out what begins at `:`: clients choose it"),
+            Self::Digest => f.write_str("has a digest; leave it out, clients choose it"),
+            Self::Tag => f.write_str("has a tag; leave it out, clients choose it"),
+            Self::Login => f.write_str("has a login in front of its host; leave it out"),
             Self::Host => f.write_str("does not begin with a host that can exist"),
             Self::RepositoryMissing => {
                 f.write_str("names a registry but no repository on it; write `host/repository`")
@@ -268,7 +272,8 @@ mod tests {
         reads("host:0/rocket", "Host");
         reads("host:port/rocket", "Host");
         reads("-a.b/rocket", "Host");
-        reads("user@host.io/rocket", "Host");
+        reads("user@host.io/rocket", "Login");
+        reads("https://user:password@host.io/rocket", "Login");
         reads("http:///rocket", "Host");
         reads("ghcr.io/Acme/rocket", "Repository(Name)");
         reads("ghcr.io/acme/../rocket", "Repository(Name)");

@@ -62,7 +62,8 @@ impl<'a> Tag<'a> {
         if bytes.len() > TAG_BYTES_MAX {
             return refused("a tag has at most 128 bytes");
         }
-        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let allowed =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if !bytes.iter().all(allowed) {
             return refused("a tag consists of letters, digits, `.`, `_` and `-`");
         }
@@ -100,11 +101,11 @@ impl<'a> Digest<'a> {
     }
 }
 
+/// Every byte is looked at even after a wrong one: a loop without an exit is a few vector
+/// instructions.
 fn is_lower_hex(encoded: &[u8], digits: usize) -> bool {
-    encoded.len() == digits
-        && encoded
-            .iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    encoded.len() == digits && encoded.iter().fold(true, |all, byte| all & is_digit(byte))
 }
 
 /// `[a-z0-9]+([+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+`

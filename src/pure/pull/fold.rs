@@ -1,1 +1,372 @@
-//! (being written)
+//! The table of open windows: which requests belong together, over all workers and connections.
+//!
+//! A window is fixed, from the first manifest request of its key; the key is a keyed hash of the
+//! client's address, its user agent's family and major version, and the package. No address is
+//! kept. Time, and the hash's key, are arguments.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use crate::pure::limits::{FOLD_REFERENCES_MAX, FOLD_WINDOWS_MAX};
+use crate::pure::pull::event::{Asked, Outcome};
+use crate::pure::pull::rollup::Measures;
+use crate::pure::pull::window::{Named, Subject, TagRow, Window};
+
+/// One request, with what the aggregator knows about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// When it was read, in microseconds of the monotonic clock.
+    pub at_us: u64,
+    /// The minute it was read in, counted from the Unix epoch by the wall clock.
+    pub minute: u32,
+    /// The client: its IPv4 address in the mapped form, or its IPv6 /64.
+    pub source: [u8; 16],
+    /// Which connection it came by.
+    pub connection: u64,
+    /// What was asked for.
+    pub asked: Asked,
+    /// How it was answered.
+    pub outcome: Outcome,
+    /// The package's number in the bookings.
+    pub package: u32,
+    /// What tells the package from all others, also from those that share its number.
+    pub package_identity: &'a [u8],
+    /// The client program's number in the bookings.
+    pub client: u32,
+    /// The client program's family.
+    pub family: &'a str,
+    /// Its major version.
+    pub major: &'a str,
+    /// The tag or digest.
+    pub reference: &'a [u8],
+    /// The tag's row; ignored for anything but a tag.
+    pub row: TagRow,
+}
+
+/// Something to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booking {
+    /// See [`Request::package`].
+    pub package: u32,
+    /// See [`Request::client`].
+    pub client: u32,
+    /// The tag's row.
+    pub row: TagRow,
+    /// The minute that it is booked in: the one in which its window opened.
+    pub minute: u32,
+    /// What to add.
+    pub measures: Measures,
+}
+
+/// The random key of the hash that tells clients apart.
+pub type Key = [u8; 16];
+
+/// The open windows.
+pub struct Fold {
+    key: Key,
+    /// Yesterday's key and until when windows that were opened with it may be open.
+    key_before: Option<(Key, u64)>,
+    window_us: u64,
+    /// The latest time that was seen: it never goes back.
+    now_us: u64,
+    windows: Vec<Open>,
+    unused: Vec<u32>,
+    by_key: HashTable<u32>,
+    /// In the order in which they opened, and so will close.
+    by_age: VecDeque<u32>,
+    references: usize,
+    meters: Meters,
+}
+
+/// What folding says about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meters {
+    /// Windows that are open.
+    pub windows_open: usize,
+    /// Windows that were booked early for want of room.
+    pub evictions: u64,
+    /// Windows in which manifest requests of more than one connection were folded together.
+    pub joined_connections: u64,
+}
+
+struct Open {
+    key: u64,
+    opened_at_us: u64,
+    connection: u64,
+    minute: u32,
+    package: u32,
+    client: u32,
+    is_of_several_connections: bool,
+    asked: Window,
+}
+
+impl Fold {
+    /// No window is open; `window_us` is how long one will be, in microseconds.
+    pub fn new(key: Key, window_us: u64) -> Self {
+        Self {
+            key,
+            key_before: None,
+            window_us,
+            now_us: 0,
+            windows: Vec::new(),
+            unused: Vec::new(),
+            by_key: HashTable::new(),
+            by_age: VecDeque::new(),
+            references: 0,
+            meters: Meters::default(),
+        }
+    }
+
+    /// Changes how long windows are, also those that are open.
+    pub fn set_window(&mut self, window_us: u64) {
+        self.window_us = window_us;
+    }
+
+    /// Hashes with a new key from now on. The old one is kept for a window, so that no pull is
+    /// split; until then another change is refused with `false`.
+    pub fn rotate(&mut self, key: Key) -> bool {
+        if self.key_before.is_some() {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.key, key);
+        self.key_before = Some((before, self.now_us.saturating_add(self.window_us)));
+        true
+    }
+
+    /// Takes one request and books what it makes. Requests come in the order of their time.
+    pub fn take(&mut self, request: &Request<'_>, book: &mut impl FnMut(Booking)) {
+        self.pass(request.at_us, book);
+        match (request.asked, Subject::of(request.reference)) {
+            (Asked::Referrers, _) => {
+                let measures = Measures {
+                    supply_chain: 1,
+                    ..Measures::ZERO
+                };
+                book(request.book(TagRow::SUPPLY_CHAIN, request.minute, measures));
+            }
+            (Asked::Manifest, Subject::SupplyChain) => {
+                let measures = Measures {
+                    supply_chain: 1,
+                    ..request.counted()
+                };
+                book(request.book(TagRow::SUPPLY_CHAIN, request.minute, measures));
+            }
+            (Asked::ManifestHead, Subject::SupplyChain) => {}
+            (Asked::Blob, _) => {
+                if let Some(open) = self.find(request).and_then(|at| self.windows.get_mut(at))
+                    && let Some(row) = open.asked.blob()
+                {
+                    let measures = Measures {
+                        pulls: 1,
+                        ..Measures::ZERO
+                    };
+                    book(request.book(row, open.minute, measures));
+                }
+            }
+            (Asked::Manifest | Asked::ManifestHead, subject @ (Subject::Tag | Subject::Digest)) => {
+                let named = Named {
+                    hash: FixedState::default().hash_one(request.reference),
+                    row: request.row,
+                    is_digest: subject == Subject::Digest,
+                };
+                self.take_manifest(request, named, book);
+            }
+        }
+    }
+
+    /// Closes the windows that are over at `now_us`, and books their checks.
+    pub fn pass(&mut self, now_us: u64, book: &mut impl FnMut(Booking)) {
+        self.now_us = self.now_us.max(now_us);
+        while let Some(oldest) = self
+            .by_age
+            .front()
+            .and_then(|at| self.windows.get(*at as usize))
+            && oldest.opened_at_us.saturating_add(self.window_us) <= self.now_us
+        {
+            self.close_oldest(book);
+        }
+        if self
+            .key_before
+            .is_some_and(|(_, until_us)| until_us <= self.now_us)
+        {
+            self.key_before = None;
+        }
+    }
+
+    /// Closes all windows, and books their checks: an orderly stop.
+    pub fn close(&mut self, book: &mut impl FnMut(Booking)) {
+        while !self.by_age.is_empty() {
+            self.close_oldest(book);
+        }
+    }
+
+    /// What folding says about itself.
+    pub fn meters(&self) -> Meters {
+        Meters {
+            windows_open: self.by_age.len(),
+            ..self.meters
+        }
+    }
+
+    fn take_manifest(
+        &mut self,
+        request: &Request<'_>,
+        named: Named,
+        book: &mut impl FnMut(Booking),
+    ) {
+        let at = self
+            .find(request)
+            .unwrap_or_else(|| self.open(request, book));
+        let open = &mut self.windows[at];
+        if open.connection != request.connection && !open.is_of_several_connections {
+            open.is_of_several_connections = true;
+            self.meters.joined_connections += 1;
+        }
+        if open.asked.is_full() {
+            self.meters.evictions += 1;
+            self.references -= open.asked.len();
+            open.settle(book);
+        }
+        let remembered = open.asked.len();
+        if request.asked == Asked::ManifestHead {
+            open.asked.head(named, request.outcome);
+        } else {
+            let got = open.asked.get(named, request.outcome);
+            let measures = Measures {
+                pulls: u64::from(got.is_pull),
+                ..request.counted()
+            };
+            book(request.book(got.row, open.minute, measures));
+        }
+        self.references += open.asked.len() - remembered;
+    }
+
+    /// Where the request's window stands, if it is open.
+    fn find(&self, request: &Request<'_>) -> Option<usize> {
+        let look_up = |key: &Key| {
+            let key = request.key(key);
+            let is_it = |at: &u32| {
+                self.windows
+                    .get(*at as usize)
+                    .is_some_and(|open| open.key == key)
+            };
+            self.by_key.find(key, is_it).map(|at| *at as usize)
+        };
+        look_up(&self.key).or_else(|| look_up(&self.key_before.as_ref()?.0))
+    }
+
+    /// Opens the request's window, and closes the oldest ones where there is no room.
+    fn open(&mut self, request: &Request<'_>, book: &mut impl FnMut(Booking)) -> usize {
+        while self.by_age.len() >= FOLD_WINDOWS_MAX || self.references >= FOLD_REFERENCES_MAX {
+            self.meters.evictions += 1;
+            self.close_oldest(book);
+        }
+        let key = request.key(&self.key);
+        let at = self
+            .unused
+            .pop()
+            .map_or(self.windows.len(), |at| at as usize);
+        if at == self.windows.len() {
+            self.windows.push(Open::new());
+        }
+        let open = &mut self.windows[at];
+        open.key = key;
+        open.opened_at_us = self.now_us;
+        open.connection = request.connection;
+        open.minute = request.minute;
+        open.package = request.package;
+        open.client = request.client;
+        open.is_of_several_connections = false;
+        // FOLD_WINDOWS_MAX is far below 2^32.
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        self.by_age.push_back(number);
+        self.by_key
+            .insert_unique(key, number, |at| self.windows[*at as usize].key);
+        at
+    }
+
+    fn close_oldest(&mut self, book: &mut impl FnMut(Booking)) {
+        let Some(number) = self.by_age.pop_front() else {
+            return;
+        };
+        let open = &mut self.windows[number as usize];
+        self.references -= open.asked.len();
+        open.settle(book);
+        if let Ok(entry) = self.by_key.find_entry(open.key, |at| *at == number) {
+            entry.remove();
+        }
+        self.unused.push(number);
+    }
+}
+
+impl Open {
+    fn new() -> Self {
+        Self {
+            key: 0,
+            opened_at_us: 0,
+            connection: 0,
+            minute: 0,
+            package: 0,
+            client: 0,
+            is_of_several_connections: false,
+            asked: Window::default(),
+        }
+    }
+
+    /// Books the checks and forgets what was asked for.
+    fn settle(&mut self, book: &mut impl FnMut(Booking)) {
+        for (row, checks) in self.asked.checks() {
+            let measures = Measures {
+                checks,
+                ..Measures::ZERO
+            };
+            let (package, client, minute) = (self.package, self.client, self.minute);
+            book(Booking {
+                package,
+                client,
+                row,
+                minute,
+                measures,
+            });
+        }
+        self.asked.clear();
+    }
+}
+
+impl Request<'_> {
+    fn key(&self, key: &Key) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(key);
+        hasher.write(&self.source);
+        hasher.write(self.package_identity);
+        // No identity, family or version contains it.
+        hasher.write_u8(0xff);
+        hasher.write(self.family.as_bytes());
+        hasher.write_u8(0xff);
+        hasher.write(self.major.as_bytes());
+        hasher.finish()
+    }
+
+    /// The measures of a counted request.
+    fn counted(&self) -> Measures {
+        let unseen = u64::from(self.outcome == Outcome::Redirected);
+        Measures {
+            requests: 1,
+            unseen,
+            ..Measures::ZERO
+        }
+    }
+
+    fn book(&self, row: TagRow, minute: u32, measures: Measures) -> Booking {
+        Booking {
+            package: self.package,
+            client: self.client,
+            row,
+            minute,
+            measures,
+        }
+    }
+}

@@ -1,1 +1,376 @@
-//! (being written)
+//! What is counted, and the cells it is counted in: per package and row of a dimension, by the
+//! minute, the hour, the day (UTC) and over all time.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+/// What is counted in one cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measures {
+    /// GETs of manifests that were answered 2xx, 304 or by a redirect.
+    pub requests: u64,
+    /// Pulls, by the rule of `docs/counting.md`.
+    pub pulls: u64,
+    /// Looks whether something changed.
+    pub checks: u64,
+    /// GETs of signatures, attestations, SBOMs and referrers.
+    pub supply_chain: u64,
+    /// Those of the requests that were redirected, so that their outcome is unseen.
+    pub unseen: u64,
+    /// Those of the requests that were counted without folding.
+    pub unfolded: u64,
+}
+
+impl Measures {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        requests: 0,
+        pulls: 0,
+        checks: 0,
+        supply_chain: 0,
+        unseen: 0,
+        unfolded: 0,
+    };
+
+    /// All of them, in the order of [`MEASURE_NAMES`].
+    pub fn to_array(self) -> [u64; 6] {
+        [
+            self.requests,
+            self.pulls,
+            self.checks,
+            self.supply_chain,
+            self.unseen,
+            self.unfolded,
+        ]
+    }
+
+    /// The measures in the order of [`MEASURE_NAMES`].
+    pub fn from_array(values: [u64; 6]) -> Self {
+        let [requests, pulls, checks, supply_chain, unseen, unfolded] = values;
+        Self {
+            requests,
+            pulls,
+            checks,
+            supply_chain,
+            unseen,
+            unfolded,
+        }
+    }
+}
+
+impl AddAssign for Measures {
+    fn add_assign(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.pulls += more.pulls;
+        self.checks += more.checks;
+        self.supply_chain += more.supply_chain;
+        self.unseen += more.unseen;
+        self.unfolded += more.unfolded;
+    }
+}
+
+/// What people call the measures.
+pub const MEASURE_NAMES: [&str; 6] = [
+    "requests",
+    "pulls",
+    "checks",
+    "supply_chain",
+    "unseen",
+    "unfolded",
+];
+
+/// By what a package's counts are told apart. The numbers stand in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Dimension {
+    /// Not at all: one row, the empty text.
+    All = 0,
+    /// `latest`
+    Tag = 1,
+    /// `docker 28.5.2`
+    Client = 2,
+    /// `docker`
+    Family = 3,
+    /// `linux`
+    Os = 4,
+    /// `amd64`
+    Arch = 5,
+    /// `linux/amd64`
+    Platform = 6,
+}
+
+impl Dimension {
+    /// Every dimension.
+    pub const EVERY: [Self; 7] = [
+        Self::All,
+        Self::Tag,
+        Self::Client,
+        Self::Family,
+        Self::Os,
+        Self::Arch,
+        Self::Platform,
+    ];
+}
+
+/// How long the time is that one cell counts. The numbers stand in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Unit {
+    /// A minute.
+    Minute = 0,
+    /// An hour.
+    Hour = 1,
+    /// A day, UTC.
+    Day = 2,
+    /// All time.
+    Ever = 3,
+}
+
+impl Unit {
+    /// Every unit, the shortest first.
+    pub const EVERY: [Self; 4] = [Self::Minute, Self::Hour, Self::Day, Self::Ever];
+
+    /// How many minutes it has; 0 for all time.
+    pub fn minutes(self) -> u32 {
+        match self {
+            Self::Minute => 1,
+            Self::Hour => 60,
+            Self::Day => 24 * 60,
+            Self::Ever => 0,
+        }
+    }
+
+    /// The first minute of the unit in which `minute` lies, counted from the Unix epoch.
+    pub fn floor(self, minute: u32) -> u32 {
+        minute
+            .checked_rem(self.minutes())
+            .map_or(0, |rest| minute - rest)
+    }
+}
+
+/// Where something is added up until it is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    /// The package's number.
+    pub package: u32,
+    /// The dimension.
+    pub dimension: Dimension,
+    /// The row of that dimension.
+    pub value: Arc<str>,
+    /// The shortest unit in which it is still told apart.
+    pub unit: Unit,
+    /// That unit's first minute.
+    pub minute: u32,
+}
+
+impl Cell {
+    /// The units this cell is added to, each with its first minute.
+    pub fn buckets(&self) -> impl Iterator<Item = (Unit, u32)> + '_ {
+        let coarser = Unit::EVERY.into_iter().filter(|unit| *unit >= self.unit);
+        coarser.map(|unit| (unit, unit.floor(self.minute)))
+    }
+}
+
+/// Counts that wait to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cells(BTreeMap<Cell, Measures>);
+
+impl Cells {
+    /// How many cells there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds `measures` to one cell.
+    pub fn add(&mut self, cell: Cell, measures: Measures) {
+        *self.0.entry(cell).or_insert(Measures::ZERO) += measures;
+    }
+
+    /// The cells in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Cell, &Measures)> {
+        self.0.iter()
+    }
+
+    /// Brings the number of cells to `cells_max` by telling less apart: first minutes, then hours,
+    /// then days, then the rows of a dimension (under `other`). What is left is one cell per
+    /// package and dimension, and every total is exact. Whether anything was given up.
+    pub fn coarsen(&mut self, cells_max: usize, other: &Arc<str>) -> bool {
+        let before = self.len();
+        for unit in [Unit::Hour, Unit::Day, Unit::Ever] {
+            if self.len() <= cells_max {
+                break;
+            }
+            self.rewrite(|mut cell| {
+                cell.unit = cell.unit.max(unit);
+                cell.minute = cell.unit.floor(cell.minute);
+                cell
+            });
+        }
+        if self.len() > cells_max {
+            self.rewrite(|mut cell| {
+                if cell.dimension != Dimension::All {
+                    cell.value = Arc::clone(other);
+                }
+                cell
+            });
+        }
+        self.len() < before
+    }
+
+    fn rewrite(&mut self, to: impl Fn(Cell) -> Cell) {
+        for (cell, measures) in std::mem::take(&mut self.0) {
+            self.add(to(cell), measures);
+        }
+    }
+}
+
+/// A run of cells of one unit: their first minutes are in `from..to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The unit.
+    pub unit: Unit,
+    /// The first unit's first minute.
+    pub from: u32,
+    /// The first minute past the last unit.
+    pub to: u32,
+}
+
+/// The cells that together count the minutes `from..to`, in order: units as long as fit and no
+/// longer than `longest`. Where the cells of a unit before `kept_from(unit)` are gone, the next
+/// longer ones that remain are taken whole, so that more than what was asked for is covered.
+pub fn spans(from: u32, to: u32, longest: Unit, kept_from: impl Fn(Unit) -> u32) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let mut at = from;
+    while at < to {
+        let fits = |unit: Unit| {
+            let start = unit.floor(at);
+            start == at
+                && start
+                    .checked_add(unit.minutes())
+                    .is_some_and(|end| end <= to)
+        };
+        let kept = |unit: Unit| unit.floor(at) >= kept_from(unit);
+        let units = [Unit::Day, Unit::Hour, Unit::Minute]
+            .into_iter()
+            .filter(|unit| *unit <= longest);
+        let best = units.clone().find(|unit| fits(*unit) && kept(*unit));
+        let unit = best
+            .or_else(|| units.clone().rev().find(|unit| kept(*unit)))
+            .unwrap_or(longest);
+        let start = unit.floor(at);
+        let end = start.saturating_add(unit.minutes());
+        match spans.last_mut() {
+            Some(last) if last.unit == unit && last.to == start => last.to = end,
+            _ => spans.push(Span {
+                unit,
+                from: start,
+                to: end,
+            }),
+        }
+        at = end;
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cell(unit: Unit, minute: u32, value: &str) -> Cell {
+        Cell {
+            package: 1,
+            dimension: Dimension::Tag,
+            value: value.into(),
+            unit,
+            minute,
+        }
+    }
+
+    #[test]
+    fn a_minute_is_counted_in_its_hour_its_day_and_ever() {
+        let cell = cell(Unit::Minute, 24 * 60 + 61, "latest");
+        let buckets: Vec<_> = cell.buckets().collect();
+        assert_eq!(
+            buckets,
+            [
+                (Unit::Minute, 24 * 60 + 61),
+                (Unit::Hour, 24 * 60 + 60),
+                (Unit::Day, 24 * 60),
+                (Unit::Ever, 0)
+            ]
+        );
+    }
+
+    #[test]
+    fn coarsening_gives_up_time_before_rows_and_never_a_count() {
+        let mut cells = Cells::default();
+        let one = Measures {
+            requests: 1,
+            ..Measures::ZERO
+        };
+        for minute in 0..200 {
+            cells.add(cell(Unit::Minute, minute, "a"), one);
+            cells.add(cell(Unit::Minute, minute, "b"), one);
+        }
+        let total = |cells: &Cells| {
+            cells
+                .iter()
+                .map(|(_, measures)| measures.requests)
+                .sum::<u64>()
+        };
+        assert!(!cells.coarsen(400, &"(other)".into()));
+        assert!(cells.coarsen(10, &"(other)".into()));
+        assert_eq!(cells.len(), 8, "four hours of two tags");
+        assert!(cells.coarsen(1, &"(other)".into()));
+        assert_eq!(cells.len(), 1);
+        assert_eq!(total(&cells), 400);
+    }
+
+    proptest! {
+        /// With everything kept, the spans cover exactly the minutes asked for, each once, and
+        /// agree with going minute by minute.
+        #[test]
+        fn spans_cover_what_was_asked_for(from in 0u32..9000, length in 0u32..9000, day in any::<bool>()) {
+            let longest = if day { Unit::Day } else { Unit::Hour };
+            let spans = spans(from, from + length, longest, |_| 0);
+            let mut at = from;
+            for span in &spans {
+                prop_assert_eq!(span.from, at);
+                prop_assert_eq!(span.unit.floor(span.from), span.from);
+                prop_assert_eq!((span.to - span.from) % span.unit.minutes(), 0);
+                prop_assert!(span.unit <= longest);
+                at = span.to;
+            }
+            prop_assert_eq!(at, from + length);
+            prop_assert!(spans.len() <= 5);
+        }
+
+        /// With short units gone, everything asked for is still covered, and nothing twice.
+        #[test]
+        fn what_is_gone_is_taken_from_longer_units(
+            from in 0u32..9000, length in 1u32..9000, minutes in 0u32..20_000, hours in 0u32..20_000,
+        ) {
+            let kept_from = |unit| match unit {
+                Unit::Minute => minutes.max(hours),
+                Unit::Hour => hours,
+                Unit::Day | Unit::Ever => 0,
+            };
+            let spans = spans(from, from + length, Unit::Day, kept_from);
+            prop_assert!(spans[0].from <= from);
+            prop_assert!(spans.last().unwrap().to >= from + length);
+            for pair in spans.windows(2) {
+                prop_assert_eq!(pair[0].to, pair[1].from);
+            }
+            for span in &spans {
+                prop_assert!(span.from >= kept_from(span.unit));
+            }
+        }
+    }
+}

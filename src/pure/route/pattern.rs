@@ -22,7 +22,7 @@ pub enum Star {
     Many,
 }
 
-/// Not a pattern; its words say what is.
+/// Not a pattern; its words follow the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternInvalid {
     /// A star that is not the whole last segment.
@@ -78,12 +78,9 @@ impl Star {
 impl fmt::Display for PatternInvalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Star => {
-                "a star stands only at the end and for whole segments: \
-                 `acme/*` for one more, `library/**` for one or more"
-            }
+            Self::Star => "has a star that is not the whole last segment",
             Self::Name => {
-                "not a repository name: segments of a-z and 0-9, inside them `.`, `_`, `__` or \
+                "is not a repository name: segments of a-z and 0-9, inside them `.`, `_`, `__` or \
                  dashes, parted by `/`, at most 255 bytes"
             }
         })

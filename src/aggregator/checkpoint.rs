@@ -1,0 +1,374 @@
+//! Checkpoints: all counts up to one record of the journal, in one checksummed file.
+//!
+//! A checkpoint is made of the one before it and the journal, never of sled: what sled loses
+//! cannot reach it. It bounds the journal, and it is what a damaged store is rebuilt from.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::aggregator::codec::{put, put_bytes, take, take_bytes};
+use crate::aggregator::journal::{Segment, read_records};
+use crate::aggregator::schema::{
+    CellKey, Marker, PackageRecord, Record, VERSION, Value, package_key,
+};
+use crate::aggregator::{frame, sync_dir};
+use crate::pure::pull::rollup::{Measures, Unit};
+
+/// A checkpoint being read: the store's keys and values, in order.
+pub struct Reader {
+    file: BufReader<File>,
+    block: Vec<u8>,
+    at: usize,
+    entries: u64,
+    is_done: bool,
+}
+
+/// Where the newest checkpoint in `dir` is that can be opened, with what is in it.
+pub fn newest(dir: &Path) -> io::Result<Option<(PathBuf, Marker)>> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name
+            .and_then(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok())
+            .is_some()
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    for path in paths.into_iter().rev() {
+        match open(&path) {
+            Ok((marker, _)) => return Ok(Some((path, marker))),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::error!(path = %path.display(), %error, "a checkpoint cannot be read");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Opens the checkpoint at `path`.
+pub fn open(path: &Path) -> io::Result<(Marker, Reader)> {
+    let mut file = BufReader::new(File::open(path)?);
+    let payload = read_frame(&mut file)?;
+    let marker = decode_head(&payload).ok_or_else(|| damaged("it is not a checkpoint"))?;
+    Ok((
+        marker,
+        Reader {
+            file,
+            block: Vec::new(),
+            at: 0,
+            entries: 0,
+            is_done: false,
+        },
+    ))
+}
+
+impl Reader {
+    /// The next key and value; `None` past the last. `InvalidData` where the file is damaged.
+    pub fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+        while self.at == self.block.len() {
+            if self.is_done {
+                return Ok(None);
+            }
+            self.block = read_frame(&mut self.file)?;
+            self.at = 0;
+            if let Some(count) = self.block.strip_prefix(END) {
+                if take(&mut &*count) != Some(self.entries) {
+                    return Err(damaged("entries are missing"));
+                }
+                self.is_done = true;
+                self.block.clear();
+            }
+        }
+        let mut rest = self.block.get(self.at..).unwrap_or_default();
+        let entry = take_bytes(&mut rest).zip(take_bytes(&mut rest));
+        let (key, value) = entry.ok_or_else(|| damaged("an entry is cut"))?;
+        let entry = (key.to_vec(), value.to_vec());
+        self.at = self.block.len() - rest.len();
+        self.entries += 1;
+        Ok(Some(entry))
+    }
+}
+
+/// A checkpoint being written: under another name until it is whole and on disk.
+pub struct Writer {
+    dir: PathBuf,
+    sequence: u64,
+    file: File,
+    block: Vec<u8>,
+    entries: u64,
+}
+
+impl Writer {
+    /// Begins a checkpoint in `dir`.
+    pub fn create(dir: &Path, marker: &Marker) -> io::Result<Self> {
+        let file = File::create(dir.join(UNFINISHED))?;
+        let block = encode_head(marker);
+        let mut writer = Self {
+            dir: dir.to_owned(),
+            sequence: marker.sequence,
+            file,
+            block,
+            entries: 0,
+        };
+        writer.write_block()?;
+        Ok(writer)
+    }
+
+    /// Adds an entry; keys come in order.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        put_bytes(&mut self.block, key);
+        put_bytes(&mut self.block, value);
+        self.entries += 1;
+        if self.block.len() >= BLOCK_BYTES {
+            self.write_block()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends the checkpoint; only now it is one.
+    pub fn finish(mut self) -> io::Result<PathBuf> {
+        if !self.block.is_empty() {
+            self.write_block()?;
+        }
+        self.block.extend(END);
+        put(&mut self.block, self.entries);
+        self.write_block()?;
+        self.file.sync_all()?;
+        let path = self.dir.join(format!("{PREFIX}{:020}", self.sequence));
+        fs::rename(self.dir.join(UNFINISHED), &path)?;
+        sync_dir(&self.dir)?;
+        Ok(path)
+    }
+
+    fn write_block(&mut self) -> io::Result<()> {
+        let mut framed = Vec::with_capacity(self.block.len() + 8);
+        frame::put(&mut framed, &self.block);
+        self.block.clear();
+        self.file.write_all(&framed)
+    }
+}
+
+/// Makes a checkpoint of the one at `before` and the journal's `segments`, without the cells that
+/// `kept_from` (a unit's oldest minute) has no room for. Where it is and what is in it.
+pub fn compact(
+    dir: &Path,
+    before: Option<&Path>,
+    segments: &[Segment],
+    kept_from: impl Fn(Unit) -> u32,
+) -> io::Result<(PathBuf, Marker)> {
+    let (mut marker, mut old) = match before.map(open).transpose()? {
+        Some((marker, reader)) => (marker, Some(reader)),
+        None => (Marker::default(), None),
+    };
+    let mut packages: BTreeMap<[u8; 5], PackageRecord> = BTreeMap::new();
+    let mut cells: BTreeMap<Vec<u8>, Measures> = BTreeMap::new();
+    for segment in segments {
+        let bytes = fs::read(&segment.path)?;
+        read_records(&bytes, |record: Record| {
+            if record.sequence <= marker.sequence {
+                return io::Result::Ok(());
+            }
+            marker = record.marker_after(marker);
+            for (key, measures) in record.additions() {
+                *cells.entry(key).or_insert(Measures::ZERO) += measures;
+            }
+            for (number, package) in record.packages {
+                packages.insert(package_key(number), package);
+            }
+            Ok(())
+        })?;
+    }
+    // Packages come before cells in the order of keys, so that the two can be one run.
+    let packages = packages
+        .into_iter()
+        .map(|(key, package)| (key.to_vec(), package.encode()));
+    let cells = cells
+        .into_iter()
+        .map(|(key, measures)| (key, measures.encode()));
+    let mut new = packages.chain(cells).peekable();
+    let mut writer = Writer::create(dir, &marker)?;
+    let mut put_kept = |key: &[u8], value: &[u8]| match CellKey::parse(key) {
+        Some(cell) if cell.minute < kept_from(cell.unit) => Ok(()),
+        _ => writer.put(key, value),
+    };
+    while let Some((key, value)) = old.as_mut().map_or(Ok(None), Reader::next)? {
+        while let Some((key, value)) = new.next_if(|(new_key, _)| *new_key < key) {
+            put_kept(&key, &value)?;
+        }
+        match new.next_if(|(new_key, _)| *new_key == key) {
+            Some((_, more)) => put_kept(&key, &merge(&key, &value, more)?)?,
+            None => put_kept(&key, &value)?,
+        }
+    }
+    for (key, value) in new {
+        put_kept(&key, &value)?;
+    }
+    Ok((writer.finish()?, marker))
+}
+
+/// Removes what a crash left unfinished, and all checkpoints but `kept`.
+pub fn remove_others(dir: &Path, kept: Option<&Path>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name.starts_with(PREFIX) && Some(path.as_path()) != kept {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Cells add up; of a package the newer record holds.
+fn merge(key: &[u8], value: &[u8], more: Vec<u8>) -> io::Result<Vec<u8>> {
+    if CellKey::parse(key).is_none() {
+        return Ok(more);
+    }
+    let (Some(mut sum), Some(more)) = (Measures::decode(value), Measures::decode(&more)) else {
+        return Err(damaged("a cell cannot be read"));
+    };
+    sum += more;
+    Ok(sum.encode())
+}
+
+fn encode_head(marker: &Marker) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    put(&mut out, u64::from(VERSION));
+    marker.encode_to(&mut out);
+    out
+}
+
+fn decode_head(payload: &[u8]) -> Option<Marker> {
+    let from = &mut payload.strip_prefix(MAGIC)?;
+    if take(from)? != u64::from(VERSION) {
+        return None;
+    }
+    Marker::decode(from)
+}
+
+/// A file that ends too early is as damaged as one whose checksum is wrong.
+fn read_frame(file: &mut BufReader<File>) -> io::Result<Vec<u8>> {
+    frame::read(file).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged("it ends too early"),
+        _ => error,
+    })
+}
+
+fn damaged(how: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, how)
+}
+
+const MAGIC: &[u8] = b"pullgate checkpoint\n";
+/// What the last block begins with; no entry does, for a key is never that long.
+const END: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+const PREFIX: &str = "checkpoint.";
+const UNFINISHED: &str = "checkpoint.unfinished";
+const BLOCK_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregator::journal::Journal;
+    use crate::aggregator::schema::RecordCell;
+    use crate::pure::pull::rollup::Dimension;
+
+    fn record(sequence: u64, minute: u32) -> Record {
+        let measures = Measures {
+            pulls: sequence,
+            ..Measures::ZERO
+        };
+        let cell = RecordCell {
+            package: 0,
+            dimension: Dimension::All,
+            unit: Unit::Minute,
+            minute,
+            value: "".into(),
+            measures,
+        };
+        let package = PackageRecord {
+            shown: format!("name {sequence}"),
+            ..PackageRecord::default()
+        };
+        Record {
+            node: 9,
+            epoch: 2,
+            sequence,
+            packages: vec![(0, package)],
+            cells: vec![cell],
+        }
+    }
+
+    fn entries(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let (_, mut reader) = open(path)?;
+        let mut entries = BTreeMap::new();
+        while let Some((key, value)) = reader.next()? {
+            entries.insert(key, value);
+        }
+        Ok(entries)
+    }
+
+    #[test]
+    fn a_checkpoint_of_a_checkpoint_and_a_journal_is_that_of_the_whole_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        let mut naive: BTreeMap<Vec<u8>, Measures> = BTreeMap::new();
+        let mut first = None;
+        for sequence in 1..=40u32 {
+            let record = record(u64::from(sequence), sequence * 7);
+            for (key, measures) in record.additions() {
+                *naive.entry(key).or_insert(Measures::ZERO) += measures;
+            }
+            journal.append(&record).unwrap();
+            if sequence == 20 {
+                let sealed = journal.seal().unwrap();
+                first = Some(compact(dir.path(), None, &sealed, |_| 0).unwrap());
+                journal.remove_through(20).unwrap();
+            }
+        }
+        let (first, marker) = first.unwrap();
+        assert_eq!((marker.sequence, marker.sums.pulls), (20, 210));
+        let sealed = journal.seal().unwrap();
+        let (path, marker) = compact(dir.path(), Some(&first), &sealed, |_| 0).unwrap();
+        assert_eq!((marker.node, marker.epoch, marker.sequence), (9, 2, 40));
+        assert_eq!((marker.sums.pulls, marker.since), (820, Some(7)));
+        assert_eq!(newest(dir.path()).unwrap(), Some((path.clone(), marker)));
+
+        let mut entries = entries(&path).unwrap();
+        let package = entries.remove(&package_key(0)[..]).unwrap();
+        assert_eq!(PackageRecord::decode(&package).unwrap().shown, "name 40");
+        let read: BTreeMap<_, _> = entries
+            .into_iter()
+            .map(|(key, value)| (key, Measures::decode(&value).unwrap()))
+            .collect();
+        assert_eq!(read, naive);
+    }
+
+    #[test]
+    fn a_changed_or_shortened_checkpoint_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(dir.path(), &Marker::default()).unwrap();
+        for number in 0..10 {
+            writer.put(&package_key(number), b"x").unwrap();
+        }
+        let path = writer.finish().unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(entries(&path).unwrap().len(), 10);
+        for at in (0..whole.len()).step_by(7) {
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(entries(&path).is_err(), "cut at {at}");
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&path, changed).unwrap();
+            assert!(entries(&path).is_err(), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The two clocks: events carry the monotonic one, counts stand under the wall's.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// How the clocks stood when they were last looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The monotonic clock, in microseconds: what [`Event::at_us`] counts in.
+    ///
+    /// [`Event::at_us`]: crate::pure::pull::event::Event::at_us
+    pub now_us: u64,
+    /// The wall clock less the monotonic one, in microseconds. It changes when the clock is set.
+    offset_us: i64,
+}
+
+impl Clock {
+    /// Looks at both clocks.
+    pub fn look() -> Self {
+        let now_us = micros(ClockId::Monotonic);
+        Self {
+            now_us: now_us.unsigned_abs(),
+            offset_us: micros(ClockId::Realtime) - now_us,
+        }
+    }
+
+    /// The wall clock's minute at `at_us`, counted from the Unix epoch; never before it.
+    pub fn minute(&self, at_us: u64) -> u32 {
+        let wall_us = i64::try_from(at_us)
+            .unwrap_or(i64::MAX)
+            .saturating_add(self.offset_us);
+        u32::try_from(wall_us.div_euclid(60_000_000).max(0)).unwrap_or(u32::MAX)
+    }
+
+    /// The wall clock's minute now.
+    pub fn minute_now(&self) -> u32 {
+        self.minute(self.now_us)
+    }
+}
+
+fn micros(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_moves_events_back_and_never_before_the_epoch() {
+        let at = |offset_us| Clock {
+            now_us: 90_000_000,
+            offset_us,
+        };
+        assert_eq!(at(0).minute_now(), 1);
+        assert_eq!(at(3600 * 1_000_000).minute(0), 60);
+        assert_eq!(at(-80_000_000).minute_now(), 0);
+        assert_eq!(at(-900_000_000).minute_now(), 0);
+        assert_eq!(at(i64::MAX).minute(u64::MAX), u32::MAX);
+    }
+}

@@ -1,0 +1,369 @@
+//! The aggregator's thread: one round after another, each bounded.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::aggregator::clients::Clients;
+use crate::aggregator::clock::Clock;
+use crate::aggregator::health::{Health, add, set};
+use crate::aggregator::inbox::{Arrival, Inbox};
+use crate::aggregator::lock::Lock;
+use crate::aggregator::names::{Bounds, Names, PackageTexts};
+use crate::aggregator::persist::Persist;
+use crate::aggregator::tally::{Tally, value_of};
+use crate::aggregator::{Booked, Options, Order};
+use crate::messages::pulls::{PullReceiver, Unfolded};
+use crate::pure::config::values::Counting;
+use crate::pure::http1::forwarded::client_key;
+use crate::pure::pull::event::{Asked, Event};
+use crate::pure::pull::fold::{Booking, Fold, Request};
+use crate::pure::pull::rollup::{Dimension, Measures};
+use crate::pure::pull::window::{Subject, TagRow};
+
+/// What the thread owns.
+pub struct Aggregating {
+    counting: Counting,
+    inbox: Inbox,
+    fold: Fold,
+    /// The UTC day whose key folding uses.
+    key_day: u32,
+    clock: Clock,
+    books: Books,
+    persist: Persist,
+    health: Arc<Health>,
+    next_flush_us: u64,
+}
+
+/// Where bookings go, and what gives them their names.
+struct Books {
+    clients: Clients,
+    names: Names,
+    tally: Tally,
+    feeds: Vec<Sender<Booked>>,
+    booked: Measures,
+    feed_dropped: u64,
+}
+
+impl Aggregating {
+    /// Nothing is counted yet, and the store is not open.
+    pub fn new(
+        options: Options,
+        lock: Option<Lock>,
+        receivers: Vec<PullReceiver>,
+        health: Arc<Health>,
+    ) -> io::Result<Self> {
+        let Options {
+            data_dir,
+            counting,
+            clients,
+        } = options;
+        let clock = Clock::look();
+        let node = u64::from_ne_bytes(random()?);
+        Ok(Self {
+            inbox: Inbox::new(receivers),
+            fold: Fold::new(random()?, micros(counting.window)),
+            key_day: clock.minute_now() / MINUTES_PER_DAY,
+            clock,
+            books: Books {
+                clients: Clients::new(clients),
+                names: Names::new(bounds(&counting)),
+                tally: Tally::default(),
+                feeds: Vec::new(),
+                booked: Measures::ZERO,
+                feed_dropped: 0,
+            },
+            persist: Persist::new(data_dir, lock, Arc::clone(&health), node),
+            health,
+            next_flush_us: 0,
+            counting,
+        })
+    }
+
+    /// Counts until it is told to stop, or nobody is left who could.
+    pub fn run(mut self, orders: &Receiver<Order>) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let taken = self.round();
+            pause = match taken {
+                0 => (pause * 2).min(PAUSE_MAX),
+                EVENTS_PER_ROUND.. => Duration::ZERO,
+                _ => PAUSE_MIN,
+            };
+            // Waiting for orders rather than for events: a worker never pays for waking anybody.
+            match orders.recv_timeout(pause) {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Order::View(reply)) => {
+                    let view = self.persist.view(&self.books.names);
+                    // Whoever asked may have gone.
+                    let _ = reply.try_send(view);
+                }
+                Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
+                Ok(Order::Reconfigure(new)) => {
+                    let (counting, clients) = *new;
+                    self.fold.set_window(micros(counting.window));
+                    self.books.names.set_bounds(bounds(&counting));
+                    self.books.clients.set_table(clients);
+                    self.counting = counting;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.stop();
+    }
+
+    /// Takes the events that are old enough and writes what is due. How many events it took.
+    fn round(&mut self) -> usize {
+        self.clock = Clock::look();
+        self.change_key();
+        let until_us = self.clock.now_us.saturating_sub(HOLD_BACK_US);
+        let taken = self.take(until_us, EVENTS_PER_ROUND);
+        if taken < EVENTS_PER_ROUND {
+            self.fold
+                .pass(until_us, &mut |booking| self.books.book(&booking));
+        }
+        if self.books.tally.len() >= TALLY_MAX {
+            self.books.drain(&mut self.persist);
+        }
+        if self.clock.now_us >= self.next_flush_us {
+            self.next_flush_us = self.clock.now_us + micros(self.counting.flush);
+            self.flush();
+            let (retention, now_us) = (&self.counting.retention, self.clock.now_us);
+            self.persist
+                .maintain(retention, now_us, self.clock.minute_now());
+        }
+        self.tell();
+        taken
+    }
+
+    fn stop(&mut self) {
+        while self.take(u64::MAX, EVENTS_PER_ROUND) > 0 {}
+        self.fold.close(&mut |booking| self.books.book(&booking));
+        self.flush();
+        self.tell();
+        self.persist.close();
+    }
+
+    fn flush(&mut self) {
+        self.books.drain(&mut self.persist);
+        self.persist.flush(&mut self.books.names, self.clock.now_us);
+    }
+
+    fn take(&mut self, until_us: u64, events_max: usize) -> usize {
+        let Self {
+            inbox,
+            fold,
+            books,
+            clock,
+            ..
+        } = self;
+        inbox.merge(until_us, events_max, |arrival| match arrival {
+            Arrival::Event(event) => books.take(&event, clock, fold),
+            Arrival::Unfolded(unfolded) => books.take_unfolded(&unfolded, clock),
+        })
+    }
+
+    /// A new key each UTC day: what a client did on two days cannot be tied together.
+    fn change_key(&mut self) {
+        let day = self.clock.minute_now() / MINUTES_PER_DAY;
+        if day == self.key_day {
+            return;
+        }
+        match random() {
+            Ok(key) if self.fold.rotate(key) => self.key_day = day,
+            // The key before is still in use: later.
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "no random bytes for a new folding key"),
+        }
+    }
+
+    /// Says how it stands.
+    fn tell(&mut self) {
+        let health = &*self.health;
+        let booked = std::mem::take(&mut self.books.booked);
+        add(&health.requests, booked.requests);
+        add(&health.pulls, booked.pulls);
+        add(&health.checks, booked.checks);
+        add(&health.supply_chain, booked.supply_chain);
+        add(&health.unfolded, booked.unfolded);
+        add(
+            &health.feed_dropped_total,
+            std::mem::take(&mut self.books.feed_dropped),
+        );
+        let fold = self.fold.meters();
+        set(&health.fold_windows_open, fold.windows_open as u64);
+        set(&health.fold_evictions_total, fold.evictions);
+        set(
+            &health.fold_joined_connections_total,
+            fold.joined_connections,
+        );
+        let beyond = self.books.names.beyond;
+        set(&health.other_names_total, beyond.names);
+        set(&health.other_tags_total, beyond.tags);
+        set(&health.other_clients_total, beyond.clients);
+    }
+}
+
+impl Books {
+    /// One event: what it is, and what it makes.
+    fn take(&mut self, event: &Event<'_>, clock: &Clock, fold: &mut Fold) {
+        let Event {
+            id,
+            domain,
+            collection,
+            name,
+            ..
+        } = *event;
+        let package = self.names.package(PackageTexts {
+            id,
+            domain,
+            collection,
+            name,
+        });
+        let names_tag = matches!(event.asked, Asked::Manifest | Asked::ManifestHead)
+            && Subject::of(event.reference) == Subject::Tag;
+        let row = match names_tag {
+            true => self.names.tag(package, event.reference),
+            false => TagRow::BY_DIGEST,
+        };
+        let number = self.clients.identify(event.user_agent);
+        let client = self.clients.identified(number);
+        let request = Request {
+            at_us: event.at_us,
+            minute: clock.minute(event.at_us),
+            source: client_key(event.address),
+            connection: event.connection,
+            asked: event.asked,
+            outcome: event.outcome,
+            package,
+            package_identity: self.names.identity(),
+            client: number,
+            family: &client.family,
+            major: client.major(),
+            reference: event.reference,
+            row,
+        };
+        let (names, clients) = (&self.names, &self.clients);
+        let (tally, booked) = (&mut self.tally, &mut self.booked);
+        let (feeds, dropped) = (&mut self.feeds, &mut self.feed_dropped);
+        fold.take(&request, &mut |booking| {
+            tally.add(&booking);
+            *booked += booking.measures;
+            if booking.measures.pulls > 0 && !feeds.is_empty() {
+                *dropped += tell_feeds(feeds, &booking, names, clients);
+            }
+        });
+    }
+
+    fn book(&mut self, booking: &Booking) {
+        self.tally.add(booking);
+        self.booked += booking.measures;
+    }
+
+    /// Totals of requests whose events could not be kept.
+    fn take_unfolded(&mut self, unfolded: &Unfolded, clock: &Clock) {
+        let minute = clock.minute(unfolded.since_us);
+        let client = self.clients.identify(b"");
+        let booking = |package, requests| Booking {
+            package,
+            client,
+            row: TagRow::UNFOLDED,
+            minute,
+            measures: Measures {
+                requests,
+                unfolded: requests,
+                ..Measures::ZERO
+            },
+        };
+        for (package, requests) in &unfolded.requests {
+            let (id, domain) = (&*package.id, &*package.domain);
+            let (collection, name) = (&*package.collection, &*package.name);
+            let package = self.names.package(PackageTexts {
+                id,
+                domain,
+                collection,
+                name,
+            });
+            self.book(&booking(package, *requests));
+        }
+        if unfolded.requests_other > 0 {
+            let package = self.names.package_unknown();
+            self.book(&booking(package, unfolded.requests_other));
+        }
+    }
+
+    fn drain(&mut self, persist: &mut Persist) {
+        self.tally
+            .drain(&mut self.names, &self.clients, &mut persist.cells);
+    }
+}
+
+/// Tells all subscribers of a pull; how many were too slow. Those that are gone are forgotten.
+fn tell_feeds(
+    feeds: &mut Vec<Sender<Booked>>,
+    booking: &Booking,
+    names: &Names,
+    clients: &Clients,
+) -> u64 {
+    let client = clients.get(booking.client);
+    let package = names.packages().get(booking.package as usize);
+    let booked = Booked {
+        package: package
+            .map(|package| package.shown.clone())
+            .unwrap_or_default(),
+        tag: names.text(booking.row).as_ref().to_owned(),
+        client: client.family.clone(),
+        version: client.version.clone(),
+        platform: value_of(client, Dimension::Platform),
+    };
+    let mut dropped = 0;
+    feeds.retain(|feed| match feed.try_send(booked.clone()) {
+        Ok(()) => true,
+        Err(TrySendError::Full(_)) => {
+            dropped += 1;
+            true
+        }
+        Err(TrySendError::Disconnected(_)) => false,
+    });
+    dropped
+}
+
+fn bounds(counting: &Counting) -> Bounds {
+    let Counting {
+        max_names,
+        max_tags,
+        max_clients,
+        ..
+    } = *counting;
+    Bounds {
+        max_names,
+        max_tags,
+        max_clients,
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(bytes)
+}
+
+/// How long events are held back, so that those of all workers can be put in order. Longer than a
+/// page may wait to be sent.
+const HOLD_BACK_US: u64 = 50_000;
+const _: () = assert!(HOLD_BACK_US > crate::messages::pulls::PAGE_AGE_US_MAX);
+/// How long the thread pauses between two rounds while there are events, and when there are none.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// A round is bounded, so that orders and writing have their turn.
+const EVENTS_PER_ROUND: usize = 50_000;
+/// Different things that are added up before they become cells early.
+const TALLY_MAX: usize = 100_000;
+const MINUTES_PER_DAY: u32 = 24 * 60;

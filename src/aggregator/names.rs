@@ -1,0 +1,400 @@
+//! Which packages and rows are counted apart. Clients choose what they ask for and what they say
+//! they are: so many of each are told apart, the rest is counted together. Totals are exact.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use crate::aggregator::clients::OTHER;
+use crate::aggregator::schema::PackageRecord;
+use crate::pure::limits::ROWS_MAX;
+use crate::pure::pull::rollup::Dimension;
+use crate::pure::pull::window::TagRow;
+
+/// How much is told apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Names per collection rule.
+    pub max_names: usize,
+    /// Tags per package.
+    pub max_tags: usize,
+    /// Rows per package and any other dimension.
+    pub max_clients: usize,
+}
+
+/// What an event says about its package.
+#[derive(Clone, Copy, Debug)]
+pub struct PackageTexts<'a> {
+    /// The configured id, or empty.
+    pub id: &'a [u8],
+    /// The rule's domain.
+    pub domain: &'a [u8],
+    /// The collection rule's name, or empty.
+    pub collection: &'a [u8],
+    /// The name that was asked for.
+    pub name: &'a [u8],
+}
+
+/// Everything that is told apart, with its numbers in memory.
+pub struct Names {
+    bounds: Bounds,
+    by_identity: HashMap<Box<[u8]>, u32>,
+    packages: Vec<PackageRecord>,
+    /// Whether a request has told the package's name in this run, which may be a new one.
+    is_named: Vec<bool>,
+    names_per_collection: HashMap<String, usize>,
+    rows: HashTable<u32>,
+    /// By number, from [`TagRow::FIRST`].
+    row_texts: Vec<(u32, Dimension, Arc<str>)>,
+    rows_per_package: HashMap<(u32, Dimension), usize>,
+    hasher: RandomState,
+    fixed: [Arc<str>; TagRow::FIRST as usize],
+    identity: Vec<u8>,
+    /// Requests that found no room for their name; rows that found none.
+    pub beyond: Beyond,
+}
+
+/// How often something was beyond its bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Requests for a name.
+    pub names: u64,
+    /// Requests for a tag.
+    pub tags: u64,
+    /// Cells of another dimension.
+    pub clients: u64,
+}
+
+impl Names {
+    /// Nothing is known yet.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            by_identity: HashMap::new(),
+            packages: Vec::new(),
+            is_named: Vec::new(),
+            names_per_collection: HashMap::new(),
+            rows: HashTable::new(),
+            row_texts: Vec::new(),
+            rows_per_package: HashMap::new(),
+            hasher: RandomState::new(),
+            fixed: ["(by digest)", "(supply chain)", OTHER, "(unfolded)"].map(Arc::from),
+            identity: Vec::new(),
+            beyond: Beyond::default(),
+        }
+    }
+
+    /// Changes how much is told apart from now on.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// The package's number. Allocates nothing for a package that is known.
+    pub fn package(&mut self, texts: PackageTexts<'_>) -> u32 {
+        texts.identity_to(&mut self.identity);
+        let number = match self.by_identity.get(self.identity.as_slice()) {
+            Some(number) => *number,
+            None => self.add_package(texts),
+        };
+        if !self.is_named[number as usize] {
+            self.is_named[number as usize] = true;
+            if !texts.id.is_empty() {
+                self.packages[number as usize] = texts.record();
+            }
+        }
+        number
+    }
+
+    /// What tells the last package that was asked for from all others, also from those that share
+    /// its number.
+    pub fn identity(&self) -> &[u8] {
+        &self.identity
+    }
+
+    /// The package of all requests whose package is not known.
+    pub fn package_unknown(&mut self) -> u32 {
+        self.learn_package(PackageRecord {
+            shown: OTHER.to_owned(),
+            ..PackageRecord::default()
+        })
+    }
+
+    /// Takes a package as the store has it; its number in memory.
+    pub fn learn_package(&mut self, record: PackageRecord) -> u32 {
+        let identity = record.identity();
+        if let Some(number) = self.by_identity.get(identity.as_slice()) {
+            return *number;
+        }
+        let number = u32::try_from(self.packages.len()).unwrap_or(u32::MAX);
+        if !record.collection.is_empty() {
+            *self
+                .names_per_collection
+                .entry(record.collection.clone())
+                .or_default() += 1;
+        }
+        self.by_identity.insert(identity.into(), number);
+        self.packages.push(record);
+        self.is_named.push(false);
+        number
+    }
+
+    /// The packages, by their number in memory.
+    pub fn packages(&self) -> &[PackageRecord] {
+        &self.packages
+    }
+
+    /// The row of a package's tag. Allocates nothing for a tag that is known.
+    pub fn tag(&mut self, package: u32, tag: &[u8]) -> TagRow {
+        let row = self.row(package, Dimension::Tag, tag, self.bounds.max_tags);
+        self.beyond.tags += u64::from(row == TagRow::OTHER);
+        row
+    }
+
+    /// The text of a package's row in another dimension: its own, or that of the rest.
+    pub fn value(&mut self, package: u32, dimension: Dimension, value: &str) -> Arc<str> {
+        let row = self.row(
+            package,
+            dimension,
+            value.as_bytes(),
+            self.bounds.max_clients,
+        );
+        self.beyond.clients += u64::from(row == TagRow::OTHER);
+        self.text(row)
+    }
+
+    /// Takes a row as the store has it.
+    pub fn learn_row(&mut self, package: u32, dimension: Dimension, value: &str) {
+        if self.fixed.iter().all(|fixed| **fixed != *value) {
+            self.row(package, dimension, value.as_bytes(), usize::MAX);
+        }
+    }
+
+    /// The text of a row.
+    pub fn text(&self, row: TagRow) -> Arc<str> {
+        let number = row.0 as usize;
+        let own = |at: usize| self.row_texts.get(at).map(|(_, _, text)| text);
+        let text = self
+            .fixed
+            .get(number)
+            .or_else(|| own(number - self.fixed.len()));
+        Arc::clone(text.unwrap_or(&self.fixed[TagRow::OTHER.0 as usize]))
+    }
+
+    fn row(&mut self, package: u32, dimension: Dimension, value: &[u8], rows_max: usize) -> TagRow {
+        let hash = self.hasher.hash_one((package, dimension, value));
+        let is_it = |number: &u32| {
+            let (of, by, text) = &self.row_texts[(*number - TagRow::FIRST) as usize];
+            (*of, *by, text.as_bytes()) == (package, dimension, value)
+        };
+        if let Some(number) = self.rows.find(hash, is_it) {
+            return TagRow(*number);
+        }
+        let in_package = self
+            .rows_per_package
+            .entry((package, dimension))
+            .or_default();
+        if *in_package >= rows_max || self.row_texts.len() >= ROWS_MAX {
+            return TagRow::OTHER;
+        }
+        *in_package += 1;
+        let number = TagRow::FIRST + u32::try_from(self.row_texts.len()).unwrap_or(0);
+        self.row_texts
+            .push((package, dimension, String::from_utf8_lossy(value).into()));
+        let rehash = |number: &u32| {
+            let (of, by, text) = &self.row_texts[(*number - TagRow::FIRST) as usize];
+            self.hasher.hash_one((*of, *by, text.as_bytes()))
+        };
+        self.rows.insert_unique(hash, number, rehash);
+        TagRow(number)
+    }
+
+    fn add_package(&mut self, texts: PackageTexts<'_>) -> u32 {
+        let record = texts.record();
+        let names = self
+            .names_per_collection
+            .get(&record.collection)
+            .copied()
+            .unwrap_or(0);
+        if record.collection.is_empty() || names < self.bounds.max_names {
+            return self.learn_package(record);
+        }
+        self.beyond.names += 1;
+        // Shown as `acme.com/library/(other)`; of no collection, so that it counts for none.
+        let shown = format!("{}{OTHER}", record.collection.trim_end_matches('*'));
+        self.learn_package(PackageRecord {
+            shown,
+            ..PackageRecord::default()
+        })
+    }
+}
+
+impl PackageTexts<'_> {
+    /// The id where there is one; under a collection rule also the name, for each is a package of
+    /// its own. Else domain and name.
+    fn identity_to(&self, out: &mut Vec<u8>) {
+        out.clear();
+        if self.id.is_empty() {
+            out.extend(self.domain);
+            out.push(b'/');
+            out.extend(self.name);
+            return;
+        }
+        out.push(ID);
+        out.extend(self.id);
+        if !self.collection.is_empty() {
+            out.push(b' ');
+            out.extend(self.name);
+        }
+    }
+
+    fn record(&self) -> PackageRecord {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let [id, domain, collection, name] =
+            [self.id, self.domain, self.collection, self.name].map(text);
+        PackageRecord {
+            id: match (id.is_empty(), collection.is_empty()) {
+                (false, false) => format!("{id} {name}"),
+                _ => id,
+            },
+            shown: format!("{domain}/{name}"),
+            collection: if collection.is_empty() {
+                collection
+            } else {
+                format!("{domain}/{collection}")
+            },
+        }
+    }
+}
+
+impl PackageRecord {
+    /// As [`PackageTexts::identity_to`].
+    fn identity(&self) -> Vec<u8> {
+        if self.id.is_empty() {
+            return self.shown.clone().into_bytes();
+        }
+        [&[ID], self.id.as_bytes()].concat()
+    }
+}
+
+/// Begins an identity by id: no domain begins with it.
+const ID: u8 = b'\n';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts<'a>(collection: &'a str, name: &'a str) -> PackageTexts<'a> {
+        PackageTexts {
+            id: b"",
+            domain: b"acme.com",
+            collection: collection.as_bytes(),
+            name: name.as_bytes(),
+        }
+    }
+
+    fn names() -> Names {
+        Names::new(Bounds {
+            max_names: 2,
+            max_tags: 3,
+            max_clients: 2,
+        })
+    }
+
+    #[test]
+    fn names_beyond_a_collections_bound_share_a_row_and_keep_their_identity() {
+        let mut names = names();
+        let shown = |names: &mut Names, collection: &str, name: &str| {
+            let number = names.package(texts(collection, name));
+            let identity = String::from_utf8(names.identity().to_vec()).unwrap();
+            (names.packages()[number as usize].shown.clone(), identity)
+        };
+        let own = |name: &str| (name.to_owned(), name.to_owned());
+        for name in ["library/a", "library/b", "library/a"] {
+            assert_eq!(
+                shown(&mut names, "library/**", name),
+                own(&format!("acme.com/{name}"))
+            );
+        }
+        for name in ["library/c", "library/d/e"] {
+            assert_eq!(
+                shown(&mut names, "library/**", name),
+                (
+                    "acme.com/library/(other)".to_owned(),
+                    format!("acme.com/{name}")
+                )
+            );
+        }
+        assert_eq!(names.beyond.names, 2);
+        assert_eq!(shown(&mut names, "", "tool"), own("acme.com/tool"));
+        assert_eq!(
+            shown(&mut names, "team/*", "team/x"),
+            own("acme.com/team/x")
+        );
+    }
+
+    #[test]
+    fn a_package_with_an_id_takes_the_name_it_is_first_asked_for_by() {
+        let mut names = names();
+        let old = PackageTexts {
+            id: b"r1",
+            ..texts("", "rocket")
+        };
+        let number = names.learn_package(old.record());
+        assert_eq!(
+            names.package(PackageTexts {
+                id: b"r1",
+                ..texts("", "saturn")
+            }),
+            number
+        );
+        assert_eq!(names.packages()[number as usize].shown, "acme.com/saturn");
+        assert_eq!(names.package(old), number);
+        assert_eq!(names.packages()[number as usize].shown, "acme.com/saturn");
+    }
+
+    #[test]
+    fn tags_and_clients_beyond_a_packages_bound_share_a_row() {
+        let mut names = names();
+        let tag = |names: &mut Names, package, tag: &str| {
+            let row = names.tag(package, tag.as_bytes());
+            names.text(row).to_string()
+        };
+        for wanted in ["a", "b", "c", "a"] {
+            assert_eq!(tag(&mut names, 0, wanted), wanted);
+        }
+        assert_eq!(tag(&mut names, 0, "d"), "(other)");
+        assert_eq!(tag(&mut names, 1, "d"), "d");
+        assert_eq!(
+            &*names.value(0, Dimension::Client, "docker 28.5.2"),
+            "docker 28.5.2"
+        );
+        assert_eq!(
+            &*names.value(0, Dimension::Client, "docker 28.5.1"),
+            "docker 28.5.1"
+        );
+        assert_eq!(&*names.value(0, Dimension::Client, "docker 1"), "(other)");
+        assert_eq!(&*names.value(0, Dimension::Os, "linux"), "linux");
+        assert_eq!(
+            names.beyond,
+            Beyond {
+                names: 0,
+                tags: 1,
+                clients: 1
+            }
+        );
+    }
+
+    #[test]
+    fn what_the_store_knows_takes_room_and_its_fixed_rows_take_none() {
+        let mut names = names();
+        let package = names.learn_package(texts("library/**", "library/a").record());
+        for value in ["(other)", "(by digest)", "x", "y", "z"] {
+            names.learn_row(package, Dimension::Tag, value);
+        }
+        assert_eq!(names.tag(package, b"x").0, TagRow::FIRST);
+        assert_eq!(names.tag(package, b"new"), TagRow::OTHER);
+        assert_eq!(names.package(texts("library/**", "library/a")), package);
+    }
+}

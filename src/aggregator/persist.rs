@@ -1,0 +1,251 @@
+//! From memory to the store, whatever state that is in. Counts that cannot be written wait here,
+//! told apart less when they become too many, but never fewer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::aggregator::clients::OTHER;
+use crate::aggregator::counts::CountsError;
+use crate::aggregator::health::{Health, add, set};
+use crate::aggregator::lock::Lock;
+use crate::aggregator::names::Names;
+use crate::aggregator::retention;
+use crate::aggregator::schema::{Record, RecordCell};
+use crate::aggregator::store::Store;
+use crate::aggregator::view::View;
+use crate::pure::config::values::Retention;
+use crate::pure::limits::PENDING_CELLS_MAX;
+use crate::pure::pull::rollup::{Cells, Unit};
+
+/// Counts on their way to the store.
+pub struct Persist {
+    data_dir: PathBuf,
+    lock: Option<Lock>,
+    store: Option<Store>,
+    /// What waits to become a record.
+    pub cells: Cells,
+    /// The record that is being written: the same until it is, for a failed write may be found
+    /// after a crash.
+    record: Option<Record>,
+    /// What went wrong last, and for how long opening is not tried again.
+    failure: Option<Failure>,
+    health: Arc<Health>,
+    other: Arc<str>,
+    node: u64,
+}
+
+struct Failure {
+    why: String,
+    wait_us: u64,
+    retry_at_us: u64,
+}
+
+impl Persist {
+    /// Nothing is open yet; without a lock it is taken later. `node` names the gateway where the
+    /// store does not know one.
+    pub fn new(data_dir: PathBuf, lock: Option<Lock>, health: Arc<Health>, node: u64) -> Self {
+        Self {
+            data_dir,
+            lock,
+            store: None,
+            cells: Cells::default(),
+            record: None,
+            failure: None,
+            health,
+            other: Arc::from(OTHER),
+            node,
+        }
+    }
+
+    /// Writes what waits, if that is possible now; opens the store, if it is not open.
+    pub fn flush(&mut self, names: &mut Names, now_us: u64) {
+        if self.store.is_none()
+            && self
+                .failure
+                .as_ref()
+                .is_none_or(|last| last.retry_at_us <= now_us)
+        {
+            self.open(names, now_us);
+        }
+        while let Some(record) = self.next_record(names) {
+            self.record = Some(record);
+            if let Err(error) = self.write() {
+                self.fail(&error, now_us);
+                break;
+            }
+        }
+        if self.cells.coarsen(PENDING_CELLS_MAX, &self.other) {
+            add(&self.health.persist_coarsened_total, 1);
+        }
+        let in_record = self.record.as_ref().map_or(0, |record| record.cells.len());
+        set(
+            &self.health.persist_pending,
+            (in_record + self.cells.len()) as u64,
+        );
+    }
+
+    /// Removes old cells and sees to the journal's length.
+    pub fn maintain(&mut self, retention: &Retention, now_us: u64, minute: u32) {
+        let Some(store) = &mut self.store else {
+            return;
+        };
+        let kept_from = |unit: Unit| retention::kept_from(retention, unit, minute);
+        let maintained = store.maintain(kept_from);
+        set(&self.health.journal_bytes, store.journal_bytes());
+        if let Err(error) = maintained {
+            self.store = None;
+            self.fail(&error, now_us);
+        }
+    }
+
+    /// What a reader needs to know, as it is at this moment.
+    pub fn view(&mut self, names: &Names) -> View {
+        let Some(store) = &mut self.store else {
+            let why = self.failure.as_ref().map(|failure| failure.why.clone());
+            return View::unavailable(why.unwrap_or_else(|| "it is not open yet".to_owned()));
+        };
+        let mut pending = self.record.clone().unwrap_or_default();
+        pending
+            .cells
+            .extend(to_record_cells(&self.cells, names, store));
+        pending.packages.extend(store.dictionary.unwritten());
+        View::new(store.counts().tree(), store.marker(), &pending)
+    }
+
+    /// Makes sure that sled is on disk too: the end.
+    pub fn close(&mut self) {
+        if self.record.is_some() || !self.cells.is_empty() {
+            let cells =
+                self.cells.len() + self.record.as_ref().map_or(0, |record| record.cells.len());
+            tracing::error!(
+                cells,
+                "counts could not be written and are lost with this process"
+            );
+        }
+        if let Some(store) = self.store.take()
+            && let Err(error) = store.flush()
+        {
+            tracing::warn!(%error, "the counts could not be flushed; the journal has them");
+        }
+    }
+
+    fn open(&mut self, names: &mut Names, now_us: u64) {
+        match self.try_open(names) {
+            Ok(store) => {
+                add(&self.health.store_rebuilds_total, store.rebuilds);
+                set(&self.health.journal_bytes, store.journal_bytes());
+                self.store = Some(store);
+                self.recovered();
+            }
+            Err(error) => self.fail(&error, now_us),
+        }
+    }
+
+    fn try_open(&mut self, names: &mut Names) -> Result<Store, CountsError> {
+        if self.lock.is_none() {
+            self.lock = Some(Lock::take(&self.data_dir)?);
+        }
+        let mut store = Store::open(&self.data_dir)?;
+        let mut numbers = Vec::new();
+        for (_, package) in store.dictionary.iter() {
+            numbers.push(names.learn_package(package.clone()));
+        }
+        store.counts().rows(|cell, _| {
+            let package = numbers.get(cell.package as usize);
+            if let Some((package, value)) = package.zip(std::str::from_utf8(cell.value).ok()) {
+                names.learn_row(*package, cell.dimension, value);
+            }
+        })?;
+        // The record that is being written has given numbers already.
+        for (number, package) in self.record.iter().flat_map(|record| &record.packages) {
+            store.dictionary.learn(*number, package.clone());
+        }
+        Ok(store)
+    }
+
+    /// The record to write now: the one that failed, or what waits.
+    fn next_record(&mut self, names: &Names) -> Option<Record> {
+        let store = self.store.as_mut()?;
+        if self.record.is_some() {
+            return self.record.take();
+        }
+        if self.cells.is_empty() {
+            return None;
+        }
+        let cells = to_record_cells(&self.cells, names, store);
+        self.cells = Cells::default();
+        let node = store.marker().node;
+        Some(Record {
+            node: if node == 0 { self.node } else { node },
+            epoch: store.epoch(),
+            sequence: store.next_sequence(),
+            packages: store.dictionary.take_unwritten(),
+            cells,
+        })
+    }
+
+    fn write(&mut self) -> Result<(), CountsError> {
+        let (Some(store), Some(record)) = (&mut self.store, &self.record) else {
+            return Ok(());
+        };
+        store.append(record)?;
+        let applied = store.apply(record);
+        // It is on disk: what sled does not have now, it gets when it is opened again.
+        self.record = None;
+        set(&self.health.journal_bytes, store.journal_bytes());
+        if applied.is_err() {
+            self.store = None;
+        } else {
+            self.recovered();
+        }
+        applied
+    }
+
+    fn recovered(&mut self) {
+        set(&self.health.store_ok, 1);
+        if self.failure.take().is_some() {
+            tracing::info!(dir = %self.data_dir.display(), "counts are written again");
+        }
+    }
+
+    fn fail(&mut self, error: &CountsError, now_us: u64) {
+        add(&self.health.persist_failures_total, 1);
+        set(&self.health.store_ok, 0);
+        let why = error.to_string();
+        let wait_us = self.failure.as_ref().map_or(0, |last| last.wait_us);
+        if self.failure.as_ref().is_none_or(|last| last.why != why) {
+            tracing::error!(
+                dir = %self.data_dir.display(),
+                "counts cannot be written ({why}): pulls go on, counts wait in memory"
+            );
+        }
+        let wait_us = (wait_us * 2).clamp(RETRY_US_MIN, RETRY_US_MAX);
+        self.failure = Some(Failure {
+            why,
+            wait_us,
+            retry_at_us: now_us.saturating_add(wait_us),
+        });
+    }
+}
+
+/// Gives cells the store's numbers.
+fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<RecordCell> {
+    let mut out = Vec::with_capacity(cells.len());
+    for (cell, measures) in cells.iter() {
+        let Some(package) = names.packages().get(cell.package as usize) else {
+            continue;
+        };
+        out.push(RecordCell {
+            package: store.dictionary.number(cell.package, package),
+            dimension: cell.dimension,
+            unit: cell.unit,
+            minute: cell.minute,
+            value: (*cell.value).into(),
+            measures: *measures,
+        });
+    }
+    out
+}
+
+const RETRY_US_MIN: u64 = 1_000_000;
+const RETRY_US_MAX: u64 = 30_000_000;

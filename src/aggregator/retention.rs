@@ -1,0 +1,132 @@
+//! How long cells are kept, and the sweep that removes old ones a few at a time. Counts over all
+//! time are never removed: their number is bounded by that of the rows.
+
+use crate::aggregator::counts::{Counts, CountsError, KEYS_PER_BATCH};
+use crate::aggregator::schema::cell_range;
+use crate::pure::config::values::Retention;
+use crate::pure::pull::rollup::{Dimension, Unit};
+
+/// The first minute of the oldest cell of `unit` that is kept at `now`.
+pub fn kept_from(retention: &Retention, unit: Unit, now: u32) -> u32 {
+    let kept = match unit {
+        Unit::Minute => retention.minute,
+        Unit::Hour => retention.hour,
+        Unit::Day => retention.day,
+        Unit::Ever => None,
+    };
+    let minutes = |kept: std::time::Duration| u32::try_from(kept.as_secs() / 60).ok();
+    kept.and_then(minutes)
+        .map_or(0, |minutes| unit.floor(now.saturating_sub(minutes)))
+}
+
+/// Where the sweep is: it goes through all series (a unit's, a package's, a dimension's), one
+/// after another, for ever.
+#[derive(Default)]
+pub struct Sweep {
+    at: usize,
+}
+
+impl Sweep {
+    /// Looks at some series and removes old cells: at most one batch of them. How many it removed.
+    pub fn step(
+        &mut self,
+        counts: &Counts,
+        packages: u32,
+        kept_from: impl Fn(Unit) -> u32,
+    ) -> Result<usize, CountsError> {
+        if self.at == 0 {
+            counts.set_kept_from(Unit::EVERY.map(&kept_from))?;
+        }
+        let mut old = Vec::new();
+        for _ in 0..SERIES_PER_STEP {
+            let (package, rest) = (self.at / SERIES_PER_PACKAGE, self.at % SERIES_PER_PACKAGE);
+            let Some(package) = u32::try_from(package)
+                .ok()
+                .filter(|package| *package < packages)
+            else {
+                self.at = 0;
+                break;
+            };
+            let unit = UNITS[rest / Dimension::EVERY.len()];
+            let dimension = Dimension::EVERY[rest % Dimension::EVERY.len()];
+            let range = cell_range(unit, package, dimension, 0..kept_from(unit));
+            old.extend(counts.keys(range, KEYS_PER_BATCH - old.len())?);
+            if old.len() == KEYS_PER_BATCH {
+                break;
+            }
+            self.at += 1;
+        }
+        if !old.is_empty() {
+            counts.remove(&old)?;
+        }
+        Ok(old.len())
+    }
+}
+
+const UNITS: [Unit; 3] = [Unit::Minute, Unit::Hour, Unit::Day];
+const SERIES_PER_PACKAGE: usize = UNITS.len() * Dimension::EVERY.len();
+/// A look costs a few microseconds.
+const SERIES_PER_STEP: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregator::schema::{CellKey, Record, RecordCell};
+    use crate::pure::pull::rollup::Measures;
+    use std::time::Duration;
+
+    const HOUR: u64 = 3600;
+
+    #[test]
+    fn old_cells_go_in_small_batches_and_the_rest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut counts = Counts::open(&dir.path().join("counts")).unwrap();
+        let cell = |minute| RecordCell {
+            package: 1,
+            dimension: Dimension::Tag,
+            unit: Unit::Minute,
+            minute,
+            value: "latest".into(),
+            measures: Measures {
+                pulls: 1,
+                ..Measures::ZERO
+            },
+        };
+        let now = 100 * 24 * 60;
+        let cells = (now - 5000..now).map(cell).collect();
+        counts
+            .apply(&Record {
+                sequence: 1,
+                cells,
+                ..Record::default()
+            })
+            .unwrap();
+
+        let retention = Retention {
+            minute: Some(Duration::from_secs(48 * HOUR)),
+            hour: Some(Duration::from_secs(72 * HOUR)),
+            day: None,
+        };
+        let mut sweep = Sweep::default();
+        let mut removed = 0;
+        for _ in 0..40 {
+            let step = sweep
+                .step(&counts, 2, |unit| kept_from(&retention, unit, now))
+                .unwrap();
+            assert!(step <= KEYS_PER_BATCH);
+            removed += step;
+        }
+        let left = |unit| {
+            let keys = counts
+                .keys(cell_range(unit, 1, Dimension::Tag, 0..u32::MAX), 9999)
+                .unwrap();
+            let oldest = keys.first().map(|key| CellKey::parse(key).unwrap().minute);
+            (keys.len(), oldest)
+        };
+        assert_eq!(left(Unit::Minute), (48 * 60, Some(now - 48 * 60)));
+        assert_eq!(left(Unit::Hour), (72, Some(now - 72 * 60)));
+        assert_eq!(left(Unit::Day).0, 4);
+        assert_eq!(left(Unit::Ever), (1, Some(0)));
+        assert_eq!(removed, (5000 - 48 * 60) + (84 - 72));
+    }
+}

@@ -1,0 +1,292 @@
+//! The store: journal, counts in sled, checkpoints, and how they make up for each other.
+//!
+//! Each interval's counts go to the journal and are on disk when that returns; then they are
+//! applied to sled. At start sled gets what it lacks. sled is only ever a copy: when it is damaged,
+//! or has lost something without saying so, it is moved aside and built anew from the last
+//! checkpoint and the journal since then.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use crate::aggregator::checkpoint;
+use crate::aggregator::counts::{Counts, CountsError};
+use crate::aggregator::dictionary::Dictionary;
+use crate::aggregator::journal::Journal;
+use crate::aggregator::retention::Sweep;
+use crate::aggregator::schema::{Marker, Record};
+use crate::aggregator::sync_dir;
+use crate::pure::pull::rollup::Unit;
+
+/// An open store.
+pub struct Store {
+    dir: PathBuf,
+    counts: Counts,
+    journal: Journal,
+    /// Which number a package has.
+    pub dictionary: Dictionary,
+    checkpoint: Option<PathBuf>,
+    compaction: Option<JoinHandle<io::Result<(PathBuf, Marker)>>>,
+    sweep: Sweep,
+    epoch: u64,
+    /// How often counts were built anew when it was opened.
+    pub rebuilds: u64,
+}
+
+impl Store {
+    /// Opens the store in `dir`, which is there and locked by this process.
+    pub fn open(dir: &Path) -> Result<Self, CountsError> {
+        let path = dir.join(COUNTS);
+        if dir.join(UNFINISHED).exists() {
+            fs::remove_dir_all(dir.join(UNFINISHED))?;
+        }
+        let newest = checkpoint::newest(dir)?;
+        let base = newest.as_ref().map_or(0, |(_, marker)| marker.sequence);
+        let checkpoint = newest.map(|(path, _)| path);
+
+        let mut rebuilds = 0;
+        let opened = match path.exists() || base == 0 {
+            true => Counts::open(&path),
+            false => Err(CountsError::Damaged("it is not there".into())),
+        };
+        let unusable = match &opened {
+            Ok(counts) if counts.applied() >= base => None,
+            Ok(_) => Some("it is older than the last checkpoint: it has lost counts".to_owned()),
+            Err(CountsError::Damaged(why)) => Some(why.clone()),
+            Err(CountsError::Unavailable(_) | CountsError::Version(_)) => None,
+        };
+        let mut counts = match unusable {
+            None => opened?,
+            Some(why) => {
+                drop(opened);
+                rebuilds += 1;
+                rebuild(dir, checkpoint.as_deref(), &why)?
+            }
+        };
+        let mut journal = Journal::open(dir, counts.applied())?;
+        let is_journal_short = journal.last_sequence() < counts.marker().sequence
+            || journal.first_sequence() > counts.applied() + 1;
+        let mut caught_up = catch_up(&mut counts, &journal)?;
+        if let Err(why) = &caught_up
+            && rebuilds == 0
+            && !is_journal_short
+        {
+            drop(counts);
+            rebuilds += 1;
+            counts = rebuild(dir, checkpoint.as_deref(), why)?;
+            caught_up = catch_up(&mut counts, &journal)?;
+        }
+        if let Err(why) = &caught_up {
+            tracing::error!(dir = %dir.display(), "counts are lost: {why}");
+            let sums = counts.sums()?[0];
+            counts.set_marker(Marker {
+                sums,
+                keys_done: None,
+                ..counts.marker()
+            })?;
+        }
+        if journal.last_sequence() < counts.marker().sequence {
+            journal.skip_to(counts.marker().sequence)?;
+        }
+        let mut dictionary = Dictionary::default();
+        counts.packages(|number, record| dictionary.learn(number, record))?;
+        if journal.last_sequence() < counts.marker().sequence {
+            journal.skip_to(counts.marker().sequence)?;
+        }
+        let epoch = counts.marker().epoch + 1;
+        let mut store = Self {
+            dir: dir.to_owned(),
+            counts,
+            journal,
+            dictionary,
+            checkpoint,
+            compaction: None,
+            sweep: Sweep::default(),
+            epoch,
+            rebuilds,
+        };
+        if is_journal_short || caught_up.is_err() || store.journal.first_sequence() > base + 1 {
+            // Checkpoint and journal together do not know what sled knows.
+            store.export()?;
+        }
+        Ok(store)
+    }
+
+    /// What is written and applied.
+    pub fn marker(&self) -> Marker {
+        self.counts.marker()
+    }
+
+    /// The counts.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The sequence of the next record.
+    pub fn next_sequence(&self) -> u64 {
+        self.journal.last_sequence() + 1
+    }
+
+    /// How often it has been opened.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How long the journal is, in bytes.
+    pub fn journal_bytes(&self) -> u64 {
+        self.journal.bytes()
+    }
+
+    /// Writes `record` to the journal, on disk when this returns. After an error the same record
+    /// must be appended again.
+    pub fn append(&mut self, record: &Record) -> io::Result<()> {
+        self.journal.append(record)
+    }
+
+    /// Applies a record of the journal. After an error the store must be opened anew, which
+    /// applies what is missing.
+    pub fn apply(&mut self, record: &Record) -> Result<(), CountsError> {
+        self.counts.apply(record)
+    }
+
+    /// Removes some old cells, and sees to the journal's length.
+    pub fn maintain(&mut self, kept_from: impl Fn(Unit) -> u32) -> Result<(), CountsError> {
+        let packages = u32::try_from(self.dictionary.iter().count()).unwrap_or(u32::MAX);
+        self.sweep.step(&self.counts, packages, &kept_from)?;
+        if self
+            .compaction
+            .as_ref()
+            .is_some_and(JoinHandle::is_finished)
+        {
+            return self.end_compaction();
+        }
+        let checkpoint_bytes = match &self.checkpoint {
+            Some(path) => fs::metadata(path).map_or(0, |file| file.len()),
+            None => 0,
+        };
+        if self.compaction.is_none()
+            && self.journal.open_segment_bytes() >= SEGMENT_BYTES_MIN.max(checkpoint_bytes)
+        {
+            self.begin_compaction(kept_from)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was applied is on disk in sled too.
+    pub fn flush(&self) -> Result<(), CountsError> {
+        self.counts.flush()
+    }
+
+    /// A thread of its own reads the files that nobody writes to any more.
+    fn begin_compaction(&mut self, kept_from: impl Fn(Unit) -> u32) -> Result<(), CountsError> {
+        let sealed = self.journal.seal()?;
+        let (dir, before) = (self.dir.clone(), self.checkpoint.clone());
+        let kept_from = Unit::EVERY.map(kept_from);
+        let compact = move || {
+            checkpoint::compact(&dir, before.as_deref(), &sealed, |unit| {
+                kept_from[unit as usize]
+            })
+        };
+        let thread = std::thread::Builder::new().name("checkpoint".to_owned());
+        self.compaction = Some(thread.spawn(compact)?);
+        Ok(())
+    }
+
+    fn end_compaction(&mut self) -> Result<(), CountsError> {
+        let Some(thread) = self.compaction.take() else {
+            return Ok(());
+        };
+        match thread.join() {
+            Ok(Ok((path, marker))) => self.adopt(path, marker),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::error!(%error, "the checkpoint is damaged: another is made of the counts");
+                self.export()
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no checkpoint could be written; the journal grows");
+                Ok(())
+            }
+            Err(_) => Err(CountsError::Unavailable(
+                "the checkpoint's thread panicked".into(),
+            )),
+        }
+    }
+
+    /// Makes a checkpoint of the counts themselves.
+    fn export(&mut self) -> Result<(), CountsError> {
+        self.counts.flush()?;
+        let path = self.counts.export(&self.dir)?;
+        self.adopt(path, self.counts.marker())
+    }
+
+    /// From now on what is in the checkpoint need not be in the journal.
+    fn adopt(&mut self, path: PathBuf, marker: Marker) -> Result<(), CountsError> {
+        self.counts.flush()?;
+        checkpoint::remove_others(&self.dir, Some(&path))?;
+        self.checkpoint = Some(path);
+        self.journal.remove_through(marker.sequence)?;
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    /// The folder is this store's as long as it may write to it.
+    fn drop(&mut self) {
+        if let Some(thread) = self.compaction.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Applies what the journal has and the counts lack. The inner error says why something is missing
+/// nevertheless.
+fn catch_up(counts: &mut Counts, journal: &Journal) -> Result<Result<(), String>, CountsError> {
+    let replayed = journal.replay(counts.applied(), |record| counts.apply(&record));
+    let sums = match replayed.and_then(|()| counts.sums()) {
+        Ok(sums) => sums,
+        Err(CountsError::Damaged(why)) => return Ok(Err(why)),
+        Err(error) => return Err(error),
+    };
+    let marker = counts.marker();
+    if marker.keys_done.is_some() || marker.sequence < journal.last_sequence() {
+        return Ok(Err("the journal has lost a record".into()));
+    }
+    if sums.iter().any(|sum| *sum != marker.sums) {
+        return Ok(Err(format!(
+            "sums differ: {:?} were counted, {sums:?} are left",
+            marker.sums
+        )));
+    }
+    Ok(Ok(()))
+}
+
+/// Moves damaged counts aside and builds them anew up to the checkpoint.
+fn rebuild(dir: &Path, checkpoint: Option<&Path>, why: &str) -> Result<Counts, CountsError> {
+    let path = dir.join(COUNTS);
+    if path.exists() {
+        let aside = (1..).map(|number| dir.join(format!("{COUNTS}.damaged.{number}")));
+        let aside = aside
+            .into_iter()
+            .find(|aside| !aside.exists())
+            .unwrap_or_default();
+        tracing::error!(
+            kept = %aside.display(),
+            "the counts in {} cannot be used ({why}): they are moved aside and built anew",
+            path.display()
+        );
+        fs::rename(&path, aside)?;
+    }
+    if let Some(checkpoint) = checkpoint {
+        Counts::build(&dir.join(UNFINISHED), checkpoint)?;
+        fs::rename(dir.join(UNFINISHED), &path)?;
+    }
+    sync_dir(dir)?;
+    Counts::open(&path)
+}
+
+const COUNTS: &str = "counts";
+const UNFINISHED: &str = "counts.unfinished";
+/// How long a segment of the journal gets before a checkpoint is made of it, in bytes; or as long
+/// as the last checkpoint, so that writing checkpoints costs no more than writing the journal.
+const SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;

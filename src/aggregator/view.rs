@@ -1,0 +1,115 @@
+//! What a reader of counts sees: the store as it is, and beside it what could not be written yet.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::aggregator::counts::{CountsError, guarded};
+use crate::aggregator::schema::{
+    CellKey, KEPT_KEY, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, Value, package_number,
+};
+use crate::pure::pull::rollup::{Measures, Unit};
+
+/// A view of the counts, good for one question: the store cannot be reopened while one is held.
+pub struct View {
+    tree: Result<sled::Tree, String>,
+    marker: Marker,
+    pending: BTreeMap<Vec<u8>, Measures>,
+    packages: Vec<(u32, PackageRecord)>,
+}
+
+impl View {
+    /// A view of `tree`, with what `pending` will add to it.
+    pub fn new(tree: sled::Tree, marker: Marker, pending: &Record) -> Self {
+        let packages = pending.packages.clone();
+        Self {
+            tree: Ok(tree),
+            marker,
+            pending: pending.additions(),
+            packages,
+        }
+    }
+
+    /// A view of nothing: the store is not open.
+    pub fn unavailable(why: String) -> Self {
+        Self {
+            tree: Err(why),
+            marker: Marker::default(),
+            pending: BTreeMap::new(),
+            packages: Vec::new(),
+        }
+    }
+
+    /// The first minute that was ever counted.
+    pub fn since(&self) -> Option<u32> {
+        let pending = self.pending.keys().filter_map(|key| CellKey::parse(key));
+        let pending = pending
+            .filter(|cell| cell.unit == Unit::Minute)
+            .map(|cell| cell.minute);
+        self.marker.since.into_iter().chain(pending).min()
+    }
+
+    /// The first minute of the oldest cell that is kept, by unit.
+    pub fn kept_from(&self) -> Result<[u32; Unit::EVERY.len()], CountsError> {
+        let tree = self.tree()?;
+        let kept = guarded(|| tree.get(KEPT_KEY))?;
+        let mut kept_from = [0; Unit::EVERY.len()];
+        for (unit, bytes) in kept_from
+            .iter_mut()
+            .zip(kept.iter().flat_map(|kept| kept.as_chunks().0))
+        {
+            *unit = u32::from_be_bytes(*bytes);
+        }
+        Ok(kept_from)
+    }
+
+    /// All packages by their number.
+    pub fn packages(&self) -> Result<BTreeMap<u32, PackageRecord>, CountsError> {
+        let mut packages = BTreeMap::new();
+        for entry in self.tree()?.scan_prefix([PACKAGES]) {
+            let (key, value) = guarded(|| entry)?;
+            packages.extend(package_number(&key).zip(PackageRecord::decode(&value)));
+        }
+        packages.extend(self.packages.iter().cloned());
+        Ok(packages)
+    }
+
+    /// Gives the cells in `range` to `each`, some of them in two parts.
+    pub fn cells(
+        &self,
+        range: Range<Vec<u8>>,
+        mut each: impl FnMut(CellKey<'_>, Measures),
+    ) -> Result<(), CountsError> {
+        for (key, measures) in self.pending.range(range.clone()) {
+            if let Some(cell) = CellKey::parse(key) {
+                each(cell, *measures);
+            }
+        }
+        let tree = self.tree()?;
+        guarded(|| {
+            for entry in tree.range(range) {
+                let (key, value) = entry?;
+                if let Some((cell, measures)) = CellKey::parse(&key).zip(Measures::decode(&value)) {
+                    each(cell, measures);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether what was pending may have been written since, so that it was seen twice or not at
+    /// all: then a new view is needed.
+    pub fn is_stale(&self) -> Result<bool, CountsError> {
+        if self.pending.is_empty() {
+            return Ok(false);
+        }
+        let tree = self.tree()?;
+        let marker = guarded(|| tree.get(MARKER_KEY))?;
+        Ok(marker.and_then(|bytes| Marker::decode(&bytes)) != Some(self.marker))
+    }
+
+    fn tree(&self) -> Result<&sled::Tree, CountsError> {
+        self.tree
+            .as_ref()
+            .map_err(|why| CountsError::Unavailable(why.clone()))
+    }
+}

@@ -1,0 +1,747 @@
+//! Folding: what real clients send and what it must come to, as dialogues; and a simulation with a
+//! seed against a naive model of the rule. `PULLGATE_SEED=` replays one.
+
+use std::collections::BTreeMap;
+
+use pullgate::pure::pull::event::{Asked, Outcome};
+use pullgate::pure::pull::fold::{Booking, Fold, Request};
+use pullgate::pure::pull::rollup::Measures;
+use pullgate::pure::pull::window::{Subject, TagRow};
+
+const WINDOW_US: u64 = 60_000_000;
+const KEY: [u8; 16] = [7; 16];
+
+// === Dialogues ===
+//
+// `> METHOD reference [status]` is a request (307 unless it says so), `=` what the requests since
+// the last `=` came to once their windows had closed. `@name` stands for a digest, `@name.sig` and
+// `@name-` for the tags of its signature and of its referrers. A word before `>` names another
+// client.
+
+#[test]
+fn docker_with_its_classic_store() {
+    check(
+        "
+        > HEAD latest
+        > GET @index
+        > GET @amd64
+        > BLOB @config
+        > BLOB @layer
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        the same tag again, unchanged
+        > HEAD latest
+        = requests 0 pulls 0 checks 1 supply_chain 0
+
+        single-arch
+        > HEAD latest
+        > GET @amd64
+        > BLOB @layer
+        = requests 1 pulls 1 checks 0 supply_chain 0
+
+        by digest; again it asks for nothing
+        > GET @index
+        > GET @amd64
+        > BLOB @layer
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        the manifests are still in its store: a check with data
+        > HEAD latest
+        > BLOB @config
+        > BLOB @layer
+        = requests 0 pulls 0 checks 1 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn docker_whose_pull_fails_asks_for_the_tag_after_its_head() {
+    check(
+        "
+        > HEAD nosuch
+        > GET nosuch
+        = requests 1 pulls 0 checks 1 supply_chain 0
+
+        the HEAD alone failed: what follows proves the pull
+        > HEAD latest
+        > GET latest
+        > GET @amd64
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        single-arch: only blobs follow
+        > HEAD latest
+        > GET latest
+        > BLOB @config
+        > BLOB @layer
+        = requests 1 pulls 1 checks 0 supply_chain 0
+
+        seen to succeed, it needs no proof
+        > HEAD latest 200
+        > GET latest 200
+        = requests 1 pulls 1 checks 0 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn docker_with_containerds_store_and_containerd_1() {
+    check(
+        "
+        > HEAD latest
+        > GET @index
+        > GET @amd64
+        > BLOB @layer
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        again
+        > HEAD latest
+        = requests 0 pulls 0 checks 1 supply_chain 0
+
+        redirected to a registry that asks for a token: it starts over at the gateway
+        > HEAD latest
+        > HEAD latest
+        > GET @index
+        > GET @index
+        > GET @amd64
+        > BLOB @layer
+        = requests 3 pulls 1 checks 0 supply_chain 0
+
+        by digest
+        > HEAD @index
+        > GET @index
+        > GET @amd64
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        by digest, again
+        > HEAD @index
+        = requests 0 pulls 0 checks 1 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn containerd_2_fetches_all_platforms_manifests() {
+    check(
+        "
+        > HEAD latest
+        > GET @index
+        > GET @amd64
+        > GET @arm64
+        > BLOB @layer
+        = requests 3 pulls 1 checks 0 supply_chain 0
+
+        redirected to a registry that asks for a token
+        > HEAD latest
+        > HEAD latest
+        > GET @index
+        > GET @index
+        > GET @amd64
+        > GET @arm64
+        = requests 4 pulls 1 checks 0 supply_chain 0
+
+        by digest, and again
+        > HEAD @index
+        > GET @index
+        > GET @amd64
+        > GET @arm64
+        = requests 3 pulls 1 checks 0 supply_chain 0
+        > HEAD @index
+        = requests 0 pulls 0 checks 1 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn docker_29_looks_for_attestations_and_signatures() {
+    check(
+        "
+        > HEAD latest
+        > GET @index
+        > GET @amd64
+        > GET @attestation
+        > REFERRERS @attestation
+        = requests 3 pulls 1 checks 0 supply_chain 1
+
+        redirected: it asks for the fallback tag too
+        > HEAD latest
+        > GET @index
+        > GET @amd64
+        > GET @attestation
+        > REFERRERS @attestation
+        > GET @attestation-
+        = requests 4 pulls 1 checks 0 supply_chain 2
+
+        again
+        > HEAD latest
+        = requests 0 pulls 0 checks 1 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn podman_skopeo_and_buildah() {
+    check(
+        "
+        > GET latest
+        > GET @amd64
+        > BLOB @config
+        > BLOB @layer
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        again, unchanged: up to date, and a pull
+        > GET latest
+        > GET @amd64
+        > BLOB @config
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        by digest
+        > GET @index
+        > GET @amd64
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        skopeo copy --all
+        > GET latest
+        > GET @amd64
+        > GET @arm64
+        = requests 3 pulls 1 checks 0 supply_chain 0
+
+        skopeo inspect
+        > GET latest
+        = requests 1 pulls 1 checks 0 supply_chain 0
+
+        with sigstore attachments
+        > GET latest
+        > GET @amd64
+        > GET @index.sig
+        = requests 3 pulls 1 checks 0 supply_chain 1
+        ",
+    );
+}
+
+#[test]
+fn oras_and_crane() {
+    check(
+        "
+        > GET latest
+        > GET @amd64
+        > GET @arm64
+        > BLOB @layer
+        = requests 3 pulls 1 checks 0 supply_chain 0
+
+        oras, again
+        > GET latest
+        = requests 1 pulls 1 checks 0 supply_chain 0
+
+        by digest
+        > GET @index
+        > GET @amd64
+        > GET @arm64
+        = requests 3 pulls 1 checks 0 supply_chain 0
+
+        crane digest
+        > HEAD latest
+        = requests 0 pulls 0 checks 1 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn pollers_are_checks_once_per_window() {
+    check(
+        "
+        watchtower> HEAD latest
+        watchtower> HEAD latest
+        renovate> HEAD latest
+        renovate> HEAD 1.2
+        renovate> HEAD 1.3
+        = requests 0 pulls 0 checks 4 supply_chain 0
+
+        a poller that sends If-None-Match
+        > GET latest 304
+        = requests 1 pulls 0 checks 1 supply_chain 0
+
+        and finds something new
+        > GET latest 304
+        > GET @amd64
+        = requests 2 pulls 1 checks 0 supply_chain 0
+        > GET @index 304
+        = requests 1 pulls 0 checks 1 supply_chain 0
+        > GET @index 304
+        > GET @amd64
+        = requests 2 pulls 1 checks 0 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn two_tags_are_two_pulls_and_one_tag_twice_is_one() {
+    check(
+        "
+        > HEAD 1.2
+        > HEAD 1.3
+        > GET @index
+        > GET @amd64
+        > GET @another
+        = requests 3 pulls 2 checks 0 supply_chain 0
+        > GET 1.2
+        > GET 1.2
+        > GET @amd64
+        = requests 3 pulls 1 checks 0 supply_chain 0
+
+        two clients
+        alice> GET 1.2
+        bob> GET 1.2
+        = requests 2 pulls 2 checks 0 supply_chain 0
+
+        blobs, signatures and referrers open no window
+        > BLOB @layer
+        > GET @index.sig
+        > HEAD @index.att
+        > REFERRERS @index
+        = requests 1 pulls 0 checks 0 supply_chain 2
+        ",
+    );
+}
+
+fn check(dialogue: &str) {
+    let mut simulated = Simulated::new();
+    let mut seen = Measures::ZERO;
+    for line in dialogue.lines().map(str::trim) {
+        if let Some(expected) = line.strip_prefix('=') {
+            simulated.at_us += WINDOW_US;
+            let (fold, booked) = (&mut simulated.fold, &mut simulated.booked);
+            fold.pass(simulated.at_us, &mut |booking| booked.push(booking));
+            for booking in booked.drain(..) {
+                seen += booking.measures;
+            }
+            let Measures {
+                requests,
+                pulls,
+                checks,
+                supply_chain,
+                ..
+            } = seen;
+            let came = format!(
+                "requests {requests} pulls {pulls} checks {checks} supply_chain {supply_chain}"
+            );
+            assert_eq!(came, expected.trim(), "in\n{dialogue}");
+            seen = Measures::ZERO;
+        } else if let Some((client, request)) = line.split_once('>') {
+            let words: Vec<&str> = request.split_whitespace().collect();
+            let reference = reference(words[1]);
+            let asked = match words[0] {
+                "GET" => Asked::Manifest,
+                "HEAD" => Asked::ManifestHead,
+                "BLOB" => Asked::Blob,
+                "REFERRERS" => Asked::Referrers,
+                other => panic!("{other}"),
+            };
+            let outcome = match words.get(2) {
+                None => Outcome::Redirected,
+                Some(&"200") => Outcome::Succeeded,
+                Some(&"304") => Outcome::NotModified,
+                Some(other) => panic!("{other}"),
+            };
+            simulated.at_us += 1000;
+            let at_us = simulated.at_us;
+            let source = client.bytes().map(u32::from).sum();
+            simulated.take(&Sent {
+                at_us,
+                source,
+                package: 0,
+                asked,
+                outcome,
+                reference,
+            });
+        }
+    }
+    assert_eq!(seen, Measures::ZERO, "the dialogue ends without =");
+}
+
+fn reference(word: &str) -> String {
+    let Some(name) = word.strip_prefix('@') else {
+        return word.to_owned();
+    };
+    let hex = |name: &str| {
+        let number = name
+            .bytes()
+            .fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
+        format!("{number:064x}")
+    };
+    match (name.strip_suffix('-'), name.split_once('.')) {
+        (Some(name), _) => format!("sha256-{}", hex(name)),
+        (None, Some((name, suffix))) => format!("sha256-{}.{suffix}", hex(name)),
+        (None, None) => format!("sha256:{}", hex(name)),
+    }
+}
+
+// === Simulation ===
+
+/// Any requests of any clients, with the hash's key changing meanwhile, come to what the naive
+/// model says: per package, tag and minute.
+#[test]
+fn any_requests_come_to_what_the_naive_model_says() {
+    let seed = std::env::var("PULLGATE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let (first, last) = seed.map_or((1, 400), |seed: u64| (seed, seed));
+    for seed in first..=last {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let sent = requests(&mut random);
+        let mut simulated = Simulated::new();
+        for one in &sent {
+            if random.below(40) == 0 {
+                let key = [random.below(256) as u8; 16];
+                simulated.fold.rotate(key);
+            }
+            simulated.take(one);
+        }
+        let booked = &mut simulated.booked;
+        simulated.fold.close(&mut |booking| booked.push(booking));
+        let mut folded = Sums::new();
+        for booking in simulated.booked {
+            let key = (booking.package, booking.row.0, booking.minute);
+            *folded.entry(key).or_default() += booking.measures;
+        }
+        assert_eq!(folded, naive(&sent), "PULLGATE_SEED={seed}");
+    }
+}
+
+/// Bounds hold and requests stay exact when there are more clients than windows and more tags than
+/// a window remembers.
+#[test]
+fn a_flood_of_tags_is_booked_early_and_its_requests_stay_exact() {
+    let mut simulated = Simulated::new();
+    for number in 0..10_000 {
+        let reference = format!("tag-{number}");
+        let (asked, outcome) = (Asked::Manifest, Outcome::Redirected);
+        simulated.take(&Sent {
+            at_us: number,
+            source: 1,
+            package: 0,
+            asked,
+            outcome,
+            reference,
+        });
+        let asked = Asked::ManifestHead;
+        let reference = format!("headed-{number}");
+        simulated.take(&Sent {
+            at_us: number,
+            source: 1,
+            package: 0,
+            asked,
+            outcome,
+            reference,
+        });
+    }
+    let booked = &mut simulated.booked;
+    simulated.fold.close(&mut |booking| booked.push(booking));
+    let mut sums = Measures::ZERO;
+    for booking in simulated.booked {
+        sums += booking.measures;
+    }
+    assert_eq!(
+        (sums.requests, sums.pulls, sums.checks),
+        (10_000, 10_000, 10_000)
+    );
+    assert!(simulated.fold.meters().evictions > 100);
+}
+
+type Sums = BTreeMap<(u32, u32, u32), Measures>;
+
+struct Sent {
+    at_us: u64,
+    source: u32,
+    package: u32,
+    asked: Asked,
+    outcome: Outcome,
+    reference: String,
+}
+
+impl Sent {
+    fn minute(&self) -> u32 {
+        u32::try_from(self.at_us / 60_000_000).unwrap()
+    }
+
+    fn row(&self) -> TagRow {
+        let number = self
+            .reference
+            .bytes()
+            .fold(0u32, |sum, byte| sum * 31 % 9973 + u32::from(byte));
+        TagRow(TagRow::FIRST + number)
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::of(self.reference.as_bytes())
+    }
+}
+
+struct Simulated {
+    fold: Fold,
+    at_us: u64,
+    booked: Vec<Booking>,
+}
+
+impl Simulated {
+    fn new() -> Self {
+        Self {
+            fold: Fold::new(KEY, WINDOW_US),
+            at_us: 0,
+            booked: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, sent: &Sent) {
+        let mut source = [0; 16];
+        source[12..].copy_from_slice(&sent.source.to_be_bytes());
+        let request = Request {
+            at_us: sent.at_us,
+            minute: sent.minute(),
+            source,
+            connection: 1,
+            asked: sent.asked,
+            outcome: sent.outcome,
+            package: sent.package,
+            package_identity: &sent.package.to_be_bytes(),
+            client: 1,
+            family: "docker",
+            major: "28",
+            reference: sent.reference.as_bytes(),
+            row: sent.row(),
+        };
+        let booked = &mut self.booked;
+        self.fold
+            .take(&request, &mut |booking| booked.push(booking));
+    }
+}
+
+fn requests(random: &mut Random) -> Vec<Sent> {
+    let mut at_us = 0;
+    (0..random.below(120))
+        .map(|_| {
+            at_us += random.below(12_000_000) + 1;
+            let word = match random.below(10) {
+                0..=3 => ["a", "b", "c"][random.below(3) as usize],
+                4..=8 => ["@1", "@2", "@3"][random.below(3) as usize],
+                _ => ["@1.sig", "@1-"][random.below(2) as usize],
+            };
+            let asked = match random.below(10) {
+                0..=4 => Asked::Manifest,
+                5..=7 => Asked::ManifestHead,
+                8 => Asked::Blob,
+                _ => Asked::Referrers,
+            };
+            let outcome = match random.below(4) {
+                0..=1 => Outcome::Redirected,
+                2 => Outcome::Succeeded,
+                _ => Outcome::NotModified,
+            };
+            let word = if matches!(asked, Asked::Blob | Asked::Referrers) {
+                "@1"
+            } else {
+                word
+            };
+            Sent {
+                at_us,
+                source: random.below(2) as u32,
+                package: random.below(2) as u32,
+                asked,
+                outcome,
+                reference: reference(word),
+            }
+        })
+        .collect()
+}
+
+/// The rule as it is written, over whole windows at once.
+fn naive(sent: &[Sent]) -> Sums {
+    let mut sums = Sums::new();
+    let mut windows: Vec<Vec<&Sent>> = Vec::new();
+    for one in sent {
+        let is_manifest = matches!(one.asked, Asked::Manifest | Asked::ManifestHead);
+        let is_supply = one.asked == Asked::Referrers || one.subject() == Subject::SupplyChain;
+        if is_supply {
+            let is_get = one.asked == Asked::Manifest;
+            let measures = Measures {
+                requests: u64::from(is_get),
+                unseen: u64::from(is_get && one.outcome == Outcome::Redirected),
+                supply_chain: u64::from(one.asked != Asked::ManifestHead),
+                ..Measures::ZERO
+            };
+            if measures != Measures::ZERO {
+                let key = (one.package, TagRow::SUPPLY_CHAIN.0, one.minute());
+                *sums.entry(key).or_default() += measures;
+            }
+            continue;
+        }
+        let of_it = |window: &&mut Vec<&Sent>| {
+            window[0].source == one.source
+                && window[0].package == one.package
+                && one.at_us < window[0].at_us + WINDOW_US
+        };
+        match windows.iter_mut().find(of_it) {
+            Some(window) => window.push(one),
+            None if is_manifest => windows.push(vec![one]),
+            None => {}
+        }
+    }
+    for window in windows {
+        for (row, measures) in naive_window(&window) {
+            let key = (window[0].package, row.0, window[0].minute());
+            *sums.entry(key).or_default() += measures;
+        }
+    }
+    sums
+}
+
+fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
+    let is_tag = |one: &Sent| one.asked != Asked::Blob && one.subject() == Subject::Tag;
+    let is_get = |one: &Sent| one.asked == Asked::Manifest;
+    let is_head = |one: &Sent| one.asked == Asked::ManifestHead;
+    let is_digest_get = |one: &Sent| is_get(one) && one.subject() == Subject::Digest;
+    let unchanged = |one: &Sent| one.outcome == Outcome::NotModified;
+    let redirected = |one: &Sent| one.outcome == Outcome::Redirected;
+    let tags_before = |end: usize| {
+        let mut tags: Vec<&str> = Vec::new();
+        for one in window[..end].iter().filter(|one| is_tag(one)) {
+            if !tags.contains(&one.reference.as_str()) {
+                tags.push(&one.reference);
+            }
+        }
+        tags
+    };
+    // Which tag each request joins (GETs by digest) or proves (blobs), and which it would join.
+    let mut joins: Vec<Option<&str>> = Vec::new();
+    let mut proves: Vec<Option<&str>> = Vec::new();
+    let mut target: Vec<Option<&str>> = Vec::new();
+    for (at, one) in window.iter().enumerate() {
+        let tags = tags_before(at);
+        let unjoined = tags
+            .iter()
+            .copied()
+            .find(|tag| !joins.contains(&Some(*tag)));
+        let latest = window[..at].iter().rev().find(|one| is_tag(one));
+        let it = unjoined.or(latest.map(|one| one.reference.as_str()));
+        target.push(it.filter(|_| is_digest_get(one)));
+        let doubtful = |tag: &&str| {
+            let doubted = |get: usize| {
+                let asked = |one: &Sent| one.reference == *tag && is_tag(one);
+                asked(window[get])
+                    && is_get(window[get])
+                    && redirected(window[get])
+                    && window[..get]
+                        .iter()
+                        .any(|one| asked(one) && is_head(one) && redirected(one))
+            };
+            (0..at).any(doubted) && !naive_pulled(&window[..at], tag, &joins, &proves)
+        };
+        let proven = tags.iter().copied().find(doubtful);
+        joins.push(it.filter(|_| is_digest_get(one) && !unchanged(one)));
+        proves.push(proven.filter(|_| one.asked == Asked::Blob));
+    }
+    let mut out = Vec::new();
+    let row_of = |tag: &str| {
+        window
+            .iter()
+            .find(|one| one.reference == tag)
+            .unwrap()
+            .row()
+    };
+    for (at, one) in window.iter().enumerate().filter(|(_, one)| is_get(one)) {
+        let row = match one.subject() {
+            Subject::Digest => target[at].map_or(TagRow::BY_DIGEST, row_of),
+            Subject::Tag | Subject::SupplyChain => one.row(),
+        };
+        let unseen = u64::from(redirected(one));
+        out.push((
+            row,
+            Measures {
+                requests: 1,
+                unseen,
+                ..Measures::ZERO
+            },
+        ));
+    }
+    for tag in tags_before(window.len()) {
+        let not_modified = |one: &&&Sent| one.reference == tag && is_get(one) && unchanged(one);
+        let measures = if naive_pulled(window, tag, &joins, &proves) {
+            Measures {
+                pulls: 1,
+                ..Measures::ZERO
+            }
+        } else {
+            let gets = window.iter().filter(not_modified).count() as u64;
+            Measures {
+                checks: gets.max(1),
+                ..Measures::ZERO
+            }
+        };
+        out.push((row_of(tag), measures));
+    }
+    let alone = |at: &usize| is_digest_get(window[*at]) && target[*at].is_none();
+    let (quiet, loud): (Vec<usize>, Vec<usize>) = (0..window.len())
+        .filter(alone)
+        .partition(|at| unchanged(window[*at]));
+    let mut headed: Vec<&str> = Vec::new();
+    for one in window
+        .iter()
+        .filter(|one| is_head(one) && one.subject() == Subject::Digest)
+    {
+        let is_gotten = window
+            .iter()
+            .any(|get| is_get(get) && get.reference == one.reference);
+        if !is_gotten && !headed.contains(&one.reference.as_str()) {
+            headed.push(&one.reference);
+        }
+    }
+    let pulls = u64::from(!loud.is_empty());
+    let checks = headed.len() as u64 + if pulls > 0 { 0 } else { quiet.len() as u64 };
+    if pulls + checks > 0 {
+        out.push((
+            TagRow::BY_DIGEST,
+            Measures {
+                pulls,
+                checks,
+                ..Measures::ZERO
+            },
+        ));
+    }
+    out
+}
+
+fn naive_pulled(
+    window: &[&Sent],
+    tag: &str,
+    joins: &[Option<&str>],
+    proves: &[Option<&str>],
+) -> bool {
+    let is_it = |one: &Sent| one.asked != Asked::Blob && one.reference == tag;
+    let unfailing = |at: usize| {
+        let headed = |one: &&Sent| {
+            is_it(one) && one.asked == Asked::ManifestHead && one.outcome == Outcome::Redirected
+        };
+        is_it(window[at])
+            && window[at].asked == Asked::Manifest
+            && match window[at].outcome {
+                Outcome::Succeeded => true,
+                Outcome::Redirected => !window[..at].iter().any(headed),
+                Outcome::NotModified => false,
+            }
+    };
+    (0..window.len()).any(|at| {
+        unfailing(at)
+            || joins.get(at).is_some_and(|join| *join == Some(tag))
+            || proves.get(at).is_some_and(|proof| *proof == Some(tag))
+    })
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+}
