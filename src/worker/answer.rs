@@ -2,6 +2,7 @@
 //! buffer and told to counting. Nothing here waits, allocates or locks.
 
 use crate::messages::access::{AccessLine, Text};
+use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
 use crate::pure::decide::{Action, Say, decide};
@@ -14,7 +15,19 @@ use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::Worker;
 use crate::worker::buffers::Buffer;
-use crate::worker::connection::Client;
+
+/// What is known of the client behind a connection.
+#[derive(Clone, Copy)]
+pub struct Client {
+    /// Its address: the peer's, or what a trusted proxy's PROXY header says.
+    pub address: [u8; 16],
+    /// Its place in the ledger.
+    pub place: Place,
+    /// Whether the peer is a trusted proxy, whose header fields are believed.
+    pub behind_proxy: bool,
+    /// The connection's number.
+    pub connection: u64,
+}
 
 /// What became of a buffer's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

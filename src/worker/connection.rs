@@ -11,28 +11,15 @@ use monoio::net::TcpStream;
 use rustix::io::Errno;
 
 use crate::messages::clock::monotonic_us;
-use crate::messages::ledger::{Place, Refused};
+use crate::messages::ledger::Refused;
 use crate::messages::meters::Counter;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::proxy_header::{self, ProxyHeader};
 use crate::pure::limits::{BUFFER_BYTES, BUFFERS_WAITING_MAX, LINGER_BYTES_MAX};
-use crate::worker::answer::{self, Next};
+use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::slots::{Phase, Seat};
 use crate::worker::{Entrance, Worker};
-
-/// What is known of the client behind a connection.
-#[derive(Clone, Copy)]
-pub struct Client {
-    /// Its address: the peer's, or what a trusted proxy's PROXY header says.
-    pub address: [u8; 16],
-    /// Its place in the ledger.
-    pub place: Place,
-    /// Whether the peer is a trusted proxy, whose header fields are believed.
-    pub behind_proxy: bool,
-    /// The connection's number.
-    pub connection: u64,
-}
 
 /// Serves the connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], entrance: Entrance) {

@@ -11,6 +11,8 @@ use super::target::{Host, Target};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::limits::HEADERS_MAX;
 
+pub use super::target::Method;
+
 /// What a head is held to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeadLimits {
@@ -18,17 +20,6 @@ pub struct HeadLimits {
     pub head_bytes: usize,
     /// Header fields, at most [`HEADERS_MAX`].
     pub headers: usize,
-}
-
-/// A request's method. Methods are case-sensitive (RFC 9110, 9.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Method<'a> {
-    /// `GET`
-    Get,
-    /// `HEAD`
-    Head,
-    /// Any other token.
-    Other(&'a [u8]),
 }
 
 /// The versions that are spoken here.

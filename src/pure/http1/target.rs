@@ -4,9 +4,19 @@ use std::net::Ipv6Addr;
 
 use memchr::memchr;
 
-use super::head::Method;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::limits::HOST_BYTES_MAX;
+
+/// A request's method. Methods are case-sensitive (RFC 9110, 9.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method<'a> {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// Any other token.
+    Other(&'a [u8]),
+}
 
 /// A request target, taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
