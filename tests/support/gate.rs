@@ -22,6 +22,7 @@ pub struct Gate {
     address: SocketAddr,
     admin: SocketAddr,
     directory: TempDir,
+    prepare: fn(&mut Command),
 }
 
 /// One row of `pullgate pulls --json`.
@@ -41,12 +42,18 @@ impl Gate {
     /// Starts one and waits until it is ready. `config` continues the `[gateway]` table, whose
     /// `listen`, `data_dir` and `driver` are already there, as is `[admin]`.
     pub fn start(driver: &str, config: &str) -> Self {
+        Self::start_with(driver, config, |_| ())
+    }
+
+    /// Like [`Self::start`], with the process prepared in some way each time it is launched.
+    pub fn start_with(driver: &str, config: &str, prepare: fn(&mut Command)) -> Self {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut gate = Self {
             process: None,
             address: free_address(loopback),
             admin: free_address(loopback),
             directory: tempfile::tempdir().expect("a temporary directory"),
+            prepare,
         };
         let text = format!(
             "[admin]\nlisten = \"{}\"\n\n\
@@ -85,6 +92,17 @@ impl Gate {
         self.process.as_mut().expect("the gateway runs")
     }
 
+    /// The value of a series in `/metrics`, written as it stands there, labels and all.
+    pub fn metric(&self, series: &str) -> u64 {
+        let answer = get(self.admin, "/metrics").expect("the metrics");
+        let text = String::from_utf8(answer.body).expect("text");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = value.unwrap_or_else(|| panic!("no {series} in\n{text}"));
+        value.parse().expect("a whole number")
+    }
+
     /// Stops it in an orderly way: every open window is booked and on disk afterwards.
     pub fn stop(&mut self) {
         let mut process = self.process.take().expect("the gateway runs");
@@ -101,6 +119,7 @@ impl Gate {
     pub fn launch(&mut self) {
         let mut command = Command::new(pullgate());
         command.arg("serve").arg("--config").arg(self.config_file());
+        (self.prepare)(&mut command);
         let admin = self.admin;
         let mut process = Process::start(command, &self.directory.path().join("log"));
         process.wait_ready(|| match get(admin, "/readyz") {

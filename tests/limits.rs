@@ -1,0 +1,317 @@
+//! What is bounded, and what happens at the bound: connections, descriptors, slow clients, many
+//! packages, and a kernel that forbids io_uring.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use support::eventually::eventually;
+use support::gate::{DRIVERS, Gate};
+use support::http::{Answer, Connection};
+
+#[test]
+fn connections_beyond_the_limit_are_told_so_and_room_is_used_again() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &with_package("[limits]\nconnections = 3\n"));
+        let mut held: Vec<_> = (0..3).map(|_| open(&gate)).collect();
+        let refused = first_words(&gate);
+        assert!(
+            refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+            "{refused}"
+        );
+        assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+        assert!(refused.contains("UNAVAILABLE") && refused.contains("too many connections"));
+        held.iter_mut()
+            .for_each(|connection| assert_eq!(ask(connection).status, 307));
+        drop(held.pop());
+        eventually(|| serves(Connection::open(gate.address())));
+        gate.stop();
+    }
+}
+
+#[test]
+fn a_client_is_held_to_its_own_connections_and_leaves_the_others_theirs() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(
+            driver,
+            &with_package("[limits]\nconnections_per_client = 2\n"),
+        );
+        let _held = [open(&gate), open(&gate)];
+        let refused = first_words(&gate);
+        assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        let neighbour: IpAddr = [127, 0, 0, 9].into();
+        serves(Connection::open_from(neighbour, gate.address())).unwrap();
+        let series = "pullgate_connections_refused_total{limit=\"connections_per_client\"}";
+        assert_eq!(gate.metric(series), 1);
+        gate.stop();
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_ended_and_the_others_are_served() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &with_package("[limits]\nwrite_timeout = \"1s\"\n"));
+        let mut deaf = TcpStream::connect(gate.address()).unwrap();
+        deaf.set_nonblocking(true).unwrap();
+        let requests = b"GET /v2/acme/rocket/tags/list HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500);
+        eventually(|| {
+            // It sends for as long as somebody takes it, and never reads.
+            let _ = deaf.write(&requests);
+            serves(Connection::open(gate.address()))?;
+            match gate.metric("pullgate_timeouts_total{limit=\"write_timeout\"}") {
+                1 => Ok(()),
+                ended => Err(format!("{ended} ended")),
+            }
+        });
+        eventually(
+            || match gate.metric("pullgate_connections_open{worker=\"0\"}") {
+                open if open <= 1 => Ok(()),
+                open => Err(format!("{open} connections")),
+            },
+        );
+        gate.stop();
+    }
+}
+
+#[test]
+fn quiet_connections_hold_no_buffer_and_go_on_where_they_were() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &with_package(""));
+        let mut idle: Vec<_> = (0..50).map(|_| open(&gate)).collect();
+        let mut half = TcpStream::connect(gate.address()).unwrap();
+        half.write_all(b"GET /v2/acme/rocket/tags/list HTTP/1.1\r\n")
+            .unwrap();
+        eventually(|| match buffers_out(&gate) {
+            // The half head is kept.
+            1 => Ok(()),
+            out => Err(format!("{out} buffers")),
+        });
+        idle.iter_mut()
+            .for_each(|connection| assert_eq!(ask(connection).status, 307));
+        half.write_all(b"Host: a\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        half.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
+        gate.stop();
+    }
+}
+
+#[test]
+fn without_descriptors_accepting_pauses_and_resumes() {
+    for driver in DRIVERS {
+        let config = with_package("[limits]\nconnections = 10000\nconnections_per_client = 0\n");
+        let mut gate = Gate::start_with(driver, &config, few_descriptors);
+        let began = Instant::now();
+        let held: Vec<_> = (0..300)
+            .map(|_| TcpStream::connect(gate.address()).unwrap())
+            .collect();
+        // The admin listener has no descriptor either: the log tells.
+        eventually(|| match gate.process().words() {
+            words if words.contains("connections cannot be accepted") => Ok(()),
+            words => Err(words),
+        });
+        drop(held);
+        eventually(|| serves(Connection::open(gate.address())));
+        let pauses = gate.metric("pullgate_accept_pauses_total");
+        // One per worker and tenth of a second at most: more would be a spin.
+        let tenths = began.elapsed().as_millis() as u64 / 100 + 1;
+        let workers = std::thread::available_parallelism().unwrap().get() as u64;
+        assert!(
+            pauses >= 1 && pauses <= tenths * workers,
+            "{pauses} pauses in {tenths} tenths"
+        );
+        let said = gate.process().words().matches("cannot be accepted").count();
+        assert!(said as u64 <= workers, "said {said} times");
+        gate.stop();
+    }
+}
+
+#[test]
+fn where_io_uring_is_forbidden_epoll_serves_and_one_line_says_so() {
+    let mut gate = Gate::start_with("auto", &with_package(""), forbid_io_uring);
+    serves(Connection::open(gate.address())).unwrap();
+    let workers = std::thread::available_parallelism().unwrap();
+    assert_eq!(
+        gate.metric("pullgate_workers{driver=\"epoll\"}"),
+        workers.get() as u64
+    );
+    let words = gate.process().words();
+    let lines: Vec<_> = words
+        .lines()
+        .filter(|line| line.contains("io_uring"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{words}");
+    assert!(lines[0].contains("workers use epoll"), "{words}");
+    gate.stop();
+}
+
+#[test]
+fn a_hundred_thousand_packages_are_served_and_reloaded() {
+    let packages = |host: &str| {
+        (0..100_000).fold(String::new(), |mut text, number| {
+            write!(
+                text,
+                "[[packages]]\ndomain = \"*\"\nname = \"acme/p{number}\"\n\
+                 backend = \"{host}/acme/p{number}\"\n"
+            )
+            .unwrap();
+            text
+        })
+    };
+    let mut gate = Gate::start(DRIVERS[0], &packages("one.example"));
+    let leads_to = |gate: &Gate, host: &str| {
+        for number in [0, 1, 4_711, 50_000, 99_999] {
+            let mut connection = Connection::open(gate.address()).unwrap();
+            let target = format!("/v2/acme/p{number}/tags/list");
+            let answer = connection
+                .ask("GET", &target, &["Host: a".to_owned()], b"")
+                .unwrap();
+            let location = answer.header("location").unwrap().to_owned();
+            if location != format!("https://{host}/v2/acme/p{number}/tags/list") {
+                return Err(location);
+            }
+        }
+        Ok(())
+    };
+    leads_to(&gate, "one.example").unwrap();
+    assert_eq!(gate.metric("pullgate_packages"), 100_000);
+    let text = fs::read_to_string(gate.config_file()).unwrap();
+    fs::write(
+        gate.config_file(),
+        text.replace("one.example", "two.example"),
+    )
+    .unwrap();
+    gate.process().signal(Signal::HUP);
+    eventually(|| leads_to(&gate, "two.example"));
+    gate.stop();
+}
+
+fn with_package(config: &str) -> String {
+    format!(
+        "{config}\n[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+         backend = \"ghcr.io/acme/rocket\"\n"
+    )
+}
+
+/// A connection that has been answered once.
+fn open(gate: &Gate) -> Connection {
+    let mut connection = Connection::open(gate.address()).unwrap();
+    assert_eq!(ask(&mut connection).status, 307);
+    connection
+}
+
+fn ask(connection: &mut Connection) -> Answer {
+    let headers = ["Host: a".to_owned()];
+    connection
+        .ask("GET", "/v2/acme/rocket/tags/list", &headers, b"")
+        .unwrap()
+}
+
+fn serves(connection: std::io::Result<Connection>) -> Result<(), String> {
+    let mut connection = connection.map_err(|problem| problem.to_string())?;
+    let headers = ["Host: a".to_owned()];
+    match connection.ask("GET", "/v2/acme/rocket/tags/list", &headers, b"") {
+        Ok(answer) if answer.status == 307 => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// What a new connection is told without having asked.
+fn first_words(gate: &Gate) -> String {
+    let mut connection = TcpStream::connect(gate.address()).unwrap();
+    connection
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut words = String::new();
+    connection.read_to_string(&mut words).unwrap();
+    words
+}
+
+fn buffers_out(gate: &Gate) -> u64 {
+    let workers = std::thread::available_parallelism().unwrap().get();
+    (0..workers)
+        .map(|worker| {
+            gate.metric(&format!(
+                "pullgate_receive_buffers_out{{worker=\"{worker}\"}}"
+            ))
+        })
+        .sum()
+}
+
+/// 128 descriptors: listeners, rings and the store take about 50.
+fn few_descriptors(command: &mut Command) {
+    let few = Rlimit {
+        current: Some(128),
+        maximum: Some(128),
+    };
+    // SAFETY: between fork and exec only a system call is made.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::Nofile, few)?));
+    }
+}
+
+/// What Docker's seccomp profile does: io_uring_setup is not permitted.
+fn forbid_io_uring(command: &mut Command) {
+    /// One instruction of the kernel's packet filter machine.
+    #[repr(C)]
+    struct Instruction {
+        code: u16,
+        if_true: u8,
+        if_false: u8,
+        operand: u32,
+    }
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const Instruction,
+    }
+    const fn instruction(code: u16, if_true: u8, if_false: u8, operand: u32) -> Instruction {
+        Instruction {
+            code,
+            if_true,
+            if_false,
+            operand,
+        }
+    }
+    static INSTRUCTIONS: [Instruction; 4] = [
+        // The system call's number stands first in what the filter sees.
+        instruction(0x20, 0, 0, 0),
+        instruction(0x15, 0, 1, libc::SYS_io_uring_setup as u32),
+        instruction(0x06, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        instruction(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    // SAFETY: between fork and exec only system calls are made; the program outlives them.
+    unsafe {
+        command.pre_exec(|| {
+            let program = Program {
+                length: 4,
+                instructions: INSTRUCTIONS.as_ptr(),
+            };
+            let done = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                ) == 0;
+            if done {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        });
+    }
+}

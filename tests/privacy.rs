@@ -1,0 +1,144 @@
+//! Addresses are used and forgotten: after pulls from known addresses none of them is in anything
+//! that the gateway has written or says, in no form.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
+mod support;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use support::eventually::eventually;
+use support::gate::{DRIVERS, Gate};
+use support::http::{Connection, get};
+
+/// Addresses that appear nowhere by themselves.
+const V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
+const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x4711, 0x815, 0xdead, 0xbeef, 0xcafe, 0xf00d);
+
+#[test]
+fn no_address_is_in_any_file_log_metric_or_answer() {
+    for driver in DRIVERS {
+        let logs = tempfile::tempdir().unwrap();
+        let access_file = logs.path().join("access.log");
+        let mut gate = Gate::start(
+            driver,
+            &format!(
+                "trusted_proxies = [\"127.0.0.1\"]\n\
+                 [log]\nlevel = \"trace\"\nformat = \"json\"\naccess = \"json\"\n\
+                 access_file = \"{}\"\n\
+                 [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+                 backend = \"ghcr.io/acme/rocket\"\n",
+                access_file.display()
+            ),
+        );
+        for address in [
+            V4.to_string(),
+            V6.to_string(),
+            V4.to_ipv6_mapped().to_string(),
+        ] {
+            pull_as(&gate, &address);
+        }
+        let said = ["/metrics", "/readyz", "/nothing"].map(|path| get(gate.admin(), path).unwrap());
+        let mut written: Vec<(String, Vec<u8>)> = said
+            .map(|answer| ("the admin listener".to_owned(), answer.body))
+            .into();
+        for by in ["client", "tag", "day"] {
+            let rows = eventually(|| match gate.pulls(&["--by", by]).to_string() {
+                rows if rows.contains("acme/rocket") => Ok(rows),
+                rows => Err(rows),
+            });
+            written.push((format!("pulls --by {by}"), rows.into_bytes()));
+        }
+        gate.stop();
+        assert!(
+            fs::read_to_string(&access_file)
+                .unwrap()
+                .contains("/v2/acme/rocket/manifests/")
+        );
+        let directory = gate.config_file().parent().unwrap().to_owned();
+        for file in files_below(&directory).into_iter().chain([access_file]) {
+            written.push((file.display().to_string(), fs::read(&file).unwrap()));
+        }
+        assert!(written.len() > 8, "the store's files are among them");
+        for (place, bytes) in &written {
+            for (form, needle) in forms() {
+                let found = bytes.windows(needle.len()).any(|window| window == needle);
+                assert!(!found, "{form} is in {place} on {driver}");
+            }
+        }
+    }
+}
+
+/// What a client at `address` asks for in a pull, good and bad requests mixed.
+fn pull_as(gate: &Gate, address: &str) {
+    let mut connection = Connection::open(gate.address()).unwrap();
+    let headers = [
+        "Host: registry.acme.com".to_owned(),
+        "User-Agent: docker/28.5.2 go/go1.24 os/linux arch/amd64".to_owned(),
+        format!("X-Forwarded-For: {address}"),
+    ];
+    for target in [
+        "/v2/acme/rocket/manifests/latest",
+        "/v2/acme/rocket/manifests/1.0?digest=none",
+        "/v2/acme/unknown/manifests/latest",
+        "/v2/acme/../rocket/manifests/latest",
+    ] {
+        connection.ask("GET", target, &headers, b"").unwrap();
+    }
+}
+
+/// The addresses as text, as bytes in either order, and as what a hash without a key makes of them.
+fn forms() -> Vec<(&'static str, Vec<u8>)> {
+    let mut forms: Vec<(&str, Vec<u8>)> = vec![
+        ("an IPv4 address in text", V4.to_string().into()),
+        ("an IPv4 address in text", "203.0.113.".into()),
+        ("an IPv6 address in text", V6.to_string().into()),
+        ("an IPv6 network in text", "2001:db8:4711".into()),
+        ("an IPv4 address in bytes", V4.octets().into()),
+        ("an IPv6 address in bytes", V6.octets().into()),
+        ("an IPv6 network in bytes", V6.octets()[..8].into()),
+        (
+            "a mapped address in bytes",
+            V4.to_ipv6_mapped().octets().into(),
+        ),
+    ];
+    let reversed: Vec<_> = forms[4..]
+        .iter()
+        .map(|(form, bytes)| (*form, bytes.iter().rev().copied().collect()))
+        .collect();
+    forms.extend(reversed);
+    for address in [IpAddr::V4(V4), IpAddr::V6(V6)] {
+        let octets = match address {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        for input in [octets, address.to_string().into_bytes()] {
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(&input);
+            forms.push(("a hash of an address", digest[..8].to_vec()));
+            forms.push((
+                "a checksum of an address",
+                crc32fast::hash(&input).to_string().into(),
+            ));
+        }
+    }
+    forms
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if path.is_file() {
+            files.push(path);
+        }
+    }
+    files
+}
