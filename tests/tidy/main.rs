@@ -167,7 +167,7 @@ const FLOORS: &[Floor] = &[
 const ITEMS: &[Items] = &[Items {
     floor: "control",
     of: "aggregator",
-    allowed: &["Ask", "Health", "Query"],
+    allowed: &["Ask", "Health", "Query", "QueryError"],
 }];
 
 /// What no Rust file says.
