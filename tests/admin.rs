@@ -23,7 +23,8 @@ use pullgate::control::admin::{Options, Sources};
 use pullgate::control::signals::Signals;
 use pullgate::control::status::Status;
 use pullgate::control::{self, Control};
-use pullgate::messages::meters::{Meters, latency_channel};
+use pullgate::messages::latency;
+use pullgate::messages::meters::Meters;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
 use support::http::get;
@@ -187,7 +188,7 @@ fn started(
     let aggregator = aggregator::spawn(counting, lock, Vec::new(), Arc::clone(&health)).unwrap();
     let sources = Sources {
         workers: vec![Meters::new(), Meters::new()],
-        latencies: vec![latency_channel().1],
+        latencies: vec![latency::channel().1],
         driver: "epoll",
         health,
         status: Arc::clone(status),

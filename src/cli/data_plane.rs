@@ -13,8 +13,9 @@ use rustix::thread::sched_getaffinity;
 
 use crate::control::while_busy;
 use crate::messages::access::{self, AccessReceiver};
+use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
-use crate::messages::meters::{LatencyReceiver, Meters, latency_channel};
+use crate::messages::meters::Meters;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, PullReceiver};
 use crate::pure::config::values::{AccessLog, Config};
@@ -86,7 +87,7 @@ impl DataPlane {
         for index in 0..count {
             let (order, order_book) = order::channel().map_err(Refused::System)?;
             let (pulls, pulls_end) = pulls::channel();
-            let (latency, latency_end) = latency_channel();
+            let (latency, latency_end) = latency::channel();
             let access = (config.log.access != AccessLog::Off)
                 .then(access::channel)
                 .map(|(sender, receiver)| {

@@ -8,6 +8,7 @@ pub mod logging;
 pub mod reload;
 pub mod signals;
 pub mod status;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;

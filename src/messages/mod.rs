@@ -6,12 +6,13 @@
 //! | aggregator → worker | emptied pages | bounded channel | the page is freed |
 //! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits: a worker takes its orders within a tick |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
-//! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`meters`]) | the worker keeps recording into the one it has |
+//! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
 
 pub mod access;
 pub mod clock;
 pub mod doorbell;
+pub mod latency;
 pub mod ledger;
 pub mod meters;
 pub mod order;

@@ -26,8 +26,9 @@ use monoio::io::{CancelHandle, Canceller};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::messages::access::AccessSender;
+use crate::messages::latency::LatencySender;
 use crate::messages::ledger::{Ledger, Place, Refused};
-use crate::messages::meters::{Counter, Gauge, LatencySender, Meters};
+use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::PullSender;
 use crate::pure::http1::forwarded::client_key;

@@ -1,19 +1,18 @@
 //! `/metrics`: Prometheus' text format (exposition formats, version 0.0.4).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 
-use super::Sources;
 use super::exposition::Exposition;
 use super::process::{Process, unix_seconds};
-use crate::aggregator::Health;
+use super::{Sources, counting};
 use crate::control::status::Phase;
-use crate::messages::meters::{COUNTERS, FAULTS, GAUGES, Latencies};
+use crate::messages::latency::Latencies;
+use crate::messages::meters::{COUNTERS, FAULTS, GAUGES};
 use crate::pure::fault::Kind;
 
 pub(super) fn routes(page: Arc<Page>) -> Router {
@@ -62,7 +61,7 @@ impl Page {
         workers(&mut page, &self.sources);
         self.with_latencies(|latencies| latency(&mut page, latencies));
 
-        counting(&mut page, &self.sources.health);
+        counting::write(&mut page, &self.sources.health);
         process(&mut page, self.sources.status.started_at);
         page.into_text()
     }
@@ -164,13 +163,6 @@ fn latency(page: &mut Exposition, latencies: &Latencies) {
     page.sample_of("_count", &[], latencies.count());
 }
 
-fn counting(page: &mut Exposition, health: &Health) {
-    for (kind, name, help, number) in COUNTING {
-        page.family(name, help, kind);
-        page.sample(&[], number(health).load(Relaxed));
-    }
-}
-
 fn process(page: &mut Exposition, started_at: SystemTime) {
     let process = Process::now();
     page.gauge(
@@ -196,125 +188,6 @@ fn process(page: &mut Exposition, started_at: SystemTime) {
     );
     page.sample(&[], process.max_fds);
 }
-
-/// What the aggregator says of itself: type, name, help, and where the number is.
-type Row = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&Health) -> &AtomicU64,
-);
-const COUNTING: &[Row] = &[
-    (
-        "counter",
-        "pullgate_counted_requests_total",
-        "GETs of manifests that were counted.",
-        |health| &health.requests,
-    ),
-    (
-        "counter",
-        "pullgate_counted_pulls_total",
-        "Pulls that were counted.",
-        |health| &health.pulls,
-    ),
-    (
-        "counter",
-        "pullgate_counted_checks_total",
-        "Checks for something newer that were counted.",
-        |health| &health.checks,
-    ),
-    (
-        "counter",
-        "pullgate_counted_supply_chain_total",
-        "Requests for signatures, attestations and the like that were counted.",
-        |health| &health.supply_chain,
-    ),
-    (
-        "counter",
-        "pullgate_counted_unfolded_total",
-        "Requests that were counted without their pull being recognised.",
-        |health| &health.unfolded,
-    ),
-    (
-        "gauge",
-        "pullgate_fold_windows_open",
-        "Windows in which requests of one client still fold into one pull.",
-        |health| &health.fold_windows_open,
-    ),
-    (
-        "counter",
-        "pullgate_fold_evictions_total",
-        "Windows that were booked early for want of room.",
-        |health| &health.fold_evictions_total,
-    ),
-    (
-        "counter",
-        "pullgate_fold_joined_connections_total",
-        "Windows in which requests of more than one connection were folded together.",
-        |health| &health.fold_joined_connections_total,
-    ),
-    (
-        "counter",
-        "pullgate_other_names_total",
-        "Requests counted under a collection's other names: counting.max_names was reached.",
-        |health| &health.other_names_total,
-    ),
-    (
-        "counter",
-        "pullgate_other_tags_total",
-        "Requests counted under a package's other tags: counting.max_tags was reached.",
-        |health| &health.other_tags_total,
-    ),
-    (
-        "counter",
-        "pullgate_other_clients_total",
-        "Counts under a package's other clients or systems: counting.max_clients was reached.",
-        |health| &health.other_clients_total,
-    ),
-    (
-        "gauge",
-        "pullgate_persist_pending_cells",
-        "Cells of counts that are in memory only. Alert when it keeps rising: the disk is full \
-         or fails.",
-        |health| &health.persist_pending,
-    ),
-    (
-        "counter",
-        "pullgate_persist_coarsened_total",
-        "Times that counts waiting in memory were told apart less, to keep their memory bounded.",
-        |health| &health.persist_coarsened_total,
-    ),
-    (
-        "counter",
-        "pullgate_persist_failures_total",
-        "Failures to write counts; they are tried again.",
-        |health| &health.persist_failures_total,
-    ),
-    (
-        "gauge",
-        "pullgate_store_ok",
-        "1 while counts reach the disk. Alert on 0: a process that dies now loses counts.",
-        |health| &health.store_ok,
-    ),
-    (
-        "gauge",
-        "pullgate_journal_bytes",
-        "Length of the journal.",
-        |health| &health.journal_bytes,
-    ),
-    (
-        "counter",
-        "pullgate_store_rebuilds_total",
-        "Times that the store was found damaged and was built anew.",
-        |health| &health.store_rebuilds_total,
-    ),
-    (
-        "counter",
-        "pullgate_feed_dropped_total",
-        "Pulls that a follower of the live feed was too slow for.",
-        |health| &health.feed_dropped_total,
-    ),
-];
 
 /// The histogram's bounds: in seconds as they are written, and in nanoseconds.
 const LATENCY_BOUNDS: &[(&str, u64)] = &[
@@ -345,11 +218,12 @@ const LATENCY_BOUNDS: &[(&str, u64)] = &[
 mod tests {
     use super::*;
     use crate::control::status::Status;
-    use crate::messages::meters::{Counter, Gauge, Meters, latency_channel};
+    use crate::messages::latency;
+    use crate::messages::meters::{Counter, Gauge, Meters};
 
     /// A page of two workers that have counted a little.
     fn page() -> Page {
-        let (mut sender, receiver) = latency_channel();
+        let (mut sender, receiver) = latency::channel();
         sender.record(80_000, 3);
         sender.hand_over();
         let workers = vec![Meters::new(), Meters::new()];

@@ -1,6 +1,7 @@
 //! The admin listener and the control socket: what operators and the command line ask a running
 //! gateway. Nothing here is on a request's way.
 
+mod counting;
 mod exposition;
 mod health;
 mod metrics;
@@ -22,7 +23,8 @@ use super::logging::Dropped;
 use super::status::Status;
 use super::while_busy;
 use crate::aggregator::{Health, Query};
-use crate::messages::meters::{LatencyReceiver, Meters};
+use crate::messages::latency::LatencyReceiver;
+use crate::messages::meters::Meters;
 
 /// What the admin listener needs.
 pub struct Options {
