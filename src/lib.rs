@@ -1,6 +1,6 @@
 //! pullgate: a gateway in front of container registries.
 //!
-//! The crate is five floors; each may name only the floors below it (`tests/tidy.rs` holds it to
+//! The crate is five floors; each may name only the floors below it (`tests/tidy` holds it to
 //! that), and `worker` and `aggregator` are siblings that never name each other:
 //!
 //! ```text

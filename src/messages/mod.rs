@@ -5,6 +5,8 @@
 //! | worker → aggregator | pages of pull events | bounded channel, one per worker | the worker keeps pages up to a byte bound, then exact totals only ([`pulls`]) |
 //! | aggregator → worker | emptied pages | bounded channel | the page is freed |
 //! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits: a worker takes its orders within a tick |
+//! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
+//! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |

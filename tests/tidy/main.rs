@@ -6,6 +6,12 @@
 //! of the configuration need no rule here: their page and their file are written from one table,
 //! which `tests/config.rs` compares.
 
+#![allow(
+    unreachable_pub,
+    reason = "its modules read like the library that they are to it"
+)]
+#![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -31,8 +31,7 @@ pub fn page(file: &str, text: &str, exists: impl Fn(&Path) -> bool) -> Vec<Strin
             targets(text).filter(|target| !target.contains(':') && !target.starts_with('#'))
         {
             let target = target.split('#').next().unwrap_or_default();
-            let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-            if !exists(&folder.join(target)) {
+            if !exists(&Path::new(file).with_file_name(target)) {
                 problems.push(format!("{file}:{line}: there is no {target}"));
             }
         }
@@ -72,14 +71,12 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
 /// Commands, of the command line's `enum Command`, that the README does not show.
 pub fn commands(arguments: &Source, readme: &str) -> Vec<String> {
     let tokens = &arguments.code.tokens;
-    let after = tokens
-        .split(|token| token.text == "Command")
-        .nth(1)
-        .unwrap_or_default();
-    let body = after
-        .split(|token| token.text == "}")
-        .next()
-        .unwrap_or_default();
+    let begin = tokens
+        .windows(2)
+        .position(|pair| pair[0].text == "enum" && pair[1].text == "Command");
+    let after = begin.map_or(&[][..], |begin| &tokens[begin..]);
+    let end = after.iter().position(|token| token.text == "}");
+    let body = end.map_or(after, |end| &after[..end]);
     let mut commands = body
         .windows(2)
         .filter(|pair| pair[0].kind == Kind::Word && pair[1].text == "(")
@@ -251,7 +248,7 @@ mod tests {
     #[test]
     fn a_command_that_the_readme_lacks_is_found() {
         let arguments = |text| Source::new("args.rs", text);
-        let enumeration = "enum Command { /// Go\n Go(Arguments), Stop(Arguments) } fn a(b: C) {}";
+        let enumeration = "struct Cli { command: Command } enum Command { /// Go\n Go(Arguments), Stop(Arguments) } fn a(b: C) {}";
         let readme = "`pullgate go --fast`, `pullgate stop`";
         assert_eq!(commands(&arguments(enumeration), readme), [""; 0]);
         assert_eq!(

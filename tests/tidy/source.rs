@@ -251,9 +251,10 @@ fn paths(tokens: &[Token]) -> Vec<Path> {
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         let goes_on = at > 0 && matches!(tokens[at - 1].text.as_str(), "::" | ".");
-        at = match token.kind {
-            Kind::Word if !goes_on => path(tokens, at, &[], &mut found),
-            _ => at + 1,
+        at = if token.kind == Kind::Word && !goes_on {
+            path(tokens, at, &[], &mut found)
+        } else {
+            at + 1
         };
     }
     found
@@ -357,8 +358,8 @@ mod tests {
             "use super::limits;\n#[cfg(test)]\nmod tests {\n use super::super::limits;\n}",
         );
         for part in [&source.code, &source.tests] {
-            let named = part.paths.iter().filter_map(|path| part.resolve(path));
-            assert_eq!(named.last().unwrap(), ["pure", "oci", "limits"]);
+            let mut named = part.paths.iter().filter_map(|path| part.resolve(path));
+            assert_eq!(named.next_back().unwrap(), ["pure", "oci", "limits"]);
         }
     }
 
