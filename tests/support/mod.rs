@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod http;
 pub mod process;
 pub mod registry;
+pub mod sandbox;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 

@@ -225,6 +225,11 @@ const EXCEPTIONS: &[Exception] = &[
         says: "unsafe",
         why: "an allocator that counts is an allocator",
     },
+    Exception {
+        file: "tests/support/sandbox.rs",
+        says: "unsafe",
+        why: "a process is held to less between fork and exec",
+    },
 ];
 
 #[test]

@@ -1,0 +1,70 @@
+//! A process that is allowed less than this one.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// 128 descriptors: listeners, rings and the store take about 50.
+pub fn few_descriptors(command: &mut Command) {
+    let few = Rlimit {
+        current: Some(128),
+        maximum: Some(128),
+    };
+    // SAFETY: between fork and exec only a system call is made.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::Nofile, few)?));
+    }
+}
+
+/// What Docker's seccomp profile does: io_uring_setup is not permitted.
+pub fn forbid_io_uring(command: &mut Command) {
+    /// One instruction of the kernel's packet filter machine.
+    #[repr(C)]
+    struct Instruction {
+        code: u16,
+        if_true: u8,
+        if_false: u8,
+        operand: u32,
+    }
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const Instruction,
+    }
+    const fn instruction(code: u16, if_true: u8, if_false: u8, operand: u32) -> Instruction {
+        Instruction {
+            code,
+            if_true,
+            if_false,
+            operand,
+        }
+    }
+    static INSTRUCTIONS: [Instruction; 4] = [
+        // The system call's number stands first in what the filter sees.
+        instruction(0x20, 0, 0, 0),
+        instruction(0x15, 0, 1, libc::SYS_io_uring_setup as u32),
+        instruction(0x06, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        instruction(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    // SAFETY: between fork and exec only system calls are made; the program outlives them.
+    unsafe {
+        command.pre_exec(|| {
+            let program = Program {
+                length: 4,
+                instructions: INSTRUCTIONS.as_ptr(),
+            };
+            let done = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                ) == 0;
+            if done {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        });
+    }
+}
