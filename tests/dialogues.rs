@@ -143,7 +143,10 @@ impl Talk {
             for _ in 0..times.parse::<usize>().expect("how often") {
                 self.to_send.extend(format!("{text}\r\n").bytes());
             }
-        } else if let Some(text) = line.strip_prefix("> ").or((line == ">").then_some("")) {
+        } else if let Some(text) = line
+            .strip_prefix("> ")
+            .or_else(|| (line == ">").then_some(""))
+        {
             self.sent_head = text.starts_with("HEAD ") || (self.sent_head && !is_request(text));
             self.to_send.extend(format!("{text}\r\n").bytes());
         } else if line == ". fin" {

@@ -1,6 +1,14 @@
 //! Folding: what real clients send and what it must come to, as dialogues; and a simulation with a
 //! seed against a naive model of the rule. `PULLGATE_SEED=` replays one.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::or_fun_call,
+    reason = "a test says what went wrong by panicking, and its generated numbers are small"
+)]
+
 use std::collections::BTreeMap;
 
 use pullgate::pure::pull::event::{Asked, Outcome};

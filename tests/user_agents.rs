@@ -37,7 +37,7 @@ fn kernels_and_commits_are_never_kept() {
         for word in user_agent.split(' ') {
             let machine = word
                 .strip_prefix("kernel/")
-                .or(word.strip_prefix("git-commit/"));
+                .or_else(|| word.strip_prefix("git-commit/"));
             assert!(
                 machine.is_none_or(|machine| !client.contains(machine)),
                 "{client}"

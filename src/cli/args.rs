@@ -57,7 +57,7 @@ pub struct PullsArgs {
     /// The gateway's data_dir
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Only this package, as <domain>/<name>
+    /// Only this package, as `<domain>/<name>`
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
     /// Group by tag, client, family, os, arch or platform, and by minute, hour or day

@@ -161,10 +161,13 @@ impl Turn<'_> {
         } else {
             Action::from(Fault::new(Kind::RequestsTooMany, ""))
         };
-        let next = match &action {
-            Action::Refuse(refusal) if refusal.fault.kind.row().closes => Next::Refuse,
-            _ if head.keep_alive && !worker.is_draining() => Next::Receive,
-            _ => Next::Close,
+        let next = if matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes)
+        {
+            Next::Refuse
+        } else if head.keep_alive && !worker.is_draining() {
+            Next::Receive
+        } else {
+            Next::Close
         };
         let manner = Manner {
             date: self.date,

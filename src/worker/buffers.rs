@@ -198,7 +198,7 @@ const LAYOUT: Layout = match Layout::from_size_align(BUFFER_BYTES, PAGE_ALIGN) {
     Ok(layout) => layout,
     Err(_) => panic!("a buffer's size and alignment make a layout"),
 };
-const _: () = assert!(BUFFER_BYTES % PAGE_ALIGN == 0);
+const _: () = assert!(BUFFER_BYTES.is_multiple_of(PAGE_ALIGN));
 
 #[cfg(test)]
 mod tests {

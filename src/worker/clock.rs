@@ -14,9 +14,9 @@ pub struct Clock {
     date: Cell<[u8; DATE_BYTES]>,
 }
 
-impl Clock {
+impl Default for Clock {
     /// At sweep 0, with today's date.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let clock = Self {
             sweep: Cell::new(0),
             second: Cell::new(u64::MAX),
@@ -25,7 +25,9 @@ impl Clock {
         clock.set_date();
         clock
     }
+}
 
+impl Clock {
     /// The sweep's number: tenths of a second since the worker began.
     pub fn sweep(&self) -> u64 {
         self.sweep.get()
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_date_is_an_imf_fixdate() {
-        let date = String::from_utf8(Clock::new().date().to_vec()).unwrap();
+        let date = String::from_utf8(Clock::default().date().to_vec()).unwrap();
         assert!(date.ends_with(" GMT"), "{date}");
         assert_eq!(date.as_bytes()[3], b',', "{date}");
         assert_ne!(date, "Thu, 01 Jan 1970 00:00:00 GMT");

@@ -153,7 +153,7 @@ async fn run(parts: Parts) -> io::Result<()> {
         })),
         pool: Rc::default(),
         slots: Rc::default(),
-        clock: Clock::new(),
+        clock: Clock::default(),
         meters: parts.meters,
         ledger: parts.ledger,
         access: parts.access,

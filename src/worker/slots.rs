@@ -49,8 +49,9 @@ struct Slot {
     since_sweep: u64,
 }
 
-/// A connection's own slot; freed with it. Declare it after the stream, so that it goes first: the
-/// sweep must not meet a descriptor that was closed and given to somebody else.
+/// A connection's own slot; freed with it. It has to be dropped before the stream is (fields are
+/// dropped in the order of their declaration): the sweep must not meet a descriptor that was closed
+/// and given to somebody else.
 pub struct Seat {
     slots: Rc<Slots>,
     index: usize,

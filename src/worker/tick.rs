@@ -19,6 +19,9 @@ use crate::worker::Worker;
 
 /// The tick's length: how long an event may wait for its page to go out.
 pub const TICK_MS: u64 = 25;
+/// The same in nanoseconds, as the timer wants it.
+const TICK_NS: i64 = 25_000_000;
+const _: () = assert!(TICK_NS.unsigned_abs() == TICK_MS * 1_000_000);
 /// How many ticks make a sweep.
 pub const TICKS_PER_SWEEP: u64 = 4;
 
@@ -44,7 +47,7 @@ pub fn timer() -> io::Result<Waitable> {
     let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
     let interval = Timespec {
         tv_sec: 0,
-        tv_nsec: i64::from(TICK_MS as u32) * 1_000_000,
+        tv_nsec: TICK_NS,
     };
     let spec = Itimerspec {
         it_interval: interval,
@@ -56,7 +59,7 @@ pub fn timer() -> io::Result<Waitable> {
 
 impl Waitable {
     /// Waits until it is readable and reads its number: how often it ticked or rang.
-    async fn wait(&mut self) -> io::Result<u64> {
+    async fn wait(&self) -> io::Result<u64> {
         loop {
             self.polled.readable(false).await?;
             let mut number = [0; 8];
@@ -70,7 +73,7 @@ impl Waitable {
 }
 
 /// Ticks until the worker is drained. A worker that is late catches up.
-pub async fn run(worker: &Worker, mut timer: Waitable) -> io::Result<()> {
+pub async fn run(worker: &Worker, timer: Waitable) -> io::Result<()> {
     let mut ticks = 0;
     while !worker.is_drained() {
         let missed = timer.wait().await?;
@@ -88,7 +91,7 @@ pub async fn run(worker: &Worker, mut timer: Waitable) -> io::Result<()> {
 /// Follows control's orders for as long as the worker runs.
 pub async fn follow_orders(
     worker: Rc<Worker>,
-    mut doorbell: Waitable,
+    doorbell: Waitable,
     orders: Receiver<Order>,
 ) -> io::Result<()> {
     loop {

@@ -43,28 +43,30 @@ pub fn forbid_io_uring(command: &mut Command) {
     static INSTRUCTIONS: [Instruction; 4] = [
         // The system call's number stands first in what the filter sees.
         instruction(0x20, 0, 0, 0),
-        instruction(0x15, 0, 1, libc::SYS_io_uring_setup as u32),
+        instruction(0x15, 0, 1, IO_URING_SETUP),
         instruction(0x06, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         instruction(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    // SAFETY: between fork and exec only system calls are made; the program outlives them.
+    let install = || {
+        let program = Program {
+            length: 4,
+            instructions: INSTRUCTIONS.as_ptr(),
+        };
+        // SAFETY: it takes numbers only.
+        let bound = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let filter = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: the kernel copies the program, which outlives the call.
+        let laid = unsafe { libc::prctl(libc::PR_SET_SECCOMP, filter, &raw const program) };
+        match (bound, laid) {
+            (0, 0) => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec only system calls are made.
     unsafe {
-        command.pre_exec(|| {
-            let program = Program {
-                length: 4,
-                instructions: INSTRUCTIONS.as_ptr(),
-            };
-            let done = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const program,
-                ) == 0;
-            if done {
-                Ok(())
-            } else {
-                Err(std::io::Error::last_os_error())
-            }
-        });
+        command.pre_exec(install);
     }
 }
+
+/// The system call's number, the same on every architecture.
+const IO_URING_SETUP: u32 = 425;

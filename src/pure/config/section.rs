@@ -35,7 +35,7 @@ pub struct Header {
     pub keys: &'static [Key],
 }
 
-/// A section, or one of several. Implemented by [`sections!`] only.
+/// A section, or one of several. Implemented by the macro `sections!` only.
 pub trait Section: Sized {
     /// Name and keys.
     const HEADER: &'static Header;

@@ -8,7 +8,7 @@ use memchr::memchr;
 use crate::pure::config::values::Cidr;
 
 /// What a request's header fields say of the way it came. Each proxy adds at the right, so only the
-/// last [`LINES_MAX`] lines of each kind are kept: what proxies of ours wrote is among them.
+/// last four lines of each kind are kept: what proxies of ours wrote is among them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ForwardedFields<'a> {
     forwarded: Lines<'a>,
