@@ -7,11 +7,12 @@
 use std::alloc::{self, Layout};
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::slice;
 
 use monoio::buf::{IoBuf, IoBufMut};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use crate::pure::limits::BUFFER_BYTES;
 
@@ -143,22 +144,31 @@ impl Pool {
     }
 }
 
-/// [`BUFFER_BYTES`] of initialised memory, aligned to pages.
+/// [`BUFFER_BYTES`] of memory in pages of its own.
 struct Memory(NonNull<u8>);
 
 impl Memory {
+    /// From the system directly: its pages are zero and take no room until they are written to,
+    /// while an allocator would zero them by hand.
     fn new() -> Self {
-        // SAFETY: the layout's size is not zero.
-        let memory = unsafe { alloc::alloc_zeroed(LAYOUT) };
-        match NonNull::new(memory) {
+        // SAFETY: no address is asked for, so no mapping of anybody's is replaced.
+        let mapped = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                BUFFER_BYTES,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )
+        };
+        match mapped.ok().and_then(|memory| NonNull::new(memory.cast())) {
             Some(memory) => Self(memory),
-            None => alloc::handle_alloc_error(LAYOUT),
+            None => alloc::handle_alloc_error(Layout::new::<[u8; BUFFER_BYTES]>()),
         }
     }
 
     fn all(&self) -> &[u8] {
-        // SAFETY: the memory is ours alone, `LAYOUT` bytes long, and was initialised to zero;
-        // giving pages back to the system makes them zero again.
+        // SAFETY: the memory is ours alone, `BUFFER_BYTES` long, and the system made it zero; giving
+        // pages back makes them zero again.
         unsafe { slice::from_raw_parts(self.0.as_ptr(), BUFFER_BYTES) }
     }
 
@@ -171,34 +181,23 @@ impl Memory {
     fn give_back(&mut self) {
         // SAFETY: the range is this memory, aligned to and a multiple of the page size. Losing its
         // contents is what is wanted.
-        let _ = unsafe {
-            rustix::mm::madvise(
-                self.0.as_ptr().cast(),
-                BUFFER_BYTES,
-                rustix::mm::Advice::LinuxDontNeed,
-            )
-        };
+        let _ = unsafe { madvise(self.0.as_ptr().cast(), BUFFER_BYTES, Advice::LinuxDontNeed) };
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: allocated by `new` with this layout, and not freed before.
-        unsafe { alloc::dealloc(self.0.as_ptr(), LAYOUT) }
+        // SAFETY: mapped by `new` with this length, and nobody refers to it any more.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), BUFFER_BYTES) };
     }
 }
 
 /// How many buffers one sweep gives back: a bound on how long it keeps the worker.
 const GIVEN_BACK_MAX: usize = 2048;
 
-/// The system's page size or a divisor of it, so that whole pages can be given back.
-const PAGE_ALIGN: usize = 4096;
-
-const LAYOUT: Layout = match Layout::from_size_align(BUFFER_BYTES, PAGE_ALIGN) {
-    Ok(layout) => layout,
-    Err(_) => panic!("a buffer's size and alignment make a layout"),
-};
-const _: () = assert!(BUFFER_BYTES.is_multiple_of(PAGE_ALIGN));
+/// The system's pages are at least so large: whole pages can be given back.
+const PAGE_BYTES: usize = 4096;
+const _: () = assert!(BUFFER_BYTES.is_multiple_of(PAGE_BYTES));
 
 #[cfg(test)]
 mod tests {

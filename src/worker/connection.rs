@@ -1,6 +1,6 @@
 //! One client connection: receive, answer every complete request with one write, receive again.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
 use std::task::Poll;
@@ -22,7 +22,12 @@ use crate::worker::slots::{Phase, Seat};
 use crate::worker::{Entrance, Worker};
 
 /// Serves the connection until either side ends it.
-pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], entrance: Entrance) {
+pub fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: [u8; 16],
+    entrance: Entrance,
+) -> impl Future<Output = ()> {
     let client = Client {
         address: peer,
         place: entrance.place(),
@@ -35,11 +40,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], entran
         seat,
         stream,
         client,
+        _entrance: Some(entrance),
     };
-    // Which of the two ended it, and how, is in the meters: a client may go away at any time.
-    let _ = connection.run().await;
-    drop(connection);
-    drop(entrance);
+    async move {
+        // Which of the two ended it, and how, is in the meters: a client may go away at any time.
+        let _ = connection.run().await;
+    }
 }
 
 /// Tells a connection that there are too many, and closes it.
@@ -51,23 +57,22 @@ pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refus
         },
         1,
     );
-    let seat = worker.slots.seat(&stream, worker.clock.sweep());
-    let place = worker.place(peer);
     let client = Client {
         address: peer,
-        place,
+        place: worker.place(peer),
         behind_proxy: false,
         connection: 0,
     };
+    let seat = worker.slots.seat(&stream, worker.clock.sweep());
     let mut connection = Connection {
         worker,
         seat,
         stream,
         client,
+        _entrance: None,
     };
-    let _ = connection
-        .refuse(Fault::new(Kind::ConnectionsTooMany, ""))
-        .await;
+    let too_many = Fault::new(Kind::ConnectionsTooMany, "");
+    let _ = connection.refuse(too_many).await;
 }
 
 struct Connection {
@@ -76,6 +81,8 @@ struct Connection {
     seat: Seat,
     stream: TcpStream,
     client: Client,
+    /// Given back when the connection ends; a refused one has none.
+    _entrance: Option<Entrance>,
 }
 
 /// The connection is over: closed by the client, by a time-out, or by an error of the socket.
@@ -91,7 +98,7 @@ impl Connection {
     async fn run(&mut self) -> Result<(), Over> {
         let mut input = None;
         if self.client.behind_proxy {
-            input = Some(self.greet().await?);
+            input = Some(Box::pin(self.greet()).await?);
         }
         let mut batches: u32 = 0;
         loop {
@@ -118,7 +125,7 @@ impl Connection {
                 Next::Answer => Some(received),
                 Next::Receive => Some(self.receive(Some(received)).await?),
                 Next::Close => return Ok(()),
-                Next::Refuse => return self.linger().await,
+                Next::Refuse => return Box::pin(self.linger()).await,
             };
         }
     }
@@ -151,7 +158,7 @@ impl Connection {
 
     /// Receives more behind what `held` holds. Whoever is quiet for a second holds no buffer,
     /// unless part of a request is in it.
-    async fn receive(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
+    async fn receive(&mut self, mut held: Option<Buffer>) -> Result<Buffer, Over> {
         let begun = held.as_ref().is_some_and(|buffer| !buffer.is_empty());
         if !begun {
             self.wait(Phase::Idle);
@@ -159,7 +166,6 @@ impl Connection {
             // The whole head has its time, however many receives it takes.
             self.wait(Phase::Head);
         }
-        let mut held = held;
         loop {
             let buffer = match held.take() {
                 Some(buffer) => buffer,
@@ -176,7 +182,7 @@ impl Connection {
             let (received, spare) = self.stream.cancelable_read(spare, canceller).await;
             let buffer = spare.into_inner();
             match received {
-                Ok(0) => return self.ended(buffer).await,
+                Ok(0) => return Box::pin(self.ended(buffer)).await,
                 Ok(bytes) => {
                     self.worker.meters.add(Counter::BytesReceived, bytes as u64);
                     return Ok(buffer);
@@ -209,8 +215,7 @@ impl Connection {
     }
 
     /// Writes all of `output`. Progress of any size starts the time-out anew.
-    async fn send(&mut self, output: Buffer) -> Result<(), Over> {
-        let mut output = output;
+    async fn send(&mut self, mut output: Buffer) -> Result<(), Over> {
         let length = output.filled().len();
         let mut sent = 0;
         while sent < length {

@@ -2,15 +2,16 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 use crate::messages::meters::Counter;
 use crate::worker::Worker;
 
-/// Runs `connection`; should it panic, it ends, and that is counted and said.
-pub async fn guarded(worker: Rc<Worker>, connection: impl Future<Output = ()>) {
+/// Runs `connection`; should it panic, it ends, and that is counted and said. It comes boxed: passed
+/// by value from one future into the next it would take its room in each of them.
+pub async fn guarded(worker: Rc<Worker>, connection: Pin<Box<dyn Future<Output = ()>>>) {
     if unwinding(connection).await.is_err() {
         worker.meters.add(Counter::Panics, 1);
         // The panic hook has said where.

@@ -1,7 +1,9 @@
 //! Accepting: one loop per listening socket of a worker.
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
 use std::rc::Rc;
 
 use monoio::net::{TcpListener, TcpStream};
@@ -102,13 +104,15 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let entrance = worker.enter(address);
     let served = Rc::clone(worker);
     let busy = worker.begin();
-    monoio::spawn(guard::guarded(Rc::clone(worker), async move {
-        let _busy = busy;
-        match entrance {
-            Ok(entrance) => connection::serve(served, stream, address, entrance).await,
-            Err(refused) => connection::refuse(served, stream, address, refused).await,
-        }
-    }));
+    let connection: Pin<Box<dyn Future<Output = ()>>> = match entrance {
+        Ok(entrance) => Box::pin(connection::serve(served, stream, address, entrance)),
+        Err(refused) => Box::pin(connection::refuse(served, stream, address, refused)),
+    };
+    let guarded = guard::guarded(Rc::clone(worker), connection);
+    monoio::spawn(async move {
+        guarded.await;
+        drop(busy);
+    });
 }
 
 /// Connections that the kernel may have finished and not yet handed over; it cuts this down to
