@@ -384,7 +384,7 @@ fn any_requests_come_to_what_the_naive_model_says() {
     let seed = std::env::var("PULLGATE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
-    let (first, last) = seed.map_or((1, 400), |seed: u64| (seed, seed));
+    let (first, last) = seed.map_or((1, 4000), |seed: u64| (seed, seed));
     for seed in first..=last {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let sent = requests(&mut random);

@@ -290,3 +290,147 @@ const UNFINISHED: &str = "counts.unfinished";
 /// How long a segment of the journal gets before a checkpoint is made of it, in bytes; or as long
 /// as the last checkpoint, so that writing checkpoints costs no more than writing the journal.
 const SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregator::schema::{PackageRecord, RecordCell};
+    use crate::pure::pull::rollup::{Dimension, Measures};
+    use std::collections::BTreeMap;
+    use std::fs::OpenOptions;
+
+    /// Any order of writing, stopping between the journal and sled, making checkpoints, and losing
+    /// sled in part or whole: what is there is the sum of what was written.
+    #[test]
+    fn whatever_happens_to_sled_the_counts_are_those_that_were_written() {
+        for seed in 1..=12u64 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut below = |bound: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                (random >> 11) % bound
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let db = dir.path().join(COUNTS).join("db");
+            let mut naive: BTreeMap<Vec<u8>, Measures> = BTreeMap::new();
+            let mut store = Store::open(dir.path()).unwrap();
+            for step in 0..25 {
+                match below(7) {
+                    0..=2 => {
+                        let record = record(store.next_sequence(), below(400), below(3000));
+                        store.append(&record).unwrap();
+                        for (key, more) in record.additions() {
+                            *naive.entry(key).or_default() += more;
+                        }
+                        if below(4) > 0 {
+                            store.apply(&record).unwrap();
+                            continue;
+                        }
+                    }
+                    3 => {
+                        store.begin_compaction(|_| 0).unwrap();
+                        store.end_compaction().unwrap();
+                        continue;
+                    }
+                    4 => {
+                        drop(store);
+                        let file = OpenOptions::new().write(true).open(&db).unwrap();
+                        file.set_len(below(file.metadata().unwrap().len())).unwrap();
+                        store = Store::open(dir.path()).unwrap();
+                    }
+                    5 => {
+                        drop(store);
+                        fs::remove_dir_all(dir.path().join(COUNTS)).unwrap();
+                        store = Store::open(dir.path()).unwrap();
+                    }
+                    _ => store.flush().unwrap(),
+                }
+                drop(store);
+                store = Store::open(dir.path()).unwrap();
+                assert_eq!(read(&store), naive, "seed {seed}, step {step}");
+                assert_eq!(
+                    store.dictionary.iter().count(),
+                    usize::from(!naive.is_empty())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_shortens_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let mut sequence = 0;
+        while store.journal_bytes() < SEGMENT_BYTES_MIN {
+            sequence += 1;
+            store.append(&record(sequence, 20_000, 1)).unwrap();
+        }
+        for sequence in 1..=sequence {
+            store
+                .journal
+                .replay(sequence - 1, |record| match record.sequence == sequence {
+                    true => store.counts.apply(&record),
+                    false => Ok(()),
+                })
+                .unwrap();
+        }
+        let before = read(&store);
+        while store.checkpoint.is_none() {
+            store.maintain(|_| 0).unwrap();
+        }
+        assert_eq!(store.journal_bytes(), 0);
+        drop(store);
+        fs::remove_dir_all(dir.path().join(COUNTS)).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(read(&store), before);
+        assert_eq!(store.next_sequence(), sequence + 1);
+    }
+
+    fn record(sequence: u64, cells: u64, from_minute: u64) -> Record {
+        let mut record = Record {
+            node: 1,
+            epoch: 1,
+            sequence,
+            ..Record::default()
+        };
+        let name = PackageRecord {
+            shown: "acme.com/x".to_owned(),
+            ..PackageRecord::default()
+        };
+        record.packages.push((0, name));
+        for number in 0..cells {
+            for dimension in Dimension::EVERY {
+                let minute = u32::try_from(from_minute + number).unwrap();
+                let value = format!("{dimension:?}{}", number % 5).into();
+                let measures = Measures {
+                    requests: number,
+                    pulls: 1,
+                    ..Measures::ZERO
+                };
+                let unit = Unit::Minute;
+                record.cells.push(RecordCell {
+                    package: 0,
+                    dimension,
+                    unit,
+                    minute,
+                    value,
+                    measures,
+                });
+            }
+        }
+        record
+    }
+
+    fn read(store: &Store) -> BTreeMap<Vec<u8>, Measures> {
+        use crate::aggregator::schema::{Value as _, unit_range};
+        let mut cells = BTreeMap::new();
+        for unit in Unit::EVERY {
+            for entry in store.counts.tree().range(unit_range(unit)) {
+                let (key, value) = entry.unwrap();
+                cells.insert(key.to_vec(), Measures::decode(&value).unwrap());
+            }
+        }
+        cells
+    }
+}
