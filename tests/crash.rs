@@ -219,6 +219,7 @@ fn a_full_disk_delays_counts_and_loses_none() {
     let ballast = disk.path.join("ballast");
     let mut file = fs::File::create(&ballast).unwrap();
     while file.write_all(&[7; 4096]).is_ok() {}
+    drop(file);
     let mut pulls = 1;
     eventually("the disk is full and counts wait", || {
         gateway.docker_pull(pulls, "acme/rocket", &format!("tag-{pulls}"));
