@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pullgate::aggregator::{Ask, open_offline};
+use pullgate::aggregator::{Ask, By, open_offline};
 use pullgate::pure::config::values::Counting;
 
 use support::*;
