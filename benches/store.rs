@@ -1,5 +1,6 @@
 //! From four workers' pages to counts on disk, beside the plainest way: every event added to sled
 //! by itself.
+#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,7 @@ fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a
     let mut address = [0; 16];
     address[10..12].fill(0xff);
     address[12..].copy_from_slice(&u32::try_from(number % 30_000).unwrap().to_be_bytes());
-    let is_head = number % 3 == 0;
+    let is_head = number.is_multiple_of(3);
     Event {
         at_us,
         address,

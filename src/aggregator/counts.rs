@@ -68,7 +68,7 @@ impl Counts {
             let mut batch = sled::Batch::default();
             let mut keys = 0;
             while keys < KEYS_PER_BATCH {
-                match reader.next() {
+                match reader.next_entry() {
                     Ok(Some((key, value))) => {
                         digest = digest.wrapping_add(entry_hash(&key, &value));
                         batch.insert(key, value);

@@ -13,25 +13,25 @@ use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
 use pullgate::pure::pull::event::{Asked, Event, Outcome};
 
-pub const DOCKER: &str = "docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1-secret os/linux \
+pub(crate) const DOCKER: &str = "docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1-secret os/linux \
                       arch/amd64 UpstreamClient(Docker-Client/28.5.2 \\(linux\\))";
-pub const PODMAN: &str = "containers/5.34.2 (github.com/containers/image)";
+pub(crate) const PODMAN: &str = "containers/5.34.2 (github.com/containers/image)";
 
-pub struct Gateway {
-    pub aggregator: Aggregator,
-    pub query: Query,
-    pub health: Arc<Health>,
-    pub senders: Vec<PullSender>,
-    pub worker: usize,
-    pub collection: &'static str,
+pub(crate) struct Gateway {
+    pub(crate) aggregator: Aggregator,
+    pub(crate) query: Query,
+    pub(crate) health: Arc<Health>,
+    pub(crate) senders: Vec<PullSender>,
+    pub(crate) worker: usize,
+    pub(crate) collection: &'static str,
 }
 
 impl Gateway {
-    pub fn start(data_dir: &Path) -> Self {
+    pub(crate) fn start(data_dir: &Path) -> Self {
         Self::start_with(data_dir, 1, counting())
     }
 
-    pub fn start_with(data_dir: &Path, workers: usize, counting: Counting) -> Self {
+    pub(crate) fn start_with(data_dir: &Path, workers: usize, counting: Counting) -> Self {
         let (senders, receivers) = (0..workers).map(|_| channel()).unzip();
         let health = Arc::new(Health::default());
         let aggregator =
@@ -48,14 +48,21 @@ impl Gateway {
     }
 
     /// What docker sends for a multi-arch tag.
-    pub fn docker_pull(&mut self, client: u32, name: &str, tag: &str) {
+    pub(crate) fn docker_pull(&mut self, client: u32, name: &str, tag: &str) {
         self.send(client, DOCKER, name, Asked::ManifestHead, tag);
         self.send(client, DOCKER, name, Asked::Manifest, &digest("index"));
         self.send(client, DOCKER, name, Asked::Manifest, &digest("child"));
         self.send(client, DOCKER, name, Asked::Blob, &digest("layer"));
     }
 
-    pub fn send(&mut self, client: u32, agent: &str, name: &str, asked: Asked, reference: &str) {
+    pub(crate) fn send(
+        &mut self,
+        client: u32,
+        agent: &str,
+        name: &str,
+        asked: Asked,
+        reference: &str,
+    ) {
         let user_agent = agent.as_bytes();
         let collection = self.collection.as_bytes();
         let event = Event {
@@ -68,7 +75,7 @@ impl Gateway {
     }
 
     /// Requests, pulls and checks that the store shows, if it does.
-    pub fn totals(&mut self) -> Option<(u64, u64, u64)> {
+    pub(crate) fn totals(&mut self) -> Option<(u64, u64, u64)> {
         for sender in &mut self.senders {
             sender.flush();
         }
@@ -79,14 +86,14 @@ impl Gateway {
     }
 
     /// Pulls that were counted, stored or not.
-    pub fn counted_pulls(&mut self) -> u64 {
+    pub(crate) fn counted_pulls(&mut self) -> u64 {
         for sender in &mut self.senders {
             sender.flush();
         }
         self.health.pulls.load(Ordering::Relaxed)
     }
 
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         for sender in &mut self.senders {
             sender.flush();
             assert!(sender.is_settled());
@@ -95,7 +102,7 @@ impl Gateway {
     }
 }
 
-pub fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event<'a> {
+pub(crate) fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event<'a> {
     let mut address = [0; 16];
     address[10..12].fill(0xff);
     address[12..].copy_from_slice(&(0x0a00_0000 + client).to_be_bytes());
@@ -115,7 +122,7 @@ pub fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event<'a> {
 }
 
 /// The monotonic clock, and never the same twice, so that the order of events is one.
-pub fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let now = u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap();
@@ -127,7 +134,7 @@ pub fn now_us() -> u64 {
     }
 }
 
-pub fn options(data_dir: &Path, counting: Counting) -> Options {
+pub(crate) fn options(data_dir: &Path, counting: Counting) -> Options {
     Options {
         data_dir: data_dir.to_owned(),
         counting,
@@ -135,7 +142,7 @@ pub fn options(data_dir: &Path, counting: Counting) -> Options {
     }
 }
 
-pub fn counting() -> Counting {
+pub(crate) fn counting() -> Counting {
     Counting {
         flush: Duration::from_millis(50),
         window: Duration::from_secs(60),
@@ -150,18 +157,18 @@ pub fn counting() -> Counting {
     }
 }
 
-pub fn digest(name: &str) -> String {
+pub(crate) fn digest(name: &str) -> String {
     let number = name
         .bytes()
         .fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
     format!("sha256:{number:064x}")
 }
 
-pub fn totals(query: &Query) -> (u64, u64, u64) {
+pub(crate) fn totals(query: &Query) -> (u64, u64, u64) {
     sums(&query.rows(&Ask::default()).unwrap())
 }
 
-pub fn sums(answer: &Answer) -> (u64, u64, u64) {
+pub(crate) fn sums(answer: &Answer) -> (u64, u64, u64) {
     (
         answer.totals.requests,
         answer.totals.pulls,
@@ -169,7 +176,7 @@ pub fn sums(answer: &Answer) -> (u64, u64, u64) {
     )
 }
 
-pub fn all_files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -182,7 +189,7 @@ pub fn all_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
