@@ -70,7 +70,7 @@ pub fn open(path: &Path) -> io::Result<(Marker, Reader)> {
 
 impl Reader {
     /// The next key and value; `None` past the last. `InvalidData` where the file is damaged.
-    pub fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    pub fn next_entry(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         while self.at == self.block.len() {
             if self.is_done {
                 return Ok(None);
@@ -175,7 +175,7 @@ pub fn compact(
             if record.sequence <= marker.sequence {
                 return io::Result::Ok(());
             }
-            marker = record.marker_after(marker);
+            marker = record.marker_after(marker, 0);
             for (key, measures) in record.additions() {
                 *cells.entry(key).or_insert(Measures::ZERO) += measures;
             }
@@ -198,7 +198,7 @@ pub fn compact(
         Some(cell) if cell.minute < kept_from(cell.unit) => Ok(()),
         _ => writer.put(key, value),
     };
-    while let Some((key, value)) = old.as_mut().map_or(Ok(None), Reader::next)? {
+    while let Some((key, value)) = old.as_mut().map_or(Ok(None), Reader::next_entry)? {
         while let Some((key, value)) = new.next_if(|(new_key, _)| *new_key < key) {
             put_kept(&key, &value)?;
         }
@@ -257,9 +257,13 @@ fn decode_head(payload: &[u8]) -> Option<Marker> {
 
 /// A file that ends too early is as damaged as one whose checksum is wrong.
 fn read_frame(file: &mut BufReader<File>) -> io::Result<Vec<u8>> {
-    frame::read(file).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => damaged("it ends too early"),
-        _ => error,
+    frame::read(file).map_err(|error| {
+        let is_short = error.kind() == io::ErrorKind::UnexpectedEof;
+        if is_short {
+            damaged("it ends too early")
+        } else {
+            error
+        }
     })
 }
 
@@ -310,7 +314,7 @@ mod tests {
     fn entries(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         let (_, mut reader) = open(path)?;
         let mut entries = BTreeMap::new();
-        while let Some((key, value)) = reader.next()? {
+        while let Some((key, value)) = reader.next_entry()? {
             entries.insert(key, value);
         }
         Ok(entries)
@@ -335,11 +339,11 @@ mod tests {
             }
         }
         let (first, marker) = first.unwrap();
-        assert_eq!((marker.sequence, marker.sums.pulls), (20, 210));
+        assert_eq!((marker.sequence, marker.since), (20, Some(7)));
         let sealed = journal.seal().unwrap();
         let (path, marker) = compact(dir.path(), Some(&first), &sealed, |_| 0).unwrap();
         assert_eq!((marker.node, marker.epoch, marker.sequence), (9, 2, 40));
-        assert_eq!((marker.sums.pulls, marker.since), (820, Some(7)));
+        assert_eq!(marker.since, Some(7));
         assert_eq!(newest(dir.path()).unwrap(), Some((path.clone(), marker)));
 
         let mut entries = entries(&path).unwrap();

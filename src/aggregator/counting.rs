@@ -16,7 +16,7 @@ use crate::aggregator::names::{Bounds, Names, PackageTexts};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::tally::{Tally, value_of};
 use crate::aggregator::{Booked, Options, Order};
-use crate::messages::pulls::{PullReceiver, Unfolded};
+use crate::messages::pulls::{PAGE_AGE_US_MAX, PullReceiver, Unfolded};
 use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Asked, Event};
@@ -125,7 +125,7 @@ impl Aggregating {
             self.fold
                 .pass(until_us, &mut |booking| self.books.book(&booking));
         }
-        if self.books.tally.len() >= TALLY_MAX {
+        if self.books.tally.is_full() {
             self.books.drain(&mut self.persist);
         }
         if self.clock.now_us >= self.next_flush_us {
@@ -355,15 +355,13 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// How long events are held back, so that those of all workers can be put in order. Longer than a
-/// page may wait to be sent.
-const HOLD_BACK_US: u64 = 50_000;
-const _: () = assert!(HOLD_BACK_US > crate::messages::pulls::PAGE_AGE_US_MAX);
+/// How long events are held back, so that those of all workers can be put in order: longer than an
+/// event may wait in a worker, which sends its page at each tick of 100 ms or when the page is old.
+const HOLD_BACK_US: u64 = 150_000;
+const _: () = assert!(HOLD_BACK_US > 100_000 + PAGE_AGE_US_MAX);
 /// How long the thread pauses between two rounds while there are events, and when there are none.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// A round is bounded, so that orders and writing have their turn.
 const EVENTS_PER_ROUND: usize = 50_000;
-/// Different things that are added up before they become cells early.
-const TALLY_MAX: usize = 100_000;
 const MINUTES_PER_DAY: u32 = 24 * 60;

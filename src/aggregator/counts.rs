@@ -9,13 +9,14 @@ use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::aggregator::checkpoint;
 use crate::aggregator::schema::{
     CellKey, KEPT_KEY, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, VERSION, VERSION_KEY,
-    Value, package_key, package_number, unit_range,
+    Value, entry_hash, package_key, package_number, unit_range,
 };
-use crate::pure::pull::rollup::{Dimension, Measures, Unit};
+use crate::pure::pull::rollup::{Measures, Unit};
 
 /// The opened store of counts.
 pub struct Counts {
@@ -38,31 +39,23 @@ impl Counts {
     /// Opens the counts at `path`, which may not be there yet.
     pub fn open(path: &Path) -> Result<Self, CountsError> {
         remove_unfinished_snapshots(path)?;
-        guarded(|| {
-            let config = sled::Config::new()
-                .path(path)
-                .cache_capacity(CACHE_BYTES)
-                .flush_every_ms(None);
-            let tree = config.open()?;
-            let is_new = tree.is_empty();
-            if is_new {
+        let tree = open_tree(path)?;
+        let (version, marker) = guarded(|| {
+            if tree.is_empty() {
                 tree.insert(VERSION_KEY, &VERSION.to_be_bytes())?;
                 tree.insert(MARKER_KEY, Marker::default().encode())?;
             }
-            Ok((tree.get(VERSION_KEY)?, tree.get(MARKER_KEY)?, tree))
-        })
-        .and_then(|(version, marker, tree)| {
-            let version =
-                version.and_then(|bytes| Some(u32::from_be_bytes((*bytes).try_into().ok()?)));
-            match version {
-                Some(VERSION) => {}
-                Some(other) => return Err(CountsError::Version(other)),
-                None => return Err(CountsError::Damaged("it does not say its version".into())),
-            }
-            let marker = marker.and_then(|bytes| Marker::decode(&bytes));
-            let marker = marker.ok_or_else(|| CountsError::Damaged("its marker is gone".into()))?;
-            Ok(Self { tree, marker })
-        })
+            Ok((tree.get(VERSION_KEY)?, tree.get(MARKER_KEY)?))
+        })?;
+        match version.and_then(|bytes| Some(u32::from_be_bytes((*bytes).try_into().ok()?))) {
+            Some(VERSION) => {}
+            Some(other) => return Err(CountsError::Version(other)),
+            None => return Err(CountsError::Damaged("it does not say its version".into())),
+        }
+        match marker.and_then(|bytes| Marker::decode(&bytes)) {
+            Some(marker) => Ok(Self { tree, marker }),
+            None => Err(CountsError::Damaged("its marker is gone".into())),
+        }
     }
 
     /// Makes the counts at `path` out of a checkpoint; nothing may be there. What cannot be read
@@ -70,12 +63,16 @@ impl Counts {
     pub fn build(path: &Path, from: &Path) -> Result<(), CountsError> {
         let (marker, mut reader) = checkpoint::open(from)?;
         let mut counts = Self::open(path)?;
+        let mut digest = 0u64;
         loop {
             let mut batch = sled::Batch::default();
             let mut keys = 0;
             while keys < KEYS_PER_BATCH {
-                match reader.next() {
-                    Ok(Some((key, value))) => batch.insert(key, value),
+                match reader.next_entry() {
+                    Ok(Some((key, value))) => {
+                        digest = digest.wrapping_add(entry_hash(&key, &value));
+                        batch.insert(key, value);
+                    }
                     Ok(None) => break,
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                         let path = from.display();
@@ -91,7 +88,7 @@ impl Counts {
                 break;
             }
         }
-        counts.set_marker(marker)?;
+        counts.set_marker(Marker { digest, ..marker })?;
         counts.flush()
     }
 
@@ -121,6 +118,7 @@ impl Counts {
             .peekable();
         let mut packages = record.packages.iter().peekable();
         let mut keys_done = done;
+        let mut digest = before.digest;
         loop {
             let mut batch = sled::Batch::default();
             let mut keys = 0;
@@ -128,25 +126,29 @@ impl Counts {
             while keys < KEYS_PER_BATCH
                 && let Some((number, package)) = packages.next()
             {
-                batch.insert(&package_key(*number), package.encode());
+                let key = package_key(*number);
+                digest = self.put(&mut batch, digest, &key, |_| Some(package.encode()))?;
                 keys += 1;
             }
             while keys < KEYS_PER_BATCH
                 && let Some((key, more)) = left.next()
             {
-                let mut sum = self.read(key)?;
-                sum += *more;
-                batch.insert(key.as_slice(), sum.encode());
+                digest = self.put(&mut batch, digest, key, |before| {
+                    let mut sum = before.map_or(Some(Measures::ZERO), Measures::decode)?;
+                    sum += *more;
+                    Some(sum.encode())
+                })?;
                 keys += 1;
                 keys_done += 1;
             }
             let is_last = left.peek().is_none() && packages.peek().is_none();
             let marker = if is_last {
-                record.marker_after(before)
+                record.marker_after(before, digest)
             } else {
                 Marker {
                     sequence: record.sequence,
                     keys_done: Some(keys_done),
+                    digest,
                     ..before
                 }
             };
@@ -177,23 +179,24 @@ impl Counts {
         guarded(|| self.tree.insert(KEPT_KEY, kept_from.as_flattened())).map(|_| ())
     }
 
-    /// Removes cells, at most [`KEYS_PER_BATCH`].
-    pub fn remove(&self, keys: &[Vec<u8>]) -> Result<(), CountsError> {
-        let mut batch = sled::Batch::default();
-        for key in keys.iter().take(KEYS_PER_BATCH) {
-            batch.remove(key.as_slice());
+    /// Removes the cells in `range`, at most `keys_max`, itself at most [`KEYS_PER_BATCH`]. How
+    /// many those were.
+    pub fn remove(&mut self, range: Range<Vec<u8>>, keys_max: usize) -> Result<usize, CountsError> {
+        let entries = || self.tree.range(range).take(keys_max.min(KEYS_PER_BATCH));
+        let entries: Vec<_> = guarded(|| entries().collect())?;
+        if entries.is_empty() {
+            return Ok(0);
         }
-        guarded(|| self.tree.apply_batch(batch))
-    }
-
-    /// The first keys in `range`, at most `keys_max`.
-    pub fn keys(
-        &self,
-        range: Range<Vec<u8>>,
-        keys_max: usize,
-    ) -> Result<Vec<Vec<u8>>, CountsError> {
-        let keys = || self.tree.range(range).keys().take(keys_max);
-        guarded(|| keys().map(|key| Ok(key?.to_vec())).collect())
+        let mut batch = sled::Batch::default();
+        let mut marker = self.marker;
+        for (key, value) in &entries {
+            marker.digest = marker.digest.wrapping_sub(entry_hash(key, value));
+            batch.remove(key);
+        }
+        batch.insert(MARKER_KEY, marker.encode());
+        guarded(|| self.tree.apply_batch(batch))?;
+        self.marker = marker;
+        Ok(entries.len())
     }
 
     /// Gives every package to `each`.
@@ -222,11 +225,16 @@ impl Counts {
         })
     }
 
-    /// The sum of all counts by each dimension: all the same, and the marker's, if nothing is lost.
-    pub fn sums(&self) -> Result<[Measures; Dimension::EVERY.len()], CountsError> {
-        let mut sums = [Measures::ZERO; Dimension::EVERY.len()];
-        self.rows(|cell, measures| sums[cell.dimension as usize] += measures)?;
-        Ok(sums)
+    /// What [`Marker::digest`] must be: reads everything.
+    pub fn digest(&self) -> Result<u64, CountsError> {
+        guarded(|| {
+            let mut digest = 0u64;
+            for entry in self.tree.range([PACKAGES]..) {
+                let (key, value) = entry?;
+                digest = digest.wrapping_add(entry_hash(&key, &value));
+            }
+            Ok(digest)
+        })
     }
 
     /// Writes all of it as a checkpoint, and says where that is.
@@ -244,11 +252,39 @@ impl Counts {
         (*self.tree).clone()
     }
 
-    fn read(&self, key: &[u8]) -> Result<Measures, CountsError> {
-        match guarded(|| self.tree.get(key))? {
-            None => Ok(Measures::ZERO),
-            Some(value) => Measures::decode(&value)
-                .ok_or_else(|| CountsError::Damaged("a cell cannot be read".into())),
+    /// Puts into `batch` what `new` makes of the entry that is there; the digest then.
+    fn put(
+        &self,
+        batch: &mut sled::Batch,
+        digest: u64,
+        key: &[u8],
+        new: impl FnOnce(Option<&[u8]>) -> Option<Vec<u8>>,
+    ) -> Result<u64, CountsError> {
+        let before = guarded(|| self.tree.get(key))?;
+        let value = new(before.as_deref());
+        let value = value.ok_or_else(|| CountsError::Damaged("a cell cannot be read".into()))?;
+        let gone = before.map_or(0, |before| entry_hash(key, &before));
+        let digest = digest
+            .wrapping_sub(gone)
+            .wrapping_add(entry_hash(key, &value));
+        batch.insert(key, value);
+        Ok(digest)
+    }
+}
+
+/// Opens sled. Its threads may hold the lock of the one that was closed just now a little longer.
+fn open_tree(path: &Path) -> Result<sled::Db, CountsError> {
+    let config = sled::Config::new().path(path);
+    let config = config.cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match guarded(|| config.open()) {
+            Err(CountsError::Unavailable(why))
+                if why.contains(LOCK_WORD) && Instant::now() < deadline =>
+            {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            opened => return opened,
         }
     }
 }
@@ -266,7 +302,7 @@ pub fn guarded<T>(run: impl FnOnce() -> sled::Result<T>) -> Result<T, CountsErro
 /// Whether an error speaks of the system rather than of what is stored. sled's own lock is said in
 /// words only: it may still be held by a reader of the store that was closed just now.
 fn is_passing(error: &io::Error) -> bool {
-    error.raw_os_error().is_some() || error.to_string().contains("lock")
+    error.raw_os_error().is_some() || error.to_string().contains(LOCK_WORD)
 }
 
 impl From<io::Error> for CountsError {
@@ -308,6 +344,10 @@ impl std::fmt::Display for CountsError {
     }
 }
 
+/// How sled says that its lock is taken: `could not acquire lock on …`.
+const LOCK_WORD: &str = "acquire lock";
+/// How long to wait for it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// What sled may keep of the counts in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// With the marker 256 keys: sled leaks memory with batches of more than about 500.

@@ -140,7 +140,14 @@ impl Journal {
     /// Ends the current segment and begins another. The ended ones are returned: they can be made
     /// a checkpoint of.
     pub fn seal(&mut self) -> io::Result<Vec<Segment>> {
-        let segment = create(&self.dir, self.last_sequence + 1)?;
+        let next = self.last_sequence + 1;
+        if let [sealed @ .., last] = self.segments.as_slice()
+            && last.first == next
+        {
+            // Nothing was appended since the last time.
+            return Ok(sealed.to_vec());
+        }
+        let segment = create(&self.dir, next)?;
         self.file = OpenOptions::new().write(true).open(&segment.path)?;
         let sealed = self.segments.clone();
         self.segments.push(segment);
@@ -243,6 +250,7 @@ mod tests {
         for sequence in 1..=3 {
             journal.append(&record(sequence)).unwrap();
         }
+        assert_eq!(journal.seal().unwrap().len(), 1);
         assert_eq!(journal.seal().unwrap().len(), 1);
         journal.append(&record(4)).unwrap();
         journal.append(&record(5)).unwrap();

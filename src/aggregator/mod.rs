@@ -83,7 +83,7 @@ pub struct Booked {
 }
 
 /// What the aggregator's thread is asked to do.
-enum Order {
+pub enum Order {
     /// Give a view of the counts.
     View(Sender<View>),
     /// Tell of each pull from now on.

@@ -209,14 +209,18 @@ impl Persist {
         add(&self.health.persist_failures_total, 1);
         set(&self.health.store_ok, 0);
         let why = error.to_string();
-        let wait_us = self.failure.as_ref().map_or(0, |last| last.wait_us);
         if self.failure.as_ref().is_none_or(|last| last.why != why) {
             tracing::error!(
                 dir = %self.data_dir.display(),
                 "counts cannot be written ({why}): pulls go on, counts wait in memory"
             );
         }
-        let wait_us = (wait_us * 2).clamp(RETRY_US_MIN, RETRY_US_MAX);
+        // Opening reads everything: the longer it fails, the less often it is tried.
+        let wait_us = match &self.failure {
+            Some(last) if self.store.is_none() => last.wait_us * 2,
+            _ => 0,
+        };
+        let wait_us = wait_us.clamp(RETRY_US_MIN, RETRY_US_MAX);
         self.failure = Some(Failure {
             why,
             wait_us,
@@ -245,4 +249,4 @@ fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<Recor
 }
 
 const RETRY_US_MIN: u64 = 1_000_000;
-const RETRY_US_MAX: u64 = 30_000_000;
+const RETRY_US_MAX: u64 = 8_000_000;

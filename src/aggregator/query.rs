@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
@@ -135,7 +135,12 @@ impl Query {
                         .map_err(|_| QueryError::Stopped)?;
                     let view = view
                         .recv_timeout(VIEW_TIMEOUT)
-                        .map_err(|_| QueryError::Stopped)?;
+                        .map_err(|error| match error {
+                            RecvTimeoutError::Disconnected => QueryError::Stopped,
+                            RecvTimeoutError::Timeout => QueryError::Unavailable(
+                                "the store is being opened, or the disk is slow".to_owned(),
+                            ),
+                        })?;
                     let answer = plan.run(&view)?;
                     if !view.is_stale()? {
                         return Ok(answer);
@@ -255,14 +260,17 @@ impl<'a> Plan<'a> {
             .from
             .map_or(since, minute_of)
             .max(Unit::Day.floor(since));
-        let to = self.ask.to.map_or(minute_of(self.now) + 1, |to| {
-            let whole = minute_of(to);
-            if timestamp(whole) == to {
-                whole
-            } else {
-                whole + 1
-            }
-        });
+        let to = self.ask.to.map_or_else(
+            || minute_of(self.now) + 1,
+            |to| {
+                let whole = minute_of(to);
+                if timestamp(whole) == to {
+                    whole
+                } else {
+                    whole + 1
+                }
+            },
+        );
         spans(from, to, self.unit.unwrap_or(Unit::Day), |unit| {
             kept_from[unit as usize]
         })

@@ -30,14 +30,14 @@ impl Sweep {
     /// Looks at some series and removes old cells: at most one batch of them. How many it removed.
     pub fn step(
         &mut self,
-        counts: &Counts,
+        counts: &mut Counts,
         packages: u32,
         kept_from: impl Fn(Unit) -> u32,
     ) -> Result<usize, CountsError> {
         if self.at == 0 {
             counts.set_kept_from(Unit::EVERY.map(&kept_from))?;
         }
-        let mut old = Vec::new();
+        let mut removed = 0;
         for _ in 0..SERIES_PER_STEP {
             let (package, rest) = (self.at / SERIES_PER_PACKAGE, self.at % SERIES_PER_PACKAGE);
             let Some(package) = u32::try_from(package)
@@ -50,16 +50,13 @@ impl Sweep {
             let unit = UNITS[rest / Dimension::EVERY.len()];
             let dimension = Dimension::EVERY[rest % Dimension::EVERY.len()];
             let range = cell_range(unit, package, dimension, 0..kept_from(unit));
-            old.extend(counts.keys(range, KEYS_PER_BATCH - old.len())?);
-            if old.len() == KEYS_PER_BATCH {
+            removed += counts.remove(range, KEYS_PER_BATCH - removed)?;
+            if removed == KEYS_PER_BATCH {
                 break;
             }
             self.at += 1;
         }
-        if !old.is_empty() {
-            counts.remove(&old)?;
-        }
-        Ok(old.len())
+        Ok(removed)
     }
 }
 
@@ -71,7 +68,7 @@ const SERIES_PER_STEP: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator::schema::{CellKey, Record, RecordCell};
+    use crate::aggregator::schema::{CellKey, Record, RecordCell, unit_range};
     use crate::pure::pull::rollup::Measures;
     use std::time::Duration;
 
@@ -111,22 +108,22 @@ mod tests {
         let mut removed = 0;
         for _ in 0..40 {
             let step = sweep
-                .step(&counts, 2, |unit| kept_from(&retention, unit, now))
+                .step(&mut counts, 2, |unit| kept_from(&retention, unit, now))
                 .unwrap();
             assert!(step <= KEYS_PER_BATCH);
             removed += step;
         }
         let left = |unit| {
-            let keys = counts
-                .keys(cell_range(unit, 1, Dimension::Tag, 0..u32::MAX), 9999)
-                .unwrap();
-            let oldest = keys.first().map(|key| CellKey::parse(key).unwrap().minute);
-            (keys.len(), oldest)
+            let keys = counts.tree().range(unit_range(unit)).keys();
+            let minutes = keys.map(|key| CellKey::parse(&key.unwrap()).unwrap().minute);
+            let minutes: Vec<u32> = minutes.collect();
+            (minutes.len(), minutes.first().copied())
         };
         assert_eq!(left(Unit::Minute), (48 * 60, Some(now - 48 * 60)));
         assert_eq!(left(Unit::Hour), (72, Some(now - 72 * 60)));
         assert_eq!(left(Unit::Day).0, 4);
         assert_eq!(left(Unit::Ever), (1, Some(0)));
+        assert_eq!(counts.digest().unwrap(), counts.marker().digest);
         assert_eq!(removed, (5000 - 48 * 60) + (84 - 72));
     }
 }

@@ -30,9 +30,9 @@ impl Tally {
         *self.counts.entry(crossing).or_insert(Measures::ZERO) += booking.measures;
     }
 
-    /// How many different things were counted.
-    pub fn len(&self) -> usize {
-        self.counts.len()
+    /// Whether so many different things were counted that it must be drained.
+    pub fn is_full(&self) -> bool {
+        self.counts.len() >= CROSSINGS_MAX
     }
 
     /// Moves all of it to `cells`.
@@ -43,7 +43,13 @@ impl Tally {
                 let value = match dimension {
                     Dimension::All => Arc::default(),
                     Dimension::Tag => names.text(row),
-                    _ => names.value(package, dimension, &value_of(client, dimension)),
+                    Dimension::Client
+                    | Dimension::Family
+                    | Dimension::Os
+                    | Dimension::Arch
+                    | Dimension::Platform => {
+                        names.value(package, dimension, &value_of(client, dimension))
+                    }
                 };
                 cells.add(
                     Cell {
@@ -75,4 +81,6 @@ pub fn value_of(client: &Client, dimension: Dimension) -> String {
     }
 }
 
+/// Different things that are added up before they become cells early.
+const CROSSINGS_MAX: usize = 100_000;
 const UNKNOWN: &str = "unknown";

@@ -90,14 +90,8 @@ impl Page {
     /// Appends `event`; the user agent is cut to its bound.
     pub fn append(&mut self, event: &Event<'_>) -> Result<(), PageFull> {
         let agent = &event.user_agent[..event.user_agent.len().min(USER_AGENT_BYTES_MAX)];
-        let texts = [
-            event.id,
-            event.domain,
-            event.collection,
-            event.name,
-            event.reference,
-            agent,
-        ];
+        let texts =
+            [event.id, event.domain, event.collection, event.name, event.reference, agent];
         let length = HEAD_BYTES + texts.iter().map(|text| text.len()).sum::<usize>();
         let Some(record) = self.memory.0.get_mut(self.used..self.used + length) else {
             return Err(PageFull);
@@ -248,25 +242,13 @@ mod tests {
     fn what_was_appended_is_read_back_until_the_page_is_full() {
         let mut page = Page::new();
         let mut appended = 0;
-        while page
-            .append(&Event {
-                at_us: 7 + appended,
-                ..event()
-            })
-            .is_ok()
-        {
+        while page.append(&Event { at_us: 7 + appended, ..event() }).is_ok() {
             appended += 1;
         }
         assert!(appended > 400);
         let (mut at, mut seen) = (0, 0);
         while let Some((read, next)) = page.take(at) {
-            assert_eq!(
-                read,
-                Event {
-                    at_us: 7 + seen,
-                    ..event()
-                }
-            );
+            assert_eq!(read, Event { at_us: 7 + seen, ..event() });
             (at, seen) = (next, seen + 1);
         }
         assert_eq!(seen, appended);
@@ -287,14 +269,7 @@ mod tests {
     #[test]
     fn a_long_user_agent_is_cut() {
         let mut page = Page::new();
-        page.append(&Event {
-            user_agent: &[b'x'; 5000],
-            ..event()
-        })
-        .unwrap();
-        assert_eq!(
-            page.take(0).unwrap().0.user_agent.len(),
-            USER_AGENT_BYTES_MAX
-        );
+        page.append(&Event { user_agent: &[b'x'; 5000], ..event() }).unwrap();
+        assert_eq!(page.take(0).unwrap().0.user_agent.len(), USER_AGENT_BYTES_MAX);
     }
 }

@@ -264,7 +264,11 @@ pub fn spans(from: u32, to: u32, longest: Unit, kept_from: impl Fn(Unit) -> u32)
             .or_else(|| units.clone().rev().find(|unit| kept(*unit)))
             .unwrap_or(longest);
         let start = unit.floor(at);
-        let end = start.saturating_add(unit.minutes());
+        let end = match fits(unit) && unit == longest {
+            // From here on all that fit, at once.
+            true => unit.floor(to),
+            false => start.saturating_add(unit.minutes()),
+        };
         match spans.last_mut() {
             Some(last) if last.unit == unit && last.to == start => last.to = end,
             _ => spans.push(Span {

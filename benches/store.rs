@@ -1,0 +1,125 @@
+//! From four workers' pages to counts on disk, beside the plainest way: every event added to sled
+//! by itself.
+#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pullgate::aggregator::{Health, Options, spawn};
+use pullgate::messages::pulls::channel;
+use pullgate::pure::client::ClientTable;
+use pullgate::pure::config::values::{Counting, Retention};
+use pullgate::pure::pull::event::{Asked, Event, Outcome};
+
+const WORKERS: u64 = 4;
+const EVENTS_PER_WORKER: u64 = 100_000;
+const AGENT: &[u8] = b"docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1 os/linux \
+                       arch/amd64 UpstreamClient(Docker-Client/28.5.2 \\(linux\\))";
+const DIGEST: &[u8] = b"sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a> {
+    let mut address = [0; 16];
+    address[10..12].fill(0xff);
+    address[12..].copy_from_slice(&u32::try_from(number % 30_000).unwrap().to_be_bytes());
+    let is_head = number.is_multiple_of(3);
+    Event {
+        at_us,
+        address,
+        connection: number % 30_000,
+        asked: if is_head {
+            Asked::ManifestHead
+        } else {
+            Asked::Manifest
+        },
+        outcome: Outcome::Redirected,
+        id: b"",
+        domain: b"registry.acme.com",
+        collection: b"acme/*",
+        name,
+        reference: if is_head { tag } else { DIGEST },
+        user_agent: AGENT,
+    }
+}
+
+/// How long the aggregator takes for events that wait for it.
+fn aggregate() -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
+    let mut requests = 0;
+    for number in 0..WORKERS * EVENTS_PER_WORKER {
+        let name = format!("acme/package-{}", number % 200);
+        let tag = format!("v{}", number % 20);
+        let event = event(number, number, name.as_bytes(), tag.as_bytes());
+        requests += u64::from(event.asked == Asked::Manifest);
+        senders[usize::try_from(number % WORKERS).unwrap()].offer(&event);
+    }
+    let counting = Counting {
+        flush: Duration::from_secs(1),
+        window: Duration::from_secs(60),
+        retention: Retention {
+            minute: None,
+            hour: None,
+            day: None,
+        },
+        max_names: 10_000,
+        max_tags: 1000,
+        max_clients: 200,
+    };
+    let options = Options {
+        data_dir: dir.path().to_owned(),
+        counting,
+        clients: ClientTable::built_in(),
+    };
+    let health = Arc::new(Health::default());
+    let begin = Instant::now();
+    let aggregator = spawn(options, receivers, Arc::clone(&health)).unwrap();
+    while health.requests.load(Ordering::Relaxed) < requests {
+        for sender in &mut senders {
+            assert_eq!(sender.flush().unfolded, 0);
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    let took = begin.elapsed();
+    aggregator.stop();
+    took
+}
+
+fn naive() -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = sled::Config::new()
+        .path(dir.path())
+        .flush_every_ms(None)
+        .open()
+        .unwrap();
+    let begin = Instant::now();
+    for number in 0..WORKERS * EVENTS_PER_WORKER {
+        let key = format!(
+            "registry.acme.com/acme/package-{} v{}",
+            number % 200,
+            number % 20
+        );
+        let add = |old: Option<&[u8]>| {
+            let old = old.map_or(0, |old| u64::from_be_bytes(old.try_into().unwrap()));
+            Some((old + 1).to_be_bytes().to_vec())
+        };
+        counts.update_and_fetch(key, add).unwrap();
+    }
+    counts.flush().unwrap();
+    begin.elapsed()
+}
+
+fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("store");
+    group
+        .throughput(Throughput::Elements(WORKERS * EVENTS_PER_WORKER))
+        .sample_size(10);
+    let timed = |run: fn() -> Duration| move |times: u64| (0..times).map(|_| run()).sum();
+    group.bench_function("aggregate", |bench| bench.iter_custom(timed(aggregate)));
+    group.bench_function("naive", |bench| bench.iter_custom(timed(naive)));
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,383 @@
+//! Counts come out of the store as they went in, told apart as far as bounds allow, and no address
+//! is ever written.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
+#[path = "support/counting.rs"]
+mod support;
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use pullgate::aggregator::{Ask, By, Health, Query, open_offline, spawn};
+use pullgate::messages::pulls::channel;
+use pullgate::pure::config::values::Counting;
+use pullgate::pure::pull::event::{Asked, Event};
+use pullgate::pure::pull::rollup::Measures;
+
+use support::*;
+
+#[test]
+fn counts_survive_a_restart_and_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    for client in 1..=3 {
+        gateway.docker_pull(client, "acme/rocket", "latest");
+    }
+    gateway.docker_pull(1, "acme/rocket", "1.2");
+    gateway.send(4, PODMAN, "acme/rocket", Asked::Manifest, "latest");
+    gateway.send(4, PODMAN, "acme/rocket", Asked::Manifest, &digest("child"));
+    gateway.send(5, DOCKER, "acme/rocket", Asked::ManifestHead, "latest");
+    gateway.send(6, DOCKER, "acme/tool", Asked::Manifest, &digest("index"));
+    gateway.stop();
+
+    let query = open_offline(dir.path()).unwrap();
+    assert_eq!(
+        table(&query, &[]),
+        "acme.com/acme/rocket requests 10 pulls 5 checks 1 unseen 10
+         acme.com/acme/tool requests 1 pulls 1 checks 0 unseen 1
+         = requests 11 pulls 6 checks 1 unseen 11"
+            .replace("         ", "")
+    );
+    assert_eq!(
+        table(&query, &[By::Tag]),
+        "acme.com/acme/rocket 1.2 requests 2 pulls 1 checks 0 unseen 2
+         acme.com/acme/rocket latest requests 8 pulls 4 checks 1 unseen 8
+         acme.com/acme/tool (by digest) requests 1 pulls 1 checks 0 unseen 1
+         = requests 11 pulls 6 checks 1 unseen 11"
+            .replace("         ", "")
+    );
+    let clients = table(&query, &[By::Client]);
+    assert!(
+        clients.contains("acme.com/acme/rocket docker 28.5.2 requests 8 pulls 4"),
+        "{clients}"
+    );
+    let platforms = table(&query, &[By::Platform]);
+    assert!(
+        platforms.contains("acme.com/acme/rocket linux/amd64 requests 8"),
+        "{platforms}"
+    );
+    assert!(
+        platforms.contains("acme.com/acme/rocket unknown requests 2"),
+        "{platforms}"
+    );
+    drop(query);
+
+    let mut gateway = Gateway::start(dir.path());
+    gateway.docker_pull(9, "acme/rocket", "latest");
+    eventually("the new pull is visible beside the old ones", || {
+        gateway
+            .totals()
+            .is_some_and(|(requests, pulls, _)| (requests, pulls) == (13, 7))
+    });
+    gateway.stop();
+}
+
+#[test]
+fn an_answer_in_json_has_the_shape_that_was_promised() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    gateway.stop();
+    let query = open_offline(dir.path()).unwrap();
+    let ask = Ask {
+        by: vec![By::Tag, By::Day],
+        ..Ask::default()
+    };
+    let answer = serde_json::to_value(query.rows(&ask).unwrap()).unwrap();
+    let day = answer["rows"][0]["day"].as_str().unwrap();
+    assert!(day.ends_with("T00:00:00Z"), "{day}");
+    assert_eq!(
+        answer["rows"],
+        serde_json::json!([{
+            "package": "acme.com/acme/rocket", "tag": "latest", "day": day,
+            "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
+        }])
+    );
+    assert_eq!(
+        answer["totals"],
+        serde_json::json!({
+            "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
+        })
+    );
+    for end in ["from", "to"] {
+        answer[end]
+            .as_str()
+            .unwrap()
+            .parse::<jiff::Timestamp>()
+            .unwrap();
+    }
+    let crossed = Ask {
+        by: vec![By::Tag, By::Os],
+        ..Ask::default()
+    };
+    assert!(query.rows(&crossed).is_err());
+    let nothing = Ask {
+        package: Some("acme.com/other".to_owned()),
+        ..Ask::default()
+    };
+    assert_eq!(query.rows(&nothing).unwrap().rows, []);
+}
+
+#[test]
+fn a_range_is_answered_from_the_cells_it_covers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    gateway.stop();
+    let query = open_offline(dir.path()).unwrap();
+    let all = query.rows(&Ask::default()).unwrap();
+    let since = all.from.unwrap();
+    let minutes = |minutes: i64| Some(since + jiff::SignedDuration::from_mins(minutes));
+    let pulls = |from, to| {
+        query
+            .rows(&Ask {
+                from,
+                to,
+                ..Ask::default()
+            })
+            .unwrap()
+            .totals
+            .pulls
+    };
+    assert_eq!(pulls(minutes(0), minutes(1)), 1);
+    assert_eq!(pulls(minutes(-9999), minutes(9999)), 1);
+    assert_eq!(pulls(None, minutes(0)), 0);
+    assert_eq!(pulls(minutes(5), None), 0);
+    assert_eq!(pulls(minutes(0), None), 1);
+}
+
+#[test]
+fn requests_may_come_by_any_worker() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut tables = Vec::new();
+    for (dir, workers) in dirs.iter().zip([1, 4]) {
+        let mut gateway = Gateway::start_with(dir.path(), workers, counting());
+        for round in 0..300 {
+            let client = round % 7;
+            gateway.worker = (round * 5 % workers as u32) as usize;
+            let tag = ["latest", "1.2", "1.3"][round as usize % 3];
+            let asked = [Asked::ManifestHead, Asked::Manifest][round as usize / 3 % 2];
+            gateway.send(client, DOCKER, "acme/rocket", asked, tag);
+            gateway.worker = (round * 3 % workers as u32) as usize;
+            let reference = digest(&format!("{}", round % 4));
+            gateway.send(client, DOCKER, "acme/rocket", Asked::Manifest, &reference);
+        }
+        gateway.stop();
+        tables.push(table(&open_offline(dir.path()).unwrap(), &[By::Tag]));
+    }
+    assert_eq!(tables[0], tables[1]);
+}
+
+#[test]
+fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let bounds = Counting {
+        max_names: 10,
+        max_tags: 20,
+        max_clients: 5,
+        ..counting()
+    };
+    let mut gateway = Gateway::start_with(dir.path(), 1, bounds);
+    for number in 0..3000 {
+        let agent = format!("docker/{}.{}.0 go/go1", number % 40, number);
+        let name = format!("library/n{}", number % 50);
+        gateway.collection = "library/*";
+        gateway.send(
+            number,
+            &agent,
+            &name,
+            Asked::Manifest,
+            &format!("tag-{number}"),
+        );
+    }
+    gateway.stop();
+    let query = open_offline(dir.path()).unwrap();
+    let packages = query.rows(&Ask::default()).unwrap();
+    assert_eq!((packages.rows.len(), packages.totals.requests), (11, 3000));
+    assert_eq!(
+        packages.totals.pulls, 3000,
+        "names without a row of their own do not fold"
+    );
+    for (by, rows_max) in [(By::Tag, 21), (By::Client, 6), (By::Family, 6)] {
+        let answer = query
+            .rows(&Ask {
+                by: vec![by],
+                ..Ask::default()
+            })
+            .unwrap();
+        assert_eq!(answer.totals, packages.totals);
+        for package in &packages.rows {
+            let rows = answer
+                .rows
+                .iter()
+                .filter(|row| row.package == package.package);
+            assert!(rows.count() <= rows_max);
+        }
+    }
+}
+
+#[test]
+fn requests_are_exact_when_events_could_not_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut sender, receiver) = channel();
+    let agent = "x".repeat(256);
+    let mut offered = 0;
+    // Nobody reads: the channel fills, then the backlog, then only totals are kept.
+    while sender.flush().unfolded < 1000 {
+        for _ in 0..500 {
+            sender.offer(&Event {
+                user_agent: agent.as_bytes(),
+                ..event(1, "acme/rocket", "latest")
+            });
+            offered += 1;
+        }
+    }
+    let health = Arc::new(Health::default());
+    let options = options(dir.path(), counting());
+    let aggregator = spawn(options, vec![receiver], Arc::clone(&health)).unwrap();
+    eventually("the worker gets rid of everything", || {
+        sender.flush();
+        sender.is_settled()
+    });
+    drop(sender);
+    aggregator.stop();
+    let totals = open_offline(dir.path())
+        .unwrap()
+        .rows(&Ask::default())
+        .unwrap()
+        .totals;
+    assert_eq!(totals.requests, offered);
+    assert!(totals.unfolded >= 1000);
+    assert_eq!(totals.unfolded, health.unfolded.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_data_dir_has_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(dir.path());
+    let health = Arc::new(Health::default());
+    let Err(refused) = spawn(options(dir.path(), counting()), Vec::new(), health) else {
+        panic!("two aggregators on one folder");
+    };
+    assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
+    assert!(
+        refused
+            .to_string()
+            .contains("another pullgate is running on it"),
+        "{refused}"
+    );
+    assert!(open_offline(dir.path()).is_err());
+    gateway.stop();
+    assert!(open_offline(dir.path()).is_ok());
+    let nowhere = open_offline(&dir.path().join("nowhere"))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(nowhere.contains("there is no such folder"), "{nowhere}");
+}
+
+#[test]
+fn a_store_of_another_version_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    gateway.stop();
+    let set_version = |version: u32| {
+        let counts = sled::open(dir.path().join("counts")).unwrap();
+        counts
+            .insert(b"\x00version", &version.to_be_bytes())
+            .unwrap();
+        counts.flush().unwrap();
+    };
+    set_version(77);
+    let gateway = Gateway::start(dir.path());
+    let mut refused = String::new();
+    eventually("it is refused with words", || {
+        refused = gateway
+            .query
+            .rows(&Ask::default())
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
+        refused.contains("format 77")
+    });
+    assert!(
+        refused.contains("use the version of pullgate that wrote it"),
+        "{refused}"
+    );
+    gateway.stop();
+    assert!(!dir.path().join("counts.damaged.1").exists());
+    set_version(1);
+    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2, 1, 0));
+}
+
+#[test]
+fn no_address_is_ever_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    let v4 = [203, 0, 113, 77];
+    let mut mapped = [0; 16];
+    mapped[10..12].fill(0xff);
+    mapped[12..].copy_from_slice(&v4);
+    let v6 = std::net::Ipv6Addr::new(
+        0x2001, 0xdb8, 0xfeed, 0xbeef, 0x1234, 0x5678, 0x9abc, 0xdef0,
+    );
+    for (connection, address) in [mapped, v6.octets()].into_iter().enumerate() {
+        for reference in ["latest", &digest("index"), &digest("child")] {
+            let event = event(connection as u32, "acme/rocket", reference);
+            gateway.senders[0].offer(&Event { address, ..event });
+        }
+    }
+    gateway.stop();
+    let needles: [&[u8]; 6] = [
+        b"203.0.113.77",
+        &mapped[10..],
+        b"2001:db8:feed:beef",
+        &v6.octets()[..8],
+        b"6.12.1-secret",
+        b"e180ab8",
+    ];
+    let mut files = 0;
+    for path in all_files(dir.path()) {
+        let bytes = fs::read(&path).unwrap();
+        files += 1;
+        for needle in needles {
+            let is_found = bytes.windows(needle.len()).any(|window| window == needle);
+            assert!(!is_found, "{needle:?} stands in {}", path.display());
+        }
+    }
+    assert!(files >= 3);
+    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (6, 2, 0));
+}
+
+fn table(query: &Query, by: &[By]) -> String {
+    let answer = query
+        .rows(&Ask {
+            by: by.to_vec(),
+            ..Ask::default()
+        })
+        .unwrap();
+    let mut lines = Vec::new();
+    let counts = |measures: &Measures| {
+        let (requests, pulls, checks) = (measures.requests, measures.pulls, measures.checks);
+        format!(
+            "requests {requests} pulls {pulls} checks {checks} unseen {}",
+            measures.unseen
+        )
+    };
+    for row in &answer.rows {
+        let keys: String = row
+            .keys
+            .iter()
+            .map(|(_, value)| format!(" {value}"))
+            .collect();
+        lines.push(format!("{}{keys} {}", row.package, counts(&row.measures)));
+    }
+    lines.push(format!("= {}", counts(&answer.totals)));
+    lines.join("\n")
+}
