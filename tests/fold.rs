@@ -10,6 +10,7 @@
 #[path = "support/naive_fold.rs"]
 mod naive_fold;
 
+use pullgate::pure::limits::FOLD_WINDOWS_MAX;
 use pullgate::pure::pull::event::{Asked, Outcome};
 use pullgate::pure::pull::fold::{Booking, Fold, Request};
 use pullgate::pure::pull::rollup::Measures;
@@ -452,6 +453,31 @@ fn a_flood_of_tags_is_booked_early_and_its_requests_stay_exact() {
         (10_000, 10_000, 10_000)
     );
     assert!(simulated.fold.meters().evictions > 100);
+}
+
+#[test]
+fn a_flood_of_clients_is_booked_early_the_oldest_first() {
+    let mut simulated = Simulated::new();
+    let windows_max = u32::try_from(FOLD_WINDOWS_MAX).unwrap();
+    for source in 0..windows_max + 100 {
+        let (asked, outcome) = (Asked::ManifestHead, Outcome::Redirected);
+        let (at_us, reference) = (u64::from(source), "latest".to_owned());
+        simulated.take(&Sent {
+            at_us,
+            source,
+            package: source,
+            asked,
+            outcome,
+            reference,
+        });
+    }
+    assert_eq!(simulated.fold.meters().evictions, 100);
+    let packages: Vec<u32> = simulated
+        .booked
+        .iter()
+        .map(|booking| booking.package)
+        .collect();
+    assert_eq!(packages, (0..100).collect::<Vec<u32>>());
 }
 
 struct Simulated {

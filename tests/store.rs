@@ -13,8 +13,9 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pullgate::aggregator::{Ask, By, Health, Query, open_offline, spawn};
+use pullgate::aggregator::{Ask, Booked, By, Health, Query, open_offline, spawn};
 use pullgate::messages::pulls::channel;
+use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::Counting;
 use pullgate::pure::pull::event::{Asked, Event};
 use pullgate::pure::pull::rollup::Measures;
@@ -121,6 +122,61 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         ..Ask::default()
     };
     assert_eq!(query.rows(&nothing).unwrap().rows, []);
+}
+
+#[test]
+fn a_subscriber_is_told_of_each_pull() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    let feed = gateway.aggregator.subscribe();
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    gateway.send(2, PODMAN, "acme/rocket", Asked::Manifest, &digest("index"));
+    gateway.send(3, DOCKER, "acme/rocket", Asked::ManifestHead, "latest");
+    gateway.stop();
+    let told: Vec<String> = feed
+        .iter()
+        .map(|pull| {
+            let Booked {
+                package,
+                tag,
+                client,
+                version,
+                platform,
+            } = pull;
+            format!("{package} {tag} {client} {version} {platform}")
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "acme.com/acme/rocket latest docker 28.5.2 linux/amd64",
+            "acme.com/acme/rocket (by digest) containers/image 5.34.2 unknown",
+        ]
+    );
+}
+
+#[test]
+fn a_reload_changes_how_much_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    let fewer = Counting {
+        max_tags: 1,
+        ..counting()
+    };
+    gateway
+        .aggregator
+        .reconfigure(fewer, ClientTable::built_in());
+    // An answer comes after the order before it was carried out.
+    eventually("the store answers", || gateway.totals().is_some());
+    for (client, tag) in [(1, "a"), (2, "b"), (3, "c")] {
+        gateway.docker_pull(client, "acme/rocket", tag);
+    }
+    gateway.stop();
+    let tags = table(&open_offline(dir.path()).unwrap(), &[By::Tag]);
+    assert!(
+        tags.contains("acme.com/acme/rocket (other) requests 4 pulls 2"),
+        "{tags}"
+    );
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Packages that a worker keeps exact totals of once its backlog is full; the rest are one total.
 pub const UNFOLDED_NAMES_MAX: usize = 4096;
 
-/// Windows of clients that are open at once. What a million cost is about 150 MB; past it the
+/// Windows of clients that are open at once. What a million cost is about 200 MB; past it the
 /// oldest is booked early.
 pub const FOLD_WINDOWS_MAX: usize = 1_000_000;
 

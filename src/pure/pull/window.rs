@@ -148,7 +148,7 @@ impl Window {
                 };
             }
             // docker asks for a tag by GET only after its HEAD failed; what it gets is unseen too.
-            Outcome::Redirected if tag.headed_unseen && !tag.is_pulled => {
+            Outcome::Redirected if tag.headed_unseen => {
                 tag.is_doubtful = true;
                 return Got {
                     row: tag.row,
