@@ -34,10 +34,8 @@ fn endpoints(criterion: &mut Criterion) {
 /// The naive reader: a list of segments, each checked without its grammar's finer points.
 fn split_segments(path: &str) -> bool {
     let segments: Vec<&str> = path.split('/').collect();
-    let allowed = |text: &str| {
-        text.chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._-:".contains(c))
-    };
+    let allowed =
+        |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._-:".contains(c));
     match segments.as_slice() {
         ["", "v2", ""] => true,
         ["", "v2", name @ .., "manifests" | "blobs", reference] => {

@@ -64,10 +64,7 @@ fn naive(requests: &[Request<'_>]) -> u64 {
         let client = format!("{:?} {} {}", request.source, request.family, request.major);
         let package = String::from_utf8_lossy(request.package_identity).into_owned();
         let reference = String::from_utf8_lossy(request.reference).into_owned();
-        windows
-            .entry((client, package))
-            .or_default()
-            .push((request.asked, reference));
+        windows.entry((client, package)).or_default().push((request.asked, reference));
     }
     let is_pull =
         |asked: &Vec<(Asked, String)>| asked.iter().any(|(asked, _)| *asked == Asked::Manifest);
@@ -78,23 +75,13 @@ fn bench(criterion: &mut Criterion) {
     let requests = requests();
     assert_eq!(fold(&requests), naive(&requests));
     let mut group = criterion.benchmark_group("fold");
-    group
-        .throughput(Throughput::Elements(requests.len() as u64))
-        .sample_size(20);
+    group.throughput(Throughput::Elements(requests.len() as u64)).sample_size(20);
     let input = || &requests;
     group.bench_function("fold", |bench| {
-        bench.iter_batched(
-            input,
-            |requests| black_box(fold(requests)),
-            BatchSize::LargeInput,
-        );
+        bench.iter_batched(input, |requests| black_box(fold(requests)), BatchSize::LargeInput);
     });
     group.bench_function("naive", |bench| {
-        bench.iter_batched(
-            input,
-            |requests| black_box(naive(requests)),
-            BatchSize::LargeInput,
-        );
+        bench.iter_batched(input, |requests| black_box(naive(requests)), BatchSize::LargeInput);
     });
     group.finish();
 }

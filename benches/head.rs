@@ -24,10 +24,7 @@ const HEADS: [(&str, &str); 2] = [
     ("smallest", "GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 ];
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes: 16 * 1024,
-    headers: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes: 16 * 1024, headers: 100 };
 
 fn heads(criterion: &mut Criterion) {
     for (name, sent) in HEADS {
@@ -41,9 +38,7 @@ fn heads(criterion: &mut Criterion) {
         group.bench_function("httparse alone", |bencher| {
             bencher.iter(|| {
                 let mut fields = [httparse::EMPTY_HEADER; 100];
-                httparse::Request::new(&mut fields)
-                    .parse(black_box(bytes))
-                    .is_ok()
+                httparse::Request::new(&mut fields).parse(black_box(bytes)).is_ok()
             });
         });
         group.bench_function("split lines", |bencher| {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Health, Options, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
@@ -28,11 +29,7 @@ fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a
         at_us,
         address,
         connection: number % 30_000,
-        asked: if is_head {
-            Asked::ManifestHead
-        } else {
-            Asked::Manifest
-        },
+        asked: if is_head { Asked::ManifestHead } else { Asked::Manifest },
         outcome: Outcome::Redirected,
         id: b"",
         domain: b"registry.acme.com",
@@ -58,23 +55,17 @@ fn aggregate() -> Duration {
     let counting = Counting {
         flush: Duration::from_secs(1),
         window: Duration::from_secs(60),
-        retention: Retention {
-            minute: None,
-            hour: None,
-            day: None,
-        },
+        retention: Retention { minute: None, hour: None, day: None },
         max_names: 10_000,
         max_tags: 1000,
         max_clients: 200,
     };
-    let options = Options {
-        data_dir: dir.path().to_owned(),
-        counting,
-        clients: ClientTable::built_in(),
-    };
+    let options =
+        Options { data_dir: dir.path().to_owned(), counting, clients: ClientTable::built_in() };
+    let lock = Lock::take(dir.path()).unwrap();
     let health = Arc::new(Health::default());
     let begin = Instant::now();
-    let aggregator = spawn(options, receivers, Arc::clone(&health)).unwrap();
+    let aggregator = spawn(options, lock, receivers, Arc::clone(&health)).unwrap();
     while health.requests.load(Ordering::Relaxed) < requests {
         for sender in &mut senders {
             assert_eq!(sender.flush().unfolded, 0);
@@ -88,18 +79,10 @@ fn aggregate() -> Duration {
 
 fn naive() -> Duration {
     let dir = tempfile::tempdir().unwrap();
-    let counts = sled::Config::new()
-        .path(dir.path())
-        .flush_every_ms(None)
-        .open()
-        .unwrap();
+    let counts = sled::Config::new().path(dir.path()).flush_every_ms(None).open().unwrap();
     let begin = Instant::now();
     for number in 0..WORKERS * EVENTS_PER_WORKER {
-        let key = format!(
-            "registry.acme.com/acme/package-{} v{}",
-            number % 200,
-            number % 20
-        );
+        let key = format!("registry.acme.com/acme/package-{} v{}", number % 200, number % 20);
         let add = |old: Option<&[u8]>| {
             let old = old.map_or(0, |old| u64::from_be_bytes(old.try_into().unwrap()));
             Some((old + 1).to_be_bytes().to_vec())
@@ -112,9 +95,7 @@ fn naive() -> Duration {
 
 fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("store");
-    group
-        .throughput(Throughput::Elements(WORKERS * EVENTS_PER_WORKER))
-        .sample_size(10);
+    group.throughput(Throughput::Elements(WORKERS * EVENTS_PER_WORKER)).sample_size(10);
     let timed = |run: fn() -> Duration| move |times: u64| (0..times).map(|_| run()).sum();
     group.bench_function("aggregate", |bench| bench.iter_custom(timed(aggregate)));
     group.bench_function("naive", |bench| bench.iter_custom(timed(naive)));

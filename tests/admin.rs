@@ -1,10 +1,6 @@
 //! The admin listener and the control socket, over sockets, without workers.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test says what went wrong by panicking"
-)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
@@ -60,18 +56,10 @@ fn metrics_pass_prometheus_own_check() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    promtool
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let outcome = promtool.wait_with_output().unwrap();
     let words = String::from_utf8_lossy(&outcome.stdout) + String::from_utf8_lossy(&outcome.stderr);
-    assert!(
-        outcome.status.success() && words.is_empty(),
-        "{words}\n{text}"
-    );
+    assert!(outcome.status.success() && words.is_empty(), "{words}\n{text}");
     control.stop();
 }
 
@@ -81,12 +69,7 @@ fn a_busy_port_is_refused_with_the_key_that_names_it() {
     let taken = holder.local_addr().unwrap();
     let refused = started(taken, None, &Status::new()).err().unwrap();
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
-    assert!(
-        refused
-            .to_string()
-            .starts_with(&format!("admin.listen {taken}: ")),
-        "{refused}"
-    );
+    assert!(refused.to_string().starts_with(&format!("admin.listen {taken}: ")), "{refused}");
 }
 
 #[test]
@@ -94,8 +77,7 @@ fn stopping_waits_for_no_idle_connection() {
     let status = Status::new();
     let control = with_status(&status);
     let mut idle = TcpStream::connect(control.admin()).unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut first = [0; 12];
     idle.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
@@ -109,10 +91,7 @@ fn the_control_socket_is_its_owners_and_replaces_what_a_dead_process_left() {
     let socket = dir.path().join("control.sock");
     drop(UnixListener::bind(&socket).unwrap());
     let control = with_socket(&socket);
-    assert_eq!(
-        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     let (head, body) = ask(&socket, "/pulls?by=tag&by=day&from=2026-01-01T00:00:00Z");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -129,10 +108,7 @@ fn a_question_that_makes_no_sense_is_answered_with_words() {
     for (question, words) in [
         ("/pulls?by=colour", "by=colour: "),
         ("/pulls?from=yesterday", "from=yesterday: "),
-        (
-            "/pulls?sort=name",
-            "sort: unknown; there are package, by, from and to",
-        ),
+        ("/pulls?sort=name", "sort: unknown; there are package, by, from and to"),
     ] {
         let (head, body) = ask(&socket, question);
         assert!(head.starts_with("HTTP/1.1 400"), "{head}");
@@ -147,10 +123,7 @@ fn a_control_socket_that_cannot_be_made_is_named() {
     let socket = PathBuf::from("/nonexistent/control.sock");
     let refused = started(anywhere(), Some(socket), &Status::new());
     let words = refused.err().unwrap().to_string();
-    assert!(
-        words.starts_with("the control socket /nonexistent/control.sock cannot"),
-        "{words}"
-    );
+    assert!(words.starts_with("the control socket /nonexistent/control.sock cannot"), "{words}");
 }
 
 /// Control without workers, and an aggregator whose counts are all zero.
@@ -194,22 +167,10 @@ fn started(
         status: Arc::clone(status),
         log_dropped: None,
     };
-    let options = Options {
-        listen,
-        control_socket,
-        sources,
-        query: aggregator.query(),
-    };
-    let signals = Signals {
-        drain: Box::new(|_| ()),
-        hang_up: Box::new(|| ()),
-    };
+    let options = Options { listen, control_socket, sources, query: aggregator.query() };
+    let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
     match control::start(options, signals) {
-        Ok(control) => Ok(Started {
-            control,
-            aggregator,
-            _data_dir: data_dir,
-        }),
+        Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {
             aggregator.stop();
             Err(refused)
@@ -237,11 +198,7 @@ fn answer(admin: SocketAddr, target: &str) -> (u16, String) {
 /// A GET over the socket: the head and the body of its answer.
 fn ask(socket: &Path, target: &str) -> (String, String) {
     let mut stream = UnixStream::connect(socket).unwrap();
-    write!(
-        stream,
-        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -58,15 +58,10 @@ fn a_name_that_is_not_served_is_explained_to_the_user() {
     let reference = format!("{}/demo/unheard-of:latest", world.authority());
     let words = world.refusal("/v2/demo/unheard-of/manifests/latest");
     // containerd asks by HEAD, whose answer has no body.
-    let clients: [Box<dyn Client>; 3] = [
-        Box::new(Skopeo::new()),
-        Box::new(Podman::new()),
-        Box::new(Docker::start()),
-    ];
+    let clients: [Box<dyn Client>; 3] =
+        [Box::new(Skopeo::new()), Box::new(Podman::new()), Box::new(Docker::start())];
     for client in clients {
-        let shown = client
-            .try_pull(&reference)
-            .expect_err("there is no such name");
+        let shown = client.try_pull(&reference).expect_err("there is no such name");
         assert!(shown.contains(&words), "{shown}\nlacks our words: {words}");
     }
 }
@@ -101,11 +96,7 @@ impl World {
              backend = \"http://{REGISTRY}:{}/origin/hello\"\ndelivery = \"redirect\"\n",
             registry.address().port(),
         );
-        Self {
-            gate: Gate::start(driver, &config),
-            _registry: registry,
-            image,
-        }
+        Self { gate: Gate::start(driver, &config), _registry: registry, image }
     }
 
     fn authority(&self) -> String {
@@ -117,20 +108,14 @@ impl World {
     }
 
     fn by_digest(&self) -> String {
-        format!(
-            "{}/demo/hello@{}",
-            self.authority(),
-            self.image.index.digest
-        )
+        format!("{}/demo/hello@{}", self.authority(), self.image.index.digest)
     }
 
     /// Pulls, and looks at what this pull alone added. The gateway is stopped for that, which books
     /// every open window, and started again: the next pull happens in a later window.
     fn pull(&mut self, client: &impl Client, reference: &str, expected: Triple) {
         let before = self.counts();
-        client
-            .try_pull(reference)
-            .unwrap_or_else(|words| panic!("{words}"));
+        client.try_pull(reference).unwrap_or_else(|words| panic!("{words}"));
         client.assert_holds(reference, &self.image);
         self.gate.stop();
         let after = self.counts();
@@ -152,13 +137,8 @@ impl World {
     fn refusal(&self, target: &str) -> String {
         let mut connection = Connection::open(self.gate.address()).expect("the gateway listens");
         let host = format!("Host: {}", self.authority());
-        let answer = connection
-            .ask("GET", target, &[host], b"")
-            .expect("an answer");
+        let answer = connection.ask("GET", target, &[host], b"").expect("an answer");
         let json: Value = serde_json::from_slice(&answer.body).expect("an OCI error");
-        json["errors"][0]["message"]
-            .as_str()
-            .expect("its message")
-            .to_owned()
+        json["errors"][0]["message"].as_str().expect("its message").to_owned()
     }
 }

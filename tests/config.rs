@@ -2,10 +2,7 @@
 //! in `config/`, and the pages that are written from the table of keys.
 //!
 //! `UPDATE=1 cargo test --test config` writes the pages and the expected problems anew.
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test's helpers cannot do, fails it"
-)]
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do, fails it")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -25,10 +22,7 @@ fn each_golden_file_has_exactly_the_problems_beside_it() {
     for path in files {
         let name = path.file_name().unwrap().to_str().unwrap();
         let said: String = match check(name, &fs::read_to_string(&path).unwrap()) {
-            Ok((_, warnings)) => warnings
-                .iter()
-                .map(|one| format!("warning: {one}\n"))
-                .collect(),
+            Ok((_, warnings)) => warnings.iter().map(|one| format!("warning: {one}\n")).collect(),
             Err(problems) => problems.iter().map(|one| format!("{one}\n")).collect(),
         };
         is_current(&path.with_extension("problems"), &said);
@@ -127,15 +121,9 @@ fn holds(text: &str) {
 
 fn inside(text: &str, problems: &[Problem]) {
     for problem in problems {
-        assert!(
-            (1..=text.lines().count().max(1)).contains(&problem.line),
-            "{problem}"
-        );
+        assert!((1..=text.lines().count().max(1)).contains(&problem.line), "{problem}");
         assert!(!problem.to_string().contains('\n'), "{problem}");
-        assert!(
-            !problem.key.is_empty() && !problem.what.is_empty(),
-            "{problem}"
-        );
+        assert!(!problem.key.is_empty() && !problem.what.is_empty(), "{problem}");
     }
 }
 
@@ -155,9 +143,7 @@ fn reference_page() -> String {
         let _ = write!(page, "\n## `{header}`\n\n{}\n\n", flowing(header.doc));
         page.push_str("| key | default | allowed | |\n|---|---|---|---|\n");
         for key in header.keys {
-            let default = key
-                .default
-                .map_or_else(|| "-".to_owned(), |text| format!("`{text}`"));
+            let default = key.default.map_or_else(|| "-".to_owned(), |text| format!("`{text}`"));
             let (allowed, doc) = ((key.allowed)(), flowing(key.doc));
             let _ = writeln!(page, "| `{}` | {default} | {allowed} | {doc} |", key.name);
         }
@@ -189,9 +175,7 @@ fn reference_file() -> String {
 }
 
 fn is_section(header: &Header, key: &Key) -> bool {
-    SECTIONS
-        .iter()
-        .any(|one| one.name == format!("{}.{}", header.name, key.name))
+    SECTIONS.iter().any(|one| one.name == format!("{}.{}", header.name, key.name))
 }
 
 /// A doc comment as one paragraph.
@@ -215,12 +199,9 @@ fn commented(doc: &str) -> String {
 }
 
 fn files_in(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = entries
-        .filter(|path| path.extension().is_some_and(|is| is == extension))
-        .collect();
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|is| is == extension)).collect();
     files.sort();
     files
 }

@@ -24,9 +24,7 @@ fn a_kill_at_any_time_doubles_nothing_and_loses_only_what_was_not_yet_written() 
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");
     let said = dir.path().join("said");
-    let seed = std::env::var("PULLGATE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("PULLGATE_SEED").ok().and_then(|seed| seed.parse().ok());
     let mut random: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()) << 7 | 1);
     println!("PULLGATE_SEED={random}");
     let mut before = 0;
@@ -48,9 +46,7 @@ fn a_kill_at_any_time_doubles_nothing_and_loses_only_what_was_not_yet_written() 
         let said = fs::read_to_string(&said).unwrap();
         let last = |word: &str| {
             let mut lines = said.lines().filter_map(|line| line.strip_prefix(word));
-            lines
-                .next_back()
-                .and_then(|number| number.trim().parse::<u64>().ok())
+            lines.next_back().and_then(|number| number.trim().parse::<u64>().ok())
         };
         let (sent, shown) = (last("sent ").unwrap_or(0), last("shown ").unwrap_or(before));
         if !data_dir.exists() {
@@ -59,25 +55,11 @@ fn a_kill_at_any_time_doubles_nothing_and_loses_only_what_was_not_yet_written() 
         let query = open_offline(&data_dir).unwrap();
         let answer = query.rows(&Ask::default()).unwrap();
         let by = vec![By::Tag, By::Day];
-        let by_tag = query
-            .rows(&Ask {
-                by,
-                ..Ask::default()
-            })
-            .unwrap();
-        assert_eq!(
-            by_tag.totals, answer.totals,
-            "round {round}: a batch was torn"
-        );
+        let by_tag = query.rows(&Ask { by, ..Ask::default() }).unwrap();
+        assert_eq!(by_tag.totals, answer.totals, "round {round}: a batch was torn");
         let stored = answer.totals.requests;
-        assert!(
-            stored <= before + sent,
-            "round {round}: {stored} stored, {before} + {sent} sent"
-        );
-        assert!(
-            stored >= shown,
-            "round {round}: {stored} stored, {shown} shown"
-        );
+        assert!(stored <= before + sent, "round {round}: {stored} stored, {before} + {sent} sent");
+        assert!(stored >= shown, "round {round}: {stored} stored, {shown} shown");
         before = stored;
     }
     assert!(before > 0, "no round lived long enough to count");
@@ -89,10 +71,7 @@ fn the_process_that_is_killed() {
     let Some(data_dir) = std::env::var_os("PULLGATE_TEST_DATA_DIR") else {
         return;
     };
-    let short = Counting {
-        flush: Duration::from_millis(5),
-        ..counting()
-    };
+    let short = Counting { flush: Duration::from_millis(5), ..counting() };
     let mut gateway = Gateway::start_with(Path::new(&data_dir), 2, short);
     let mut sent = 0;
     loop {
@@ -120,13 +99,9 @@ fn a_torn_journal_loses_what_was_torn_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let mut gateway = Gateway::start(dir.path());
     gateway.docker_pull(1, "acme/rocket", "latest");
-    eventually("the first is written", || {
-        gateway.totals() == Some((2, 1, 0))
-    });
+    eventually("the first is written", || gateway.totals() == Some((2, 1, 0)));
     gateway.docker_pull(2, "acme/rocket", "latest");
-    eventually("the second is written", || {
-        gateway.totals() == Some((4, 2, 0))
-    });
+    eventually("the second is written", || gateway.totals() == Some((4, 2, 0)));
     gateway.stop();
     let journal = journal(dir.path());
     let file = OpenOptions::new().write(true).open(&journal).unwrap();
@@ -149,39 +124,20 @@ fn a_shortened_or_missing_store_is_made_whole() {
     for part in [9, 7, 5, 3, 1, 0] {
         let mut gateway = Gateway::start(dir.path());
         for client in 0..100 {
-            gateway.docker_pull(
-                client,
-                &format!("acme/n{}", client % 20),
-                &format!("tag-{part}"),
-            );
+            gateway.docker_pull(client, &format!("acme/n{}", client % 20), &format!("tag-{part}"));
             pulls += 1;
         }
         gateway.stop();
         let path = dir.path().join("counts/db");
         let file = OpenOptions::new().write(true).open(&path).unwrap();
-        file.set_len(file.metadata().unwrap().len() * part / 10)
-            .unwrap();
-        assert_eq!(
-            totals(&open_offline(dir.path()).unwrap()),
-            (2 * pulls, pulls, 0),
-            "{part}/10"
-        );
+        file.set_len(file.metadata().unwrap().len() * part / 10).unwrap();
+        assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2 * pulls, pulls, 0), "{part}/10");
     }
     fs::remove_dir_all(dir.path().join("counts")).unwrap();
-    assert_eq!(
-        totals(&open_offline(dir.path()).unwrap()),
-        (2 * pulls, pulls, 0)
-    );
+    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2 * pulls, pulls, 0));
     // And what is left of an unfinished snapshot does not keep it from opening.
-    fs::write(
-        dir.path().join("counts/snap.0000000000000001.generating"),
-        "half",
-    )
-    .unwrap();
-    assert_eq!(
-        totals(&open_offline(dir.path()).unwrap()),
-        (2 * pulls, pulls, 0)
-    );
+    fs::write(dir.path().join("counts/snap.0000000000000001.generating"), "half").unwrap();
+    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2 * pulls, pulls, 0));
 }
 
 #[test]
@@ -201,13 +157,8 @@ fn a_damaged_store_is_moved_aside_and_built_anew() {
         }
     }
     let mut gateway = Gateway::start(dir.path());
-    eventually("all is there again", || {
-        gateway.totals() == Some((400, 200, 0))
-    });
-    assert_eq!(
-        gateway.health.store_rebuilds_total.load(Ordering::Relaxed),
-        1
-    );
+    eventually("all is there again", || gateway.totals() == Some((400, 200, 0)));
+    assert_eq!(gateway.health.store_rebuilds_total.load(Ordering::Relaxed), 1);
     assert!(dir.path().join("counts.damaged.1").exists());
     gateway.stop();
     assert_eq!(totals(&open_offline(dir.path()).unwrap()), (400, 200, 0));
@@ -222,9 +173,7 @@ fn a_full_disk_delays_counts_and_loses_none() {
     let data_dir = disk.path.join("data");
     let mut gateway = Gateway::start(&data_dir);
     gateway.docker_pull(0, "acme/rocket", "latest");
-    eventually("the first is written", || {
-        gateway.totals() == Some((2, 1, 0))
-    });
+    eventually("the first is written", || gateway.totals() == Some((2, 1, 0)));
 
     let ballast = disk.path.join("ballast");
     let mut file = fs::File::create(&ballast).unwrap();
@@ -286,10 +235,7 @@ impl SmallDisk {
             .stderr(Stdio::null())
             .status();
         let is_mounted = mount.is_ok_and(|status| status.success());
-        is_mounted.then(|| Self {
-            path: dir.path().to_owned(),
-            _dir: dir,
-        })
+        is_mounted.then(|| Self { path: dir.path().to_owned(), _dir: dir })
     }
 }
 
@@ -301,13 +247,8 @@ impl Drop for SmallDisk {
 
 fn journal(dir: &Path) -> PathBuf {
     let mut paths = all_files(dir);
-    let is_journal = |path: &PathBuf| {
-        path.file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with("journal.")
-    };
+    let is_journal =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("journal.");
     paths.retain(is_journal);
     paths.sort();
     paths.pop().unwrap()

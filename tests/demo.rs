@@ -22,9 +22,7 @@ fn its_own_words_pull_the_image_and_each_pull_is_a_line() {
     let mut demo = start(room.path(), gateway, admin);
 
     let words = demo.words();
-    let told = words
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("skopeo "));
+    let told = words.lines().find_map(|line| line.trim().strip_prefix("skopeo "));
     let mut skopeo = Command::new(installed("skopeo"));
     skopeo.args(told.expect("the command to copy").split(' '));
     run(skopeo.current_dir(room.path()));
@@ -38,9 +36,7 @@ fn its_own_words_pull_the_image_and_each_pull_is_a_line() {
     demo.signal(Signal::INT);
     assert!(demo.wait().success(), "{}", demo.words());
     assert_eq!(pulls(&demo).len(), 1);
-    let left = fs::read_dir(room.path().join("tmp"))
-        .expect("its temporary directory")
-        .count();
+    let left = fs::read_dir(room.path().join("tmp")).expect("its temporary directory").count();
     assert_eq!(left, 0, "nothing is left behind");
     assert!(TcpStream::connect(gateway).is_err());
 }
@@ -77,11 +73,7 @@ fn start(room: &Path, gateway: SocketAddr, admin: SocketAddr) -> Process {
 fn pulls(demo: &Process) -> Vec<String> {
     let words = demo.words();
     let (_, pulls) = words.split_once(HEADING).expect("the heading");
-    pulls
-        .lines()
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect()
+    pulls.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 const HEADING: &str = "Pulls, as they are counted:";

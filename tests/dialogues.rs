@@ -58,9 +58,8 @@ fn hold_all(driver: &str) {
 
 fn hold(driver: &str, file: &Path) {
     let text = fs::read_to_string(file).expect("a text");
-    let (config, dialogues) = text
-        .split_once("\n---\n")
-        .expect("a line `---` ends the configuration");
+    let (config, dialogues) =
+        text.split_once("\n---\n").expect("a line `---` ends the configuration");
     let mut gate = Gate::start(driver, config);
     let mut counted = Vec::new();
     for dialogue in dialogues.split("\n== ").skip(1) {
@@ -78,26 +77,12 @@ fn hold(driver: &str, file: &Path) {
     gate.stop();
     for line in counted {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [
-            package,
-            "requests",
-            requests,
-            "pulls",
-            pulls,
-            "checks",
-            checks,
-        ] = words[..]
-        else {
+        let [package, "requests", requests, "pulls", pulls, "checks", checks] = words[..] else {
             panic!("{}: not a count: {line}", file.display());
         };
         let counts = gate.counts(package);
         let found = [counts.requests, counts.pulls, counts.checks].map(|count| count.to_string());
-        assert_eq!(
-            found,
-            [requests, pulls, checks],
-            "{} on {driver}: {line}",
-            file.display()
-        );
+        assert_eq!(found, [requests, pulls, checks], "{} on {driver}: {line}", file.display());
     }
 }
 
@@ -120,9 +105,7 @@ struct Answer {
 impl Talk {
     fn begin(server: SocketAddr, place: String) -> Self {
         let stream = TcpStream::connect(server).expect("a connection");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("a time-out");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
         Self {
             place,
             host: server.to_string(),
@@ -143,18 +126,12 @@ impl Talk {
             for _ in 0..times.parse::<usize>().expect("how often") {
                 self.to_send.extend(format!("{text}\r\n").bytes());
             }
-        } else if let Some(text) = line
-            .strip_prefix("> ")
-            .or_else(|| (line == ">").then_some(""))
-        {
+        } else if let Some(text) = line.strip_prefix("> ").or_else(|| (line == ">").then_some("")) {
             self.sent_head = text.starts_with("HEAD ") || (self.sent_head && !is_request(text));
             self.to_send.extend(format!("{text}\r\n").bytes());
         } else if line == ". fin" {
             self.send();
-            self.stream
-                .get_ref()
-                .shutdown(Shutdown::Write)
-                .expect("half a connection");
+            self.stream.get_ref().shutdown(Shutdown::Write).expect("half a connection");
         } else if line == ". closed" {
             self.send();
             self.finish_answer();
@@ -199,10 +176,7 @@ impl Talk {
 
     fn send(&mut self) {
         if !self.to_send.is_empty() {
-            self.stream
-                .get_mut()
-                .write_all(&self.to_send)
-                .expect("sent");
+            self.stream.get_mut().write_all(&self.to_send).expect("sent");
             self.to_send.clear();
         }
     }
@@ -225,28 +199,18 @@ impl Talk {
     fn line(&mut self) -> String {
         let mut line = String::new();
         let read = self.stream.read_line(&mut line);
-        assert!(
-            matches!(read, Ok(1..)),
-            "{}: no more lines: {read:?}",
-            self.place
-        );
+        assert!(matches!(read, Ok(1..)), "{}: no more lines: {read:?}", self.place);
         line.trim_end_matches("\r\n").to_owned()
     }
 
     fn field(&self, name: &str) -> Option<String> {
         let answer = self.answer.as_ref().expect("an answer");
         let name = name.to_ascii_lowercase();
-        answer
-            .fields
-            .iter()
-            .find(|(it, _)| *it == name)
-            .map(|(_, value)| value.clone())
+        answer.fields.iter().find(|(it, _)| *it == name).map(|(_, value)| value.clone())
     }
 
     fn body(&mut self) -> String {
-        let length = self
-            .field("content-length")
-            .map_or(0, |text| text.parse().expect("a length"));
+        let length = self.field("content-length").map_or(0, |text| text.parse().expect("a length"));
         let stream = &mut self.stream;
         let answer = self.answer.as_mut().expect("an answer");
         let body = answer.body.get_or_insert_with(|| {

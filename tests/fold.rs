@@ -322,13 +322,7 @@ fn check(dialogue: &str) {
             for booking in booked.drain(..) {
                 seen += booking.measures;
             }
-            let Measures {
-                requests,
-                pulls,
-                checks,
-                supply_chain,
-                ..
-            } = seen;
+            let Measures { requests, pulls, checks, supply_chain, .. } = seen;
             let came = format!(
                 "requests {requests} pulls {pulls} checks {checks} supply_chain {supply_chain}"
             );
@@ -353,14 +347,7 @@ fn check(dialogue: &str) {
             simulated.at_us += 1000;
             let at_us = simulated.at_us;
             let source = client.bytes().map(u32::from).sum();
-            simulated.take(&Sent {
-                at_us,
-                source,
-                package: 0,
-                asked,
-                outcome,
-                reference,
-            });
+            simulated.take(&Sent { at_us, source, package: 0, asked, outcome, reference });
         }
     }
     assert_eq!(seen, Measures::ZERO, "the dialogue ends without =");
@@ -371,9 +358,7 @@ fn reference(word: &str) -> String {
         return word.to_owned();
     };
     let hex = |name: &str| {
-        let number = name
-            .bytes()
-            .fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
+        let number = name.bytes().fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
         format!("{number:064x}")
     };
     match (name.strip_suffix('-'), name.split_once('.')) {
@@ -389,9 +374,7 @@ fn reference(word: &str) -> String {
 /// model says: per package, tag and minute.
 #[test]
 fn any_requests_come_to_what_the_naive_model_says() {
-    let seed = std::env::var("PULLGATE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("PULLGATE_SEED").ok().and_then(|seed| seed.parse().ok());
     let (first, last) = seed.map_or((1, 4000), |seed: u64| (seed, seed));
     for seed in first..=last {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -423,24 +406,10 @@ fn a_flood_of_tags_is_booked_early_and_its_requests_stay_exact() {
     for number in 0..10_000 {
         let reference = format!("tag-{number}");
         let (asked, outcome) = (Asked::Manifest, Outcome::Redirected);
-        simulated.take(&Sent {
-            at_us: number,
-            source: 1,
-            package: 0,
-            asked,
-            outcome,
-            reference,
-        });
+        simulated.take(&Sent { at_us: number, source: 1, package: 0, asked, outcome, reference });
         let asked = Asked::ManifestHead;
         let reference = format!("headed-{number}");
-        simulated.take(&Sent {
-            at_us: number,
-            source: 1,
-            package: 0,
-            asked,
-            outcome,
-            reference,
-        });
+        simulated.take(&Sent { at_us: number, source: 1, package: 0, asked, outcome, reference });
     }
     let booked = &mut simulated.booked;
     simulated.fold.close(&mut |booking| booked.push(booking));
@@ -448,10 +417,7 @@ fn a_flood_of_tags_is_booked_early_and_its_requests_stay_exact() {
     for booking in simulated.booked {
         sums += booking.measures;
     }
-    assert_eq!(
-        (sums.requests, sums.pulls, sums.checks),
-        (10_000, 10_000, 10_000)
-    );
+    assert_eq!((sums.requests, sums.pulls, sums.checks), (10_000, 10_000, 10_000));
     assert!(simulated.fold.meters().evictions > 100);
 }
 
@@ -462,21 +428,10 @@ fn a_flood_of_clients_is_booked_early_the_oldest_first() {
     for source in 0..windows_max + 100 {
         let (asked, outcome) = (Asked::ManifestHead, Outcome::Redirected);
         let (at_us, reference) = (u64::from(source), "latest".to_owned());
-        simulated.take(&Sent {
-            at_us,
-            source,
-            package: source,
-            asked,
-            outcome,
-            reference,
-        });
+        simulated.take(&Sent { at_us, source, package: source, asked, outcome, reference });
     }
     assert_eq!(simulated.fold.meters().evictions, 100);
-    let packages: Vec<u32> = simulated
-        .booked
-        .iter()
-        .map(|booking| booking.package)
-        .collect();
+    let packages: Vec<u32> = simulated.booked.iter().map(|booking| booking.package).collect();
     assert_eq!(packages, (0..100).collect::<Vec<u32>>());
 }
 
@@ -488,11 +443,7 @@ struct Simulated {
 
 impl Simulated {
     fn new() -> Self {
-        Self {
-            fold: Fold::new(KEY, WINDOW_US),
-            at_us: 0,
-            booked: Vec::new(),
-        }
+        Self { fold: Fold::new(KEY, WINDOW_US), at_us: 0, booked: Vec::new() }
     }
 
     fn take(&mut self, sent: &Sent) {
@@ -514,8 +465,7 @@ impl Simulated {
             row: sent.row(),
         };
         let booked = &mut self.booked;
-        self.fold
-            .take(&request, &mut |booking| booked.push(booking));
+        self.fold.take(&request, &mut |booking| booked.push(booking));
     }
 }
 
@@ -540,11 +490,7 @@ fn requests(random: &mut Random) -> Vec<Sent> {
                 2 => Outcome::Succeeded,
                 _ => Outcome::NotModified,
             };
-            let word = if matches!(asked, Asked::Blob | Asked::Referrers) {
-                "@1"
-            } else {
-                word
-            };
+            let word = if matches!(asked, Asked::Blob | Asked::Referrers) { "@1" } else { word };
             Sent {
                 at_us,
                 source: random.below(2) as u32,

@@ -3,11 +3,7 @@
 //!
 //! The dialogues are in `heads.txt`, which says how to read them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use proptest::prelude::*;
 use pullgate::pure::fault::Fault;
@@ -19,16 +15,11 @@ mod properties;
 
 const DIALOGUES: &str = include_str!("heads.txt");
 
-const LIMITS: HeadLimits = HeadLimits {
-    head_bytes: 16 * 1024,
-    headers: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { head_bytes: 16 * 1024, headers: 100 };
 
 #[test]
 fn heads_and_their_verdicts() {
-    let cases = DIALOGUES
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let cases = DIALOGUES.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let wrong: Vec<String> = cases
         .filter_map(|case| {
             let (sent, expected) = case.split_once("  ⇒  ").expect(case);
@@ -45,41 +36,21 @@ fn heads_and_their_verdicts() {
 
 #[test]
 fn a_host_name_is_bounded() {
-    for (bytes, expected) in [
-        (253, "GET /"),
-        (254, "Malformed: a host name longer than 253 bytes"),
-    ] {
-        let sent = raw(&format!(
-            "GET / HTTP/1.1\nHost: {}:80\n\n",
-            "a".repeat(bytes)
-        ));
+    for (bytes, expected) in [(253, "GET /"), (254, "Malformed: a host name longer than 253 bytes")]
+    {
+        let sent = raw(&format!("GET / HTTP/1.1\nHost: {}:80\n\n", "a".repeat(bytes)));
         assert!(told(&sent, &LIMITS).starts_with(expected));
     }
 }
 
 #[test]
 fn heads_are_bounded() {
-    let limits = HeadLimits {
-        head_bytes: 64,
-        headers: 2,
-    };
-    let fits = raw(&format!(
-        "GET / HTTP/1.1\nHost: a\nX: {}\n\n",
-        "b".repeat(64 - 32)
-    ));
+    let limits = HeadLimits { head_bytes: 64, headers: 2 };
+    let fits = raw(&format!("GET / HTTP/1.1\nHost: a\nX: {}\n\n", "b".repeat(64 - 32)));
     assert_eq!(fits.len(), 64);
-    let long = |field: usize| {
-        raw(&format!(
-            "GET / HTTP/1.1\nHost: a\nX: {}\n\n",
-            "b".repeat(field)
-        ))
-    };
-    let line = |target: usize| {
-        raw(&format!(
-            "GET /{} HTTP/1.1\nHost: a\n\n",
-            "b".repeat(target)
-        ))
-    };
+    let long =
+        |field: usize| raw(&format!("GET / HTTP/1.1\nHost: a\nX: {}\n\n", "b".repeat(field)));
+    let line = |target: usize| raw(&format!("GET /{} HTTP/1.1\nHost: a\n\n", "b".repeat(target)));
     for (sent, expected) in [
         (fits.clone(), "GET / of a"),
         // The last byte of the bound decides, whether more is there or not.
@@ -90,27 +61,18 @@ fn heads_are_bounded() {
         (long(33)[..63].to_vec(), "more"),
         (line(60), "TargetTooLong"),
         (line(60)[..64].to_vec(), "TargetTooLong"),
-        (
-            raw("GET / HTTP/1.1\nHost: a\nX: b\nY: c\n\n"),
-            "HeadersTooMany",
-        ),
+        (raw("GET / HTTP/1.1\nHost: a\nX: b\nY: c\n\n"), "HeadersTooMany"),
         (raw("GET / HTTP/1.1\nHost: a\nX: b\n\n"), "GET / of a"),
     ] {
         let text = String::from_utf8_lossy(&sent);
-        assert!(
-            told(&sent, &limits).starts_with(expected),
-            "{text:?}: {}",
-            told(&sent, &limits)
-        );
+        assert!(told(&sent, &limits).starts_with(expected), "{text:?}: {}", told(&sent, &limits));
     }
 }
 
 #[test]
 fn fields_are_handed_on() {
-    let sent = raw(
-        "GET / HTTP/1.1\nHost: a\nuser-agent: docker/1\nUser-Agent: second\n\
-         Referer: https://b/\nForwarded: for=192.0.2.1\nX-Forwarded-For: 192.0.2.2\n\n",
-    );
+    let sent = raw("GET / HTTP/1.1\nHost: a\nuser-agent: docker/1\nUser-Agent: second\n\
+         Referer: https://b/\nForwarded: for=192.0.2.1\nX-Forwarded-For: 192.0.2.2\n\n");
     let head = head::parse(&sent, &LIMITS).unwrap().unwrap();
     assert_eq!(head.user_agent, b"docker/1");
     assert_eq!(head.referer, b"https://b/");
@@ -136,9 +98,7 @@ fn a_pipeline_is_read_head_by_head() {
 fn raw(text: &str) -> Vec<u8> {
     let byte = |sign: char| match sign {
         '↵' | '\n' => "\r\n".to_owned(),
-        '␀'..='␟' => char::from_u32(sign as u32 - '␀' as u32)
-            .unwrap()
-            .to_string(),
+        '␀'..='␟' => char::from_u32(sign as u32 - '␀' as u32).unwrap().to_string(),
         '␡' => '\x7f'.to_string(),
         other => other.to_string(),
     };
@@ -158,23 +118,11 @@ fn told(sent: &[u8], limits: &HeadLimits) -> String {
                 Method::Other(other) => text(other),
             };
             told += &format!(" {}", text(head.path));
-            told += &head
-                .query
-                .map_or(String::new(), |query| format!(" ?{}", text(query)));
-            told += &head
-                .host
-                .map_or(String::new(), |host| format!(" of {}", text(host)));
-            told += if head.version == Version::Http10 {
-                " in 1.0"
-            } else {
-                ""
-            };
+            told += &head.query.map_or(String::new(), |query| format!(" ?{}", text(query)));
+            told += &head.host.map_or(String::new(), |host| format!(" of {}", text(host)));
+            told += if head.version == Version::Http10 { " in 1.0" } else { "" };
             told += if head.keep_alive { "" } else { ", closes" };
-            told += if head.expects_continue {
-                ", expects"
-            } else {
-                ""
-            };
+            told += if head.expects_continue { ", expects" } else { "" };
             told
         }
     }
@@ -221,10 +169,7 @@ fn any_head() -> impl Strategy<Value = Vec<u8>> {
     let noise = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
     (start, end.clone(), lines, end, noise, "[a-z\r\n ]{0,12}").prop_map(
         |(start, first, lines, last, noise, rest)| {
-            let fields: String = lines
-                .into_iter()
-                .flat_map(|(field, end)| [field, end])
-                .collect();
+            let fields: String = lines.into_iter().flat_map(|(field, end)| [field, end]).collect();
             let mut head = format!("{start}{first}{fields}{last}{rest}").into_bytes();
             if let Some((at, byte)) = noise {
                 let at = at.index(head.len());

@@ -1,11 +1,7 @@
 //! What is bounded, and what happens at the bound: connections, descriptors, slow clients, many
 //! packages, and a kernel that forbids io_uring.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test says what went wrong by panicking"
-)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
@@ -27,14 +23,10 @@ fn connections_beyond_the_limit_are_told_so_and_room_is_used_again() {
         let mut gate = Gate::start(driver, &with_package("[limits]\nconnections = 3\n"));
         let mut held: Vec<_> = (0..3).map(|_| open(&gate)).collect();
         let refused = first_words(&gate);
-        assert!(
-            refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
-            "{refused}"
-        );
+        assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
         assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
         assert!(refused.contains("UNAVAILABLE") && refused.contains("too many connections"));
-        held.iter_mut()
-            .for_each(|connection| assert_eq!(ask(connection).status, 307));
+        held.iter_mut().for_each(|connection| assert_eq!(ask(connection).status, 307));
         drop(held.pop());
         eventually(|| serves(Connection::open(gate.address())));
         gate.stop();
@@ -44,10 +36,7 @@ fn connections_beyond_the_limit_are_told_so_and_room_is_used_again() {
 #[test]
 fn a_client_is_held_to_its_own_connections_and_leaves_the_others_theirs() {
     for driver in DRIVERS {
-        let mut gate = Gate::start(
-            driver,
-            &with_package("[limits]\nconnections_per_client = 2\n"),
-        );
+        let mut gate = Gate::start(driver, &with_package("[limits]\nconnections_per_client = 2\n"));
         let _held = [open(&gate), open(&gate)];
         let refused = first_words(&gate);
         assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
@@ -75,12 +64,10 @@ fn a_client_that_does_not_read_is_ended_and_the_others_are_served() {
                 ended => Err(format!("{ended} ended")),
             }
         });
-        eventually(
-            || match gate.metric("pullgate_connections_open{worker=\"0\"}") {
-                open if open <= 1 => Ok(()),
-                open => Err(format!("{open} connections")),
-            },
-        );
+        eventually(|| match gate.metric("pullgate_connections_open{worker=\"0\"}") {
+            open if open <= 1 => Ok(()),
+            open => Err(format!("{open} connections")),
+        });
         gate.stop();
     }
 }
@@ -91,17 +78,14 @@ fn quiet_connections_hold_no_buffer_and_go_on_where_they_were() {
         let mut gate = Gate::start(driver, &with_package(""));
         let mut idle: Vec<_> = (0..50).map(|_| open(&gate)).collect();
         let mut half = TcpStream::connect(gate.address()).unwrap();
-        half.write_all(b"GET /v2/acme/rocket/tags/list HTTP/1.1\r\n")
-            .unwrap();
+        half.write_all(b"GET /v2/acme/rocket/tags/list HTTP/1.1\r\n").unwrap();
         eventually(|| match buffers_out(&gate) {
             // The half head is kept.
             1 => Ok(()),
             out => Err(format!("{out} buffers")),
         });
-        idle.iter_mut()
-            .for_each(|connection| assert_eq!(ask(connection).status, 307));
-        half.write_all(b"Host: a\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        idle.iter_mut().for_each(|connection| assert_eq!(ask(connection).status, 307));
+        half.write_all(b"Host: a\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         half.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
@@ -115,9 +99,7 @@ fn without_descriptors_accepting_pauses_and_resumes() {
         let config = with_package("[limits]\nconnections = 10000\nconnections_per_client = 0\n");
         let mut gate = Gate::start_with(driver, &config, few_descriptors);
         let began = Instant::now();
-        let held: Vec<_> = (0..300)
-            .map(|_| TcpStream::connect(gate.address()).unwrap())
-            .collect();
+        let held: Vec<_> = (0..300).map(|_| TcpStream::connect(gate.address()).unwrap()).collect();
         // The admin listener has no descriptor either: the log tells.
         eventually(|| match gate.process().words() {
             words if words.contains("connections cannot be accepted") => Ok(()),
@@ -144,15 +126,9 @@ fn where_io_uring_is_forbidden_epoll_serves_and_one_line_says_so() {
     let mut gate = Gate::start_with("auto", &with_package(""), forbid_io_uring);
     serves(Connection::open(gate.address())).unwrap();
     let workers = std::thread::available_parallelism().unwrap();
-    assert_eq!(
-        gate.metric("pullgate_workers{driver=\"epoll\"}"),
-        workers.get() as u64
-    );
+    assert_eq!(gate.metric("pullgate_workers{driver=\"epoll\"}"), workers.get() as u64);
     let words = gate.process().words();
-    let lines: Vec<_> = words
-        .lines()
-        .filter(|line| line.contains("io_uring"))
-        .collect();
+    let lines: Vec<_> = words.lines().filter(|line| line.contains("io_uring")).collect();
     assert_eq!(lines.len(), 1, "{words}");
     assert!(lines[0].contains("workers use epoll"), "{words}");
     gate.stop();
@@ -176,9 +152,7 @@ fn a_hundred_thousand_packages_are_served_and_reloaded() {
         for number in [0, 1, 4_711, 50_000, 99_999] {
             let mut connection = Connection::open(gate.address()).unwrap();
             let target = format!("/v2/acme/p{number}/tags/list");
-            let answer = connection
-                .ask("GET", &target, &["Host: a".to_owned()], b"")
-                .unwrap();
+            let answer = connection.ask("GET", &target, &["Host: a".to_owned()], b"").unwrap();
             let location = answer.header("location").unwrap().to_owned();
             if location != format!("https://{host}/v2/acme/p{number}/tags/list") {
                 return Err(location);
@@ -189,11 +163,7 @@ fn a_hundred_thousand_packages_are_served_and_reloaded() {
     leads_to(&gate, "one.example").unwrap();
     assert_eq!(gate.metric("pullgate_packages"), 100_000);
     let text = fs::read_to_string(gate.config_file()).unwrap();
-    fs::write(
-        gate.config_file(),
-        text.replace("one.example", "two.example"),
-    )
-    .unwrap();
+    fs::write(gate.config_file(), text.replace("one.example", "two.example")).unwrap();
     gate.process().signal(Signal::HUP);
     eventually(|| leads_to(&gate, "two.example"));
     gate.stop();
@@ -215,9 +185,7 @@ fn open(gate: &Gate) -> Connection {
 
 fn ask(connection: &mut Connection) -> Answer {
     let headers = ["Host: a".to_owned()];
-    connection
-        .ask("GET", "/v2/acme/rocket/tags/list", &headers, b"")
-        .unwrap()
+    connection.ask("GET", "/v2/acme/rocket/tags/list", &headers, b"").unwrap()
 }
 
 fn serves(connection: std::io::Result<Connection>) -> Result<(), String> {
@@ -232,9 +200,7 @@ fn serves(connection: std::io::Result<Connection>) -> Result<(), String> {
 /// What a new connection is told without having asked.
 fn first_words(gate: &Gate) -> String {
     let mut connection = TcpStream::connect(gate.address()).unwrap();
-    connection
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut words = String::new();
     connection.read_to_string(&mut words).unwrap();
     words
@@ -243,10 +209,6 @@ fn first_words(gate: &Gate) -> String {
 fn buffers_out(gate: &Gate) -> u64 {
     let workers = std::thread::available_parallelism().unwrap().get();
     (0..workers)
-        .map(|worker| {
-            gate.metric(&format!(
-                "pullgate_receive_buffers_out{{worker=\"{worker}\"}}"
-            ))
-        })
+        .map(|worker| gate.metric(&format!("pullgate_receive_buffers_out{{worker=\"{worker}\"}}")))
         .sum()
 }

@@ -98,11 +98,7 @@ backend = "quay.io/acme/**"
             let mut out = Out::new(&mut memory, 0);
             answer::write(&mut out, &manner, &action);
             assert!(!out.is_overrun() && out.used() > 100);
-            let asker = Asker {
-                at_us: now,
-                address: [1; 16],
-                connection: 1,
-            };
+            let asker = Asker { at_us: now, address: [1; 16], connection: 1 };
             if let Some(event) = observe(&action, &head, asker) {
                 sender.offer(&event);
             }

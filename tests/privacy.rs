@@ -1,11 +1,7 @@
 //! Addresses are used and forgotten: after pulls from known addresses none of them is in anything
 //! that the gateway has written or says, in no form.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test says what went wrong by panicking"
-)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
@@ -37,17 +33,12 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
                 access_file.display()
             ),
         );
-        for address in [
-            V4.to_string(),
-            V6.to_string(),
-            V4.to_ipv6_mapped().to_string(),
-        ] {
+        for address in [V4.to_string(), V6.to_string(), V4.to_ipv6_mapped().to_string()] {
             pull_as(&gate, &address);
         }
         let said = ["/metrics", "/readyz", "/nothing"].map(|path| get(gate.admin(), path).unwrap());
-        let mut written: Vec<(String, Vec<u8>)> = said
-            .map(|answer| ("the admin listener".to_owned(), answer.body))
-            .into();
+        let mut written: Vec<(String, Vec<u8>)> =
+            said.map(|answer| ("the admin listener".to_owned(), answer.body)).into();
         for by in ["client", "tag", "day"] {
             let rows = eventually(|| match gate.pulls(&["--by", by]).to_string() {
                 rows if rows.contains("acme/rocket") => Ok(rows),
@@ -56,11 +47,7 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             written.push((format!("pulls --by {by}"), rows.into_bytes()));
         }
         gate.stop();
-        assert!(
-            fs::read_to_string(&access_file)
-                .unwrap()
-                .contains("/v2/acme/rocket/manifests/")
-        );
+        assert!(fs::read_to_string(&access_file).unwrap().contains("/v2/acme/rocket/manifests/"));
         let directory = gate.config_file().parent().unwrap().to_owned();
         for file in files_below(&directory).into_iter().chain([access_file]) {
             written.push((file.display().to_string(), fs::read(&file).unwrap()));
@@ -103,10 +90,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>)> {
         ("an IPv4 address in bytes", V4.octets().into()),
         ("an IPv6 address in bytes", V6.octets().into()),
         ("an IPv6 network in bytes", V6.octets()[..8].into()),
-        (
-            "a mapped address in bytes",
-            V4.to_ipv6_mapped().octets().into(),
-        ),
+        ("a mapped address in bytes", V4.to_ipv6_mapped().octets().into()),
     ];
     let reversed: Vec<_> = forms[4..]
         .iter()
@@ -121,10 +105,7 @@ fn forms() -> Vec<(&'static str, Vec<u8>)> {
         for input in [octets, address.to_string().into_bytes()] {
             let digest = <sha2::Sha256 as sha2::Digest>::digest(&input);
             forms.push(("a hash of an address", digest[..8].to_vec()));
-            forms.push((
-                "a checksum of an address",
-                crc32fast::hash(&input).to_string().into(),
-            ));
+            forms.push(("a checksum of an address", crc32fast::hash(&input).to_string().into()));
         }
     }
     forms

@@ -1,10 +1,6 @@
 //! `pullgate pulls`: asked of a running gateway, of its store afterwards, and where there is none.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test says what went wrong by panicking"
-)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
@@ -27,11 +23,7 @@ fn the_store_says_afterwards_what_the_gateway_said() {
         let answer: Value = serde_json::from_str(text).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let row = |row: &Value| {
-            (
-                text(&row["package"]),
-                text(&row["tag"]),
-                row["requests"].as_u64().unwrap(),
-            )
+            (text(&row["package"]), text(&row["tag"]), row["requests"].as_u64().unwrap())
         };
         answer["rows"].as_array().unwrap().iter().map(row).collect()
     };
@@ -39,12 +31,10 @@ fn the_store_says_afterwards_what_the_gateway_said() {
         ("*/acme/lander".to_owned(), "latest".to_owned(), 1),
         ("*/acme/rocket".to_owned(), "latest".to_owned(), 2),
     ];
-    eventually(
-        || match requests(&said(&pulls(&gate.data_dir(), &by_tag))) {
-            rows if rows == expected => Ok(()),
-            rows => Err(format!("{rows:?}")),
-        },
-    );
+    eventually(|| match requests(&said(&pulls(&gate.data_dir(), &by_tag))) {
+        rows if rows == expected => Ok(()),
+        rows => Err(format!("{rows:?}")),
+    });
     gate.stop();
     assert!(!gate.data_dir().join("control.sock").exists());
     let afterwards = said(&pulls(&gate.data_dir(), &by_tag));
@@ -52,10 +42,7 @@ fn the_store_says_afterwards_what_the_gateway_said() {
 
     let table = said(&pulls(&gate.data_dir(), &["--by", "tag,day"]));
     let lines: Vec<&str> = table.lines().collect();
-    assert!(
-        lines[0].starts_with("from 2") && lines[0].contains(" to 2"),
-        "{table}"
-    );
+    assert!(lines[0].starts_with("from 2") && lines[0].contains(" to 2"), "{table}");
     assert_eq!(
         lines[2].split_whitespace().collect::<Vec<_>>().join(" "),
         "package tag day requests pulls checks supply chain unseen unfolded"
@@ -87,22 +74,14 @@ fn a_gateway_that_was_killed_leaves_a_socket_that_nobody_minds() {
 fn an_unknown_package_is_met_with_the_nearest() {
     let mut gate = started();
     pull(&gate, "acme/rocket");
-    eventually(
-        || match pulls(&gate.data_dir(), &["--package", "*/acme/rocket"]) {
-            output if output.status.success() => Ok(()),
-            output => Err(refusal(&output)),
-        },
-    );
+    eventually(|| match pulls(&gate.data_dir(), &["--package", "*/acme/rocket"]) {
+        output if output.status.success() => Ok(()),
+        output => Err(refusal(&output)),
+    });
     let unknown = ["--package", "*/acme/rokcet"];
     let words = refusal(&pulls(&gate.data_dir(), &unknown));
-    assert_eq!(
-        words,
-        "*/acme/rokcet: nothing was counted; did you mean */acme/rocket?\n"
-    );
-    let json = said(&pulls(
-        &gate.data_dir(),
-        &[&unknown[..], &["--json"]].concat(),
-    ));
+    assert_eq!(words, "*/acme/rokcet: nothing was counted; did you mean */acme/rocket?\n");
+    let json = said(&pulls(&gate.data_dir(), &[&unknown[..], &["--json"]].concat()));
     let answer: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(answer["rows"], Value::Array(Vec::new()));
     gate.stop();
@@ -112,25 +91,12 @@ fn an_unknown_package_is_met_with_the_nearest() {
 fn where_nothing_is_counted_the_words_say_what_to_look_at() {
     let empty = tempfile::tempdir().unwrap();
     let words = refusal(&pulls(empty.path(), &[]));
-    assert!(
-        words.contains("no gateway has kept counts here: --data is the data_dir"),
-        "{words}"
-    );
-    assert_eq!(
-        std::fs::read_dir(empty.path()).unwrap().count(),
-        0,
-        "nothing is made by asking"
-    );
+    assert!(words.contains("no gateway has kept counts here: --data is the data_dir"), "{words}");
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is made by asking");
     let words = refusal(&pulls(Path::new("/nonexistent"), &[]));
-    assert!(
-        words.starts_with("/nonexistent: no such directory"),
-        "{words}"
-    );
+    assert!(words.starts_with("/nonexistent: no such directory"), "{words}");
     let mut gate = started();
-    assert_eq!(
-        said(&pulls(&gate.data_dir(), &[])),
-        "nothing was counted in this time\n"
-    );
+    assert_eq!(said(&pulls(&gate.data_dir(), &[])), "nothing was counted in this time\n");
     gate.stop();
 }
 
@@ -158,19 +124,11 @@ fn pull(gate: &Gate, name: &str) {
 }
 
 fn pulls(data: &Path, arguments: &[&str]) -> Output {
-    Command::new(pullgate())
-        .args(["pulls", "--data"])
-        .arg(data)
-        .args(arguments)
-        .output()
-        .unwrap()
+    Command::new(pullgate()).args(["pulls", "--data"]).arg(data).args(arguments).output().unwrap()
 }
 
 fn said(output: &Output) -> String {
-    assert!(
-        output.status.success() && output.stderr.is_empty(),
-        "{output:?}"
-    );
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

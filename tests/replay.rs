@@ -35,9 +35,7 @@ fn every_client_is_counted_as_its_file_says() {
         for (number, scene) in scenes.iter().enumerate() {
             let counted = gate.counts(&format!("{GATEWAY}/{}", name(number)));
             if counted != scene.expected {
-                let Scene {
-                    title, expected, ..
-                } = scene;
+                let Scene { title, expected, .. } = scene;
                 wrong += &format!("{title}\n   must be {expected:?}\n       was {counted:?}\n");
             }
         }
@@ -55,32 +53,20 @@ fn counts_show_while_the_gateway_runs() {
 }
 
 fn counts_show_on(driver: &str) {
-    let gate = Gate::start(
-        driver,
-        &format!("[counting]\nwindow = \"2s\"\n{}", config()),
-    );
+    let gate = Gate::start(driver, &format!("[counting]\nwindow = \"2s\"\n{}", config()));
     let package = format!("{GATEWAY}/replay/live");
     let expect = |pulls, checks| {
         eventually(|| {
             let counts = gate.counts(&package);
             let so = (counts.pulls, counts.checks) == (pulls, checks);
-            if so {
-                Ok(())
-            } else {
-                Err(format!("{driver}: {counts:?}"))
-            }
+            if so { Ok(()) } else { Err(format!("{driver}: {counts:?}")) }
         });
     };
     let ask = |method: &str, reference: &str| {
         let mut connection = Connection::open(gate.address()).expect("the gateway listens");
         let target = format!("/v2/replay/live/manifests/{reference}");
-        let headers = [
-            format!("Host: {GATEWAY}"),
-            "User-Agent: containerd/1.7.24".into(),
-        ];
-        let answer = connection
-            .ask(method, &target, &headers, b"")
-            .expect("an answer");
+        let headers = [format!("Host: {GATEWAY}"), "User-Agent: containerd/1.7.24".into()];
+        let answer = connection.ask(method, &target, &headers, b"").expect("an answer");
         assert_eq!(answer.status, 307);
     };
     // A check shows when its window has closed, and the next window makes the next check.
@@ -90,10 +76,7 @@ fn counts_show_on(driver: &str) {
     expect(0, 2);
     // A pull shows at once, and is not a check as well once its window closes.
     ask("HEAD", "latest");
-    ask(
-        "GET",
-        &Image::hello().expect("the sample image").index.digest,
-    );
+    ask("GET", &Image::hello().expect("the sample image").index.digest);
     expect(1, 2);
     ask("HEAD", "other");
     expect(1, 3);
@@ -156,14 +139,8 @@ fn scenes() -> Vec<Scene> {
     let mut scenes = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).expect("a file of scenes");
-        let text = values
-            .iter()
-            .fold(text, |text, (name, value)| text.replace(name, value));
-        let file = file
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let text = values.iter().fold(text, |text, (name, value)| text.replace(name, value));
+        let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         read(&file, &text, &mut scenes);
     }
     assert!(!scenes.is_empty());
@@ -172,9 +149,7 @@ fn scenes() -> Vec<Scene> {
 
 fn placeholders() -> Vec<(&'static str, String)> {
     let image = Image::hello().expect("the sample image");
-    let [amd64, arm64] = image.platforms.as_slice() else {
-        panic!("two platforms")
-    };
+    let [amd64, arm64] = image.platforms.as_slice() else { panic!("two platforms") };
     let stranger = |digit: &str| format!("sha256:{}", digit.repeat(64));
     vec![
         ("{tag}", "v1.2".into()),
@@ -219,9 +194,7 @@ fn read(file: &str, text: &str, scenes: &mut Vec<Scene>) {
             common.push(line.to_owned());
         } else {
             let (request, status) = line.split_once(" -> ").unwrap_or((line, "307"));
-            let (method, target) = request
-                .split_once(' ')
-                .unwrap_or_else(|| panic!("{}", bad()));
+            let (method, target) = request.split_once(' ').unwrap_or_else(|| panic!("{}", bad()));
             steps.push(Step {
                 client,
                 method: method.into(),
@@ -231,10 +204,7 @@ fn read(file: &str, text: &str, scenes: &mut Vec<Scene>) {
             });
         }
     }
-    assert!(
-        steps.is_empty(),
-        "{file}: the last scene has no line of counts"
-    );
+    assert!(steps.is_empty(), "{file}: the last scene has no line of counts");
 }
 
 /// Adds `header`; the first of its name takes the place of those in `common`.

@@ -1,10 +1,6 @@
 //! The built gateway in operation: reloads, stops, refusals to start, metrics.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test says what went wrong by panicking"
-)]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
@@ -35,18 +31,12 @@ fn a_changed_file_is_put_in_force_and_a_broken_one_is_not() {
         eventually(|| leads_to(&gate, "two.example"));
 
         let broken = text_with(&gate, "three.example").replace("backend", "bakend");
-        let line = 1 + broken
-            .lines()
-            .position(|line| line.contains("bakend"))
-            .unwrap();
+        let line = 1 + broken.lines().position(|line| line.contains("bakend")).unwrap();
         fs::write(gate.config_file(), &broken).unwrap();
         eventually(|| has_metric(&gate, "pullgate_reloads_total{outcome=\"refused\"} 1"));
         leads_to(&gate, "two.example").unwrap();
         let words = gate.process().words();
-        let place = format!(
-            "{}:{line}: packages[0].bakend: ",
-            gate.config_file().display()
-        );
+        let place = format!("{}:{line}: packages[0].bakend: ", gate.config_file().display());
         assert!(words.contains(&place), "{place} in\n{words}");
         assert!(words.contains("the running configuration stays"), "{words}");
 
@@ -67,11 +57,7 @@ fn a_swap_of_symlinks_is_a_change() {
     // ..data -> a directory that is never written to again.
     for backend in ["two.example", "three.example"] {
         fs::create_dir(directory.join(backend)).unwrap();
-        fs::write(
-            directory.join(backend).join(&name),
-            text_with(&gate, backend),
-        )
-        .unwrap();
+        fs::write(directory.join(backend).join(&name), text_with(&gate, backend)).unwrap();
         symlink(backend, directory.join("..data_tmp")).unwrap();
         fs::rename(directory.join("..data_tmp"), directory.join("..data")).unwrap();
         if !gate.config_file().is_symlink() {
@@ -91,10 +77,7 @@ fn a_key_that_needs_a_restart_is_named() {
     fs::write(gate.config_file(), text).unwrap();
     eventually(|| leads_to(&gate, "two.example"));
     let words = gate.process().words();
-    assert!(
-        words.contains("in force only after a restart: gateway.workers"),
-        "{words}"
-    );
+    assert!(words.contains("in force only after a restart: gateway.workers"), "{words}");
     gate.stop();
 }
 
@@ -120,26 +103,16 @@ fn reloads_under_load_fail_no_request_and_mix_no_answer() {
             };
             let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
             for generation in 2..=6 {
-                let host = if generation % 2 == 0 {
-                    "two.example"
-                } else {
-                    "one.example"
-                };
+                let host = if generation % 2 == 0 { "two.example" } else { "one.example" };
                 replace(&gate.config_file(), &text_with(&gate, host));
                 let line = format!("pullgate_snapshot_generation {generation}");
                 eventually(|| has_metric(&gate, &line));
             }
             over.store(true, Ordering::Relaxed);
-            clients
-                .into_iter()
-                .map(|client| client.join().unwrap())
-                .collect::<Vec<_>>()
+            clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
         });
         for each in seen {
-            assert!(
-                each.iter().all(|answers| *answers > 0),
-                "both were seen: {each:?}"
-            );
+            assert!(each.iter().all(|answers| *answers > 0), "both were seen: {each:?}");
         }
         gate.stop();
     }
@@ -154,13 +127,8 @@ fn sigterm_finishes_what_is_under_way_and_ends_well() {
         let mut under_way = half_a_request(gate.address());
         gate.process().signal(Signal::TERM);
         eventually(|| is_draining(&gate));
-        assert!(
-            location(&mut idle, gate.address()).is_err(),
-            "an idle connection is closed"
-        );
-        under_way
-            .write_all(b"Host: registry.acme.com\r\n\r\n")
-            .unwrap();
+        assert!(location(&mut idle, gate.address()).is_err(), "an idle connection is closed");
+        under_way.write_all(b"Host: registry.acme.com\r\n\r\n").unwrap();
         let mut answer = String::new();
         under_way.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
@@ -208,15 +176,8 @@ fn a_busy_port_is_named_with_its_key() {
         (free, holder.local_addr().unwrap(), "admin.listen"),
     ] {
         let words = refused(listen, admin, &data.path().join("data"));
-        let busy = if key == "gateway.listen" {
-            listen
-        } else {
-            admin
-        };
-        assert!(
-            words.contains(key) && words.contains(&busy.to_string()),
-            "{words}"
-        );
+        let busy = if key == "gateway.listen" { listen } else { admin };
+        assert!(words.contains(key) && words.contains(&busy.to_string()), "{words}");
     }
     gate.stop();
 }
@@ -227,10 +188,7 @@ fn a_data_directory_in_use_is_named_with_its_key() {
     let free = || support::free_address([127, 0, 0, 1].into());
     let words = refused(free(), free(), &gate.data_dir());
     let directory = gate.data_dir().display().to_string();
-    assert!(
-        words.contains("gateway.data_dir") && words.contains(&directory),
-        "{words}"
-    );
+    assert!(words.contains("gateway.data_dir") && words.contains(&directory), "{words}");
     gate.stop();
 }
 
@@ -239,20 +197,13 @@ fn a_file_with_problems_is_not_served_and_check_says_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pullgate.toml");
     fs::write(&file, "[gateway]\nworkers = -1\nlissten = []\n").unwrap();
-    let outcome = |command: &str| {
-        ran(Command::new(pullgate())
-            .arg(command)
-            .arg("--config")
-            .arg(&file))
-    };
+    let outcome =
+        |command: &str| ran(Command::new(pullgate()).arg(command).arg("--config").arg(&file));
     let (serve, check) = (outcome("serve"), outcome("check"));
     for output in [&serve, &check] {
         assert_eq!(output.status.code(), Some(1));
         let words = String::from_utf8_lossy(&output.stderr);
-        for place in [
-            "pullgate.toml:2: gateway.workers: ",
-            "pullgate.toml:3: gateway.lissten: ",
-        ] {
+        for place in ["pullgate.toml:2: gateway.workers: ", "pullgate.toml:3: gateway.lissten: "] {
             assert!(words.contains(place), "{place} in {words}");
         }
     }
@@ -262,14 +213,10 @@ fn a_file_with_problems_is_not_served_and_check_says_the_same() {
 fn the_files_in_config_pass_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     for name in ["pullgate.toml", "minimal.toml", "demo.toml"] {
-        let output = ran(Command::new(pullgate())
-            .args(["check", "--config"])
-            .arg(folder.join(name)));
+        let output =
+            ran(Command::new(pullgate()).args(["check", "--config"]).arg(folder.join(name)));
         assert!(output.status.success(), "{name}: {output:?}");
-        assert!(
-            String::from_utf8_lossy(&output.stdout).contains("no problem"),
-            "{output:?}"
-        );
+        assert!(String::from_utf8_lossy(&output.stdout).contains("no problem"), "{output:?}");
     }
 }
 
@@ -303,17 +250,9 @@ fn live_metrics_pass_prometheus_own_check_and_add_up() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        promtool
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
+        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let output = promtool.wait_with_output().unwrap();
-        assert!(
-            output.status.success() && output.stderr.is_empty(),
-            "{output:?}\n{text}"
-        );
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}\n{text}");
         gate.stop();
     }
 }
@@ -321,10 +260,7 @@ fn live_metrics_pass_prometheus_own_check_and_add_up() {
 #[test]
 fn the_access_log_has_no_address_and_is_opened_again_after_rotation() {
     let directory = tempfile::tempdir().unwrap();
-    let (log, rotated) = (
-        directory.path().join("access"),
-        directory.path().join("access.1"),
-    );
+    let (log, rotated) = (directory.path().join("access"), directory.path().join("access.1"));
     let tables = format!(
         "{}\n[log]\naccess = \"combined\"\naccess_file = \"{}\"\n",
         backend("one.example"),
@@ -343,21 +279,14 @@ fn the_access_log_has_no_address_and_is_opened_again_after_rotation() {
     wait_for(1);
     fs::rename(&log, &rotated).unwrap();
     gate.process().signal(Signal::HUP);
-    eventually(|| {
-        log.exists()
-            .then_some(())
-            .ok_or_else(|| "no new file".to_owned())
-    });
+    eventually(|| log.exists().then_some(()).ok_or_else(|| "no new file".to_owned()));
     location(&mut connection, gate.address()).unwrap();
     wait_for(1);
     gate.stop();
     for text in [lines(&log), lines(&rotated)] {
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.starts_with("- - - ["), "{text}");
-        assert!(
-            text.contains("\"GET /v2/acme/rocket/manifests/latest HTTP/1.1\" 307 "),
-            "{text}"
-        );
+        assert!(text.contains("\"GET /v2/acme/rocket/manifests/latest HTTP/1.1\" 307 "), "{text}");
     }
 }
 
@@ -414,15 +343,8 @@ fn metrics(gate: &Gate) -> Result<String, String> {
 fn has_metric(gate: &Gate, line: &str) -> Result<(), String> {
     let text = metrics(gate)?;
     let name = line.split(['{', ' ']).next().unwrap_or_default();
-    let found: Vec<&str> = text
-        .lines()
-        .filter(|other| other.starts_with(name))
-        .collect();
-    if found.contains(&line) {
-        Ok(())
-    } else {
-        Err(format!("{line} is not among {found:?}"))
-    }
+    let found: Vec<&str> = text.lines().filter(|other| other.starts_with(name)).collect();
+    if found.contains(&line) { Ok(()) } else { Err(format!("{line} is not among {found:?}")) }
 }
 
 fn is_draining(gate: &Gate) -> Result<(), String> {
@@ -435,9 +357,7 @@ fn is_draining(gate: &Gate) -> Result<(), String> {
 /// A connection with a request under way, of which the worker has read the beginning.
 fn half_a_request(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let target = "/v2/acme/rocket/manifests/latest";
     write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut head = Vec::new();
@@ -460,9 +380,7 @@ fn refused(listen: SocketAddr, admin: SocketAddr, data_dir: &Path) -> String {
         backend("one.example")
     );
     fs::write(&file, text).unwrap();
-    let output = ran(Command::new(pullgate())
-        .args(["serve", "--config"])
-        .arg(&file));
+    let output = ran(Command::new(pullgate()).args(["serve", "--config"]).arg(&file));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -13,6 +13,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Ask, Booked, By, Health, Query, open_offline, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
@@ -53,27 +54,16 @@ fn counts_survive_a_restart_and_are_told_apart() {
             .replace("         ", "")
     );
     let clients = table(&query, &[By::Client]);
-    assert!(
-        clients.contains("acme.com/acme/rocket docker 28.5.2 requests 8 pulls 4"),
-        "{clients}"
-    );
+    assert!(clients.contains("acme.com/acme/rocket docker 28.5.2 requests 8 pulls 4"), "{clients}");
     let platforms = table(&query, &[By::Platform]);
-    assert!(
-        platforms.contains("acme.com/acme/rocket linux/amd64 requests 8"),
-        "{platforms}"
-    );
-    assert!(
-        platforms.contains("acme.com/acme/rocket unknown requests 2"),
-        "{platforms}"
-    );
+    assert!(platforms.contains("acme.com/acme/rocket linux/amd64 requests 8"), "{platforms}");
+    assert!(platforms.contains("acme.com/acme/rocket unknown requests 2"), "{platforms}");
     drop(query);
 
     let mut gateway = Gateway::start(dir.path());
     gateway.docker_pull(9, "acme/rocket", "latest");
     eventually("the new pull is visible beside the old ones", || {
-        gateway
-            .totals()
-            .is_some_and(|(requests, pulls, _)| (requests, pulls) == (13, 7))
+        gateway.totals().is_some_and(|(requests, pulls, _)| (requests, pulls) == (13, 7))
     });
     gateway.stop();
 }
@@ -85,10 +75,7 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
     gateway.docker_pull(1, "acme/rocket", "latest");
     gateway.stop();
     let query = open_offline(dir.path()).unwrap();
-    let ask = Ask {
-        by: vec![By::Tag, By::Day],
-        ..Ask::default()
-    };
+    let ask = Ask { by: vec![By::Tag, By::Day], ..Ask::default() };
     let answer = serde_json::to_value(query.rows(&ask).unwrap()).unwrap();
     let day = answer["rows"][0]["day"].as_str().unwrap();
     assert!(day.ends_with("T00:00:00Z"), "{day}");
@@ -106,21 +93,11 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         })
     );
     for end in ["from", "to"] {
-        answer[end]
-            .as_str()
-            .unwrap()
-            .parse::<jiff::Timestamp>()
-            .unwrap();
+        answer[end].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     }
-    let crossed = Ask {
-        by: vec![By::Tag, By::Os],
-        ..Ask::default()
-    };
+    let crossed = Ask { by: vec![By::Tag, By::Os], ..Ask::default() };
     assert!(query.rows(&crossed).is_err());
-    let nothing = Ask {
-        package: Some("acme.com/other".to_owned()),
-        ..Ask::default()
-    };
+    let nothing = Ask { package: Some("acme.com/other".to_owned()), ..Ask::default() };
     assert_eq!(query.rows(&nothing).unwrap().rows, []);
 }
 
@@ -136,13 +113,7 @@ fn a_subscriber_is_told_of_each_pull() {
     let told: Vec<String> = feed
         .iter()
         .map(|pull| {
-            let Booked {
-                package,
-                tag,
-                client,
-                version,
-                platform,
-            } = pull;
+            let Booked { package, tag, client, version, platform } = pull;
             format!("{package} {tag} {client} {version} {platform}")
         })
         .collect();
@@ -159,13 +130,8 @@ fn a_subscriber_is_told_of_each_pull() {
 fn a_reload_changes_how_much_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let mut gateway = Gateway::start(dir.path());
-    let fewer = Counting {
-        max_tags: 1,
-        ..counting()
-    };
-    gateway
-        .aggregator
-        .reconfigure(fewer, ClientTable::built_in());
+    let fewer = Counting { max_tags: 1, ..counting() };
+    gateway.aggregator.reconfigure()(fewer, ClientTable::built_in());
     // An answer comes after the order before it was carried out.
     eventually("the store answers", || gateway.totals().is_some());
     for (client, tag) in [(1, "a"), (2, "b"), (3, "c")] {
@@ -173,10 +139,7 @@ fn a_reload_changes_how_much_is_told_apart() {
     }
     gateway.stop();
     let tags = table(&open_offline(dir.path()).unwrap(), &[By::Tag]);
-    assert!(
-        tags.contains("acme.com/acme/rocket (other) requests 4 pulls 2"),
-        "{tags}"
-    );
+    assert!(tags.contains("acme.com/acme/rocket (other) requests 4 pulls 2"), "{tags}");
 }
 
 #[test]
@@ -189,17 +152,7 @@ fn a_range_is_answered_from_the_cells_it_covers() {
     let all = query.rows(&Ask::default()).unwrap();
     let since = all.from.unwrap();
     let minutes = |minutes: i64| Some(since + jiff::SignedDuration::from_mins(minutes));
-    let pulls = |from, to| {
-        query
-            .rows(&Ask {
-                from,
-                to,
-                ..Ask::default()
-            })
-            .unwrap()
-            .totals
-            .pulls
-    };
+    let pulls = |from, to| query.rows(&Ask { from, to, ..Ask::default() }).unwrap().totals.pulls;
     assert_eq!(pulls(minutes(0), minutes(1)), 1);
     assert_eq!(pulls(minutes(-9999), minutes(9999)), 1);
     assert_eq!(pulls(None, minutes(0)), 0);
@@ -232,46 +185,24 @@ fn requests_may_come_by_any_worker() {
 #[test]
 fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
     let dir = tempfile::tempdir().unwrap();
-    let bounds = Counting {
-        max_names: 10,
-        max_tags: 20,
-        max_clients: 5,
-        ..counting()
-    };
+    let bounds = Counting { max_names: 10, max_tags: 20, max_clients: 5, ..counting() };
     let mut gateway = Gateway::start_with(dir.path(), 1, bounds);
     for number in 0..3000 {
         let agent = format!("docker/{}.{}.0 go/go1", number % 40, number);
         let name = format!("library/n{}", number % 50);
         gateway.collection = "library/*";
-        gateway.send(
-            number,
-            &agent,
-            &name,
-            Asked::Manifest,
-            &format!("tag-{number}"),
-        );
+        gateway.send(number, &agent, &name, Asked::Manifest, &format!("tag-{number}"));
     }
     gateway.stop();
     let query = open_offline(dir.path()).unwrap();
     let packages = query.rows(&Ask::default()).unwrap();
     assert_eq!((packages.rows.len(), packages.totals.requests), (11, 3000));
-    assert_eq!(
-        packages.totals.pulls, 3000,
-        "names without a row of their own do not fold"
-    );
+    assert_eq!(packages.totals.pulls, 3000, "names without a row of their own do not fold");
     for (by, rows_max) in [(By::Tag, 21), (By::Client, 6), (By::Family, 6)] {
-        let answer = query
-            .rows(&Ask {
-                by: vec![by],
-                ..Ask::default()
-            })
-            .unwrap();
+        let answer = query.rows(&Ask { by: vec![by], ..Ask::default() }).unwrap();
         assert_eq!(answer.totals, packages.totals);
         for package in &packages.rows {
-            let rows = answer
-                .rows
-                .iter()
-                .filter(|row| row.package == package.package);
+            let rows = answer.rows.iter().filter(|row| row.package == package.package);
             assert!(rows.count() <= rows_max);
         }
     }
@@ -295,18 +226,15 @@ fn requests_are_exact_when_events_could_not_be_kept() {
     }
     let health = Arc::new(Health::default());
     let options = options(dir.path(), counting());
-    let aggregator = spawn(options, vec![receiver], Arc::clone(&health)).unwrap();
+    let lock = Lock::take(dir.path()).unwrap();
+    let aggregator = spawn(options, lock, vec![receiver], Arc::clone(&health)).unwrap();
     eventually("the worker gets rid of everything", || {
         sender.flush();
         sender.is_settled()
     });
     drop(sender);
     aggregator.stop();
-    let totals = open_offline(dir.path())
-        .unwrap()
-        .rows(&Ask::default())
-        .unwrap()
-        .totals;
+    let totals = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap().totals;
     assert_eq!(totals.requests, offered);
     assert!(totals.unfolded >= 1000);
     assert_eq!(totals.unfolded, health.unfolded.load(Ordering::Relaxed));
@@ -316,24 +244,13 @@ fn requests_are_exact_when_events_could_not_be_kept() {
 fn a_data_dir_has_one_process() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(dir.path());
-    let health = Arc::new(Health::default());
-    let Err(refused) = spawn(options(dir.path(), counting()), Vec::new(), health) else {
-        panic!("two aggregators on one folder");
-    };
+    let refused = Lock::take(dir.path()).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
-    assert!(
-        refused
-            .to_string()
-            .contains("another pullgate is running on it"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("another pullgate is running on it"), "{refused}");
     assert!(open_offline(dir.path()).is_err());
     gateway.stop();
     assert!(open_offline(dir.path()).is_ok());
-    let nowhere = open_offline(&dir.path().join("nowhere"))
-        .err()
-        .unwrap()
-        .to_string();
+    let nowhere = open_offline(&dir.path().join("nowhere")).err().unwrap().to_string();
     assert!(nowhere.contains("there is no such folder"), "{nowhere}");
 }
 
@@ -345,27 +262,18 @@ fn a_store_of_another_version_is_left_alone() {
     gateway.stop();
     let set_version = |version: u32| {
         let counts = sled::open(dir.path().join("counts")).unwrap();
-        counts
-            .insert(b"\x00version", &version.to_be_bytes())
-            .unwrap();
+        counts.insert(b"\x00version", &version.to_be_bytes()).unwrap();
         counts.flush().unwrap();
     };
     set_version(77);
     let gateway = Gateway::start(dir.path());
     let mut refused = String::new();
     eventually("it is refused with words", || {
-        refused = gateway
-            .query
-            .rows(&Ask::default())
-            .err()
-            .map(|e| e.to_string())
-            .unwrap_or_default();
+        refused =
+            gateway.query.rows(&Ask::default()).err().map(|e| e.to_string()).unwrap_or_default();
         refused.contains("format 77")
     });
-    assert!(
-        refused.contains("use the version of pullgate that wrote it"),
-        "{refused}"
-    );
+    assert!(refused.contains("use the version of pullgate that wrote it"), "{refused}");
     gateway.stop();
     assert!(!dir.path().join("counts.damaged.1").exists());
     set_version(1);
@@ -380,9 +288,7 @@ fn no_address_is_ever_written() {
     let mut mapped = [0; 16];
     mapped[10..12].fill(0xff);
     mapped[12..].copy_from_slice(&v4);
-    let v6 = std::net::Ipv6Addr::new(
-        0x2001, 0xdb8, 0xfeed, 0xbeef, 0x1234, 0x5678, 0x9abc, 0xdef0,
-    );
+    let v6 = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0xfeed, 0xbeef, 0x1234, 0x5678, 0x9abc, 0xdef0);
     for (connection, address) in [mapped, v6.octets()].into_iter().enumerate() {
         for reference in ["latest", &digest("index"), &digest("child")] {
             let event = event(connection as u32, "acme/rocket", reference);
@@ -412,26 +318,14 @@ fn no_address_is_ever_written() {
 }
 
 fn table(query: &Query, by: &[By]) -> String {
-    let answer = query
-        .rows(&Ask {
-            by: by.to_vec(),
-            ..Ask::default()
-        })
-        .unwrap();
+    let answer = query.rows(&Ask { by: by.to_vec(), ..Ask::default() }).unwrap();
     let mut lines = Vec::new();
     let counts = |measures: &Measures| {
         let (requests, pulls, checks) = (measures.requests, measures.pulls, measures.checks);
-        format!(
-            "requests {requests} pulls {pulls} checks {checks} unseen {}",
-            measures.unseen
-        )
+        format!("requests {requests} pulls {pulls} checks {checks} unseen {}", measures.unseen)
     };
     for row in &answer.rows {
-        let keys: String = row
-            .keys
-            .iter()
-            .map(|(_, value)| format!(" {value}"))
-            .collect();
+        let keys: String = row.keys.iter().map(|(_, value)| format!(" {value}")).collect();
         lines.push(format!("{}{keys} {}", row.package, counts(&row.measures)));
     }
     lines.push(format!("= {}", counts(&answer.totals)));

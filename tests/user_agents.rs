@@ -2,11 +2,7 @@
 //!
 //! They are in `user_agents.txt`, which says where each is from.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use pullgate::pure::client::{Client, ClientTable};
 
@@ -15,9 +11,7 @@ const USER_AGENTS: &str = include_str!("user_agents.txt");
 #[test]
 fn user_agents_and_their_clients() {
     let table = ClientTable::built_in();
-    let cases = USER_AGENTS
-        .lines()
-        .filter_map(|line| line.split_once("  ⇒  "));
+    let cases = USER_AGENTS.lines().filter_map(|line| line.split_once("  ⇒  "));
     let wrong: Vec<String> = cases
         .map(|(user_agent, expected)| (user_agent, expected, told(&table, user_agent)))
         .filter(|(_, expected, told)| expected != told)
@@ -29,47 +23,23 @@ fn user_agents_and_their_clients() {
 #[test]
 fn kernels_and_commits_are_never_kept() {
     let table = ClientTable::built_in();
-    for (user_agent, _) in USER_AGENTS
-        .lines()
-        .filter_map(|line| line.split_once("  ⇒  "))
-    {
+    for (user_agent, _) in USER_AGENTS.lines().filter_map(|line| line.split_once("  ⇒  ")) {
         let client = format!("{:?}", table.classify(user_agent.as_bytes()));
         for word in user_agent.split(' ') {
-            let machine = word
-                .strip_prefix("kernel/")
-                .or_else(|| word.strip_prefix("git-commit/"));
-            assert!(
-                machine.is_none_or(|machine| !client.contains(machine)),
-                "{client}"
-            );
+            let machine = word.strip_prefix("kernel/").or_else(|| word.strip_prefix("git-commit/"));
+            assert!(machine.is_none_or(|machine| !client.contains(machine)), "{client}");
         }
     }
 }
 
 /// `family version os/arch`, with `-` for what is not known, and nothing at the end for that.
 fn told(table: &ClientTable, user_agent: &str) -> String {
-    let Client {
-        family,
-        version,
-        os,
-        arch,
-    } = table.classify(user_agent.as_bytes());
+    let Client { family, version, os, arch } = table.classify(user_agent.as_bytes());
     let or_dash = |text: &str| {
-        if text.is_empty() {
-            "-".to_owned()
-        } else {
-            text.to_owned()
-        }
+        if text.is_empty() { "-".to_owned() } else { text.to_owned() }
     };
-    let mut told = vec![
-        family,
-        or_dash(&version),
-        format!("{}/{}", or_dash(&os), or_dash(&arch)),
-    ];
-    while told
-        .last()
-        .is_some_and(|last| matches!(last.as_str(), "-" | "-/-"))
-    {
+    let mut told = vec![family, or_dash(&version), format!("{}/{}", or_dash(&os), or_dash(&arch))];
+    while told.last().is_some_and(|last| matches!(last.as_str(), "-" | "-/-")) {
         told.pop();
     }
     told.join(" ")

@@ -31,10 +31,7 @@ pub fn newest(dir: &Path) -> io::Result<Option<(PathBuf, Marker)>> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        if name
-            .and_then(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok())
-            .is_some()
-        {
+        if name.and_then(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok()).is_some() {
             paths.push(path);
         }
     }
@@ -56,16 +53,7 @@ pub fn open(path: &Path) -> io::Result<(Marker, Reader)> {
     let mut file = BufReader::new(File::open(path)?);
     let payload = read_frame(&mut file)?;
     let marker = decode_head(&payload).ok_or_else(|| damaged("it is not a checkpoint"))?;
-    Ok((
-        marker,
-        Reader {
-            file,
-            block: Vec::new(),
-            at: 0,
-            entries: 0,
-            is_done: false,
-        },
-    ))
+    Ok((marker, Reader { file, block: Vec::new(), at: 0, entries: 0, is_done: false }))
 }
 
 impl Reader {
@@ -109,13 +97,8 @@ impl Writer {
     pub fn create(dir: &Path, marker: &Marker) -> io::Result<Self> {
         let file = File::create(dir.join(UNFINISHED))?;
         let block = encode_head(marker);
-        let mut writer = Self {
-            dir: dir.to_owned(),
-            sequence: marker.sequence,
-            file,
-            block,
-            entries: 0,
-        };
+        let mut writer =
+            Self { dir: dir.to_owned(), sequence: marker.sequence, file, block, entries: 0 };
         writer.write_block()?;
         Ok(writer)
     }
@@ -125,11 +108,7 @@ impl Writer {
         put_bytes(&mut self.block, key);
         put_bytes(&mut self.block, value);
         self.entries += 1;
-        if self.block.len() >= BLOCK_BYTES {
-            self.write_block()
-        } else {
-            Ok(())
-        }
+        if self.block.len() >= BLOCK_BYTES { self.write_block() } else { Ok(()) }
     }
 
     /// Ends the checkpoint; only now it is one.
@@ -186,12 +165,8 @@ pub fn compact(
         })?;
     }
     // Packages come before cells in the order of keys, so that the two can be one run.
-    let packages = packages
-        .into_iter()
-        .map(|(key, package)| (key.to_vec(), package.encode()));
-    let cells = cells
-        .into_iter()
-        .map(|(key, measures)| (key, measures.encode()));
+    let packages = packages.into_iter().map(|(key, package)| (key.to_vec(), package.encode()));
+    let cells = cells.into_iter().map(|(key, measures)| (key, measures.encode()));
     let mut new = packages.chain(cells).peekable();
     let mut writer = Writer::create(dir, &marker)?;
     let mut put_kept = |key: &[u8], value: &[u8]| match CellKey::parse(key) {
@@ -217,10 +192,7 @@ pub fn compact(
 pub fn remove_others(dir: &Path, kept: Option<&Path>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name.starts_with(PREFIX) && Some(path.as_path()) != kept {
             fs::remove_file(&path)?;
         }
@@ -259,11 +231,7 @@ fn decode_head(payload: &[u8]) -> Option<Marker> {
 fn read_frame(file: &mut BufReader<File>) -> io::Result<Vec<u8>> {
     frame::read(file).map_err(|error| {
         let is_short = error.kind() == io::ErrorKind::UnexpectedEof;
-        if is_short {
-            damaged("it ends too early")
-        } else {
-            error
-        }
+        if is_short { damaged("it ends too early") } else { error }
     })
 }
 
@@ -286,10 +254,7 @@ mod tests {
     use crate::pure::pull::rollup::Dimension;
 
     fn record(sequence: u64, minute: u32) -> Record {
-        let measures = Measures {
-            pulls: sequence,
-            ..Measures::ZERO
-        };
+        let measures = Measures { pulls: sequence, ..Measures::ZERO };
         let cell = RecordCell {
             package: 0,
             dimension: Dimension::All,
@@ -298,17 +263,9 @@ mod tests {
             value: "".into(),
             measures,
         };
-        let package = PackageRecord {
-            shown: format!("name {sequence}"),
-            ..PackageRecord::default()
-        };
-        Record {
-            node: 9,
-            epoch: 2,
-            sequence,
-            packages: vec![(0, package)],
-            cells: vec![cell],
-        }
+        let package =
+            PackageRecord { shown: format!("name {sequence}"), ..PackageRecord::default() };
+        Record { node: 9, epoch: 2, sequence, packages: vec![(0, package)], cells: vec![cell] }
     }
 
     fn entries(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {

@@ -45,12 +45,7 @@ impl Clients {
             return number;
         }
         let client = self.table.classify(user_agent);
-        let Client {
-            family,
-            version,
-            os,
-            arch,
-        } = &client;
+        let Client { family, version, os, arch } = &client;
         let text = format!("{family}\n{version}\n{os}\n{arch}");
         let number = match self.by_client.get(&text).copied() {
             Some(number) => number,
@@ -74,18 +69,12 @@ impl Clients {
 
     /// The client that was identified last, whose number this is: itself also beyond the bound.
     pub fn identified(&self, number: u32) -> &Client {
-        if number == 0 {
-            &self.unnumbered
-        } else {
-            self.get(number)
-        }
+        if number == 0 { &self.unnumbered } else { self.get(number) }
     }
 
     /// The client of that number, as it is counted.
     pub fn get(&self, number: u32) -> &Client {
-        self.clients
-            .get(number as usize)
-            .unwrap_or(&self.clients[0])
+        self.clients.get(number as usize).unwrap_or(&self.clients[0])
     }
 }
 

@@ -2,6 +2,8 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::messages::clock::monotonic_us;
+
 /// How the clocks stood when they were last looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -16,18 +18,15 @@ pub struct Clock {
 impl Clock {
     /// Looks at both clocks.
     pub fn look() -> Self {
-        let now_us = micros(ClockId::Monotonic);
-        Self {
-            now_us: now_us.unsigned_abs(),
-            offset_us: micros(ClockId::Realtime) - now_us,
-        }
+        let wall = clock_gettime(ClockId::Realtime);
+        let wall_us = wall.tv_sec * 1_000_000 + wall.tv_nsec / 1_000;
+        let now_us = monotonic_us();
+        Self { now_us, offset_us: wall_us.saturating_sub_unsigned(now_us) }
     }
 
     /// The wall clock's minute at `at_us`, counted from the Unix epoch; never before it.
     pub fn minute(&self, at_us: u64) -> u32 {
-        let wall_us = i64::try_from(at_us)
-            .unwrap_or(i64::MAX)
-            .saturating_add(self.offset_us);
+        let wall_us = i64::try_from(at_us).unwrap_or(i64::MAX).saturating_add(self.offset_us);
         u32::try_from(wall_us.div_euclid(60_000_000).max(0)).unwrap_or(u32::MAX)
     }
 
@@ -37,21 +36,13 @@ impl Clock {
     }
 }
 
-fn micros(clock: ClockId) -> i64 {
-    let now = clock_gettime(clock);
-    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_clock_that_is_set_back_moves_events_back_and_never_before_the_epoch() {
-        let at = |offset_us| Clock {
-            now_us: 90_000_000,
-            offset_us,
-        };
+        let at = |offset_us| Clock { now_us: 90_000_000, offset_us };
         assert_eq!(at(0).minute_now(), 1);
         assert_eq!(at(3600 * 1_000_000).minute(0), 60);
         assert_eq!(at(-80_000_000).minute_now(), 0);

@@ -16,7 +16,7 @@ use crate::aggregator::names::{Bounds, Names, PackageTexts};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::tally::{Tally, value_of};
 use crate::aggregator::{Booked, Options, Order};
-use crate::messages::pulls::{PAGE_AGE_US_MAX, PullReceiver, Unfolded};
+use crate::messages::pulls::{FLUSH_US_MAX, PAGE_AGE_US_MAX, PullReceiver, Unfolded};
 use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Asked, Event};
@@ -56,11 +56,7 @@ impl Aggregating {
         receivers: Vec<PullReceiver>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
-        let Options {
-            data_dir,
-            counting,
-            clients,
-        } = options;
+        let Options { data_dir, counting, clients } = options;
         let clock = Clock::look();
         let node = u64::from_ne_bytes(random()?);
         Ok(Self {
@@ -122,8 +118,7 @@ impl Aggregating {
         let until_us = self.clock.now_us.saturating_sub(HOLD_BACK_US);
         let taken = self.take(until_us, EVENTS_PER_ROUND);
         if taken < EVENTS_PER_ROUND {
-            self.fold
-                .pass(until_us, &mut |booking| self.books.book(&booking));
+            self.fold.pass(until_us, &mut |booking| self.books.book(&booking));
         }
         if self.books.tally.is_full() {
             self.books.drain(&mut self.persist);
@@ -132,8 +127,7 @@ impl Aggregating {
             self.next_flush_us = self.clock.now_us + micros(self.counting.flush);
             self.flush();
             let (retention, now_us) = (&self.counting.retention, self.clock.now_us);
-            self.persist
-                .maintain(retention, now_us, self.clock.minute_now());
+            self.persist.maintain(retention, now_us, self.clock.minute_now());
         }
         self.tell();
         taken
@@ -153,13 +147,7 @@ impl Aggregating {
     }
 
     fn take(&mut self, until_us: u64, events_max: usize) -> usize {
-        let Self {
-            inbox,
-            fold,
-            books,
-            clock,
-            ..
-        } = self;
+        let Self { inbox, fold, books, clock, .. } = self;
         inbox.merge(until_us, events_max, |arrival| match arrival {
             Arrival::Event(event) => books.take(&event, clock, fold),
             Arrival::Unfolded(unfolded) => books.take_unfolded(&unfolded, clock),
@@ -189,17 +177,11 @@ impl Aggregating {
         add(&health.checks, booked.checks);
         add(&health.supply_chain, booked.supply_chain);
         add(&health.unfolded, booked.unfolded);
-        add(
-            &health.feed_dropped_total,
-            std::mem::take(&mut self.books.feed_dropped),
-        );
+        add(&health.feed_dropped_total, std::mem::take(&mut self.books.feed_dropped));
         let fold = self.fold.meters();
         set(&health.fold_windows_open, fold.windows_open as u64);
         set(&health.fold_evictions_total, fold.evictions);
-        set(
-            &health.fold_joined_connections_total,
-            fold.joined_connections,
-        );
+        set(&health.fold_joined_connections_total, fold.joined_connections);
         let beyond = self.books.names.beyond;
         set(&health.other_names_total, beyond.names);
         set(&health.other_tags_total, beyond.tags);
@@ -210,19 +192,8 @@ impl Aggregating {
 impl Books {
     /// One event: what it is, and what it makes.
     fn take(&mut self, event: &Event<'_>, clock: &Clock, fold: &mut Fold) {
-        let Event {
-            id,
-            domain,
-            collection,
-            name,
-            ..
-        } = *event;
-        let package = self.names.package(PackageTexts {
-            id,
-            domain,
-            collection,
-            name,
-        });
+        let Event { id, domain, collection, name, .. } = *event;
+        let package = self.names.package(PackageTexts { id, domain, collection, name });
         let names_tag = matches!(event.asked, Asked::Manifest | Asked::ManifestHead)
             && Subject::of(event.reference) == Subject::Tag;
         let row = match names_tag {
@@ -272,21 +243,12 @@ impl Books {
             client,
             row: TagRow::UNFOLDED,
             minute,
-            measures: Measures {
-                requests,
-                unfolded: requests,
-                ..Measures::ZERO
-            },
+            measures: Measures { requests, unfolded: requests, ..Measures::ZERO },
         };
         for (package, requests) in &unfolded.requests {
             let (id, domain) = (&*package.id, &*package.domain);
             let (collection, name) = (&*package.collection, &*package.name);
-            let package = self.names.package(PackageTexts {
-                id,
-                domain,
-                collection,
-                name,
-            });
+            let package = self.names.package(PackageTexts { id, domain, collection, name });
             self.book(&booking(package, *requests));
         }
         if unfolded.requests_other > 0 {
@@ -296,8 +258,7 @@ impl Books {
     }
 
     fn drain(&mut self, persist: &mut Persist) {
-        self.tally
-            .drain(&mut self.names, &self.clients, &mut persist.cells);
+        self.tally.drain(&mut self.names, &self.clients, &mut persist.cells);
     }
 }
 
@@ -311,9 +272,7 @@ fn tell_feeds(
     let client = clients.get(booking.client);
     let package = names.packages().get(booking.package as usize);
     let booked = Booked {
-        package: package
-            .map(|package| package.shown.clone())
-            .unwrap_or_default(),
+        package: package.map(|package| package.shown.clone()).unwrap_or_default(),
         tag: names.text(booking.row).as_ref().to_owned(),
         client: client.family.clone(),
         version: client.version.clone(),
@@ -332,17 +291,8 @@ fn tell_feeds(
 }
 
 fn bounds(counting: &Counting) -> Bounds {
-    let Counting {
-        max_names,
-        max_tags,
-        max_clients,
-        ..
-    } = *counting;
-    Bounds {
-        max_names,
-        max_tags,
-        max_clients,
-    }
+    let Counting { max_names, max_tags, max_clients, .. } = *counting;
+    Bounds { max_names, max_tags, max_clients }
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -356,9 +306,9 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// How long events are held back, so that those of all workers can be put in order: longer than an
-/// event may wait in a worker, which sends its page at each tick of 100 ms or when the page is old.
-const HOLD_BACK_US: u64 = 150_000;
-const _: () = assert!(HOLD_BACK_US > 100_000 + PAGE_AGE_US_MAX);
+/// event may wait in a worker, which sends its page at each flush or when the page is old.
+const HOLD_BACK_US: u64 = 50_000;
+const _: () = assert!(HOLD_BACK_US > FLUSH_US_MAX + PAGE_AGE_US_MAX);
 /// How long the thread pauses between two rounds while there are events, and when there are none.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);

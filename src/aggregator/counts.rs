@@ -99,9 +99,7 @@ impl Counts {
 
     /// The last record all of which is applied.
     pub fn applied(&self) -> u64 {
-        self.marker
-            .sequence
-            .saturating_sub(u64::from(self.marker.keys_done.is_some()))
+        self.marker.sequence.saturating_sub(u64::from(self.marker.keys_done.is_some()))
     }
 
     /// Applies a record, or what is left of it. After an error only reopening helps.
@@ -112,10 +110,8 @@ impl Counts {
             _ => 0,
         };
         let additions = record.additions();
-        let mut left = additions
-            .iter()
-            .skip(usize::try_from(done).unwrap_or(usize::MAX))
-            .peekable();
+        let mut left =
+            additions.iter().skip(usize::try_from(done).unwrap_or(usize::MAX)).peekable();
         let mut packages = record.packages.iter().peekable();
         let mut keys_done = done;
         let mut digest = before.digest;
@@ -145,12 +141,7 @@ impl Counts {
             let marker = if is_last {
                 record.marker_after(before, digest)
             } else {
-                Marker {
-                    sequence: record.sequence,
-                    keys_done: Some(keys_done),
-                    digest,
-                    ..before
-                }
+                Marker { sequence: record.sequence, keys_done: Some(keys_done), digest, ..before }
             };
             batch.insert(MARKER_KEY, marker.encode());
             guarded(|| self.tree.apply_batch(batch))?;
@@ -264,9 +255,7 @@ impl Counts {
         let value = new(before.as_deref());
         let value = value.ok_or_else(|| CountsError::Damaged("a cell cannot be read".into()))?;
         let gone = before.map_or(0, |before| entry_hash(key, &before));
-        let digest = digest
-            .wrapping_sub(gone)
-            .wrapping_add(entry_hash(key, &value));
+        let digest = digest.wrapping_sub(gone).wrapping_add(entry_hash(key, &value));
         batch.insert(key, value);
         Ok(digest)
     }
@@ -320,11 +309,7 @@ fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let entry = entry?;
-        if entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.ends_with(".generating"))
-        {
+        if entry.file_name().to_str().is_some_and(|name| name.ends_with(".generating")) {
             fs::remove_file(entry.path())?;
         }
     }

@@ -42,11 +42,7 @@ impl Dictionary {
         if let Some(Some(number)) = self.numbers.get(at) {
             return *number;
         }
-        let by_id = self
-            .by_id
-            .get(&package.id)
-            .copied()
-            .filter(|_| !package.id.is_empty());
+        let by_id = self.by_id.get(&package.id).copied().filter(|_| !package.id.is_empty());
         let by_shown = || {
             let number = *self.by_shown.get(&package.shown)?;
             let id = &self.records.get(number as usize)?.id;
@@ -96,11 +92,7 @@ mod tests {
     use super::*;
 
     fn package(id: &str, shown: &str) -> PackageRecord {
-        PackageRecord {
-            id: id.into(),
-            shown: shown.into(),
-            collection: String::new(),
-        }
+        PackageRecord { id: id.into(), shown: shown.into(), collection: String::new() }
     }
 
     #[test]
@@ -112,10 +104,7 @@ mod tests {
         // It gets an id, then another name.
         assert_eq!(dictionary.number(2, &package("r1", "acme.com/rocket")), 0);
         assert_eq!(dictionary.number(3, &package("r1", "acme.com/saturn")), 0);
-        assert_eq!(
-            dictionary.take_unwritten(),
-            [(0, package("r1", "acme.com/saturn"))]
-        );
+        assert_eq!(dictionary.take_unwritten(), [(0, package("r1", "acme.com/saturn"))]);
         // Asking again changes nothing.
         assert_eq!(dictionary.number(3, &package("r1", "acme.com/saturn")), 0);
         assert!(dictionary.take_unwritten().is_empty());

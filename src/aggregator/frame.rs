@@ -27,10 +27,7 @@ pub fn read(from: &mut impl Read) -> io::Result<Vec<u8>> {
     from.read_exact(&mut head)?;
     let (length, sum) = read_head(head);
     let mut payload = Vec::new();
-    let read = from
-        .by_ref()
-        .take(u64::from(length))
-        .read_to_end(&mut payload)?;
+    let read = from.by_ref().take(u64::from(length)).read_to_end(&mut payload)?;
     if u32::try_from(read).ok() != Some(length) || checksum(length, &payload) != sum {
         return Err(damaged());
     }
@@ -39,10 +36,7 @@ pub fn read(from: &mut impl Read) -> io::Result<Vec<u8>> {
 
 fn read_head(head: [u8; HEAD_BYTES]) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = head;
-    (
-        u32::from_le_bytes([a, b, c, d]),
-        u32::from_le_bytes([e, f, g, h]),
-    )
+    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
 }
 
 /// The length is part of it, so that a run of zeros is not a frame.
@@ -65,10 +59,7 @@ mod tests {
         put(&mut bytes, b"one");
         put(&mut bytes, b"");
         let (one, rest) = take(&bytes).unwrap();
-        assert_eq!(
-            (one, take(rest).unwrap()),
-            (&b"one"[..], (&b""[..], &b""[..]))
-        );
+        assert_eq!((one, take(rest).unwrap()), (&b"one"[..], (&b""[..], &b""[..])));
         assert_eq!(read(&mut &bytes[..]).unwrap(), b"one");
         for at in 0..HEAD_BYTES + 3 {
             let mut changed = bytes.clone();

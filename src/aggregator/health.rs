@@ -45,10 +45,7 @@ pub struct Health {
 
 /// Adds to a number that only this thread writes.
 pub fn add(number: &AtomicU64, more: u64) {
-    number.store(
-        number.load(Ordering::Relaxed).wrapping_add(more),
-        Ordering::Relaxed,
-    );
+    number.store(number.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
 /// Sets a number that only this thread writes.

@@ -30,15 +30,8 @@ pub enum Arrival<'a> {
 impl Inbox {
     /// An inbox of these workers.
     pub fn new(receivers: Vec<PullReceiver>) -> Self {
-        let lane = |receiver| Lane {
-            receiver,
-            page: None,
-            at: 0,
-            at_us: 0,
-        };
-        Self {
-            lanes: receivers.into_iter().map(lane).collect(),
-        }
+        let lane = |receiver| Lane { receiver, page: None, at: 0, at_us: 0 };
+        Self { lanes: receivers.into_iter().map(lane).collect() }
     }
 
     /// Gives what happened up to `until_us` to `take`, in the order of time, and at most about
@@ -73,12 +66,7 @@ impl Inbox {
         let mut oldest = None;
         let mut oldest_us = u64::MAX;
         let mut second_us = u64::MAX;
-        for (at, lane) in self
-            .lanes
-            .iter()
-            .enumerate()
-            .filter(|(_, lane)| lane.page.is_some())
-        {
+        for (at, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.page.is_some()) {
             if lane.at_us < oldest_us || oldest.is_none() {
                 second_us = oldest_us;
                 (oldest, oldest_us) = (Some(at), lane.at_us);
@@ -87,9 +75,7 @@ impl Inbox {
             }
         }
         let until_us = second_us.min(until_us);
-        oldest
-            .filter(|_| oldest_us <= until_us)
-            .map(|at| (at, until_us))
+        oldest.filter(|_| oldest_us <= until_us).map(|at| (at, until_us))
     }
 }
 

@@ -55,13 +55,7 @@ impl Journal {
             file.sync_all()?;
         }
         last.bytes = sound as u64;
-        Ok(Self {
-            dir: dir.to_owned(),
-            segments,
-            file,
-            is_unsound: false,
-            last_sequence,
-        })
+        Ok(Self { dir: dir.to_owned(), segments, file, is_unsound: false, last_sequence })
     }
 
     /// The sequence of the last record.
@@ -186,15 +180,9 @@ fn list(dir: &Path) -> io::Result<Vec<Segment>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let first = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+        let first = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
         if let Some(first) = first {
-            segments.push(Segment {
-                first,
-                path: entry.path(),
-                bytes: entry.metadata()?.len(),
-            });
+            segments.push(Segment { first, path: entry.path(), bytes: entry.metadata()?.len() });
         }
     }
     segments.sort_unstable_by_key(|segment| segment.first);
@@ -203,18 +191,9 @@ fn list(dir: &Path) -> io::Result<Vec<Segment>> {
 
 fn create(dir: &Path, first: u64) -> io::Result<Segment> {
     let path = dir.join(format!("{PREFIX}{first:020}"));
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)?
-        .sync_all()?;
+    OpenOptions::new().create(true).truncate(false).write(true).open(&path)?.sync_all()?;
     sync_dir(dir)?;
-    Ok(Segment {
-        first,
-        path,
-        bytes: 0,
-    })
+    Ok(Segment { first, path, bytes: 0 })
 }
 
 const PREFIX: &str = "journal.";
@@ -224,12 +203,7 @@ mod tests {
     use super::*;
 
     fn record(sequence: u64) -> Record {
-        Record {
-            node: 1,
-            epoch: 1,
-            sequence,
-            ..Record::default()
-        }
+        Record { node: 1, epoch: 1, sequence, ..Record::default() }
     }
 
     fn sequences(journal: &Journal, applied: u64) -> Vec<u64> {
@@ -259,12 +233,7 @@ mod tests {
 
         let last = journal.segments.last().unwrap().clone();
         drop(journal);
-        OpenOptions::new()
-            .write(true)
-            .open(&last.path)
-            .unwrap()
-            .set_len(last.bytes - 1)
-            .unwrap();
+        OpenOptions::new().write(true).open(&last.path).unwrap().set_len(last.bytes - 1).unwrap();
         let mut journal = Journal::open(dir.path(), 0).unwrap();
         assert_eq!(journal.last_sequence(), 4);
         assert_eq!(sequences(&journal, 1), [2, 3, 4]);

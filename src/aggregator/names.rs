@@ -115,10 +115,7 @@ impl Names {
 
     /// The package of all requests whose package is not known.
     pub fn package_unknown(&mut self) -> u32 {
-        self.learn_package(PackageRecord {
-            shown: OTHER.to_owned(),
-            ..PackageRecord::default()
-        })
+        self.learn_package(PackageRecord { shown: OTHER.to_owned(), ..PackageRecord::default() })
     }
 
     /// Takes a package as the store has it; its number in memory.
@@ -129,10 +126,7 @@ impl Names {
         }
         let number = u32::try_from(self.packages.len()).unwrap_or(u32::MAX);
         if !record.collection.is_empty() {
-            *self
-                .names_per_collection
-                .entry(record.collection.clone())
-                .or_default() += 1;
+            *self.names_per_collection.entry(record.collection.clone()).or_default() += 1;
         }
         self.by_identity.insert(identity.into(), number);
         self.packages.push(record);
@@ -154,12 +148,7 @@ impl Names {
 
     /// The text of a package's row in another dimension: its own, or that of the rest.
     pub fn value(&mut self, package: u32, dimension: Dimension, value: &str) -> Arc<str> {
-        let row = self.row(
-            package,
-            dimension,
-            value.as_bytes(),
-            self.bounds.max_clients,
-        );
+        let row = self.row(package, dimension, value.as_bytes(), self.bounds.max_clients);
         self.beyond.clients += u64::from(row == TagRow::OTHER);
         self.text(row)
     }
@@ -175,10 +164,7 @@ impl Names {
     pub fn text(&self, row: TagRow) -> Arc<str> {
         let number = row.0 as usize;
         let own = |at: usize| self.row_texts.get(at).map(|(_, _, text)| text);
-        let text = self
-            .fixed
-            .get(number)
-            .or_else(|| own(number - self.fixed.len()));
+        let text = self.fixed.get(number).or_else(|| own(number - self.fixed.len()));
         Arc::clone(text.unwrap_or(&self.fixed[TagRow::OTHER.0 as usize]))
     }
 
@@ -191,17 +177,13 @@ impl Names {
         if let Some(number) = self.rows.find(hash, is_it) {
             return TagRow(*number);
         }
-        let in_package = self
-            .rows_per_package
-            .entry((package, dimension))
-            .or_default();
+        let in_package = self.rows_per_package.entry((package, dimension)).or_default();
         if *in_package >= rows_max || self.row_texts.len() >= ROWS_MAX {
             return TagRow::OTHER;
         }
         *in_package += 1;
         let number = TagRow::FIRST + u32::try_from(self.row_texts.len()).unwrap_or(0);
-        self.row_texts
-            .push((package, dimension, String::from_utf8_lossy(value).into()));
+        self.row_texts.push((package, dimension, String::from_utf8_lossy(value).into()));
         let rehash = |number: &u32| {
             let (of, by, text) = &self.row_texts[(*number - TagRow::FIRST) as usize];
             self.hasher.hash_one((*of, *by, text.as_bytes()))
@@ -212,21 +194,14 @@ impl Names {
 
     fn add_package(&mut self, texts: PackageTexts<'_>) -> u32 {
         let record = texts.record();
-        let names = self
-            .names_per_collection
-            .get(&record.collection)
-            .copied()
-            .unwrap_or(0);
+        let names = self.names_per_collection.get(&record.collection).copied().unwrap_or(0);
         if record.collection.is_empty() || names < self.bounds.max_names {
             return self.learn_package(record);
         }
         self.beyond.names += 1;
         // Shown as `acme.com/library/(other)`; of no collection, so that it counts for none.
         let shown = format!("{}{OTHER}", record.collection.trim_end_matches('*'));
-        self.learn_package(PackageRecord {
-            shown,
-            ..PackageRecord::default()
-        })
+        self.learn_package(PackageRecord { shown, ..PackageRecord::default() })
     }
 }
 
@@ -295,11 +270,7 @@ mod tests {
     }
 
     fn names() -> Names {
-        Names::new(Bounds {
-            max_names: 2,
-            max_tags: 3,
-            max_clients: 2,
-        })
+        Names::new(Bounds { max_names: 2, max_tags: 3, max_clients: 2 })
     }
 
     #[test]
@@ -312,43 +283,25 @@ mod tests {
         };
         let own = |name: &str| (name.to_owned(), name.to_owned());
         for name in ["library/a", "library/b", "library/a"] {
-            assert_eq!(
-                shown(&mut names, "library/**", name),
-                own(&format!("acme.com/{name}"))
-            );
+            assert_eq!(shown(&mut names, "library/**", name), own(&format!("acme.com/{name}")));
         }
         for name in ["library/c", "library/d/e"] {
             assert_eq!(
                 shown(&mut names, "library/**", name),
-                (
-                    "acme.com/library/(other)".to_owned(),
-                    format!("acme.com/{name}")
-                )
+                ("acme.com/library/(other)".to_owned(), format!("acme.com/{name}"))
             );
         }
         assert_eq!(names.beyond.names, 2);
         assert_eq!(shown(&mut names, "", "tool"), own("acme.com/tool"));
-        assert_eq!(
-            shown(&mut names, "team/*", "team/x"),
-            own("acme.com/team/x")
-        );
+        assert_eq!(shown(&mut names, "team/*", "team/x"), own("acme.com/team/x"));
     }
 
     #[test]
     fn a_package_with_an_id_takes_the_name_it_is_first_asked_for_by() {
         let mut names = names();
-        let old = PackageTexts {
-            id: b"r1",
-            ..texts("", "rocket")
-        };
+        let old = PackageTexts { id: b"r1", ..texts("", "rocket") };
         let number = names.learn_package(old.record());
-        assert_eq!(
-            names.package(PackageTexts {
-                id: b"r1",
-                ..texts("", "saturn")
-            }),
-            number
-        );
+        assert_eq!(names.package(PackageTexts { id: b"r1", ..texts("", "saturn") }), number);
         assert_eq!(names.packages()[number as usize].shown, "acme.com/saturn");
         assert_eq!(names.package(old), number);
         assert_eq!(names.packages()[number as usize].shown, "acme.com/saturn");
@@ -366,24 +319,11 @@ mod tests {
         }
         assert_eq!(tag(&mut names, 0, "d"), "(other)");
         assert_eq!(tag(&mut names, 1, "d"), "d");
-        assert_eq!(
-            &*names.value(0, Dimension::Client, "docker 28.5.2"),
-            "docker 28.5.2"
-        );
-        assert_eq!(
-            &*names.value(0, Dimension::Client, "docker 28.5.1"),
-            "docker 28.5.1"
-        );
+        assert_eq!(&*names.value(0, Dimension::Client, "docker 28.5.2"), "docker 28.5.2");
+        assert_eq!(&*names.value(0, Dimension::Client, "docker 28.5.1"), "docker 28.5.1");
         assert_eq!(&*names.value(0, Dimension::Client, "docker 1"), "(other)");
         assert_eq!(&*names.value(0, Dimension::Os, "linux"), "linux");
-        assert_eq!(
-            names.beyond,
-            Beyond {
-                names: 0,
-                tags: 1,
-                clients: 1
-            }
-        );
+        assert_eq!(names.beyond, Beyond { names: 0, tags: 1, clients: 1 });
     }
 
     #[test]

@@ -60,10 +60,7 @@ impl Persist {
     /// Writes what waits, if that is possible now; opens the store, if it is not open.
     pub fn flush(&mut self, names: &mut Names, now_us: u64) {
         if self.store.is_none()
-            && self
-                .failure
-                .as_ref()
-                .is_none_or(|last| last.retry_at_us <= now_us)
+            && self.failure.as_ref().is_none_or(|last| last.retry_at_us <= now_us)
         {
             self.open(names, now_us);
         }
@@ -78,10 +75,7 @@ impl Persist {
             add(&self.health.persist_coarsened_total, 1);
         }
         let in_record = self.record.as_ref().map_or(0, |record| record.cells.len());
-        set(
-            &self.health.persist_pending,
-            (in_record + self.cells.len()) as u64,
-        );
+        set(&self.health.persist_pending, (in_record + self.cells.len()) as u64);
     }
 
     /// Removes old cells and sees to the journal's length.
@@ -105,9 +99,7 @@ impl Persist {
             return View::unavailable(why.unwrap_or_else(|| "it is not open yet".to_owned()));
         };
         let mut pending = self.record.clone().unwrap_or_default();
-        pending
-            .cells
-            .extend(to_record_cells(&self.cells, names, store));
+        pending.cells.extend(to_record_cells(&self.cells, names, store));
         pending.packages.extend(store.dictionary.unwritten());
         View::new(store.counts().tree(), store.marker(), &pending)
     }
@@ -117,10 +109,7 @@ impl Persist {
         if self.record.is_some() || !self.cells.is_empty() {
             let cells =
                 self.cells.len() + self.record.as_ref().map_or(0, |record| record.cells.len());
-            tracing::error!(
-                cells,
-                "counts could not be written and are lost with this process"
-            );
+            tracing::error!(cells, "counts could not be written and are lost with this process");
         }
         if let Some(store) = self.store.take()
             && let Err(error) = store.flush()
@@ -141,7 +130,7 @@ impl Persist {
         }
     }
 
-    fn try_open(&mut self, names: &mut Names) -> Result<Store, CountsError> {
+    fn try_open(&self, names: &mut Names) -> Result<Store, CountsError> {
         let mut store = Store::open(&self.data_dir)?;
         let mut numbers = Vec::new();
         for (_, package) in store.dictionary.iter() {
@@ -221,11 +210,7 @@ impl Persist {
             _ => 0,
         };
         let wait_us = wait_us.clamp(RETRY_US_MIN, RETRY_US_MAX);
-        self.failure = Some(Failure {
-            why,
-            wait_us,
-            retry_at_us: now_us.saturating_add(wait_us),
-        });
+        self.failure = Some(Failure { why, wait_us, retry_at_us: now_us.saturating_add(wait_us) });
     }
 }
 

@@ -109,16 +109,12 @@ pub enum QueryError {
 impl Query {
     /// Questions to a running aggregator.
     pub(super) fn live(orders: Sender<Order>) -> Self {
-        Self {
-            source: Source::Live(orders),
-        }
+        Self { source: Source::Live(orders) }
     }
 
     /// Questions to a store that nobody else has open.
     pub(super) fn offline(view: View, lock: Lock) -> Self {
-        Self {
-            source: Source::Offline(Arc::new((view, lock))),
-        }
+        Self { source: Source::Offline(Arc::new((view, lock))) }
     }
 
     /// Answers `ask`. Reads the store in the caller's thread, which may take a while where much is
@@ -130,25 +126,19 @@ impl Query {
             Source::Live(orders) => {
                 for _ in 0..VIEWS_MAX {
                     let (reply, view) = bounded(1);
-                    orders
-                        .send(Order::View(reply))
-                        .map_err(|_| QueryError::Stopped)?;
-                    let view = view
-                        .recv_timeout(VIEW_TIMEOUT)
-                        .map_err(|error| match error {
-                            RecvTimeoutError::Disconnected => QueryError::Stopped,
-                            RecvTimeoutError::Timeout => QueryError::Unavailable(
-                                "the store is being opened, or the disk is slow".to_owned(),
-                            ),
-                        })?;
+                    orders.send(Order::View(reply)).map_err(|_| QueryError::Stopped)?;
+                    let view = view.recv_timeout(VIEW_TIMEOUT).map_err(|error| match error {
+                        RecvTimeoutError::Disconnected => QueryError::Stopped,
+                        RecvTimeoutError::Timeout => QueryError::Unavailable(
+                            "the store is being opened, or the disk is slow".to_owned(),
+                        ),
+                    })?;
                     let answer = plan.run(&view)?;
                     if !view.is_stale()? {
                         return Ok(answer);
                     }
                 }
-                Err(QueryError::Unavailable(
-                    "counts are just being written; ask again".to_owned(),
-                ))
+                Err(QueryError::Unavailable("counts are just being written; ask again".to_owned()))
             }
         }
     }
@@ -188,12 +178,7 @@ impl<'a> Plan<'a> {
         let spans = self.spans(view.kept_from()?, since);
         let mut groups: BTreeMap<(Arc<str>, String, u32), Measures> = BTreeMap::new();
         for (number, package) in view.packages()? {
-            if self
-                .ask
-                .package
-                .as_ref()
-                .is_some_and(|wanted| *wanted != package.shown)
-            {
+            if self.ask.package.as_ref().is_some_and(|wanted| *wanted != package.shown) {
                 continue;
             }
             let shown: Arc<str> = package.shown.into();
@@ -202,9 +187,8 @@ impl<'a> Plan<'a> {
                 view.cells(range, |cell, measures| {
                     let value = String::from_utf8_lossy(cell.value).into_owned();
                     let minute = self.unit.map_or(0, |unit| unit.floor(cell.minute));
-                    *groups
-                        .entry((Arc::clone(&shown), value, minute))
-                        .or_insert(Measures::ZERO) += measures;
+                    *groups.entry((Arc::clone(&shown), value, minute)).or_insert(Measures::ZERO) +=
+                        measures;
                 })?;
             }
         }
@@ -216,64 +200,38 @@ impl<'a> Plan<'a> {
                 Some(_) => (*by, timestamp(minute).to_string()),
                 None => (*by, value.clone()),
             };
-            rows.push(Row {
-                package,
-                keys: self.ask.by.iter().map(key).collect(),
-                measures,
-            });
+            rows.push(Row { package, keys: self.ask.by.iter().map(key).collect(), measures });
         }
         let from = match self.ask.from {
-            Some(_) => spans
-                .first()
-                .map(|span| timestamp(span.from))
-                .or(self.ask.from),
+            Some(_) => spans.first().map(|span| timestamp(span.from)).or(self.ask.from),
             None => since.map(timestamp),
         };
         let to = match self.ask.to {
             Some(_) => spans.last().map(|span| timestamp(span.to)).or(self.ask.to),
             None => Some(self.now),
         };
-        Ok(Answer {
-            from,
-            to: to.unwrap_or(self.now),
-            rows,
-            totals,
-        })
+        Ok(Answer { from, to: to.unwrap_or(self.now), rows, totals })
     }
 
     /// Which cells are added up.
     fn spans(&self, kept_from: [u32; Unit::EVERY.len()], since: Option<u32>) -> Vec<Span> {
         if self.ask.from.is_none() && self.ask.to.is_none() {
             let unit = self.unit.unwrap_or(Unit::Ever);
-            return vec![Span {
-                unit,
-                from: 0,
-                to: u32::MAX,
-            }];
+            return vec![Span { unit, from: 0, to: u32::MAX }];
         }
         let Some(since) = since else {
             return Vec::new();
         };
         // Nothing was counted before the first minute: no need to look there.
-        let from = self
-            .ask
-            .from
-            .map_or(since, minute_of)
-            .max(Unit::Day.floor(since));
+        let from = self.ask.from.map_or(since, minute_of).max(Unit::Day.floor(since));
         let to = self.ask.to.map_or_else(
             || minute_of(self.now) + 1,
             |to| {
                 let whole = minute_of(to);
-                if timestamp(whole) == to {
-                    whole
-                } else {
-                    whole + 1
-                }
+                if timestamp(whole) == to { whole } else { whole + 1 }
             },
         );
-        spans(from, to, self.unit.unwrap_or(Unit::Day), |unit| {
-            kept_from[unit as usize]
-        })
+        spans(from, to, self.unit.unwrap_or(Unit::Day), |unit| kept_from[unit as usize])
     }
 }
 
@@ -334,15 +292,10 @@ impl FromStr for By {
     type Err = QueryError;
 
     fn from_str(text: &str) -> Result<Self, QueryError> {
-        Self::EVERY
-            .into_iter()
-            .find(|by| by.as_str() == text)
-            .ok_or_else(|| {
-                let words = Self::EVERY.map(Self::as_str).join(", ");
-                QueryError::Question(format!(
-                    "counts are not grouped by {text:?}, but by {words}"
-                ))
-            })
+        Self::EVERY.into_iter().find(|by| by.as_str() == text).ok_or_else(|| {
+            let words = Self::EVERY.map(Self::as_str).join(", ");
+            QueryError::Question(format!("counts are not grouped by {text:?}, but by {words}"))
+        })
     }
 }
 

@@ -15,8 +15,7 @@ pub fn kept_from(retention: &Retention, unit: Unit, now: u32) -> u32 {
         Unit::Ever => None,
     };
     let minutes = |kept: std::time::Duration| u32::try_from(kept.as_secs() / 60).ok();
-    kept.and_then(minutes)
-        .map_or(0, |minutes| unit.floor(now.saturating_sub(minutes)))
+    kept.and_then(minutes).map_or(0, |minutes| unit.floor(now.saturating_sub(minutes)))
 }
 
 /// Where the sweep is: it goes through all series (a unit's, a package's, a dimension's), one
@@ -40,9 +39,7 @@ impl Sweep {
         let mut removed = 0;
         for _ in 0..SERIES_PER_STEP {
             let (package, rest) = (self.at / SERIES_PER_PACKAGE, self.at % SERIES_PER_PACKAGE);
-            let Some(package) = u32::try_from(package)
-                .ok()
-                .filter(|package| *package < packages)
+            let Some(package) = u32::try_from(package).ok().filter(|package| *package < packages)
             else {
                 self.at = 0;
                 break;
@@ -84,20 +81,11 @@ mod tests {
             unit: Unit::Minute,
             minute,
             value: "latest".into(),
-            measures: Measures {
-                pulls: 1,
-                ..Measures::ZERO
-            },
+            measures: Measures { pulls: 1, ..Measures::ZERO },
         };
         let now = 100 * 24 * 60;
         let cells = (now - 5000..now).map(cell).collect();
-        counts
-            .apply(&Record {
-                sequence: 1,
-                cells,
-                ..Record::default()
-            })
-            .unwrap();
+        counts.apply(&Record { sequence: 1, cells, ..Record::default() }).unwrap();
 
         let retention = Retention {
             minute: Some(Duration::from_secs(48 * HOUR)),
@@ -107,9 +95,7 @@ mod tests {
         let mut sweep = Sweep::default();
         let mut removed = 0;
         for _ in 0..40 {
-            let step = sweep
-                .step(&mut counts, 2, |unit| kept_from(&retention, unit, now))
-                .unwrap();
+            let step = sweep.step(&mut counts, 2, |unit| kept_from(&retention, unit, now)).unwrap();
             assert!(step <= KEYS_PER_BATCH);
             removed += step;
         }

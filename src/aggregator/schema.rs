@@ -116,9 +116,7 @@ impl<'a> CellKey<'a> {
         let (head, value) = key.split_first_chunk::<CELL_KEY_BYTES>()?;
         let [unit, p0, p1, p2, p3, dimension, m0, m1, m2, m3] = *head;
         Some(Self {
-            unit: Unit::EVERY
-                .into_iter()
-                .find(|known| unit_byte(*known) == unit)?,
+            unit: Unit::EVERY.into_iter().find(|known| unit_byte(*known) == unit)?,
             package: u32::from_be_bytes([p0, p1, p2, p3]),
             dimension: dimension_of(dimension)?,
             minute: u32::from_be_bytes([m0, m1, m2, m3]),
@@ -134,16 +132,7 @@ pub fn cell_range(
     dimension: Dimension,
     minutes: Range<u32>,
 ) -> Range<Vec<u8>> {
-    let key = |minute| {
-        CellKey {
-            unit,
-            package,
-            dimension,
-            minute,
-            value: b"",
-        }
-        .to_bytes()
-    };
+    let key = |minute| CellKey { unit, package, dimension, minute, value: b"" }.to_bytes();
     key(minutes.start)..key(minutes.end)
 }
 
@@ -208,20 +197,8 @@ impl Record {
         let first = self.cells.iter().filter(|cell| cell.unit != Unit::Ever);
         let first = first.map(|cell| cell.minute).min();
         let since = before.since.into_iter().chain(first).min();
-        let Self {
-            node,
-            epoch,
-            sequence,
-            ..
-        } = *self;
-        Marker {
-            sequence,
-            keys_done: None,
-            digest,
-            since,
-            node,
-            epoch,
-        }
+        let Self { node, epoch, sequence, .. } = *self;
+        Marker { sequence, keys_done: None, digest, since, node, epoch }
     }
 
     /// The record's bytes.
@@ -254,16 +231,9 @@ impl Record {
             return None;
         }
         let (node, epoch, sequence) = (take(from)?, take(from)?, take(from)?);
-        let mut record = Self {
-            node,
-            epoch,
-            sequence,
-            ..Self::default()
-        };
+        let mut record = Self { node, epoch, sequence, ..Self::default() };
         for _ in 0..take(from)? {
-            record
-                .packages
-                .push((take_u32(from)?, PackageRecord::decode_from(from)?));
+            record.packages.push((take_u32(from)?, PackageRecord::decode_from(from)?));
         }
         for _ in 0..take(from)? {
             record.cells.push(RecordCell {
@@ -325,11 +295,7 @@ impl Value for PackageRecord {
 
     fn decode_from(bytes: &mut &[u8]) -> Option<Self> {
         let (id, shown, collection) = (take_text(bytes)?, take_text(bytes)?, take_text(bytes)?);
-        Some(Self {
-            id: id.into(),
-            shown: shown.into(),
-            collection: collection.into(),
-        })
+        Some(Self { id: id.into(), shown: shown.into(), collection: collection.into() })
     }
 }
 
@@ -372,9 +338,7 @@ fn unit_of(number: u8) -> Option<Unit> {
 }
 
 fn dimension_of(number: u8) -> Option<Dimension> {
-    Dimension::EVERY
-        .into_iter()
-        .find(|dimension| *dimension as u8 == number)
+    Dimension::EVERY.into_iter().find(|dimension| *dimension as u8 == number)
 }
 
 /// A cell's key without its row.
@@ -390,24 +354,16 @@ mod tests {
     }
 
     fn cell() -> impl Strategy<Value = RecordCell> {
-        (
-            any::<u32>(),
-            0usize..7,
-            0usize..4,
-            any::<u32>(),
-            ".{0,20}",
-            measures(),
+        (any::<u32>(), 0usize..7, 0usize..4, any::<u32>(), ".{0,20}", measures()).prop_map(
+            |(package, dimension, unit, minute, value, measures)| RecordCell {
+                package,
+                dimension: Dimension::EVERY[dimension],
+                unit: Unit::EVERY[unit],
+                minute,
+                value: value.into(),
+                measures,
+            },
         )
-            .prop_map(
-                |(package, dimension, unit, minute, value, measures)| RecordCell {
-                    package,
-                    dimension: Dimension::EVERY[dimension],
-                    unit: Unit::EVERY[unit],
-                    minute,
-                    value: value.into(),
-                    measures,
-                },
-            )
     }
 
     proptest! {

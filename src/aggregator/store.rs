@@ -80,11 +80,7 @@ impl Store {
         if let Err(why) = &caught_up {
             tracing::error!(dir = %dir.display(), "counts are lost: {why}");
             let digest = counts.digest()?;
-            counts.set_marker(Marker {
-                digest,
-                keys_done: None,
-                ..counts.marker()
-            })?;
+            counts.set_marker(Marker { digest, keys_done: None, ..counts.marker() })?;
         }
         if journal.last_sequence() < counts.marker().sequence {
             journal.skip_to(counts.marker().sequence)?;
@@ -154,11 +150,7 @@ impl Store {
     pub fn maintain(&mut self, kept_from: impl Fn(Unit) -> u32) -> Result<(), CountsError> {
         let packages = u32::try_from(self.dictionary.iter().count()).unwrap_or(u32::MAX);
         self.sweep.step(&mut self.counts, packages, &kept_from)?;
-        if self
-            .compaction
-            .as_ref()
-            .is_some_and(JoinHandle::is_finished)
-        {
+        if self.compaction.as_ref().is_some_and(JoinHandle::is_finished) {
             return self.end_compaction();
         }
         let checkpoint_bytes = match &self.checkpoint {
@@ -184,9 +176,7 @@ impl Store {
         let (dir, before) = (self.dir.clone(), self.checkpoint.clone());
         let kept_from = Unit::EVERY.map(kept_from);
         let compact = move || {
-            checkpoint::compact(&dir, before.as_deref(), &sealed, |unit| {
-                kept_from[unit as usize]
-            })
+            checkpoint::compact(&dir, before.as_deref(), &sealed, |unit| kept_from[unit as usize])
         };
         let thread = std::thread::Builder::new().name("checkpoint".to_owned());
         self.compaction = Some(thread.spawn(compact)?);
@@ -207,9 +197,7 @@ impl Store {
                 tracing::warn!(%error, "no checkpoint could be written; the journal grows");
                 Ok(())
             }
-            Err(_) => Err(CountsError::Unavailable(
-                "the checkpoint's thread panicked".into(),
-            )),
+            Err(_) => Err(CountsError::Unavailable("the checkpoint's thread panicked".into())),
         }
     }
 
@@ -263,10 +251,7 @@ fn rebuild(dir: &Path, checkpoint: Option<&Path>, why: &str) -> Result<Counts, C
     let path = dir.join(COUNTS);
     if path.exists() {
         let aside = (1..).map(|number| dir.join(format!("{COUNTS}.damaged.{number}")));
-        let aside = aside
-            .into_iter()
-            .find(|aside| !aside.exists())
-            .unwrap_or_default();
+        let aside = aside.into_iter().find(|aside| !aside.exists()).unwrap_or_default();
         tracing::error!(
             kept = %aside.display(),
             "the counts in {} cannot be used ({why}): they are moved aside and built anew",
@@ -346,10 +331,7 @@ mod tests {
                 drop(store);
                 store = Store::open(dir.path()).unwrap();
                 assert!(read(&store) == naive, "seed {seed}, step {step}");
-                assert_eq!(
-                    store.dictionary.iter().count(),
-                    usize::from(!naive.is_empty())
-                );
+                assert_eq!(store.dictionary.iter().count(), usize::from(!naive.is_empty()));
             }
         }
     }
@@ -385,26 +367,14 @@ mod tests {
     }
 
     fn record(sequence: u64, cells: u64, from_minute: u64) -> Record {
-        let mut record = Record {
-            node: 1,
-            epoch: 1,
-            sequence,
-            ..Record::default()
-        };
-        let name = PackageRecord {
-            shown: "acme.com/x".to_owned(),
-            ..PackageRecord::default()
-        };
+        let mut record = Record { node: 1, epoch: 1, sequence, ..Record::default() };
+        let name = PackageRecord { shown: "acme.com/x".to_owned(), ..PackageRecord::default() };
         record.packages.push((0, name));
         for number in 0..cells {
             for dimension in Dimension::EVERY {
                 let minute = u32::try_from(from_minute + number).unwrap();
                 let value = format!("{dimension:?}{}", number % 5).into();
-                let measures = Measures {
-                    requests: number,
-                    pulls: 1,
-                    ..Measures::ZERO
-                };
+                let measures = Measures { requests: number, pulls: 1, ..Measures::ZERO };
                 let unit = Unit::Minute;
                 record.cells.push(RecordCell {
                     package: 0,

@@ -51,16 +51,7 @@ impl Tally {
                         names.value(package, dimension, &value_of(client, dimension))
                     }
                 };
-                cells.add(
-                    Cell {
-                        package,
-                        dimension,
-                        value,
-                        unit: Unit::Minute,
-                        minute,
-                    },
-                    measures,
-                );
+                cells.add(Cell { package, dimension, value, unit: Unit::Minute, minute }, measures);
             }
         }
     }

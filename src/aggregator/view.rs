@@ -21,12 +21,7 @@ impl View {
     /// A view of `tree`, with what `pending` will add to it.
     pub fn new(tree: sled::Tree, marker: Marker, pending: &Record) -> Self {
         let packages = pending.packages.clone();
-        Self {
-            tree: Ok(tree),
-            marker,
-            pending: pending.additions(),
-            packages,
-        }
+        Self { tree: Ok(tree), marker, pending: pending.additions(), packages }
     }
 
     /// A view of nothing: the store is not open.
@@ -42,9 +37,7 @@ impl View {
     /// The first minute that was ever counted.
     pub fn since(&self) -> Option<u32> {
         let pending = self.pending.keys().filter_map(|key| CellKey::parse(key));
-        let pending = pending
-            .filter(|cell| cell.unit == Unit::Minute)
-            .map(|cell| cell.minute);
+        let pending = pending.filter(|cell| cell.unit == Unit::Minute).map(|cell| cell.minute);
         self.marker.since.into_iter().chain(pending).min()
     }
 
@@ -53,9 +46,8 @@ impl View {
         let tree = self.tree()?;
         let kept = guarded(|| tree.get(KEPT_KEY))?;
         let mut kept_from = [0; Unit::EVERY.len()];
-        for (unit, bytes) in kept_from
-            .iter_mut()
-            .zip(kept.iter().flat_map(|kept| kept.as_chunks().0))
+        for (unit, bytes) in
+            kept_from.iter_mut().zip(kept.iter().flat_map(|kept| kept.as_chunks().0))
         {
             *unit = u32::from_be_bytes(*bytes);
         }
@@ -108,8 +100,6 @@ impl View {
     }
 
     fn tree(&self) -> Result<&sled::Tree, CountsError> {
-        self.tree
-            .as_ref()
-            .map_err(|why| CountsError::Unavailable(why.clone()))
+        self.tree.as_ref().map_err(|why| CountsError::Unavailable(why.clone()))
     }
 }

@@ -95,15 +95,8 @@ mod tests {
 
     #[test]
     fn a_time_is_a_moment_or_a_day() {
-        assert_eq!(
-            time("2026-01-31").unwrap().to_string(),
-            "2026-01-31T00:00:00Z"
-        );
+        assert_eq!(time("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
         assert_eq!(time("2026-01-31T01:00:00+01:00"), time("2026-01-31"));
-        assert!(
-            time("yesterday")
-                .unwrap_err()
-                .contains("2026-01-31T12:00:00Z")
-        );
+        assert!(time("yesterday").unwrap_err().contains("2026-01-31T12:00:00Z"));
     }
 }

@@ -28,18 +28,9 @@ pub fn clients(config: &Config) -> Result<ClientTable, Vec<Problem>> {
     let Some(path) = &config.gateway.clients_file else {
         return Ok(ClientTable::built_in());
     };
-    let problem = |line, key, what| Problem {
-        file: path.display().to_string(),
-        line,
-        key,
-        what,
-    };
+    let problem = |line, key, what| Problem { file: path.display().to_string(), line, key, what };
     let text = std::fs::read_to_string(path).map_err(|error| {
-        vec![problem(
-            1,
-            "gateway.clients_file".to_owned(),
-            format!("cannot be read: {error}"),
-        )]
+        vec![problem(1, "gateway.clients_file".to_owned(), format!("cannot be read: {error}"))]
     })?;
     ClientTable::parse(&text).map_err(|problems| {
         problems
@@ -57,18 +48,9 @@ fn summary(path: &Path) -> Result<String, String> {
         say(&format!("warning: {warning}"));
     }
     let packages = &config.packages;
-    let domains: BTreeSet<&str> = packages
-        .iter()
-        .map(|package| package.domain.as_str())
-        .collect();
-    let (packages, domains) = (
-        many(packages.len(), "package"),
-        many(domains.len(), "domain"),
-    );
-    Ok(format!(
-        "{}: no problem; {packages} on {domains}\n",
-        path.display()
-    ))
+    let domains: BTreeSet<&str> = packages.iter().map(|package| package.domain.as_str()).collect();
+    let (packages, domains) = (many(packages.len(), "package"), many(domains.len(), "domain"));
+    Ok(format!("{}: no problem; {packages} on {domains}\n", path.display()))
 }
 
 fn lines(problems: Vec<Problem>) -> String {
@@ -109,16 +91,11 @@ mod tests {
     #[test]
     fn every_problem_has_its_line() {
         let words = said_of("[gateway]\nworkers = -1\ndrivr = \"epoll\"\n").unwrap_err();
-        let places: Vec<String> = words
-            .lines()
-            .map(|line| line.split_inclusive(": ").take(2).collect())
-            .collect();
+        let places: Vec<String> =
+            words.lines().map(|line| line.split_inclusive(": ").take(2).collect()).collect();
         assert_eq!(
             places,
-            [
-                "pullgate.toml:2: gateway.workers: ",
-                "pullgate.toml:3: gateway.drivr: "
-            ]
+            ["pullgate.toml:2: gateway.workers: ", "pullgate.toml:3: gateway.drivr: "]
         );
     }
 
@@ -135,9 +112,6 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_says_so() {
         let words = summary(Path::new("/nonexistent/pullgate.toml")).unwrap_err();
-        assert!(
-            words.starts_with("/nonexistent/pullgate.toml: cannot be read: No"),
-            "{words}"
-        );
+        assert!(words.starts_with("/nonexistent/pullgate.toml: cannot be read: No"), "{words}");
     }
 }

@@ -78,22 +78,18 @@ impl DataPlane {
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
         let connections_max = connections_allowed();
         let (retire, retired) = bounded(count * 2);
-        let mut ends = Ends {
-            pulls: Vec::new(),
-            latencies: Vec::new(),
-            access: Vec::new(),
-        };
+        let mut ends = Ends { pulls: Vec::new(), latencies: Vec::new(), access: Vec::new() };
         let (mut orders, mut meters, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..count {
             let (order, order_book) = order::channel().map_err(Refused::System)?;
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency::channel();
-            let access = (config.log.access != AccessLog::Off)
-                .then(access::channel)
-                .map(|(sender, receiver)| {
+            let access = (config.log.access != AccessLog::Off).then(access::channel).map(
+                |(sender, receiver)| {
                     ends.access.push(receiver);
                     sender
-                });
+                },
+            );
             let worker_meters = Meters::new();
             let parts = Parts {
                 index,
@@ -118,25 +114,12 @@ impl DataPlane {
             ends.latencies.push(latency_end);
         }
         let orders = orders.into();
-        Ok((
-            Self {
-                addresses,
-                driver,
-                meters,
-                orders,
-                threads,
-                retired,
-            },
-            ends,
-        ))
+        Ok((Self { addresses, driver, meters, orders, threads, retired }, ends))
     }
 
     /// What tells the workers.
     pub fn command(&self) -> Command {
-        Command {
-            orders: Arc::clone(&self.orders),
-            retired: self.retired.clone(),
-        }
+        Command { orders: Arc::clone(&self.orders), retired: self.retired.clone() }
     }
 
     /// Waits for the workers to end, as they do when they have drained.
@@ -176,10 +159,7 @@ impl fmt::Display for Refused {
                 "{address} is in use by another process; stop it, or change gateway.listen"
             ),
             Self::Address(address, error) => {
-                write!(
-                    f,
-                    "{address} cannot be listened on: {error}; change gateway.listen"
-                )
+                write!(f, "{address} cannot be listened on: {error}; change gateway.listen")
             }
             Self::Driver(error) => write!(
                 f,
@@ -213,17 +193,13 @@ fn cpus() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(None) else {
         return Vec::new();
     };
-    (0..rustix::thread::CpuSet::MAX_CPU)
-        .filter(|&cpu| set.is_set(cpu))
-        .collect()
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
 }
 
 /// What the descriptor limit leaves for clients.
 fn connections_allowed() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    let left = descriptors
-        .saturating_sub(DESCRIPTORS_RESERVED)
-        .max(descriptors / 2);
+    let left = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(descriptors / 2);
     usize::try_from(left).unwrap_or(usize::MAX)
 }
 

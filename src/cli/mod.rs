@@ -29,10 +29,7 @@ pub fn main() -> ExitCode {
 
 /// Prints a result on standard output. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> ExitCode {
-    match io::stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| io::stdout().flush())
-    {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             fail(&format!("standard output: {error}"))
         }

@@ -18,11 +18,7 @@ struct Line {
 impl Progress {
     /// Begins to show `words`, soon: what is done in no time shows nothing.
     pub fn start(words: &str) -> Self {
-        if io::stderr().is_terminal() {
-            Self::on(io::stderr(), words)
-        } else {
-            Self(None)
-        }
+        if io::stderr().is_terminal() { Self::on(io::stderr(), words) } else { Self(None) }
     }
 
     /// Shows `words` from now on. Never waits.
@@ -40,10 +36,7 @@ impl Progress {
             .name("progress".into())
             .spawn(move || drop(spin(out, words, &receiver)));
         // Without a thread to draw it there is no line, and nothing else is amiss.
-        Self(thread.ok().map(|thread| Line {
-            words: sender,
-            thread,
-        }))
+        Self(thread.ok().map(|thread| Line { words: sender, thread }))
     }
 }
 

@@ -29,20 +29,8 @@ pub fn run(args: &PullsArgs) -> ExitCode {
 
 /// What is printed.
 fn answer(args: &PullsArgs) -> Result<String, String> {
-    let PullsArgs {
-        data,
-        package,
-        by,
-        from,
-        to,
-        json,
-    } = args;
-    let ask = Ask {
-        package: package.clone(),
-        by: by.clone(),
-        from: *from,
-        to: *to,
-    };
+    let PullsArgs { data, package, by, from, to, json } = args;
+    let ask = Ask { package: package.clone(), by: by.clone(), from: *from, to: *to };
     let text = counts(data, &ask)?;
     if *json {
         return Ok(text + "\n");
@@ -60,10 +48,7 @@ fn answer(args: &PullsArgs) -> Result<String, String> {
 /// The answer's JSON, from the gateway that runs on `data`, else from the store itself.
 fn counts(data: &Path, ask: &Ask) -> Result<String, String> {
     if !data.is_dir() {
-        return Err(format!(
-            "{}: no such directory: --data is the data_dir",
-            data.display()
-        ));
+        return Err(format!("{}: no such directory: --data is the data_dir", data.display()));
     }
     let socket = data.join("control.sock");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,10 +72,7 @@ fn counts(data: &Path, ask: &Ask) -> Result<String, String> {
         {
             offline(data, ask)
         }
-        Err(error) => Err(format!(
-            "{}: {error}: is this the gateway's user?",
-            socket.display()
-        )),
+        Err(error) => Err(format!("{}: {error}: is this the gateway's user?", socket.display())),
     }
 }
 
@@ -115,17 +97,9 @@ async fn over_socket(socket: &Path, target: &str) -> io::Result<(StatusCode, Str
         .header("host", "pullgate")
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(io::Error::other)?;
+    let response = sender.send_request(request).await.map_err(io::Error::other)?;
     let status = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(io::Error::other)?
-        .to_bytes();
+    let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     connection.abort();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
@@ -187,39 +161,20 @@ fn unknown(package: &str, all: &Value) -> String {
 
 /// Columns for people: texts to the left, numbers to the right, the totals below.
 fn table(answer: &Value, by: &[By]) -> String {
-    let texts: Vec<&str> = std::iter::once("package")
-        .chain(by.iter().map(|by| by.as_str()))
-        .collect();
+    let texts: Vec<&str> =
+        std::iter::once("package").chain(by.iter().map(|by| by.as_str())).collect();
     let columns: Vec<&str> = texts.iter().chain(COUNTS).copied().collect();
-    let cells = |row: &Value| {
-        columns
-            .iter()
-            .map(|key| cell(&row[*key]))
-            .collect::<Vec<_>>()
-    };
-    let mut lines = vec![
-        columns
-            .iter()
-            .map(|key| key.replace('_', " "))
-            .collect::<Vec<_>>(),
-    ];
+    let cells = |row: &Value| columns.iter().map(|key| cell(&row[*key])).collect::<Vec<_>>();
+    let mut lines = vec![columns.iter().map(|key| key.replace('_', " ")).collect::<Vec<_>>()];
     lines.extend(rows(answer).iter().map(cells));
     let mut totals = cells(&answer["totals"]);
     "total".clone_into(&mut totals[0]);
     lines.push(totals);
     let width = |column: usize| {
-        lines
-            .iter()
-            .map(|line| line[column].chars().count())
-            .max()
-            .unwrap_or_default()
+        lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let mut out = format!(
-        "from {} to {}\n\n",
-        cell(&answer["from"]),
-        cell(&answer["to"])
-    );
+    let mut out = format!("from {} to {}\n\n", cell(&answer["from"]), cell(&answer["to"]));
     for line in &lines {
         let mut text = String::new();
         for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
@@ -245,14 +200,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// The counts of a row, in the order of the columns.
-const COUNTS: &[&str] = &[
-    "requests",
-    "pulls",
-    "checks",
-    "supply_chain",
-    "unseen",
-    "unfolded",
-];
+const COUNTS: &[&str] = &["requests", "pulls", "checks", "supply_chain", "unseen", "unfolded"];
 /// How long the gateway may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -61,10 +61,7 @@ pub fn run(path: &Path) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let options = Options {
-        source: Some(Source {
-            path: path.to_path_buf(),
-            text,
-        }),
+        source: Some(Source { path: path.to_path_buf(), text }),
         log_dropped: Some(logging.dropped()),
     };
     match start(config, options) {
@@ -136,18 +133,9 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         "{} workers on {} listen at {}",
         data_plane.meters.len(),
         data_plane.driver,
-        data_plane
-            .addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
+        data_plane.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     );
-    let Ends {
-        pulls,
-        latencies,
-        access,
-    } = ends;
+    let Ends { pulls, latencies, access } = ends;
     let access_log = start_access_log(&config, access, &status)?;
     let health = Arc::<Health>::default();
     let counting = aggregator::Options {
@@ -182,26 +170,14 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         Some(source) => {
             let apply = applying(&source.path, config, &drain, &aggregator);
             let Source { path, text } = source;
-            let options = reload::Options {
-                path,
-                text,
-                apply,
-                status,
-            };
+            let options = reload::Options { path, text, apply, status };
             Some(reload::start(options).map_err(StartError::System)?)
         }
     };
     let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
     let control =
         control::start(admin, signals).map_err(|error| StartError::Admin(admin_listen, error))?;
-    Ok(Running {
-        data_plane,
-        drain,
-        aggregator,
-        control,
-        reload,
-        access_log,
-    })
+    Ok(Running { data_plane, drain, aggregator, control, reload, access_log })
 }
 
 impl Running {
@@ -250,20 +226,15 @@ impl fmt::Display for StartError {
                 f.write_str(&lines.join("; "))
             }
             Self::AccessLog(Some(path), error) => {
-                write!(
-                    f,
-                    "log.access_file {} cannot be opened: {error}",
-                    path.display()
-                )
+                write!(f, "log.access_file {} cannot be opened: {error}", path.display())
             }
             Self::AccessLog(None, error) => {
                 write!(f, "the access log cannot go to standard output: {error}")
             }
             Self::Workers(refused) => refused.fmt(f),
-            Self::Admin(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
-                f,
-                "{address} is in use by another process; stop it, or change admin.listen"
-            ),
+            Self::Admin(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use by another process; stop it, or change admin.listen")
+            }
             Self::Admin(address, error) => write!(f, "admin.listen {address}: {error}"),
             Self::System(error) => write!(f, "the system refuses: {error}"),
         }
@@ -326,18 +297,10 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
         let snapshot = Arc::new(Snapshot::build(&config, generation));
         drain.workers.adopt(&snapshot);
         recount(config.counting.clone(), clients);
-        drain.timeout_ms.store(
-            milliseconds(config.gateway.drain_timeout),
-            Ordering::Relaxed,
-        );
-        drain
-            .status
-            .adopted(generation, config.packages.len() as u64);
+        drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
+        drain.status.adopted(generation, config.packages.len() as u64);
         Ok(Applied {
-            summary: format!(
-                "{} packages, generation {generation}",
-                config.packages.len()
-            ),
+            summary: format!("{} packages, generation {generation}", config.packages.len()),
             needs_restart: reload::needs_restart(&started, &config),
         })
     })
@@ -368,15 +331,9 @@ fn prepare_process(config: &Config) {
         tracing::warn!("core dumps cannot be switched off: {error}");
     }
     let descriptors = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: descriptors.maximum,
-        maximum: descriptors.maximum,
-    };
+    let raised = Rlimit { current: descriptors.maximum, maximum: descriptors.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(
-            "the limit of open files stays at {:?}: {error}",
-            descriptors.current
-        );
+        tracing::warn!("the limit of open files stays at {:?}: {error}", descriptors.current);
     }
 }
 

@@ -137,11 +137,7 @@ impl Writer {
         if self.batch.is_empty() {
             return;
         }
-        if let Err(error) = self
-            .out
-            .write_all(&self.batch)
-            .and_then(|()| self.out.flush())
-        {
+        if let Err(error) = self.out.write_all(&self.batch).and_then(|()| self.out.flush()) {
             self.status.count_access_lines_lost(self.batch_lines);
             self.complain(&format!("access log lines are lost: {error}"));
         }
@@ -168,16 +164,9 @@ fn open(file: Option<&Path>) -> io::Result<Box<dyn Write + Send>> {
     let Some(path) = file else {
         return Ok(Box::new(io::stdout()));
     };
-    let file: File = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o640)
-        .open(path)
-        .map_err(|error| {
-            let words = format!(
-                "log.access_file {} cannot be opened: {error}",
-                path.display()
-            );
+    let file: File =
+        OpenOptions::new().create(true).append(true).mode(0o640).open(path).map_err(|error| {
+            let words = format!("log.access_file {} cannot be opened: {error}", path.display());
             io::Error::new(error.kind(), words)
         })?;
     Ok(Box::new(file))
@@ -299,10 +288,7 @@ mod tests {
 
     #[test]
     fn combined_has_a_dash_for_the_address_and_escapes_what_would_break_out() {
-        let hostile = AccessLine {
-            user_agent: Text::cut(b"a\" 200 0\r\n\x1b[2J\\\xff"),
-            ..line()
-        };
+        let hostile = AccessLine { user_agent: Text::cut(b"a\" 200 0\r\n\x1b[2J\\\xff"), ..line() };
         assert_eq!(
             written(Format::Combined, &hostile),
             "- - - [10/Oct/2000:20:55:36 +0000] \"GET /v2/acme/rocket/manifests/latest HTTP/1.1\" \
@@ -312,47 +298,25 @@ mod tests {
 
     #[test]
     fn a_json_line_is_one_line_whatever_the_client_sent() {
-        let hostile = AccessLine {
-            path: Text::cut(b"/\"\r\n\x00\xff"),
-            ..line()
-        };
+        let hostile = AccessLine { path: Text::cut(b"/\"\r\n\x00\xff"), ..line() };
         let text = written(Format::Json, &hostile);
         assert_eq!(text.lines().count(), 1);
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read["path"], "/\"\r\n\u{0}\u{fffd}");
         assert_eq!(read["time"], "2000-10-10T20:55:36.789Z");
         assert_eq!(read["status"], 307);
-        assert!(
-            read.as_object()
-                .unwrap()
-                .keys()
-                .all(|key| !key.contains("addr"))
-        );
+        assert!(read.as_object().unwrap().keys().all(|key| !key.contains("addr")));
     }
 
     #[test]
     fn a_rotated_file_is_left_alone_after_reopening_and_stopping_writes_all() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, rotated) = (
-            dir.path().join("access.log"),
-            dir.path().join("access.log.1"),
-        );
+        let (path, rotated) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
         let (sender, receiver) = channel();
         let meters = Meters::new();
-        let log = start(
-            Format::Json,
-            Some(path.clone()),
-            vec![receiver],
-            Status::new(),
-        )
-        .unwrap();
+        let log = start(Format::Json, Some(path.clone()), vec![receiver], Status::new()).unwrap();
         sender.offer(line(), &meters);
-        let lines = |path: &Path| {
-            std::fs::read_to_string(path)
-                .unwrap_or_default()
-                .lines()
-                .count()
-        };
+        let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
         crate::control::tests::eventually("the first line", || lines(&path) == 1);
         std::fs::rename(&path, &rotated).unwrap();
         log.reopen().ask();
@@ -383,9 +347,6 @@ mod tests {
             Status::new(),
         );
         let words = refused.err().unwrap().to_string();
-        assert!(
-            words.starts_with("log.access_file /nonexistent/access.log cannot"),
-            "{words}"
-        );
+        assert!(words.starts_with("log.access_file /nonexistent/access.log cannot"), "{words}");
     }
 }

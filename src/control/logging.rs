@@ -22,10 +22,7 @@ pub fn start(log: &Log) -> Logging {
         .lossy(true)
         .thread_name("log")
         .finish(io::stderr());
-    let logging = Logging {
-        dropped: lines.error_counter(),
-        _writer: writer,
-    };
+    let logging = Logging { dropped: lines.error_counter(), _writer: writer };
     let subscriber = subscriber(log.level, log.format, io::stderr().is_terminal(), lines);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         tracing::debug!("logging was started twice; the first one stays");
@@ -67,10 +64,8 @@ where
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let common = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_writer(writer);
+    let common =
+        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(writer);
     match format {
         LogFormat::Text => Box::new(common.with_ansi(colours).finish()),
         LogFormat::Json => Box::new(common.json().flatten_event(true).finish()),
@@ -113,9 +108,6 @@ mod tests {
             tracing::info!("small");
             tracing::error!("great");
         });
-        assert!(
-            text.contains("ERROR great") && !text.contains("small"),
-            "{text}"
-        );
+        assert!(text.contains("ERROR great") && !text.contains("small"), "{text}");
     }
 }

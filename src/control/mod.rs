@@ -29,29 +29,21 @@ pub struct Control {
 /// Binds the admin listener and the control socket, takes the signals, and serves them all on a
 /// thread named `control`. When this returns, connections are taken and no signal is lost.
 pub fn start(admin: admin::Options, signals: Signals) -> io::Result<Control> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
     let signals = signals::Listening::new(signals)?;
     let admin = admin::Server::bind(admin)?;
     drop(entered);
     let admin_address = admin.address();
     let (stop, stopped) = oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name("control".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                let signals = tokio::spawn(signals.run());
-                admin.serve(stopped).await;
-                signals.abort();
-            });
-        })?;
-    Ok(Control {
-        admin_address,
-        stop,
-        thread,
-    })
+    let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
+        runtime.block_on(async {
+            let signals = tokio::spawn(signals.run());
+            admin.serve(stopped).await;
+            signals.abort();
+        });
+    })?;
+    Ok(Control { admin_address, stop, thread })
 }
 
 impl Control {
@@ -72,19 +64,14 @@ impl Control {
 
 /// Tries again for two seconds while what is wanted (a port, a lock) is still held: the kernel
 /// frees what a killed process held a little late.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "only at the start, on threads that may wait"
-)]
+#[expect(clippy::disallowed_methods, reason = "only at the start, on threads that may wait")]
 pub fn while_busy<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let end = Instant::now() + BUSY_PATIENCE;
     loop {
         match attempt() {
             Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::AddrInUse | io::ErrorKind::WouldBlock
-                ) && Instant::now() < end =>
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::WouldBlock)
+                    && Instant::now() < end =>
             {
                 std::thread::sleep(BUSY_PAUSE);
             }
@@ -115,11 +102,7 @@ pub(crate) mod tests {
         let mut tries = 0;
         let got = while_busy(|| {
             tries += 1;
-            if tries < 3 {
-                Err(io::ErrorKind::AddrInUse.into())
-            } else {
-                Ok(tries)
-            }
+            if tries < 3 { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(tries) }
         });
         assert_eq!(got.unwrap(), 3);
         let mut tries = 0;
@@ -127,9 +110,6 @@ pub(crate) mod tests {
             tries += 1;
             Err(io::ErrorKind::PermissionDenied.into())
         });
-        assert_eq!(
-            (refused.unwrap_err().kind(), tries),
-            (io::ErrorKind::PermissionDenied, 1)
-        );
+        assert_eq!((refused.unwrap_err().kind(), tries), (io::ErrorKind::PermissionDenied, 1));
     }
 }

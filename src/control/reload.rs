@@ -66,33 +66,15 @@ struct Asked {
 pub fn start(options: Options) -> io::Result<Reload> {
     // Room for one: while a wake waits another adds nothing.
     let (waker, wakes) = bounded(1);
-    let trigger = Trigger {
-        asked: Arc::default(),
-        waker: waker.clone(),
-    };
+    let trigger = Trigger { asked: Arc::default(), waker: waker.clone() };
     let asked = Arc::clone(&trigger.asked);
-    let Options {
-        path,
-        text,
-        apply,
-        status,
-    } = options;
-    let thread = std::thread::Builder::new()
-        .name("reload".into())
-        .spawn(move || {
-            let watch = Watch::new(waker);
-            let tried = digest(&text);
-            drop(text);
-            Configuration {
-                watch,
-                path,
-                stamp: None,
-                tried,
-                apply,
-                status,
-            }
-            .run(&asked, &wakes);
-        })?;
+    let Options { path, text, apply, status } = options;
+    let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
+        let watch = Watch::new(waker);
+        let tried = digest(&text);
+        drop(text);
+        Configuration { watch, path, stamp: None, tried, apply, status }.run(&asked, &wakes);
+    })?;
     Ok(Reload { trigger, thread })
 }
 
@@ -134,10 +116,7 @@ pub fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
         ("log.level", started.log.level != now.log.level),
         ("log.format", started.log.format != now.log.format),
         ("log.access", started.log.access != now.log.access),
-        (
-            "log.access_file",
-            started.log.access_file != now.log.access_file,
-        ),
+        ("log.access_file", started.log.access_file != now.log.access_file),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
@@ -237,10 +216,7 @@ fn digest(text: &str) -> u64 {
     hasher.finish()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this thread is the watcher's own"
-)]
+#[expect(clippy::disallowed_methods, reason = "this thread is the watcher's own")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }
@@ -269,9 +245,7 @@ mod tests {
 
     impl Watched {
         fn next_applied(&self) -> String {
-            self.applied
-                .recv_timeout(Duration::from_secs(10))
-                .expect("a text to be applied")
+            self.applied.recv_timeout(Duration::from_secs(10)).expect("a text to be applied")
         }
 
         /// Stops; nothing was applied but what the test has seen.
@@ -295,33 +269,14 @@ mod tests {
         let apply = Box::new(move |text: &str| {
             if text == "broken" {
                 let (file, key, what) = ("pullgate.toml".into(), "word".into(), "none".into());
-                return Err(vec![Problem {
-                    file,
-                    line: 1,
-                    key,
-                    what,
-                }]);
+                return Err(vec![Problem { file, line: 1, key, what }]);
             }
             applied.send(text.to_owned()).unwrap();
-            Ok(Applied {
-                summary: text.to_owned(),
-                needs_restart: Vec::new(),
-            })
+            Ok(Applied { summary: text.to_owned(), needs_restart: Vec::new() })
         });
         let status = Status::new();
-        let options = Options {
-            path: path.clone(),
-            text,
-            apply,
-            status: Arc::clone(&status),
-        };
-        Watched {
-            dir,
-            path,
-            applied: to_see,
-            status,
-            reload: start(options).unwrap(),
-        }
+        let options = Options { path: path.clone(), text, apply, status: Arc::clone(&status) };
+        Watched { dir, path, applied: to_see, status, reload: start(options).unwrap() }
     }
 
     fn one_file(dir: &Path) {

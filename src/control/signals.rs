@@ -32,16 +32,8 @@ impl Listening {
 
     /// Runs until the process ends or this is dropped.
     pub(super) async fn run(self) {
-        let Self {
-            signals,
-            mut terminate,
-            mut interrupt,
-            mut hang_up,
-        } = self;
-        let Signals {
-            drain,
-            hang_up: mut on_hang_up,
-        } = signals;
+        let Self { signals, mut terminate, mut interrupt, mut hang_up } = self;
+        let Signals { drain, hang_up: mut on_hang_up } = signals;
         let mut drain = Some(drain);
         loop {
             let name = tokio::select! {

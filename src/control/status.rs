@@ -97,11 +97,7 @@ impl Status {
     }
 
     pub(super) fn count_reload(&self, accepted: bool) {
-        let counter = if accepted {
-            &self.reloads
-        } else {
-            &self.reloads_refused
-        };
+        let counter = if accepted { &self.reloads } else { &self.reloads_refused };
         counter.fetch_add(1, Relaxed);
     }
 

@@ -41,23 +41,12 @@ impl Watch {
     pub(super) fn new(waker: Sender<()>) -> Self {
         let heard = move |event: notify::Result<notify::Event>| {
             // Reading is no change.
-            if !matches!(
-                event,
-                Ok(notify::Event {
-                    kind: notify::EventKind::Access(_),
-                    ..
-                })
-            ) {
+            if !matches!(event, Ok(notify::Event { kind: notify::EventKind::Access(_), .. })) {
                 let _ = waker.try_send(());
             }
         };
-        let watcher = notify::recommended_watcher(heard)
-            .inspect_err(say_slower)
-            .ok();
-        Self {
-            watcher,
-            directories: Vec::new(),
-        }
+        let watcher = notify::recommended_watcher(heard).inspect_err(say_slower).ok();
+        Self { watcher, directories: Vec::new() }
     }
 
     /// Watches where `path` and what it links to are now.

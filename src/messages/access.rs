@@ -42,19 +42,13 @@ pub struct Text<const MAX: usize> {
 
 impl<const MAX: usize> Text<MAX> {
     /// Keeps what fits of `text`.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "asserted to fit where it is computed"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "asserted to fit where it is computed")]
     pub fn cut(text: &[u8]) -> Self {
         const { assert!(MAX <= u16::MAX as usize) };
         let length = text.len().min(MAX);
         let mut bytes = [0; MAX];
         bytes[..length].copy_from_slice(&text[..length]);
-        Self {
-            length: length as u16,
-            bytes,
-        }
+        Self { length: length as u16, bytes }
     }
 
     /// What was kept.

@@ -15,11 +15,7 @@ pub fn channel() -> (LatencySender, LatencyReceiver) {
     let (emptied, to_fill) = bounded(1);
     // The channel is new and empty: there is room.
     let _ = emptied.try_send(Box::new(Latencies::new()));
-    let sender = LatencySender {
-        current: Box::new(Latencies::new()),
-        full,
-        to_fill,
-    };
+    let sender = LatencySender { current: Box::new(Latencies::new()), full, to_fill };
     (sender, LatencyReceiver { to_read, emptied })
 }
 
@@ -35,10 +31,7 @@ impl Latencies {
     pub fn new() -> Self {
         let histogram = Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, 2)
             .unwrap_or_else(|error| unreachable!("constant bounds are valid: {error}"));
-        Self {
-            histogram,
-            sum_ns: 0,
-        }
+        Self { histogram, sum_ns: 0 }
     }
 
     /// `count` requests took `ns` each.

@@ -51,10 +51,7 @@ impl Ledger {
             let mut hasher = SipHasher13::new_with_keys(first, second);
             hasher.write(&client_key);
             // The number of places is a power of two far below 2^32.
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "masked to the table's size"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "masked to the table's size")]
             let place = hasher.finish() as usize & (PLACES - 1);
             place
         }))
@@ -161,14 +158,9 @@ mod tests {
     fn a_rate_allows_a_burst_and_then_its_pace() {
         let ledger = ledger();
         let place = ledger.place([1; 16]);
-        let rate = Rate {
-            count: 10,
-            per: Duration::from_secs(1),
-        };
+        let rate = Rate { count: 10, per: Duration::from_secs(1) };
         let start = 5_000_000;
-        let allowed = (0..20)
-            .filter(|_| ledger.allows(place, rate, start))
-            .count();
+        let allowed = (0..20).filter(|_| ledger.allows(place, rate, start)).count();
         assert_eq!(allowed, 10);
         assert!(!ledger.allows(place, rate, start + 99_999));
         assert!(ledger.allows(place, rate, start + 100_000));

@@ -331,16 +331,12 @@ mod tests {
 
     #[test]
     fn every_counter_and_gauge_has_exactly_one_name() {
-        let mut counters: Vec<usize> = COUNTERS
-            .iter()
-            .flat_map(|f| f.series.iter().map(|(c, _)| *c as usize))
-            .collect();
+        let mut counters: Vec<usize> =
+            COUNTERS.iter().flat_map(|f| f.series.iter().map(|(c, _)| *c as usize)).collect();
         counters.sort_unstable();
         assert_eq!(counters, (0..COUNTERS_LEN).collect::<Vec<_>>());
-        let mut gauges: Vec<usize> = GAUGES
-            .iter()
-            .flat_map(|f| f.series.iter().map(|(g, _)| *g as usize))
-            .collect();
+        let mut gauges: Vec<usize> =
+            GAUGES.iter().flat_map(|f| f.series.iter().map(|(g, _)| *g as usize)).collect();
         gauges.sort_unstable();
         assert_eq!(gauges, (0..GAUGES_LEN).collect::<Vec<_>>());
     }

@@ -21,13 +21,7 @@ pub enum Order {
 pub fn channel() -> io::Result<(Orders, OrderBook)> {
     let (orders, to_follow) = bounded(ORDERS_WAITING_MAX);
     let (bell, doorbell) = Bell::new()?;
-    Ok((
-        Orders { orders, bell },
-        OrderBook {
-            to_follow,
-            doorbell,
-        },
-    ))
+    Ok((Orders { orders, bell }, OrderBook { to_follow, doorbell }))
 }
 
 /// Control's end.

@@ -17,6 +17,9 @@ use crate::pure::pull::event::{Asked, Event, Page};
 /// back for longer than that to order them.
 pub const PAGE_AGE_US_MAX: u64 = 5_000;
 
+/// How often a worker flushes at least, in microseconds.
+pub const FLUSH_US_MAX: u64 = 25_000;
+
 /// Makes the two ends of one worker's way to the aggregator.
 pub fn channel() -> (PullSender, PullReceiver) {
     let (full, to_read) = bounded(PAGES_IN_CHANNEL);
@@ -117,10 +120,7 @@ impl PullSender {
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog {
-            bytes: self.backlog.len() * PAGE_BYTES,
-            unfolded: self.unfolded.total(),
-        }
+        Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total() }
     }
 
     /// Replaces the current page by an empty one, if there is anywhere to put it.

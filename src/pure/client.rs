@@ -70,10 +70,7 @@ impl ClientTable {
     /// # Errors
     /// The first thing that is wrong with its form, or all that is wrong with its content.
     pub fn parse(text: &str) -> Result<Self, Vec<ClientsProblem>> {
-        let mut problems = Problems {
-            text,
-            found: Vec::new(),
-        };
+        let mut problems = Problems { text, found: Vec::new() };
         let file: File = toml::from_str(text).map_err(|error| {
             let what = error.message().replace('\n', "; ");
             problems.add(error.span().unwrap_or_default(), "TOML".into(), what);
@@ -94,11 +91,7 @@ impl ClientTable {
             }
             entries.push(entry);
         }
-        if problems.found.is_empty() {
-            Ok(Self { entries })
-        } else {
-            Err(problems.found)
-        }
+        if problems.found.is_empty() { Ok(Self { entries }) } else { Err(problems.found) }
     }
 
     /// The client that `user_agent`, of which the first [`USER_AGENT_BYTES_MAX`] bytes count, is.
@@ -159,12 +152,7 @@ impl Entry {
         let mut wrong = |span, name: &str, what: String| {
             problems.add(span, format!("clients[{index}].{name}"), what);
         };
-        let WrittenEntry {
-            family,
-            begins,
-            has,
-            version_after,
-        } = written.get_ref();
+        let WrittenEntry { family, begins, has, version_after } = written.get_ref();
         if !is_family(family.get_ref()) {
             let what = format!(
                 "{:?} is no family: 1 to 32 of a-z, 0-9 and . _ / + -, the first a letter or \
@@ -192,22 +180,13 @@ impl Entry {
             (Some(begins), None) => Mark::Begins(text_of("begins", begins, false)),
             (None, Some(has)) => Mark::Has(text_of("has", has, false)),
             (None, None) | (Some(_), Some(_)) => {
-                wrong(
-                    written.span(),
-                    "begins",
-                    "it takes `begins` or `has`, one of them".into(),
-                );
+                wrong(written.span(), "begins", "it takes `begins` or `has`, one of them".into());
                 return None;
             }
         };
         let line = problems.line(written.span().start);
         let family = family.get_ref().clone();
-        (problems.found.len() == found_before).then_some(Self {
-            family,
-            mark,
-            version,
-            line,
-        })
+        (problems.found.len() == found_before).then_some(Self { family, mark, version, line })
     }
 
     /// The version in `text`, if the entry matches it; empty where none stands there.
@@ -263,36 +242,21 @@ fn leading_version(text: &[u8]) -> &str {
             break;
         }
     }
-    text.get(..length)
-        .and_then(|version| std::str::from_utf8(version).ok())
-        .unwrap_or_default()
+    text.get(..length).and_then(|version| std::str::from_utf8(version).ok()).unwrap_or_default()
 }
 
 /// Operating system and architecture: `os/linux arch/amd64` as docker and cri-o write it, else
 /// what the first comment names: `cosign/v2.2.4 (linux; amd64)`.
 fn platform(text: &[u8]) -> (&'static str, &'static str) {
-    let named = |key: &[u8]| {
-        text.split(|byte| *byte == b' ')
-            .find_map(|w| w.strip_prefix(key))
-    };
+    let named = |key: &[u8]| text.split(|byte| *byte == b' ').find_map(|w| w.strip_prefix(key));
     if let (Some(os), Some(arch)) = (named(b"os/"), named(b"arch/")) {
         return (known(OPERATING_SYSTEMS, os), known(ARCHITECTURES, arch));
     }
     let comment = text.split(|byte| *byte == b'(').nth(1).unwrap_or_default();
-    let comment = comment
-        .split(|byte| *byte == b')')
-        .next()
-        .unwrap_or_default();
+    let comment = comment.split(|byte| *byte == b')').next().unwrap_or_default();
     let words = || comment.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-    let find = |names| {
-        words()
-            .map(|word| known(names, word))
-            .find(|name| !name.is_empty())
-    };
-    (
-        find(OPERATING_SYSTEMS).unwrap_or_default(),
-        find(ARCHITECTURES).unwrap_or_default(),
-    )
+    let find = |names| words().map(|word| known(names, word)).find(|name| !name.is_empty());
+    (find(OPERATING_SYSTEMS).unwrap_or_default(), find(ARCHITECTURES).unwrap_or_default())
 }
 
 /// The name for what is written; empty for what is not among `names`.
@@ -312,9 +276,7 @@ fn is_family(text: &str) -> bool {
 
 fn is_mark(text: &str) -> bool {
     (1..=MARK_BYTES_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 /// Problems of one text, gathered while it is read.
@@ -325,20 +287,12 @@ struct Problems<'t> {
 
 impl Problems<'_> {
     fn add(&mut self, span: Range<usize>, key: String, what: String) {
-        self.found.push(ClientsProblem {
-            line: self.line(span.start),
-            key,
-            what,
-        });
+        self.found.push(ClientsProblem { line: self.line(span.start), key, what });
     }
 
     /// The line, from 1, of a byte.
     fn line(&self, at: usize) -> usize {
-        let before = self
-            .text
-            .as_bytes()
-            .get(..at)
-            .unwrap_or(self.text.as_bytes());
+        let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
         memchr::memchr_iter(b'\n', before).count() + 1
     }
 }
@@ -413,11 +367,7 @@ mod tests {
 
     fn problems(text: &str) -> String {
         let problems = ClientTable::parse(text).unwrap_err();
-        problems
-            .iter()
-            .map(ClientsProblem::to_string)
-            .collect::<Vec<_>>()
-            .join("\n")
+        problems.iter().map(ClientsProblem::to_string).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

@@ -61,12 +61,7 @@ pub struct Refusal<'r> {
 impl From<Fault> for Action<'_> {
     /// A refusal of which nothing more is known, such as that of a head that did not parse.
     fn from(fault: Fault) -> Self {
-        Self::Refuse(Refusal {
-            fault,
-            site: None,
-            host: b"",
-            name: None,
-        })
+        Self::Refuse(Refusal { fault, site: None, host: b"", name: None })
     }
 }
 
@@ -74,12 +69,7 @@ impl From<Fault> for Action<'_> {
 pub fn decide<'r>(snapshot: &'r Snapshot, head: &RequestHead<'r>) -> Action<'r> {
     let host = head.host.unwrap_or_default();
     let refuse = |kind, site, name| {
-        Action::Refuse(Refusal {
-            fault: Fault::new(kind, ""),
-            site,
-            host,
-            name,
-        })
+        Action::Refuse(Refusal { fault: Fault::new(kind, ""), site, host, name })
     };
     if matches!(head.method, Method::Other(_)) {
         return refuse(Kind::MethodUnsupported, None, None);
@@ -87,12 +77,7 @@ pub fn decide<'r>(snapshot: &'r Snapshot, head: &RequestHead<'r>) -> Action<'r> 
     let endpoint = match Endpoint::parse(head.path) {
         Ok(endpoint) => endpoint,
         Err(fault) => {
-            return Action::Refuse(Refusal {
-                fault,
-                site: None,
-                host,
-                name: None,
-            });
+            return Action::Refuse(Refusal { fault, site: None, host, name: None });
         }
     };
     let site = snapshot.routes.site(host);

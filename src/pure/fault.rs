@@ -80,10 +80,7 @@ pub struct Row {
 impl Row {
     /// The status code as a number.
     pub fn status_code(&self) -> u16 {
-        self.status
-            .get(..3)
-            .and_then(|digits| digits.parse().ok())
-            .unwrap_or(500)
+        self.status.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or(500)
     }
 }
 
@@ -120,42 +117,28 @@ impl Kind {
             label: &'static str,
             closes: bool,
         ) -> Row {
-            Row {
-                status,
-                code,
-                label,
-                closes,
-            }
+            Row { status, code, label, closes }
         }
         match self {
             Self::Malformed => row("400 Bad Request", "UNSUPPORTED", "malformed", true),
             Self::BodyRefused => row("400 Bad Request", "UNSUPPORTED", "body", true),
             Self::ProxyHeader => row("400 Bad Request", "UNSUPPORTED", "proxy_header", true),
             Self::TargetTooLong => row("414 URI Too Long", "UNSUPPORTED", "target_too_long", true),
-            Self::HeadTooLarge => row(
-                "431 Request Header Fields Too Large",
-                "UNSUPPORTED",
-                "head_too_large",
-                true,
-            ),
-            Self::HeadersTooMany => row(
-                "431 Request Header Fields Too Large",
-                "UNSUPPORTED",
-                "headers_too_many",
-                true,
-            ),
+            Self::HeadTooLarge => {
+                row("431 Request Header Fields Too Large", "UNSUPPORTED", "head_too_large", true)
+            }
+            Self::HeadersTooMany => {
+                row("431 Request Header Fields Too Large", "UNSUPPORTED", "headers_too_many", true)
+            }
             Self::HeaderTimeout => {
                 row("408 Request Timeout", "UNSUPPORTED", "header_timeout", true)
             }
             Self::ExpectationFailed => {
                 row("417 Expectation Failed", "UNSUPPORTED", "expectation", true)
             }
-            Self::VersionUnsupported => row(
-                "505 HTTP Version Not Supported",
-                "UNSUPPORTED",
-                "version",
-                true,
-            ),
+            Self::VersionUnsupported => {
+                row("505 HTTP Version Not Supported", "UNSUPPORTED", "version", true)
+            }
             Self::NameInvalid => row("400 Bad Request", "NAME_INVALID", "name_invalid", false),
             Self::TagInvalid => row("400 Bad Request", "TAG_INVALID", "tag_invalid", false),
             Self::DigestInvalid => {
@@ -167,18 +150,12 @@ impl Kind {
             Self::PathUnknown => row("404 Not Found", "UNSUPPORTED", "path_unknown", false),
             // A body may follow that nobody will read.
             Self::MethodUnsupported => row("405 Method Not Allowed", "UNSUPPORTED", "method", true),
-            Self::RequestsTooMany => row(
-                "429 Too Many Requests",
-                "TOOMANYREQUESTS",
-                "requests_too_many",
-                false,
-            ),
-            Self::ConnectionsTooMany => row(
-                "503 Service Unavailable",
-                "UNAVAILABLE",
-                "connections_too_many",
-                true,
-            ),
+            Self::RequestsTooMany => {
+                row("429 Too Many Requests", "TOOMANYREQUESTS", "requests_too_many", false)
+            }
+            Self::ConnectionsTooMany => {
+                row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
+            }
             Self::Internal => row("500 Internal Server Error", "UNKNOWN", "internal", true),
         }
     }
@@ -192,15 +169,9 @@ mod tests {
     fn every_kind_stands_at_its_own_place_and_has_its_own_label() {
         for (index, kind) in Kind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index);
-            let twins = Kind::ALL
-                .iter()
-                .filter(|other| other.row().label == kind.row().label);
+            let twins = Kind::ALL.iter().filter(|other| other.row().label == kind.row().label);
             assert_eq!(twins.count(), 1, "{kind:?}");
-            assert!(
-                kind.row()
-                    .status
-                    .starts_with(&kind.row().status_code().to_string())
-            );
+            assert!(kind.row().status.starts_with(&kind.row().status_code().to_string()));
         }
     }
 }

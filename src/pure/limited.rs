@@ -14,11 +14,7 @@ pub struct Limited {
 impl Limited {
     /// One line per `interval_us` microseconds.
     pub const fn per(interval_us: u64) -> Self {
-        Self {
-            interval_us,
-            open_at_us: 0,
-            kept_quiet: 0,
-        }
+        Self { interval_us, open_at_us: 0, kept_quiet: 0 }
     }
 
     /// Whether something that happened at `now_us` (any clock that does not go back) is said now,
@@ -58,14 +54,6 @@ mod tests {
             .filter_map(|now| limited.pass(now).map(|repeats| (now, repeats.to_string())))
             .collect();
         let and = |more| format!(" (and {more} more since the last such line)");
-        assert_eq!(
-            said,
-            [
-                (0, String::new()),
-                (10, and(2)),
-                (30, and(1)),
-                (41, String::new())
-            ]
-        );
+        assert_eq!(said, [(0, String::new()), (10, and(2)), (30, and(1)), (41, String::new())]);
     }
 }

@@ -35,8 +35,6 @@ impl Snapshot {
 
     /// Whether `address` is a trusted proxy's.
     pub fn trusts(&self, address: [u8; 16]) -> bool {
-        self.trusted_proxies
-            .iter()
-            .any(|network| network.contains(address))
+        self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 }

@@ -63,22 +63,13 @@ pub fn batch(
     let date = worker.clock.date();
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;
-    let mut answered = Answered {
-        requests: 0,
-        next: Next::Receive,
-    };
+    let mut answered = Answered { requests: 0, next: Next::Receive };
     while let Some(rest) = input.filled().get(read..).filter(|rest| !rest.is_empty()) {
         let before = out.used();
         let turn = match head::parse(rest, &snapshot.head) {
             Ok(None) => break,
             Ok(Some(head)) => {
-                let turn = Turn {
-                    worker,
-                    snapshot: &snapshot,
-                    client,
-                    now_us,
-                    date: &date,
-                };
+                let turn = Turn { worker, snapshot: &snapshot, client, now_us, date: &date };
                 turn.answer(&head, &mut out).map(|next| (head.length, next))
             }
             Err(fault) => {
@@ -104,9 +95,7 @@ pub fn batch(
     input.consume(read);
     output.set_filled(written);
     if answered.requests > 1 {
-        worker
-            .meters
-            .add(Counter::RequestsPipelined, answered.requests - 1);
+        worker.meters.add(Counter::RequestsPipelined, answered.requests - 1);
     }
     answered
 }
@@ -120,17 +109,11 @@ pub fn refusal(worker: &Worker, output: &mut Buffer, fault: Fault) {
 }
 
 fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; 29], fault: Fault) {
-    let manner = Manner {
-        date,
-        head_only: false,
-        connection: Connection::Closes,
-    };
+    let manner = Manner { date, head_only: false, connection: Connection::Closes };
     answer::write(out, &manner, &Action::from(fault));
     worker.meters.add(Counter::RequestsOther, 1);
     worker.meters.fault(fault.kind);
-    worker
-        .meters
-        .add(Counter::answered(fault.kind.row().status_code()), 1);
+    worker.meters.add(Counter::answered(fault.kind.row().status_code()), 1);
 }
 
 /// One request's turn.
@@ -145,12 +128,7 @@ struct Turn<'t> {
 impl Turn<'_> {
     /// Answers the request into `out`; `None` where it does not fit.
     fn answer(&self, head: &RequestHead<'_>, out: &mut Out<'_>) -> Option<Next> {
-        let Self {
-            worker,
-            snapshot,
-            client,
-            ..
-        } = self;
+        let Self { worker, snapshot, client, .. } = self;
         let address = if client.behind_proxy {
             client_address(&head.forwarded, client.address, &snapshot.trusted_proxies)
         } else {
@@ -183,11 +161,7 @@ impl Turn<'_> {
         if out.is_overrun() {
             return None;
         }
-        let asker = Asker {
-            at_us: self.now_us,
-            address,
-            connection: client.connection,
-        };
+        let asker = Asker { at_us: self.now_us, address, connection: client.connection };
         if let Some(event) = observe(&action, head, asker) {
             worker.count(&event);
         }
@@ -219,10 +193,7 @@ impl Turn<'_> {
             Action::Say(Say::Welcome(..) | Say::Robots) => (Counter::RequestsOther, 200),
             Action::Refuse(refusal) => {
                 meters.fault(refusal.fault.kind);
-                (
-                    Counter::RequestsOther,
-                    refusal.fault.kind.row().status_code(),
-                )
+                (Counter::RequestsOther, refusal.fault.kind.row().status_code())
             }
         };
         meters.add(asked, 1);

@@ -221,11 +221,7 @@ mod tests {
         used.all_mut().fill(7);
         drop(used);
         pool.sweep();
-        assert_eq!(
-            pool.warm.borrow().len(),
-            1,
-            "it was used since the sweep before"
-        );
+        assert_eq!(pool.warm.borrow().len(), 1, "it was used since the sweep before");
         pool.sweep();
         assert_eq!((pool.warm.borrow().len(), pool.cold.borrow().len()), (0, 1));
         let mut again = pool.lend();

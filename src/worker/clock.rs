@@ -47,9 +47,7 @@ impl Clock {
     /// The time of day, in microseconds since 1970, for the access log.
     pub fn unix_us(&self) -> u64 {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since_epoch.map_or(0, |since| {
-            u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-        })
+        since_epoch.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Formats the date, once per second (RFC 9110, 5.6.7).

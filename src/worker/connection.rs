@@ -35,13 +35,7 @@ pub fn serve(
         connection: worker.next_connection(),
     };
     let seat = worker.slots.seat(&stream, worker.clock.sweep());
-    let mut connection = Connection {
-        worker,
-        seat,
-        stream,
-        client,
-        _entrance: Some(entrance),
-    };
+    let mut connection = Connection { worker, seat, stream, client, _entrance: Some(entrance) };
     async move {
         // Which of the two ended it, and how, is in the meters: a client may go away at any time.
         let _ = connection.run().await;
@@ -57,20 +51,10 @@ pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refus
         },
         1,
     );
-    let client = Client {
-        address: peer,
-        place: worker.place(peer),
-        behind_proxy: false,
-        connection: 0,
-    };
+    let client =
+        Client { address: peer, place: worker.place(peer), behind_proxy: false, connection: 0 };
     let seat = worker.slots.seat(&stream, worker.clock.sweep());
-    let mut connection = Connection {
-        worker,
-        seat,
-        stream,
-        client,
-        _entrance: None,
-    };
+    let mut connection = Connection { worker, seat, stream, client, _entrance: None };
     let too_many = Fault::new(Kind::ConnectionsTooMany, "");
     let _ = connection.refuse(too_many).await;
 }

@@ -70,9 +70,7 @@ impl Driver {
                 builder = builder.uring_builder(flags.builder());
                 Ok(builder.build()?.block_on(future))
             }
-            Self::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new()
-                .build()?
-                .block_on(future)),
+            Self::Epoll => Ok(RuntimeBuilder::<LegacyDriver>::new().build()?.block_on(future)),
         }
     }
 }

@@ -72,18 +72,16 @@ pub struct Parts {
 
 /// Starts a worker on a thread of its own. It ends when it was told to drain and has.
 pub fn spawn(parts: Parts) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new()
-        .name(format!("worker-{}", parts.index))
-        .spawn(move || {
-            if let Some(cpu) = parts.cpu {
-                let mut set = CpuSet::new();
-                set.set(cpu);
-                if let Err(error) = sched_setaffinity(None, &set) {
-                    tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
-                }
+    std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
+        if let Some(cpu) = parts.cpu {
+            let mut set = CpuSet::new();
+            set.set(cpu);
+            if let Err(error) = sched_setaffinity(None, &set) {
+                tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
             }
-            parts.driver.run(run(parts))?
-        })
+        }
+        parts.driver.run(run(parts))?
+    })
 }
 
 /// A worker's state, shared by the tasks of its one thread.
@@ -137,20 +135,11 @@ pub struct Entrance {
 pub struct Busy(Rc<Worker>);
 
 async fn run(parts: Parts) -> io::Result<()> {
-    let Parts {
-        listeners,
-        orders,
-        snapshot,
-        retired,
-        ..
-    } = parts;
+    let Parts { listeners, orders, snapshot, retired, .. } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
     let worker = Rc::new(Worker {
-        snapshot: RefCell::new(Rc::new(Adopted {
-            snapshot: Some(snapshot),
-            retired,
-        })),
+        snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), retired })),
         pool: Rc::default(),
         slots: Rc::default(),
         clock: Clock::default(),
@@ -172,16 +161,9 @@ async fn run(parts: Parts) -> io::Result<()> {
     });
     let mut accepting = Vec::new();
     for listener in listeners {
-        accepting.push(monoio::spawn(listener::accept(
-            Rc::clone(&worker),
-            listener,
-        )));
+        accepting.push(monoio::spawn(listener::accept(Rc::clone(&worker), listener)));
     }
-    monoio::spawn(tick::follow_orders(
-        Rc::clone(&worker),
-        doorbell,
-        orders.to_follow,
-    ));
+    monoio::spawn(tick::follow_orders(Rc::clone(&worker), doorbell, orders.to_follow));
     tick::run(&worker, timer).await?;
     for accepted in accepting {
         accepted.await?;
@@ -284,17 +266,13 @@ impl Worker {
         match order {
             Order::Adopt(snapshot) => {
                 let retired = self.snapshot.borrow().retired.clone();
-                let adopted = Adopted {
-                    snapshot: Some(snapshot),
-                    retired,
-                };
+                let adopted = Adopted { snapshot: Some(snapshot), retired };
                 self.snapshot.replace(Rc::new(adopted));
             }
             Order::Drain(timeout) => {
                 let by = self.clock.sweep() + sweeps(timeout);
                 self.drained_by.set(Some(by));
-                self.accepting
-                    .replace_with(|accepting| std::mem::take(accepting).cancel());
+                self.accepting.replace_with(|accepting| std::mem::take(accepting).cancel());
                 self.slots.end_all(&[Phase::Idle]);
             }
         }
@@ -339,12 +317,9 @@ impl Worker {
             self.pool.sweep();
         }
         self.latency.borrow_mut().hand_over();
-        self.meters
-            .set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
-        self.meters
-            .set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
-        self.meters
-            .set(Gauge::SnapshotGeneration, snapshot.generation);
+        self.meters.set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
+        self.meters.set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
+        self.meters.set(Gauge::SnapshotGeneration, snapshot.generation);
         for waker in self.sweepers.take() {
             waker.wake();
         }
@@ -359,8 +334,7 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            self.slots
-                .end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
+            self.slots.end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
         }
         let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
         settled || now >= by.saturating_add(LAST_SWEEPS)
@@ -412,15 +386,10 @@ impl Drop for Entrance {
 /// A time-out in sweeps, rounded up.
 fn sweeps(timeout: Duration) -> u64 {
     let sweeps = timeout.as_millis().div_ceil(u128::from(SWEEP_MS));
-    u64::try_from(sweeps)
-        .unwrap_or(u64::MAX / 2)
-        .min(u64::MAX / 2)
+    u64::try_from(sweeps).unwrap_or(u64::MAX / 2).min(u64::MAX / 2)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "less than the number of cohorts"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "less than the number of cohorts")]
 fn cohort(sweep: u64) -> usize {
     (sweep % COHORTS as u64) as usize
 }

@@ -60,11 +60,8 @@ pub struct Seat {
 impl Slots {
     /// A slot for the connection behind `stream`.
     pub fn seat(self: &Rc<Self>, stream: &impl AsRawFd, now_sweep: u64) -> Seat {
-        let slot = Slot {
-            descriptor: stream.as_raw_fd(),
-            phase: Phase::Idle,
-            since_sweep: now_sweep,
-        };
+        let slot =
+            Slot { descriptor: stream.as_raw_fd(), phase: Phase::Idle, since_sweep: now_sweep };
         let mut slots = self.slots.borrow_mut();
         let index = match self.free.borrow_mut().pop() {
             Some(index) => {
@@ -76,10 +73,7 @@ impl Slots {
                 slots.len() - 1
             }
         };
-        Seat {
-            slots: Rc::clone(self),
-            index,
-        }
+        Seat { slots: Rc::clone(self), index }
     }
 
     /// How many connections there are.
@@ -89,12 +83,7 @@ impl Slots {
 
     /// Ends the waits that have taken too long, and says which to `overdue`.
     pub fn sweep(&self, now_sweep: u64, patience: &Patience, mut overdue: impl FnMut(Phase)) {
-        for slot in self
-            .slots
-            .borrow_mut()
-            .iter_mut()
-            .filter(|slot| slot.descriptor >= 0)
-        {
+        for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.descriptor >= 0) {
             let bound = match slot.phase {
                 Phase::Idle => patience.idle,
                 Phase::Head => patience.head,
@@ -111,12 +100,7 @@ impl Slots {
 
     /// Ends every wait in one of `phases`.
     pub fn end_all(&self, phases: &[Phase]) {
-        for slot in self
-            .slots
-            .borrow_mut()
-            .iter_mut()
-            .filter(|slot| slot.descriptor >= 0)
-        {
+        for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.descriptor >= 0) {
             if phases.contains(&slot.phase) {
                 slot.end();
             }
@@ -129,11 +113,7 @@ impl Slot {
     /// under way completes by itself, and its buffer comes home. After half a head only reading
     /// ends, so that the client can still be told.
     fn end(&mut self) {
-        let how = if self.phase == Phase::Head {
-            Shutdown::Read
-        } else {
-            Shutdown::Both
-        };
+        let how = if self.phase == Phase::Head { Shutdown::Read } else { Shutdown::Both };
         // SAFETY: the slot is taken, so its connection has not closed the descriptor yet (`Seat`).
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
         // A socket that is not connected any more needs no ending.
@@ -170,12 +150,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience {
-        idle: 3,
-        head: 1,
-        writing: 5,
-        lingering: 2,
-    };
+    const PATIENCE: Patience = Patience { idle: 3, head: 1, writing: 5, lingering: 2 };
 
     #[test]
     fn exactly_those_that_wait_too_long_are_ended() {
@@ -200,9 +175,7 @@ mod tests {
         let slots = Rc::new(Slots::default());
         let (one, _peer) = UnixStream::pair().unwrap();
         drop(slots.seat(&one, 0));
-        slots.sweep(100, &PATIENCE, |phase| {
-            panic!("nobody waits, least of all {phase:?}")
-        });
+        slots.sweep(100, &PATIENCE, |phase| panic!("nobody waits, least of all {phase:?}"));
         let _seat = slots.seat(&one, 100);
         assert_eq!(slots.slots.borrow().len(), 1);
         assert_eq!(slots.taken(), 1);

@@ -15,10 +15,11 @@ use rustix::time::{
 };
 
 use crate::messages::order::Order;
+use crate::messages::pulls::FLUSH_US_MAX;
 use crate::worker::Worker;
 
 /// The tick's length: how long an event may wait for its page to go out.
-pub const TICK_MS: u64 = 25;
+pub const TICK_MS: u64 = FLUSH_US_MAX / 1_000;
 /// The same in nanoseconds, as the timer wants it.
 const TICK_NS: i64 = 25_000_000;
 const _: () = assert!(TICK_NS.unsigned_abs() == TICK_MS * 1_000_000);
@@ -35,24 +36,15 @@ pub struct Waitable {
 /// nothing is asked of it that only a socket could do.
 pub fn waitable(descriptor: OwnedFd) -> io::Result<Waitable> {
     let read = descriptor.try_clone()?;
-    Ok(Waitable {
-        polled: UnixStream::from_std(StdUnixStream::from(descriptor))?,
-        read,
-    })
+    Ok(Waitable { polled: UnixStream::from_std(StdUnixStream::from(descriptor))?, read })
 }
 
 /// A timer that ticks every [`TICK_MS`].
 pub fn timer() -> io::Result<Waitable> {
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
     let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-    let interval = Timespec {
-        tv_sec: 0,
-        tv_nsec: TICK_NS,
-    };
-    let spec = Itimerspec {
-        it_interval: interval,
-        it_value: interval,
-    };
+    let interval = Timespec { tv_sec: 0, tv_nsec: TICK_NS };
+    let spec = Itimerspec { it_interval: interval, it_value: interval };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
     waitable(timer)
 }

@@ -1,11 +1,7 @@
 //! What must hold of any bytes that reach a parser, one function per fuzz target. Plain tests
 //! replay the corpus through them and feed them generated input.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test's helpers fail the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
@@ -35,12 +31,7 @@ pub(crate) fn client(user_agent: &[u8]) {
     let client = table.classify(user_agent);
     assert!(client.family == UNKNOWN || table.families().any(|known| known == client.family));
     assert!(client.version.len() <= 40);
-    assert!(
-        client
-            .version
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    );
+    assert!(client.version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
     assert!(client.os.len() <= 8 && client.arch.len() <= 8);
 }
 
@@ -62,25 +53,14 @@ pub(crate) fn endpoint(path: &[u8]) {
 /// Lines of `Forwarded` that a client sent before a trusted proxy added its own: the client is
 /// whom that proxy names, or the proxy, and strangers are not believed.
 pub(crate) fn forwarded(lines: &[u8]) {
-    let [client, proxy, stranger] = [
-        Ipv4Addr::new(192, 0, 2, 1),
-        Ipv4Addr::new(10, 0, 0, 1),
-        Ipv4Addr::new(198, 51, 100, 1),
-    ]
-    .map(|address| mapped(IpAddr::V4(address)));
-    let ours = [Cidr {
-        network: u128::from_be_bytes(proxy),
-        bits: 128,
-    }];
-    let everybody = [Cidr {
-        network: 0,
-        bits: 0,
-    }];
-    let added = [
-        lines.rsplit(|byte| *byte == b'\n').next().unwrap(),
-        b", for=192.0.2.1;proto=http",
-    ]
-    .concat();
+    let [client, proxy, stranger] =
+        [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(198, 51, 100, 1)]
+            .map(|address| mapped(IpAddr::V4(address)));
+    let ours = [Cidr { network: u128::from_be_bytes(proxy), bits: 128 }];
+    let everybody = [Cidr { network: 0, bits: 0 }];
+    let added =
+        [lines.rsplit(|byte| *byte == b'\n').next().unwrap(), b", for=192.0.2.1;proto=http"]
+            .concat();
 
     let mut fields = ForwardedFields::default();
     for line in lines.split(|byte| *byte == b'\n') {
@@ -102,14 +82,8 @@ pub(crate) fn forwarded(lines: &[u8]) {
 /// complete with its last byte and not before, and what is served means the same to httparse.
 pub(crate) fn head(sent: &[u8]) {
     for limits in [
-        HeadLimits {
-            head_bytes: 16 * 1024,
-            headers: 100,
-        },
-        HeadLimits {
-            head_bytes: 100,
-            headers: 5,
-        },
+        HeadLimits { head_bytes: 16 * 1024, headers: 100 },
+        HeadLimits { head_bytes: 100, headers: 5 },
     ] {
         let verdict = |bytes| head::parse(bytes, &limits);
         let decided = same_however_split(sent, |bytes| verdict(bytes) != Ok(None), verdict);
@@ -120,10 +94,7 @@ pub(crate) fn head(sent: &[u8]) {
 
         let mut fields = [httparse::EMPTY_HEADER; 128];
         let mut plain = httparse::Request::new(&mut fields);
-        assert_eq!(
-            plain.parse(sent),
-            Ok(httparse::Status::Complete(head.length))
-        );
+        assert_eq!(plain.parse(sent), Ok(httparse::Status::Complete(head.length)));
         assert_eq!(
             plain.method.unwrap().as_bytes(),
             match head.method {
@@ -146,12 +117,7 @@ pub(crate) fn head(sent: &[u8]) {
         let served = &sent[..head.length];
         let lone = |at: usize| served[at] == b'\n' && (at == 0 || served[at - 1] != b'\r');
         assert!(!(0..served.len()).any(lone), "a bare LF");
-        assert!(
-            served
-                .windows(2)
-                .all(|pair| pair[0] != b'\r' || pair[1] == b'\n'),
-            "a bare CR"
-        );
+        assert!(served.windows(2).all(|pair| pair[0] != b'\r' || pair[1] == b'\n'), "a bare CR");
     }
 }
 
@@ -173,11 +139,7 @@ fn same_however_split<'s, V: PartialEq + Debug>(
     let decided = (0..=sent.len()).find(|end| is_decided(&sent[..*end]))?;
     let first = verdict(&sent[..decided]);
     for end in decided..=sent.len() {
-        assert_eq!(
-            verdict(&sent[..end]),
-            first,
-            "after {end} bytes, not {decided}"
-        );
+        assert_eq!(verdict(&sent[..end]), first, "after {end} bytes, not {decided}");
     }
     Some(decided)
 }

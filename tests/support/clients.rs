@@ -27,9 +27,7 @@ fn native(image: &Image) -> &Platform {
         other => panic!("the sample image has no {other}"),
     };
     let mut platforms = image.platforms.iter();
-    platforms
-        .find(|it| it.architecture == architecture)
-        .expect("the sample image has both")
+    platforms.find(|it| it.architecture == architecture).expect("the sample image has both")
 }
 
 /// Copies into an OCI layout.
@@ -50,19 +48,11 @@ impl Client for Skopeo {
     fn try_pull(&self, reference: &str) -> Result<(), String> {
         let mut skopeo = self.0.command("skopeo");
         skopeo.args(["copy", "--src-tls-verify=false"]);
-        attempt(
-            skopeo
-                .arg(format!("docker://{reference}"))
-                .arg(self.layout()),
-        )
-        .map(drop)
+        attempt(skopeo.arg(format!("docker://{reference}")).arg(self.layout())).map(drop)
     }
 
     fn assert_holds(&self, _reference: &str, image: &Image) {
-        let manifest = run(self
-            .0
-            .command("skopeo")
-            .args(["inspect", "--raw", &self.layout()]));
+        let manifest = run(self.0.command("skopeo").args(["inspect", "--raw", &self.layout()]));
         assert_eq!(manifest.as_bytes(), native(image).manifest.bytes);
         let layout = self.0.path("layout/blobs/sha256");
         for layer in &native(image).layers {
@@ -98,17 +88,11 @@ impl Podman {
 
 impl Client for Podman {
     fn try_pull(&self, reference: &str) -> Result<(), String> {
-        attempt(
-            self.podman()
-                .args(["pull", "--quiet", "--tls-verify=false", reference]),
-        )
-        .map(drop)
+        attempt(self.podman().args(["pull", "--quiet", "--tls-verify=false", reference])).map(drop)
     }
 
     fn assert_holds(&self, reference: &str, image: &Image) {
-        let id = run(self
-            .podman()
-            .args(["image", "inspect", "--format={{.Id}}", reference]));
+        let id = run(self.podman().args(["image", "inspect", "--format={{.Id}}", reference]));
         assert_eq!(format!("sha256:{}", id.trim()), native(image).config.digest);
     }
 }
@@ -126,29 +110,14 @@ impl Docker {
         let home = Home::new();
         fs::write(home.path("daemon.json"), "{}").expect("dockerd's configuration");
         let mut dockerd = home.command("dockerd");
-        dockerd
-            .arg("--data-root")
-            .arg(home.path("data"))
-            .arg("--exec-root")
-            .arg(home.path("exec"));
-        dockerd
-            .arg("--pidfile")
-            .arg(home.path("pid"))
-            .arg("--host")
-            .arg(Self::socket(&home));
+        dockerd.arg("--data-root").arg(home.path("data")).arg("--exec-root").arg(home.path("exec"));
+        dockerd.arg("--pidfile").arg(home.path("pid")).arg("--host").arg(Self::socket(&home));
         dockerd.arg("--config-file").arg(home.path("daemon.json"));
-        dockerd.args([
-            "--iptables=false",
-            "--ip6tables=false",
-            "--ip-forward=false",
-        ]);
+        dockerd.args(["--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
         dockerd.arg("--bridge=none");
         let mut daemon = Process::start(dockerd, &home.path("log"));
         daemon.wait_ready(|| answers(&mut Self::docker(&home, &["version"])));
-        Self {
-            home,
-            _daemon: daemon,
-        }
+        Self { home, _daemon: daemon }
     }
 
     fn socket(home: &Home) -> String {
@@ -164,11 +133,7 @@ impl Docker {
 
 impl Client for Docker {
     fn try_pull(&self, reference: &str) -> Result<(), String> {
-        attempt(&mut Self::docker(
-            &self.home,
-            &["pull", "--quiet", reference],
-        ))
-        .map(drop)
+        attempt(&mut Self::docker(&self.home, &["pull", "--quiet", reference])).map(drop)
     }
 
     fn assert_holds(&self, reference: &str, image: &Image) {
@@ -202,28 +167,20 @@ impl Containerd {
         containerd.arg("--config").arg(home.path("config.toml"));
         let mut daemon = Process::start(containerd, &home.path("log"));
         daemon.wait_ready(|| answers(&mut Self::ctr(&home, &["version"])));
-        Self {
-            home,
-            _daemon: daemon,
-        }
+        Self { home, _daemon: daemon }
     }
 
     fn ctr(home: &Home, arguments: &[&str]) -> Command {
         let mut ctr = home.command("ctr");
-        ctr.arg("--address")
-            .arg(home.path("socket"))
-            .args(arguments);
+        ctr.arg("--address").arg(home.path("socket")).args(arguments);
         ctr
     }
 }
 
 impl Client for Containerd {
     fn try_pull(&self, reference: &str) -> Result<(), String> {
-        attempt(&mut Self::ctr(
-            &self.home,
-            &["images", "pull", "--plain-http", reference],
-        ))
-        .map(drop)
+        attempt(&mut Self::ctr(&self.home, &["images", "pull", "--plain-http", reference]))
+            .map(drop)
     }
 
     fn assert_holds(&self, reference: &str, image: &Image) {
@@ -231,12 +188,7 @@ impl Client for Containerd {
         let listed = run(&mut Self::ctr(&self.home, &["images", "list", &name]));
         assert!(listed.contains(&image.index.digest), "{listed}");
         let held = run(&mut Self::ctr(&self.home, &["content", "list", "--quiet"]));
-        let Platform {
-            manifest,
-            config,
-            layers,
-            ..
-        } = native(image);
+        let Platform { manifest, config, layers, .. } = native(image);
         for content in [manifest, config].into_iter().chain(layers) {
             assert!(held.contains(&content.digest), "{held}");
         }
@@ -262,9 +214,7 @@ impl Home {
 
     fn command(&self, program: &str) -> Command {
         let mut command = self.hosts.command(program);
-        command
-            .env("HOME", self.directory.path())
-            .env("TMPDIR", self.directory.path());
+        command.env("HOME", self.directory.path()).env("TMPDIR", self.directory.path());
         command
     }
 }
@@ -272,9 +222,5 @@ impl Home {
 fn answers(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|problem| problem.to_string())?;
     let words = || String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(words())
-    }
+    if output.status.success() { Ok(()) } else { Err(words()) }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Options, Query, spawn};
 use pullgate::messages::pulls::{PullSender, channel};
 use pullgate::pure::client::ClientTable;
@@ -34,17 +35,11 @@ impl Gateway {
     pub(crate) fn start_with(data_dir: &Path, workers: usize, counting: Counting) -> Self {
         let (senders, receivers) = (0..workers).map(|_| channel()).unzip();
         let health = Arc::new(Health::default());
-        let aggregator =
-            spawn(options(data_dir, counting), receivers, Arc::clone(&health)).unwrap();
+        let lock = Lock::take(data_dir).unwrap();
+        let options = options(data_dir, counting);
+        let aggregator = spawn(options, lock, receivers, Arc::clone(&health)).unwrap();
         let query = aggregator.query();
-        Self {
-            aggregator,
-            query,
-            health,
-            senders,
-            worker: 0,
-            collection: "",
-        }
+        Self { aggregator, query, health, senders, worker: 0, collection: "" }
     }
 
     /// What docker sends for a multi-arch tag.
@@ -65,12 +60,7 @@ impl Gateway {
     ) {
         let user_agent = agent.as_bytes();
         let collection = self.collection.as_bytes();
-        let event = Event {
-            asked,
-            user_agent,
-            collection,
-            ..event(client, name, reference)
-        };
+        let event = Event { asked, user_agent, collection, ..event(client, name, reference) };
         self.senders[self.worker].offer(&event);
     }
 
@@ -79,10 +69,7 @@ impl Gateway {
         for sender in &mut self.senders {
             sender.flush();
         }
-        self.query
-            .rows(&Ask::default())
-            .ok()
-            .map(|answer| sums(&answer))
+        self.query.rows(&Ask::default()).ok().map(|answer| sums(&answer))
     }
 
     /// Pulls that were counted, stored or not.
@@ -127,30 +114,18 @@ pub(crate) fn now_us() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let now = u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap();
     let last = LAST.fetch_max(now, Ordering::Relaxed);
-    if last < now {
-        now
-    } else {
-        LAST.fetch_add(1, Ordering::Relaxed) + 1
-    }
+    if last < now { now } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 }
 }
 
 pub(crate) fn options(data_dir: &Path, counting: Counting) -> Options {
-    Options {
-        data_dir: data_dir.to_owned(),
-        counting,
-        clients: ClientTable::built_in(),
-    }
+    Options { data_dir: data_dir.to_owned(), counting, clients: ClientTable::built_in() }
 }
 
 pub(crate) fn counting() -> Counting {
     Counting {
         flush: Duration::from_millis(50),
         window: Duration::from_secs(60),
-        retention: Retention {
-            minute: None,
-            hour: None,
-            day: None,
-        },
+        retention: Retention { minute: None, hour: None, day: None },
         max_names: 10_000,
         max_tags: 1000,
         max_clients: 200,
@@ -158,9 +133,7 @@ pub(crate) fn counting() -> Counting {
 }
 
 pub(crate) fn digest(name: &str) -> String {
-    let number = name
-        .bytes()
-        .fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
+    let number = name.bytes().fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
     format!("sha256:{number:064x}")
 }
 
@@ -169,22 +142,14 @@ pub(crate) fn totals(query: &Query) -> (u64, u64, u64) {
 }
 
 pub(crate) fn sums(answer: &Answer) -> (u64, u64, u64) {
-    (
-        answer.totals.requests,
-        answer.totals.pulls,
-        answer.totals.checks,
-    )
+    (answer.totals.requests, answer.totals.pulls, answer.totals.checks)
 }
 
 pub(crate) fn all_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(all_files(&path))
-        } else {
-            files.push(path)
-        }
+        if path.is_dir() { files.extend(all_files(&path)) } else { files.push(path) }
     }
     files
 }

@@ -18,10 +18,7 @@ pub fn eventually<T>(mut what: impl FnMut() -> Result<T, String>) -> T {
 }
 
 /// A moment between two looks.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the one place where a test sleeps"
-)]
+#[allow(clippy::disallowed_methods, reason = "the one place where a test sleeps")]
 pub fn pause() {
     thread::sleep(Duration::from_millis(20));
 }

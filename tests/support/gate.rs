@@ -96,9 +96,7 @@ impl Gate {
     pub fn metric(&self, series: &str) -> u64 {
         let answer = get(self.admin, "/metrics").expect("the metrics");
         let text = String::from_utf8(answer.body).expect("text");
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         let value = value.unwrap_or_else(|| panic!("no {series} in\n{text}"));
         value.parse().expect("a whole number")
     }
@@ -108,11 +106,7 @@ impl Gate {
         let mut process = self.process.take().expect("the gateway runs");
         process.signal(Signal::TERM);
         let status = process.wait();
-        assert!(
-            status.success(),
-            "{status} after SIGTERM:\n{}",
-            process.words()
-        );
+        assert!(status.success(), "{status} after SIGTERM:\n{}", process.words());
     }
 
     /// Starts it again on the same addresses and data.
@@ -142,12 +136,7 @@ impl Gate {
     /// `pullgate pulls --json` with more `arguments`.
     pub fn pulls(&self, arguments: &[&str]) -> Value {
         let mut command = Command::new(pullgate());
-        command
-            .arg("pulls")
-            .arg("--json")
-            .arg("--data")
-            .arg(self.data_dir())
-            .args(arguments);
+        command.arg("pulls").arg("--json").arg("--data").arg(self.data_dir()).args(arguments);
         let text = run(&mut command);
         serde_json::from_str(&text).unwrap_or_else(|problem| panic!("{problem} in {text}"))
     }
@@ -155,11 +144,7 @@ impl Gate {
 
 impl Counts {
     fn of(row: &Value) -> Self {
-        let count = |key: &str| {
-            row[key]
-                .as_u64()
-                .unwrap_or_else(|| panic!("{key} in {row}"))
-        };
+        let count = |key: &str| row[key].as_u64().unwrap_or_else(|| panic!("{key} in {row}"));
         Self {
             requests: count("requests"),
             pulls: count("pulls"),

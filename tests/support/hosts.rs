@@ -30,13 +30,9 @@ impl Hosts {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c"]);
-        command
-            .arg(r#"mount --bind "$0" /etc/hosts && exec "$@""#)
-            .arg(&self.0);
+        command.arg(r#"mount --bind "$0" /etc/hosts && exec "$@""#).arg(&self.0);
         command.arg(installed(program));
-        command
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }
 }

@@ -28,11 +28,7 @@ impl Connection {
 
     /// Connects to `server` as somebody else: from `source`.
     pub fn open_from(source: IpAddr, server: SocketAddr) -> io::Result<Self> {
-        let family = if server.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        };
+        let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket(family, SocketType::STREAM, None)?;
         bind(&socket, &SocketAddr::new(source, 0))?;
         connect(&socket, &server)?;
@@ -69,10 +65,7 @@ impl Connection {
 
     fn answer(&mut self, is_head: bool) -> io::Result<Answer> {
         let status_line = self.line()?;
-        let status = status_line
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status =
             status.ok_or_else(|| io::Error::other(format!("not HTTP: {status_line:?}")))?;
         let mut headers = Vec::new();
@@ -83,11 +76,7 @@ impl Connection {
             };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut answer = Answer { status, headers, body: Vec::new() };
         if !is_head {
             let length = answer.header("content-length").map_or(Ok(0), str::parse);
             answer.body = vec![0; length.map_err(io::Error::other)?];
@@ -108,10 +97,7 @@ impl Connection {
 impl Answer {
     /// A header's first value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(it, _)| it == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
     }
 }
 

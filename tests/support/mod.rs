@@ -2,10 +2,7 @@
 //! patience to wait for them.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(
-    unreachable_pub,
-    reason = "it reads like the library that it is to the tests"
-)]
+#![allow(unreachable_pub, reason = "it reads like the library that it is to the tests")]
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
 pub mod clients;

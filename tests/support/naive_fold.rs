@@ -27,10 +27,8 @@ impl Sent {
     }
 
     pub(crate) fn row(&self) -> TagRow {
-        let number = self
-            .reference
-            .bytes()
-            .fold(0u32, |sum, byte| sum * 31 % 9973 + u32::from(byte));
+        let number =
+            self.reference.bytes().fold(0u32, |sum, byte| sum * 31 % 9973 + u32::from(byte));
         TagRow(TagRow::FIRST + number)
     }
 
@@ -102,10 +100,7 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
     let mut target: Vec<Option<&str>> = Vec::new();
     for (at, one) in window.iter().enumerate() {
         let tags = tags_before(at);
-        let unjoined = tags
-            .iter()
-            .copied()
-            .find(|tag| !joins.contains(&Some(*tag)));
+        let unjoined = tags.iter().copied().find(|tag| !joins.contains(&Some(*tag)));
         let latest = || window[..at].iter().rev().find(|one| is_tag(one));
         let it = unjoined.or_else(|| Some(latest()?.reference.as_str()));
         target.push(it.filter(|_| is_digest_get(one)));
@@ -115,9 +110,7 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
                 asked(window[get])
                     && is_get(window[get])
                     && redirected(window[get])
-                    && window[..get]
-                        .iter()
-                        .any(|one| asked(one) && is_head(one) && redirected(one))
+                    && window[..get].iter().any(|one| asked(one) && is_head(one) && redirected(one))
             };
             (0..at).any(doubted) && !naive_pulled(&window[..at], tag, &joins, &proves)
         };
@@ -126,56 +119,31 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
         proves.push(proven.filter(|_| one.asked == Asked::Blob));
     }
     let mut out = Vec::new();
-    let row_of = |tag: &str| {
-        window
-            .iter()
-            .find(|one| one.reference == tag)
-            .unwrap()
-            .row()
-    };
+    let row_of = |tag: &str| window.iter().find(|one| one.reference == tag).unwrap().row();
     for (at, one) in window.iter().enumerate().filter(|(_, one)| is_get(one)) {
         let row = match one.subject() {
             Subject::Digest => target[at].map_or(TagRow::BY_DIGEST, row_of),
             Subject::Tag | Subject::SupplyChain => one.row(),
         };
         let unseen = u64::from(redirected(one));
-        out.push((
-            row,
-            Measures {
-                requests: 1,
-                unseen,
-                ..Measures::ZERO
-            },
-        ));
+        out.push((row, Measures { requests: 1, unseen, ..Measures::ZERO }));
     }
     for tag in tags_before(window.len()) {
         let not_modified = |one: &&&Sent| one.reference == tag && is_get(one) && unchanged(one);
         let measures = if naive_pulled(window, tag, &joins, &proves) {
-            Measures {
-                pulls: 1,
-                ..Measures::ZERO
-            }
+            Measures { pulls: 1, ..Measures::ZERO }
         } else {
             let gets = window.iter().filter(not_modified).count() as u64;
-            Measures {
-                checks: gets.max(1),
-                ..Measures::ZERO
-            }
+            Measures { checks: gets.max(1), ..Measures::ZERO }
         };
         out.push((row_of(tag), measures));
     }
     let alone = |at: &usize| is_digest_get(window[*at]) && target[*at].is_none();
-    let (quiet, loud): (Vec<usize>, Vec<usize>) = (0..window.len())
-        .filter(alone)
-        .partition(|at| unchanged(window[*at]));
+    let (quiet, loud): (Vec<usize>, Vec<usize>) =
+        (0..window.len()).filter(alone).partition(|at| unchanged(window[*at]));
     let mut headed: Vec<&str> = Vec::new();
-    for one in window
-        .iter()
-        .filter(|one| is_head(one) && one.subject() == Subject::Digest)
-    {
-        let is_gotten = window
-            .iter()
-            .any(|get| is_get(get) && get.reference == one.reference);
+    for one in window.iter().filter(|one| is_head(one) && one.subject() == Subject::Digest) {
+        let is_gotten = window.iter().any(|get| is_get(get) && get.reference == one.reference);
         if !is_gotten && !headed.contains(&one.reference.as_str()) {
             headed.push(&one.reference);
         }
@@ -183,14 +151,7 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
     let pulls = u64::from(!loud.is_empty());
     let checks = headed.len() as u64 + if pulls > 0 { 0 } else { quiet.len() as u64 };
     if pulls + checks > 0 {
-        out.push((
-            TagRow::BY_DIGEST,
-            Measures {
-                pulls,
-                checks,
-                ..Measures::ZERO
-            },
-        ));
+        out.push((TagRow::BY_DIGEST, Measures { pulls, checks, ..Measures::ZERO }));
     }
     out
 }

@@ -21,23 +21,11 @@ impl Process {
     /// Starts `command`; what it says goes to `log`.
     pub fn start(mut command: Command, log: &Path) -> Self {
         let name = format!("{command:?}");
-        let out = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .expect("a log file");
+        let out = File::options().create(true).append(true).open(log).expect("a log file");
         command.stdin(Stdio::null());
-        command
-            .stdout(out.try_clone().expect("a second handle"))
-            .stderr(out);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|problem| panic!("{name}: {problem}"));
-        Self {
-            child,
-            name,
-            log: log.to_owned(),
-        }
+        command.stdout(out.try_clone().expect("a second handle")).stderr(out);
+        let child = command.spawn().unwrap_or_else(|problem| panic!("{name}: {problem}"));
+        Self { child, name, log: log.to_owned() }
     }
 
     /// Waits until `is_ready` says so. Panics with the program's own words if it ends before.
@@ -97,9 +85,7 @@ pub fn attempt(command: &mut Command) -> Result<String, String> {
     command.stdin(Stdio::null());
     command.stdout(out.try_clone().expect("a second handle"));
     command.stderr(err.try_clone().expect("a second handle"));
-    let mut child = command
-        .spawn()
-        .map_err(|problem| format!("{command:?}: {problem}"))?;
+    let mut child = command.spawn().map_err(|problem| format!("{command:?}: {problem}"))?;
     let ended = within(RUN_TIME, &mut child);
     let status = ended.map_or_else(|| "took too long".to_owned(), |status| status.to_string());
     let out = text(&mut out);
@@ -129,9 +115,7 @@ fn scratch() -> File {
 
 fn text(file: &mut File) -> String {
     let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| file.read_to_end(&mut bytes))
-        .expect("what it wrote");
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("what it wrote");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -40,11 +40,7 @@ impl Registry {
             Ok(answer) if answer.status == 200 => Ok(()),
             other => Err(format!("/v2/: {other:?}")),
         });
-        Self {
-            address,
-            _process: process,
-            _directory: directory,
-        }
+        Self { address, _process: process, _directory: directory }
     }
 
     /// Where it listens.
@@ -54,16 +50,9 @@ impl Registry {
 
     /// Pushes `image` (OCI distribution specification, "Pushing manifests").
     pub fn push(&self, repository: &str, tag: &str, image: &Image) {
-        let mut push = Push {
-            connection: self.connect(),
-            registry: self,
-            repository,
-        };
+        let mut push = Push { connection: self.connect(), registry: self, repository };
         image.blobs().for_each(|blob| push.blob(blob));
-        image
-            .platforms
-            .iter()
-            .for_each(|it| push.manifest(&it.manifest.digest, &it.manifest));
+        image.platforms.iter().for_each(|it| push.manifest(&it.manifest.digest, &it.manifest));
         push.manifest(tag, &image.index);
     }
 
@@ -91,17 +80,11 @@ impl Push<'_> {
     fn manifest(&mut self, reference: &str, manifest: &Content) {
         let target = format!("/v2/{}/manifests/{reference}", self.repository);
         let stored = self.ask("PUT", &target, manifest.media_type, &manifest.bytes, 201);
-        assert_eq!(
-            stored.header("docker-content-digest"),
-            Some(manifest.digest.as_str())
-        );
+        assert_eq!(stored.header("docker-content-digest"), Some(manifest.digest.as_str()));
     }
 
     fn ask(&mut self, method: &str, target: &str, kind: &str, body: &[u8], status: u16) -> Answer {
-        let headers = [
-            format!("Host: {}", self.registry.address),
-            format!("Content-Type: {kind}"),
-        ];
+        let headers = [format!("Host: {}", self.registry.address), format!("Content-Type: {kind}")];
         let answer = self.connection.ask(method, target, &headers, body);
         let answer = answer.unwrap_or_else(|problem| panic!("{method} {target}: {problem}"));
         let words = String::from_utf8_lossy(&answer.body);

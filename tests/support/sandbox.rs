@@ -7,10 +7,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// 128 descriptors: listeners, rings and the store take about 50.
 pub fn few_descriptors(command: &mut Command) {
-    let few = Rlimit {
-        current: Some(128),
-        maximum: Some(128),
-    };
+    let few = Rlimit { current: Some(128), maximum: Some(128) };
     // SAFETY: between fork and exec only a system call is made.
     unsafe {
         command.pre_exec(move || Ok(setrlimit(Resource::Nofile, few)?));
@@ -33,12 +30,7 @@ pub fn forbid_io_uring(command: &mut Command) {
         instructions: *const Instruction,
     }
     const fn instruction(code: u16, if_true: u8, if_false: u8, operand: u32) -> Instruction {
-        Instruction {
-            code,
-            if_true,
-            if_false,
-            operand,
-        }
+        Instruction { code, if_true, if_false, operand }
     }
     static INSTRUCTIONS: [Instruction; 4] = [
         // The system call's number stands first in what the filter sees.
@@ -48,10 +40,7 @@ pub fn forbid_io_uring(command: &mut Command) {
         instruction(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let install = || {
-        let program = Program {
-            length: 4,
-            instructions: INSTRUCTIONS.as_ptr(),
-        };
+        let program = Program { length: 4, instructions: INSTRUCTIONS.as_ptr() };
         // SAFETY: it takes numbers only.
         let bound = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let filter = libc::SECCOMP_MODE_FILTER;

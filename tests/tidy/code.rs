@@ -70,23 +70,14 @@ pub fn imports(
             }
             check(path.line, floor.ours, other, "");
             let item = segments.next().unwrap_or("as a whole");
-            for items in items
-                .iter()
-                .filter(|items| (items.floor, items.of) == (floor.name, other))
+            for items in items.iter().filter(|items| (items.floor, items.of) == (floor.name, other))
             {
                 check(path.line, items.allowed, item, &format!("{other}::"));
             }
         }
-        for path in source
-            .code
-            .paths
-            .iter()
-            .filter(|path| path.segments.len() > 1)
-        {
-            if let Some(outside) = path
-                .segments
-                .first()
-                .filter(|first| dependencies.contains(*first))
+        for path in source.code.paths.iter().filter(|path| path.segments.len() > 1) {
+            if let Some(outside) =
+                path.segments.first().filter(|first| dependencies.contains(*first))
             {
                 check(path.line, floor.outside, outside, "");
             }
@@ -100,13 +91,8 @@ pub fn imports(
         let allowed = items.allowed.iter();
         allowed.map(|item| (items.floor, format!("{}::{item}", items.of)))
     });
-    for (floor, other) in floors
-        .chain(items)
-        .filter(|allowed| !used.contains(allowed))
-    {
-        problems.push(format!(
-            "{TABLES}: {floor} may name {other}, but does not: take it out"
-        ));
+    for (floor, other) in floors.chain(items).filter(|allowed| !used.contains(allowed)) {
+        problems.push(format!("{TABLES}: {floor} may name {other}, but does not: take it out"));
     }
     problems
 }
@@ -159,18 +145,12 @@ pub fn circles(sources: &[Source]) -> Vec<String> {
         .collect();
     let mut names: BTreeMap<&[String], BTreeSet<&[String]>> = BTreeMap::new();
     for (module, source) in &files {
-        for path in source
-            .code
-            .paths
-            .iter()
-            .filter(|path| path.segments.len() > 1)
-        {
+        for path in source.code.paths.iter().filter(|path| path.segments.len() > 1) {
             // A path that does not say where it begins may begin with a file below this one.
             let named = source.code.resolve(path);
             let named = named.unwrap_or_else(|| [*module, &path.segments].concat());
-            let file = (1..=named.len())
-                .rev()
-                .find_map(|length| files.get_key_value(&named[..length]));
+            let file =
+                (1..=named.len()).rev().find_map(|length| files.get_key_value(&named[..length]));
             if let Some((file, _)) = file
                 && file.first() == module.first()
                 && !module.starts_with(file)
@@ -181,14 +161,8 @@ pub fn circles(sources: &[Source]) -> Vec<String> {
     }
     let mut problems = Vec::new();
     while let Some(circle) = names.keys().find_map(|start| way_back(start, &names)) {
-        let shown: Vec<&str> = circle
-            .iter()
-            .map(|module| files[module].file.as_str())
-            .collect();
-        problems.push(format!(
-            "{} name each other in a circle",
-            shown.join(" -> ")
-        ));
+        let shown: Vec<&str> = circle.iter().map(|module| files[module].file.as_str()).collect();
+        problems.push(format!("{} name each other in a circle", shown.join(" -> ")));
         // Cut, to see the next one.
         names.remove(circle[0]);
     }
@@ -234,9 +208,7 @@ pub fn unsound(source: &Source) -> Vec<String> {
                 && !above.iter().any(|line| line.contains("SAFETY:"))
             {
                 let file = &source.file;
-                problems.push(format!(
-                    "{file}:{line}: no `SAFETY:` in the three lines above"
-                ));
+                problems.push(format!("{file}:{line}: no `SAFETY:` in the three lines above"));
             }
         }
     }
@@ -274,24 +246,10 @@ mod tests {
             outside: &["monoio"],
             never: &["thread::sleep", "block_on"],
         },
-        Floor {
-            name: "aggregator",
-            ours: &[],
-            outside: &[],
-            never: &[],
-        },
-        Floor {
-            name: "control",
-            ours: &["aggregator"],
-            outside: &[],
-            never: &[],
-        },
+        Floor { name: "aggregator", ours: &[], outside: &[], never: &[] },
+        Floor { name: "control", ours: &["aggregator"], outside: &[], never: &[] },
     ];
-    const ITEMS: &[Items] = &[Items {
-        floor: "control",
-        of: "aggregator",
-        allowed: &["Query"],
-    }];
+    const ITEMS: &[Items] = &[Items { floor: "control", of: "aggregator", allowed: &["Query"] }];
 
     /// Files that use every allowance above, and nothing else.
     const GOOD: &[(&str, &str)] = &[
@@ -300,15 +258,9 @@ mod tests {
             "//! crate::worker, unsafe\nuse httparse::Status;\nconst A: &str = \"crate::worker println!\";\n\
              #[cfg(test)]\nmod tests { use std::fs; fn a() { monoio::start() } }",
         ),
-        (
-            "src/worker/mod.rs",
-            "use crate::{pure::{head, limits}, worker::tick};\nuse monoio::net;",
-        ),
+        ("src/worker/mod.rs", "use crate::{pure::{head, limits}, worker::tick};\nuse monoio::net;"),
         ("src/control/mod.rs", "use crate::aggregator::Query;"),
-        (
-            "src/main.rs",
-            "fn main() { crate::worker::run(); monoio_http::run() }",
-        ),
+        ("src/main.rs", "fn main() { crate::worker::run(); monoio_http::run() }"),
     ];
 
     /// What is said of one more file with `text`, beside the good ones.
@@ -371,41 +323,17 @@ mod tests {
                 "fn a() { monoio::net::b() }",
                 "src/pure/a.rs:1: pure may not name monoio; it may name: httparse",
             ),
-            (
-                "src/worker/a.rs",
-                "use super::super::pure;",
-                "src/worker/a.rs:1: `super::super`",
-            ),
-            (
-                "src/pure/a.rs",
-                "use std::{fs, io};",
-                "src/pure/a.rs:1: `std::fs`",
-            ),
-            (
-                "src/pure/a.rs",
-                "fn a() { println!(\"\") }",
-                "src/pure/a.rs:1: `println!`",
-            ),
-            (
-                "src/worker/a.rs",
-                "fn a(b: B) { b.block_on(c) }",
-                "src/worker/a.rs:1: `block_on`",
-            ),
-            (
-                "tests/a.rs",
-                "fn a() {\n thread::sleep(b) }",
-                "tests/a.rs:2: `sleep(`",
-            ),
+            ("src/worker/a.rs", "use super::super::pure;", "src/worker/a.rs:1: `super::super`"),
+            ("src/pure/a.rs", "use std::{fs, io};", "src/pure/a.rs:1: `std::fs`"),
+            ("src/pure/a.rs", "fn a() { println!(\"\") }", "src/pure/a.rs:1: `println!`"),
+            ("src/worker/a.rs", "fn a(b: B) { b.block_on(c) }", "src/worker/a.rs:1: `block_on`"),
+            ("tests/a.rs", "fn a() {\n thread::sleep(b) }", "tests/a.rs:2: `sleep(`"),
             (
                 "src/worker/a.rs",
                 "#[cfg(test)]\nmod tests { fn a() { thread::sleep(b) } }",
                 "src/worker/a.rs:2: `sleep(`",
             ),
-            (
-                "tests/a.rs",
-                "#[test]\n#[ignore]\nfn a() {}",
-                "tests/a.rs:2: `#[ignore]`",
-            ),
+            ("tests/a.rs", "#[test]\n#[ignore]\nfn a() {}", "tests/a.rs:2: `#[ignore]`"),
             (
                 "src/worker/a.rs",
                 "// SAFETY: far away.\n\n\n\nunsafe { a() }",
@@ -413,20 +341,15 @@ mod tests {
             ),
         ] {
             let said = said_of(file, text);
-            assert!(
-                said.contains(&expected.to_owned()),
-                "{file}: {text}: {said:#?}"
-            );
+            assert!(said.contains(&expected.to_owned()), "{file}: {text}: {said:#?}");
         }
     }
 
     #[test]
     fn a_circle_of_files_is_shown_and_a_folder_s_face_is_none() {
         let said = |files: &[(&str, &str)]| {
-            let sources: Vec<Source> = files
-                .iter()
-                .map(|(file, text)| Source::new(file, text))
-                .collect();
+            let sources: Vec<Source> =
+                files.iter().map(|(file, text)| Source::new(file, text)).collect();
             circles(&sources)
         };
         assert_eq!(
@@ -436,18 +359,13 @@ mod tests {
                 ("src/worker/c/mod.rs", "fn d() { crate::worker::a::d() }"),
                 ("src/worker/e.rs", "use super::a;"),
             ]),
-            [
-                "src/worker/a.rs -> src/worker/b.rs -> src/worker/c/mod.rs -> src/worker/a.rs \
-              name each other in a circle"
-            ]
+            ["src/worker/a.rs -> src/worker/b.rs -> src/worker/c/mod.rs -> src/worker/a.rs \
+              name each other in a circle"]
         );
         assert_eq!(
             said(&[
                 ("src/worker/mod.rs", "mod a; use a::A; pub struct Worker;"),
-                (
-                    "src/worker/a.rs",
-                    "use super::Worker; #[cfg(test)] mod tests { use super::b; }"
-                ),
+                ("src/worker/a.rs", "use super::Worker; #[cfg(test)] mod tests { use super::b; }"),
                 ("src/worker/b.rs", "use crate::worker::a;"),
             ]),
             [""; 0]
@@ -459,15 +377,8 @@ mod tests {
         let none = imports(&[], FLOORS, ITEMS, &BTreeSet::new());
         assert_eq!(none.len(), 5, "{none:#?}");
         assert!(none[0].ends_with("pure may name httparse, but does not: take it out"));
-        let exception = Exception {
-            file: "src/pure/head.rs",
-            says: "unsafe",
-            why: "it is fast",
-        };
+        let exception = Exception { file: "src/pure/head.rs", says: "unsafe", why: "it is fast" };
         let unused = words(&[], FLOORS, &[exception]);
-        assert!(
-            unused[0].ends_with("it is fast, but does not: take it out"),
-            "{unused:?}"
-        );
+        assert!(unused[0].ends_with("it is fast, but does not: take it out"), "{unused:?}");
     }
 }

@@ -6,10 +6,7 @@
 //! of the configuration need no rule here: their page and their file are written from one table,
 //! which `tests/config.rs` compares.
 
-#![allow(
-    unreachable_pub,
-    reason = "its modules read like the library that they are to it"
-)]
+#![allow(unreachable_pub, reason = "its modules read like the library that they are to it")]
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
 use std::fs;
@@ -60,13 +57,7 @@ const FLOORS: &[Floor] = &[
     Floor {
         name: "messages",
         ours: &["pure"],
-        outside: &[
-            "crossbeam_channel",
-            "hdrhistogram",
-            "rustix",
-            "siphasher",
-            "tracing",
-        ],
+        outside: &["crossbeam_channel", "hdrhistogram", "rustix", "siphasher", "tracing"],
         never: &[
             "std::fs",
             "std::thread",
@@ -117,15 +108,7 @@ const FLOORS: &[Floor] = &[
             "sled",
             "tracing",
         ],
-        never: &[
-            "thread::sleep",
-            "Mutex",
-            "RwLock",
-            "unsafe",
-            "async",
-            "println!",
-            "eprintln!",
-        ],
+        never: &["thread::sleep", "Mutex", "RwLock", "unsafe", "async", "println!", "eprintln!"],
     },
     Floor {
         name: "control",
@@ -177,13 +160,7 @@ const ITEMS: &[Items] = &[Items {
 }];
 
 /// What no Rust file says.
-const NEVER: &[&str] = &[
-    "super::super",
-    "dbg!",
-    "todo!",
-    "unimplemented!",
-    "#[ignore]",
-];
+const NEVER: &[&str] = &["super::super", "dbg!", "todo!", "unimplemented!", "#[ignore]"];
 
 /// What tests never say: they wait for something, with a deadline, and not for a while.
 const TESTS_NEVER: &[&str] = &["sleep(", "unsafe"];
@@ -307,9 +284,7 @@ fn files(kinds: &[&str]) -> Vec<String> {
             let path = entry.expect("an entry").path();
             let name = path.strip_prefix(root()).expect("it is inside");
             let is_ours = !name.starts_with("target") && !name.to_string_lossy().starts_with('.');
-            let is_kind = path
-                .extension()
-                .is_some_and(|kind| kinds.iter().any(|one| kind == *one));
+            let is_kind = path.extension().is_some_and(|kind| kinds.iter().any(|one| kind == *one));
             if path.is_dir() && is_ours {
                 folders.push(path);
             } else if is_kind {

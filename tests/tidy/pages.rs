@@ -13,9 +13,7 @@ pub fn left_for_later(file: &str, text: &str) -> Vec<String> {
         let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
         if let Some(word) = words.find(|word| LATER.contains(word)) {
             let line = index + 1;
-            problems.push(format!(
-                "{file}:{line}: `{word}`: do it now, or open an issue"
-            ));
+            problems.push(format!("{file}:{line}: `{word}`: do it now, or open an issue"));
         }
     }
     problems
@@ -55,25 +53,19 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Where the links and pictures of a line lead, in Markdown and in HTML.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
-    [
-        ("](", ')'),
-        ("src=\"", '"'),
-        ("srcset=\"", '"'),
-        ("href=\"", '"'),
-    ]
-    .into_iter()
-    .flat_map(move |(begin, end)| {
-        let behind = line.split(begin).skip(1);
-        behind.filter_map(move |rest| rest.split(end).next())
-    })
+    [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"'), ("href=\"", '"')].into_iter().flat_map(
+        move |(begin, end)| {
+            let behind = line.split(begin).skip(1);
+            behind.filter_map(move |rest| rest.split(end).next())
+        },
+    )
 }
 
 /// Commands, of the command line's `enum Command`, that the README does not show.
 pub fn commands(arguments: &Source, readme: &str) -> Vec<String> {
     let tokens = &arguments.code.tokens;
-    let begin = tokens
-        .windows(2)
-        .position(|pair| pair[0].text == "enum" && pair[1].text == "Command");
+    let begin =
+        tokens.windows(2).position(|pair| pair[0].text == "enum" && pair[1].text == "Command");
     let after = begin.map_or(&[][..], |begin| &tokens[begin..]);
     let end = after.iter().position(|token| token.text == "}");
     let body = end.map_or(after, |end| &after[..end]);
@@ -83,10 +75,7 @@ pub fn commands(arguments: &Source, readme: &str) -> Vec<String> {
         .map(|pair| format!("`pullgate {}", pair[0].text.to_lowercase()))
         .peekable();
     if commands.peek().is_none() {
-        return vec![format!(
-            "{}: no `enum Command` with commands",
-            arguments.file
-        )];
+        return vec![format!("{}: no `enum Command` with commands", arguments.file)];
     }
     commands
         .filter(|command| !readme.contains(command))
@@ -100,9 +89,7 @@ pub fn metrics(sources: &[Source], page: &str) -> Vec<String> {
         METRICS.iter().any(|prefix| name.starts_with(prefix))
             && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
     };
-    let shipped = sources
-        .iter()
-        .filter(|source| source.file.starts_with("src/"));
+    let shipped = sources.iter().filter(|source| source.file.starts_with("src/"));
     let made: BTreeSet<&str> = shipped
         .flat_map(|source| &source.code.tokens)
         .filter(|token| token.kind == Kind::Text)
@@ -116,12 +103,9 @@ pub fn metrics(sources: &[Source], page: &str) -> Vec<String> {
         .filter_map(|code| code.split('{').next())
         .filter(is_metric)
         .collect();
-    let lacking = made
-        .difference(&said)
-        .map(|name| format!("docs/operating.md: no `{name}`"));
-    let unknown = said
-        .difference(&made)
-        .map(|name| format!("docs/operating.md: `{name}` is no metric"));
+    let lacking = made.difference(&said).map(|name| format!("docs/operating.md: no `{name}`"));
+    let unknown =
+        said.difference(&made).map(|name| format!("docs/operating.md: `{name}` is no metric"));
     lacking.chain(unknown).collect()
 }
 
@@ -141,20 +125,13 @@ pub fn reasons(manifest: &str, floors: &[Floor]) -> Vec<String> {
     for dependency in listed(manifest) {
         let Dependency { line, name, .. } = dependency;
         let Some((said, _)) = dependency.comment.split_once(": ") else {
-            problems.push(format!(
-                "Cargo.toml:{line}: {name}: no comment `# floor: what for`"
-            ));
+            problems.push(format!("Cargo.toml:{line}: {name}: no comment `# floor: what for`"));
             continue;
         };
         let spelt = name.replace('-', "_");
-        let users = floors
-            .iter()
-            .filter(|floor| floor.outside.contains(&spelt.as_str()));
+        let users = floors.iter().filter(|floor| floor.outside.contains(&spelt.as_str()));
         let users: Vec<&str> = users.map(|floor| floor.name).collect();
-        let said: Vec<&str> = said
-            .split(", ")
-            .flat_map(|floors| floors.split(" and "))
-            .collect();
+        let said: Vec<&str> = said.split(", ").flat_map(|floors| floors.split(" and ")).collect();
         if dependency.section == "dependencies" && said != users {
             let (said, users) = (said.join(", "), users.join(", "));
             problems.push(format!(
@@ -185,12 +162,7 @@ fn listed(manifest: &str) -> Vec<Dependency<'_>> {
             (section, comment) = (header.trim_end_matches(']'), "");
         } else if let Some((name, _)) = text.split_once(" = ") {
             if section.ends_with("dependencies") {
-                listed.push(Dependency {
-                    line: index + 1,
-                    section,
-                    name,
-                    comment,
-                });
+                listed.push(Dependency { line: index + 1, section, name, comment });
             }
         } else {
             comment = "";
@@ -212,21 +184,14 @@ mod tests {
 
     #[test]
     fn notes_to_ourselves_are_found() {
-        assert_eq!(
-            left_for_later("a.rs", "mktemp pg.XXXXXX\nlet todo = 1;"),
-            [""; 0]
-        );
+        assert_eq!(left_for_later("a.rs", "mktemp pg.XXXXXX\nlet todo = 1;"), [""; 0]);
         let said = left_for_later("a.rs", "\n// FIXME: this");
         assert_eq!(said, ["a.rs:2: `FIXME`: do it now, or open an issue"]);
     }
 
     #[test]
     fn a_page_has_one_title_and_links_that_lead_somewhere() {
-        let page = |text| {
-            page("docs/a.md", text, |target| {
-                target == Path::new("docs/b.svg")
-            })
-        };
+        let page = |text| page("docs/a.md", text, |target| target == Path::new("docs/b.svg"));
         assert_eq!(
             page("# A\n[1](https://a.b/c) [2](#d) ![3](b.svg) [4](b.svg#e)\n```\n# f [](g)\n```"),
             [""; 0]
@@ -239,10 +204,7 @@ mod tests {
                 "docs/a.md: one line begins with `# `, not 0"
             ]
         );
-        assert_eq!(
-            page("# A\n# B"),
-            ["docs/a.md: one line begins with `# `, not 2"]
-        );
+        assert_eq!(page("# A\n# B"), ["docs/a.md: one line begins with `# `, not 2"]);
     }
 
     #[test]
@@ -266,10 +228,7 @@ mod tests {
         let source = "const A: &str = \"pullgate_a_total\";\nconst B: &str = \"pullgate-demo\";\n\
                       #[cfg(test)]\nmod tests { const C: &str = \"pullgate_c\"; }";
         let sources = [Source::new("src/a.rs", source)];
-        assert_eq!(
-            metrics(&sources, "| `pullgate_a_total{b=\"c\"}` |"),
-            [""; 0]
-        );
+        assert_eq!(metrics(&sources, "| `pullgate_a_total{b=\"c\"}` |"), [""; 0]);
         assert_eq!(
             metrics(&sources, "`pullgate_d`"),
             [
@@ -281,12 +240,7 @@ mod tests {
 
     #[test]
     fn a_dependency_says_whose_it_is() {
-        let floors = [Floor {
-            name: "pure",
-            ours: &[],
-            outside: &["a_b"],
-            never: &[],
-        }];
+        let floors = [Floor { name: "pure", ours: &[], outside: &["a_b"], never: &[] }];
         let said = |manifest: &str| reasons(manifest, &floors);
         let good =
             "[dependencies]\n# pure: parsing,\n# and: more\na-b = \"1\"\n[package]\nc = \"d\"\n";

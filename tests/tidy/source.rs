@@ -62,10 +62,7 @@ impl Source {
         let mut code = tokens(text);
         // House style: unit tests are the last thing in a file.
         let bottom = code.windows(TESTS_BEGIN.len()).position(|window| {
-            window
-                .iter()
-                .zip(TESTS_BEGIN)
-                .all(|(token, text)| token.text == *text)
+            window.iter().zip(TESTS_BEGIN).all(|(token, text)| token.text == *text)
         });
         let tests = code.split_off(bottom.unwrap_or(code.len()));
         let module = module(file);
@@ -83,11 +80,7 @@ impl Source {
 impl Part {
     fn new(module: Vec<String>, tokens: Vec<Token>) -> Self {
         let paths = paths(&tokens);
-        Self {
-            module,
-            tokens,
-            paths,
-        }
+        Self { module, tokens, paths }
     }
 
     /// `path`, which this part names, from the crate's root; `None` where it does not say where it
@@ -138,15 +131,9 @@ impl Part {
 /// `src/worker/slots.rs` is `worker::slots`, `src/worker/mod.rs` is `worker`.
 fn module(file: &str) -> Vec<String> {
     let path = FilePath::new(file).with_extension("");
-    let mut module: Vec<String> = path
-        .iter()
-        .skip(1)
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    if module
-        .last()
-        .is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str()))
-    {
+    let mut module: Vec<String> =
+        path.iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect();
+    if module.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
         module.pop();
     }
     module
@@ -223,9 +210,7 @@ fn block_comment(rest: &str) -> usize {
 
 /// `r"…"`, `r#"…"#`, `br"…"` and so on: nothing in them is escaped.
 fn raw_text(rest: &str) -> Option<usize> {
-    let after = ["r", "br", "cr"]
-        .iter()
-        .find_map(|prefix| rest.strip_prefix(prefix))?;
+    let after = ["r", "br", "cr"].iter().find_map(|prefix| rest.strip_prefix(prefix))?;
     let body = after.trim_start_matches('#').strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(after.len() - body.len() - 1));
     let length = body.find(&end).map_or(body.len(), |at| at + end.len());
@@ -307,9 +292,7 @@ mod tests {
 
     fn named(text: &str) -> String {
         let lines = paths(&tokens(text));
-        let lines = lines
-            .iter()
-            .map(|path| format!("{} {}", path.line, path.segments.join("::")));
+        let lines = lines.iter().map(|path| format!("{} {}", path.line, path.segments.join("::")));
         lines.collect::<Vec<_>>().join("\n")
     }
 

@@ -95,10 +95,8 @@ impl Platform {
             ])?,
             tar(&[Entry::File("hello", &program, 0o755)])?,
         ];
-        let layers = archives
-            .iter()
-            .map(|archive| gzip(archive))
-            .collect::<io::Result<Vec<_>>>()?;
+        let layers =
+            archives.iter().map(|archive| gzip(archive)).collect::<io::Result<Vec<_>>>()?;
         let config = Content::of_json(
             MEDIA_TYPE_CONFIG,
             &json!({
@@ -121,12 +119,7 @@ impl Platform {
                 "layers": layers.iter().map(Content::descriptor).collect::<Vec<_>>(),
             }),
         );
-        Ok(Self {
-            architecture,
-            manifest,
-            config,
-            layers,
-        })
+        Ok(Self { architecture, manifest, config, layers })
     }
 
     fn descriptor(&self) -> Value {
@@ -138,11 +131,7 @@ impl Platform {
 
 impl Content {
     fn new(media_type: &'static str, bytes: Vec<u8>) -> Self {
-        Self {
-            media_type,
-            digest: digest(&bytes),
-            bytes,
-        }
+        Self { media_type, digest: digest(&bytes), bytes }
     }
 
     fn of_json(media_type: &'static str, value: &Value) -> Self {
@@ -157,9 +146,7 @@ impl Content {
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
-        .fold(String::from("sha256:"), |text, byte| {
-            format!("{text}{byte:02x}")
-        })
+        .fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"))
 }
 
 enum Entry<'a> {
@@ -187,9 +174,7 @@ fn tar(entries: &[Entry<'_>]) -> io::Result<Vec<u8>> {
 }
 
 fn gzip(archive: &[u8]) -> io::Result<Content> {
-    let mut encoder = GzBuilder::new()
-        .mtime(0)
-        .write(Vec::new(), Compression::best());
+    let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     encoder.write_all(archive)?;
     Ok(Content::new(MEDIA_TYPE_LAYER, encoder.finish()?))
 }
@@ -299,9 +284,8 @@ mod tests {
             let lists = [&json["manifests"], &json["layers"]];
             let listed = lists.into_iter().filter_map(Value::as_array).flatten();
             for descriptor in listed.chain(json.get("config")) {
-                let content = contents
-                    .iter()
-                    .find(|content| descriptor["digest"] == content.digest);
+                let content =
+                    contents.iter().find(|content| descriptor["digest"] == content.digest);
                 let content = content.expect("what a descriptor names is there");
                 assert_eq!(descriptor["size"], content.bytes.len());
                 assert_eq!(descriptor["mediaType"], content.media_type);
@@ -317,11 +301,8 @@ mod tests {
     fn the_configuration_names_the_unpacked_layers() {
         for platform in Image::hello().unwrap().platforms {
             let config: Value = serde_json::from_slice(&platform.config.bytes).unwrap();
-            let unpacked: Vec<String> = platform
-                .layers
-                .iter()
-                .map(|layer| digest(&unpack(layer)))
-                .collect();
+            let unpacked: Vec<String> =
+                platform.layers.iter().map(|layer| digest(&unpack(layer))).collect();
             assert_eq!(config["rootfs"]["diff_ids"], json!(unpacked));
             assert_eq!(config["architecture"], platform.architecture);
         }
@@ -340,21 +321,15 @@ mod tests {
     fn its_program_greets() {
         let layer = unpack(&Image::hello().unwrap().platforms[0].layers[2]);
         let directory = tempfile::tempdir().unwrap();
-        tar::Archive::new(layer.as_slice())
-            .unpack(directory.path())
-            .unwrap();
-        let output = std::process::Command::new(directory.path().join("hello"))
-            .output()
-            .unwrap();
+        tar::Archive::new(layer.as_slice()).unpack(directory.path()).unwrap();
+        let output = std::process::Command::new(directory.path().join("hello")).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), GREETING);
         assert!(output.status.success());
     }
 
     fn unpack(layer: &Content) -> Vec<u8> {
         let mut archive = Vec::new();
-        flate2::read::GzDecoder::new(layer.bytes.as_slice())
-            .read_to_end(&mut archive)
-            .unwrap();
+        flate2::read::GzDecoder::new(layer.bytes.as_slice()).read_to_end(&mut archive).unwrap();
         archive
     }
 }

@@ -41,10 +41,7 @@ fn demonstrate(args: DemoArgs) -> Result<(), String> {
 
     let config = config(args, data_dir.path(), registry.address())?;
     let logging = logging::start(&config.log);
-    let options = Options {
-        source: None,
-        log_dropped: Some(logging.dropped()),
-    };
+    let options = Options { source: None, log_dropped: Some(logging.dropped()) };
     let gateway = serve::start(config, options).map_err(|problem| problem.to_string())?;
     let welcome = welcome(&gateway);
     let (pulls, drain) = (gateway.subscribe(), gateway.drain());
@@ -87,16 +84,10 @@ fn start_registry() -> io::Result<Registry> {
 
 /// `config/demo.toml` with what only this run knows.
 fn config(args: DemoArgs, data_dir: &Path, registry: SocketAddr) -> Result<Config, String> {
-    let (mut config, _) = check(
-        "config/demo.toml",
-        include_str!("../../../config/demo.toml"),
-    )
-    .map_err(|problems| {
-        problems
-            .iter()
-            .map(|problem| format!("\n{problem}"))
-            .collect::<String>()
-    })?;
+    let (mut config, _) = check("config/demo.toml", include_str!("../../../config/demo.toml"))
+        .map_err(|problems| {
+            problems.iter().map(|problem| format!("\n{problem}")).collect::<String>()
+        })?;
     config.gateway.listen = vec![(Ipv4Addr::LOCALHOST, args.port).into()];
     config.gateway.data_dir = data_dir.to_owned();
     config.admin.listen = (Ipv4Addr::LOCALHOST, args.admin_port).into();
@@ -140,17 +131,9 @@ Pulls, as they are counted:
 
 /// `demo/hello  latest  docker 28.5.2  linux/amd64`, without what the client does not tell.
 fn line(booked: &Booked) -> String {
-    let Booked {
-        package,
-        tag,
-        client,
-        version,
-        platform,
-    } = booked;
+    let Booked { package, tag, client, version, platform } = booked;
     // Any host name is served: the domain is always `*`.
-    let name = package
-        .split_once('/')
-        .map_or(package.as_str(), |(_, name)| name);
+    let name = package.split_once('/').map_or(package.as_str(), |(_, name)| name);
     let mut line = format!("{name}  {tag}  {client}");
     if !version.is_empty() {
         line += &format!(" {version}");
@@ -168,11 +151,7 @@ mod tests {
     #[test]
     fn a_line_says_what_the_client_told() {
         for (version, platform, expected) in [
-            (
-                "28.5.2",
-                "linux/arm64",
-                "demo/hello  1.0  docker 28.5.2  linux/arm64",
-            ),
+            ("28.5.2", "linux/arm64", "demo/hello  1.0  docker 28.5.2  linux/arm64"),
             ("28.5.2", "unknown", "demo/hello  1.0  docker 28.5.2"),
             ("", "unknown", "demo/hello  1.0  docker"),
         ] {
@@ -189,10 +168,7 @@ mod tests {
 
     #[test]
     fn its_configuration_is_the_file_in_config_with_this_runs_addresses() {
-        let args = DemoArgs {
-            port: 1,
-            admin_port: 2,
-        };
+        let args = DemoArgs { port: 1, admin_port: 2 };
         let registry = "127.0.0.1:3".parse().unwrap();
         let config = config(args, Path::new("/tmp/d"), registry).unwrap();
         assert_eq!(config.gateway.listen, ["127.0.0.1:1".parse().unwrap()]);

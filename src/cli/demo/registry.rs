@@ -59,9 +59,7 @@ impl Registry {
         repositories: HashMap<String, Repository>,
         watch: impl Fn(Seen) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let shelf = Arc::new((repositories, watch));
@@ -74,22 +72,16 @@ impl Registry {
             }
         });
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("registry".into())
-            .spawn(move || {
-                // Leaving the runtime drops its connections with it.
-                runtime.block_on(async {
-                    tokio::select! {
-                        _ = axum::serve(listener, router) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
-        Ok(Self {
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("registry".into()).spawn(move || {
+            // Leaving the runtime drops its connections with it.
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = axum::serve(listener, router) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -113,10 +105,7 @@ impl Repository {
     pub fn of(image: &Image, tags: &[&str]) -> Self {
         let by_digest = |content: &Content| (content.digest.clone(), content.clone());
         let mut manifests: HashMap<_, _> = image.manifests().map(by_digest).collect();
-        manifests.extend(
-            tags.iter()
-                .map(|&tag| (tag.to_owned(), image.index.clone())),
-        );
+        manifests.extend(tags.iter().map(|&tag| (tag.to_owned(), image.index.clone())));
         Self {
             tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
             manifests,
@@ -127,10 +116,7 @@ impl Repository {
 
 impl Seen {
     fn of(request: &Request) -> Self {
-        let user_agent = request
-            .headers()
-            .get(header::USER_AGENT)
-            .map(HeaderValue::as_bytes);
+        let user_agent = request.headers().get(header::USER_AGENT).map(HeaderValue::as_bytes);
         Self {
             method: request.method().to_string(),
             target: request.uri().to_string(),
@@ -144,18 +130,10 @@ impl Seen {
 /// below, its length kept.
 fn answer(repositories: &HashMap<String, Repository>, request: &Request) -> Response {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return refuse(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "UNSUPPORTED",
-            "this registry is read-only",
-        );
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry is read-only");
     }
     let Some(path) = request.uri().path().strip_prefix("/v2") else {
-        return refuse(
-            StatusCode::NOT_FOUND,
-            "NAME_UNKNOWN",
-            "the API is below /v2/",
-        );
+        return refuse(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "the API is below /v2/");
     };
     if matches!(path, "" | "/") {
         return of_json(StatusCode::OK, &json!({}));
@@ -169,20 +147,13 @@ fn answer(repositories: &HashMap<String, Repository>, request: &Request) -> Resp
     match kind {
         Kind::Manifests => match repository.manifests.get(last) {
             Some(manifest) => whole(manifest),
-            None => refuse(
-                StatusCode::NOT_FOUND,
-                "MANIFEST_UNKNOWN",
-                "no such manifest",
-            ),
+            None => refuse(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "no such manifest"),
         },
         Kind::Blobs => match repository.blobs.get(last) {
             Some(blob) => whole_or_part(blob, request.headers()),
             None => refuse(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob"),
         },
-        Kind::Tags => of_json(
-            StatusCode::OK,
-            &json!({ "name": name, "tags": repository.tags }),
-        ),
+        Kind::Tags => of_json(StatusCode::OK, &json!({ "name": name, "tags": repository.tags })),
         Kind::Referrers => of_json(
             StatusCode::OK,
             &json!({ "schemaVersion": 2, "mediaType": MEDIA_TYPE_INDEX, "manifests": [] }),
@@ -217,9 +188,7 @@ fn whole(content: &Content) -> Response {
 }
 
 fn whole_or_part(content: &Content, headers: &HeaderMap) -> Response {
-    let asked = headers
-        .get(header::RANGE)
-        .and_then(|value| value.to_str().ok());
+    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let length = content.bytes.len();
     let mut response = match asked.map(|asked| part(asked, length)) {
         None | Some(Part::Whole) => whole(content),
@@ -233,11 +202,7 @@ fn whole_or_part(content: &Content, headers: &HeaderMap) -> Response {
         Some(Part::Outside) => {
             let status = StatusCode::RANGE_NOT_SATISFIABLE;
             let mut response = refuse(status, "UNSUPPORTED", "the blob has no such range");
-            set(
-                &mut response,
-                header::CONTENT_RANGE,
-                &format!("bytes */{length}"),
-            );
+            set(&mut response, header::CONTENT_RANGE, &format!("bytes */{length}"));
             response
         }
     };
@@ -254,9 +219,7 @@ enum Part {
 
 /// Reads a `Range` (RFC 9110, 14.2). What is not one range of bytes is ignored, as it allows.
 fn part(asked: &str, length: usize) -> Part {
-    let Some((first, last)) = asked
-        .strip_prefix("bytes=")
-        .and_then(|spec| spec.split_once('-'))
+    let Some((first, last)) = asked.strip_prefix("bytes=").and_then(|spec| spec.split_once('-'))
     else {
         return Part::Whole;
     };
@@ -266,18 +229,12 @@ fn part(asked: &str, length: usize) -> Part {
         (Err(_), Ok(suffix)) if first.is_empty() => length.saturating_sub(suffix)..length,
         _ => return Part::Whole,
     };
-    if range.is_empty() {
-        Part::Outside
-    } else {
-        Part::Bytes(range)
-    }
+    if range.is_empty() { Part::Outside } else { Part::Bytes(range) }
 }
 
 fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
-    let mut response = of_json(
-        status,
-        &json!({ "errors": [{ "code": code, "message": message }] }),
-    );
+    let mut response =
+        of_json(status, &json!({ "errors": [{ "code": code, "message": message }] }));
     if status == StatusCode::METHOD_NOT_ALLOWED {
         set(&mut response, header::ALLOW, "GET, HEAD");
     }
@@ -333,26 +290,17 @@ mod tests {
 
         assert!(ask(&registry, "GET /v2/", "").contains("registry/2.0"));
         let by_tag = ask(&registry, "GET /v2/demo/hello/manifests/latest", "");
-        assert!(
-            by_tag.contains(&format!("content-type: {}\r\n", index.media_type)),
-            "{by_tag}"
-        );
+        assert!(by_tag.contains(&format!("content-type: {}\r\n", index.media_type)), "{by_tag}");
         assert!(by_tag.contains(&format!("docker-content-digest: {}\r\n", index.digest)));
         assert!(by_tag.ends_with(std::str::from_utf8(&index.bytes).unwrap()));
         let by_digest = format!("GET /v2/demo/hello/manifests/{}", index.digest);
         assert!(ask(&registry, &by_digest, "").starts_with("HTTP/1.1 200 OK\r\n"));
         let head = ask(&registry, "HEAD /v2/demo/hello/manifests/latest", "");
-        assert!(
-            head.contains(&format!("content-length: {}\r\n", index.bytes.len())),
-            "{head}"
-        );
+        assert!(head.contains(&format!("content-length: {}\r\n", index.bytes.len())), "{head}");
         assert!(head.ends_with("\r\n\r\n"), "{head}");
         let part = format!("GET /v2/demo/hello/blobs/{}", blob.digest);
         let part = ask(&registry, &part, "Range: bytes=2-5\r\n");
-        assert!(
-            part.starts_with("HTTP/1.1 206 Partial Content\r\n"),
-            "{part}"
-        );
+        assert!(part.starts_with("HTTP/1.1 206 Partial Content\r\n"), "{part}");
         let range = format!("content-range: bytes 2-5/{}\r\n", blob.bytes.len());
         assert!(part.contains(&range), "{part}");
         assert!(part.contains("content-length: 4\r\n"), "{part}");
@@ -363,19 +311,12 @@ mod tests {
         let (registry, _) = registry(&Image::hello().unwrap());
         for (request, status, code) in [
             ("GET /v2/demo/other/manifests/latest", "404", "NAME_UNKNOWN"),
-            (
-                "GET /v2/demo/hello/manifests/none",
-                "404",
-                "MANIFEST_UNKNOWN",
-            ),
+            ("GET /v2/demo/hello/manifests/none", "404", "MANIFEST_UNKNOWN"),
             ("GET /v2/demo/hello/blobs/sha256:00", "404", "BLOB_UNKNOWN"),
             ("PUT /v2/demo/hello/manifests/latest", "405", "UNSUPPORTED"),
         ] {
             let answer = ask(&registry, request, "");
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{request}: {answer}"
-            );
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
             assert!(answer.contains(code), "{request}: {answer}");
         }
     }
@@ -383,11 +324,7 @@ mod tests {
     #[test]
     fn shows_each_request() {
         let (registry, seen) = registry(&Image::hello().unwrap());
-        ask(
-            &registry,
-            "HEAD /v2/a?n=1",
-            "User-Agent: curl/8\r\nAuthorization: Basic eA==\r\n",
-        );
+        ask(&registry, "HEAD /v2/a?n=1", "User-Agent: curl/8\r\nAuthorization: Basic eA==\r\n");
         let seen = seen.recv().unwrap();
         assert_eq!(seen.method, "HEAD");
         assert_eq!(seen.target, "/v2/a?n=1");
@@ -428,10 +365,7 @@ mod tests {
             HashMap::from([("demo/hello".to_owned(), Repository::of(image, &["latest"]))]);
         let (send, seen) = mpsc::channel();
         let watch = move |request| drop(send.send(request));
-        (
-            Registry::start((Ipv4Addr::LOCALHOST, 0).into(), repositories, watch).unwrap(),
-            seen,
-        )
+        (Registry::start((Ipv4Addr::LOCALHOST, 0).into(), repositories, watch).unwrap(), seen)
     }
 
     fn ask(registry: &Registry, request: &str, headers: &str) -> String {

@@ -13,12 +13,7 @@ pub(super) fn write(page: &mut Exposition, health: &Health) {
 }
 
 /// What the aggregator says of itself: type, name, help, and where the number is.
-type Row = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&Health) -> &AtomicU64,
-);
+type Row = (&'static str, &'static str, &'static str, fn(&Health) -> &AtomicU64);
 const COUNTING: &[Row] = &[
     (
         "counter",
@@ -26,12 +21,7 @@ const COUNTING: &[Row] = &[
         "GETs of manifests that were counted.",
         |health| &health.requests,
     ),
-    (
-        "counter",
-        "pullgate_counted_pulls_total",
-        "Pulls that were counted.",
-        |health| &health.pulls,
-    ),
+    ("counter", "pullgate_counted_pulls_total", "Pulls that were counted.", |health| &health.pulls),
     (
         "counter",
         "pullgate_counted_checks_total",
@@ -111,12 +101,7 @@ const COUNTING: &[Row] = &[
         "1 while counts reach the disk. Alert on 0: a process that dies now loses counts.",
         |health| &health.store_ok,
     ),
-    (
-        "gauge",
-        "pullgate_journal_bytes",
-        "Length of the journal.",
-        |health| &health.journal_bytes,
-    ),
+    ("gauge", "pullgate_journal_bytes", "Length of the journal.", |health| &health.journal_bytes),
     (
         "counter",
         "pullgate_store_rebuilds_total",

@@ -23,19 +23,13 @@ pub(super) fn routes(page: Arc<Page>) -> Router {
 /// What is served, and the latencies taken from the workers until now.
 pub(super) struct Page {
     sources: Sources,
-    #[expect(
-        clippy::disallowed_types,
-        reason = "control's own, never held across an await"
-    )]
+    #[expect(clippy::disallowed_types, reason = "control's own, never held across an await")]
     latencies: std::sync::Mutex<Latencies>,
 }
 
 impl Page {
     pub(super) fn new(sources: Sources) -> Self {
-        Self {
-            sources,
-            latencies: Default::default(),
-        }
+        Self { sources, latencies: Default::default() }
     }
 
     /// Takes what the workers have handed over.
@@ -45,10 +39,7 @@ impl Page {
 
     fn with_latencies<T>(&self, then: impl FnOnce(&Latencies) -> T) -> T {
         // Latencies that a panic left behind are numbers like any other.
-        let mut total = self
-            .latencies
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut total = self.latencies.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for receiver in &self.sources.latencies {
             receiver.take_into(&mut total);
         }
@@ -71,26 +62,14 @@ fn gateway(page: &mut Exposition, sources: &Sources) {
     let status = &sources.status;
     page.gauge("pullgate_build_info", "The running version; always 1.");
     page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.gauge(
-        "pullgate_workers",
-        "Worker threads, by the driver of their rings.",
-    );
+    page.gauge("pullgate_workers", "Worker threads, by the driver of their rings.");
     page.sample(&[("driver", sources.driver)], sources.workers.len());
-    page.gauge(
-        "pullgate_ready",
-        "1 while new requests are wanted, as /readyz says.",
-    );
+    page.gauge("pullgate_ready", "1 while new requests are wanted, as /readyz says.");
     page.sample(&[], u8::from(status.phase() == Phase::Serving));
     let configuration = status.configuration();
-    page.gauge(
-        "pullgate_snapshot_generation",
-        "Which configuration since the start is in force.",
-    );
+    page.gauge("pullgate_snapshot_generation", "Which configuration since the start is in force.");
     page.sample(&[], configuration.generation);
-    page.gauge(
-        "pullgate_packages",
-        "Packages of the configuration in force.",
-    );
+    page.gauge("pullgate_packages", "Packages of the configuration in force.");
     page.sample(&[], configuration.packages);
     page.counter(
         "pullgate_reloads_total",
@@ -98,22 +77,10 @@ fn gateway(page: &mut Exposition, sources: &Sources) {
     );
     page.sample(&[("outcome", "applied")], configuration.reloads);
     page.sample(&[("outcome", "refused")], configuration.reloads_refused);
-    page.counter(
-        "pullgate_access_log_lost_total",
-        "Access log lines that could not be written.",
-    );
+    page.counter("pullgate_access_log_lost_total", "Access log lines that could not be written.");
     page.sample(&[], status.access_lines_lost());
-    page.counter(
-        "pullgate_log_dropped_total",
-        "Log lines that standard error did not take.",
-    );
-    page.sample(
-        &[],
-        sources
-            .log_dropped
-            .as_ref()
-            .map_or(0, |dropped| dropped.lines()),
-    );
+    page.counter("pullgate_log_dropped_total", "Log lines that standard error did not take.");
+    page.sample(&[], sources.log_dropped.as_ref().map_or(0, |dropped| dropped.lines()));
 }
 
 /// Counters added up over the workers, gauges one by one.
@@ -150,11 +117,7 @@ fn label<'l>(name: &'l str, value: &'l str) -> Option<(&'l str, &'l str)> {
 
 fn latency(page: &mut Exposition, latencies: &Latencies) {
     let name = "pullgate_request_duration_seconds";
-    page.family(
-        name,
-        "Time from a request being read to its answer being written.",
-        "histogram",
-    );
+    page.family(name, "Time from a request being read to its answer being written.", "histogram");
     for (bound, ns) in LATENCY_BOUNDS {
         page.sample_of("_bucket", &[("le", bound)], latencies.count_up_to(*ns));
     }
@@ -165,27 +128,15 @@ fn latency(page: &mut Exposition, latencies: &Latencies) {
 
 fn process(page: &mut Exposition, started_at: SystemTime) {
     let process = Process::now();
-    page.gauge(
-        "process_start_time_seconds",
-        "Start of the process, in seconds since 1970.",
-    );
+    page.gauge("process_start_time_seconds", "Start of the process, in seconds since 1970.");
     page.sample(&[], unix_seconds(started_at));
-    page.counter(
-        "process_cpu_seconds_total",
-        "User and system CPU time spent, in seconds.",
-    );
+    page.counter("process_cpu_seconds_total", "User and system CPU time spent, in seconds.");
     page.sample(&[], process.cpu_seconds);
-    page.gauge(
-        "process_resident_memory_bytes",
-        "Resident memory, in bytes.",
-    );
+    page.gauge("process_resident_memory_bytes", "Resident memory, in bytes.");
     page.sample(&[], process.resident_bytes);
     page.gauge("process_open_fds", "Open file descriptors.");
     page.sample(&[], process.open_fds);
-    page.gauge(
-        "process_max_fds",
-        "The most file descriptors that may be open.",
-    );
+    page.gauge("process_max_fds", "The most file descriptors that may be open.");
     page.sample(&[], process.max_fds);
 }
 
@@ -256,10 +207,7 @@ mod tests {
             "pullgate_request_duration_seconds_count 3",
             "pullgate_workers{driver=\"epoll\"} 2",
         ] {
-            assert!(
-                text.lines().any(|other| other == line),
-                "{line} in:\n{text}"
-            );
+            assert!(text.lines().any(|other| other == line), "{line} in:\n{text}");
         }
     }
 
@@ -288,10 +236,8 @@ mod tests {
         for block in text.split("# HELP ").skip(1) {
             let (name, rest) = block.split_once(' ').unwrap();
             let (help, rest) = rest.split_once('\n').unwrap();
-            let (kind, samples) = rest
-                .trim_start_matches(&format!("# TYPE {name} "))
-                .split_once('\n')
-                .unwrap();
+            let (kind, samples) =
+                rest.trim_start_matches(&format!("# TYPE {name} ")).split_once('\n').unwrap();
             let labels = samples.lines().next().and_then(|line| line.split_once('{'));
             let labels: Vec<&str> = labels
                 .map_or("", |(_, labels)| labels)
@@ -304,16 +250,9 @@ mod tests {
         }
         let documented: String = include_str!("../../../docs/operating.md")
             .lines()
-            .filter(|line| {
-                ["| `pullgate_", "| `process_"]
-                    .iter()
-                    .any(|row| line.starts_with(row))
-            })
+            .filter(|line| ["| `pullgate_", "| `process_"].iter().any(|row| line.starts_with(row)))
             .map(|line| format!("{line}\n"))
             .collect();
-        assert!(
-            expected == documented,
-            "the table of docs/operating.md should be:\n{expected}"
-        );
+        assert!(expected == documented, "the table of docs/operating.md should be:\n{expected}");
     }
 }

@@ -68,12 +68,7 @@ pub(super) struct Server {
 impl Server {
     /// Binds. To be called inside a runtime; a busy port is tried again for a while.
     pub(super) fn bind(options: Options) -> io::Result<Self> {
-        let Options {
-            listen,
-            control_socket,
-            sources,
-            query,
-        } = options;
+        let Options { listen, control_socket, sources, query } = options;
         let tcp = while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
             io::Error::new(error.kind(), format!("admin.listen {listen}: {error}"))
         })?;
@@ -103,10 +98,7 @@ impl Server {
         let mut servers = JoinSet::new();
         let admin = health::routes(self.status)
             .merge(metrics::routes(Arc::clone(&self.metrics)))
-            .fallback((
-                StatusCode::NOT_FOUND,
-                "here are /metrics, /healthz and /readyz\n",
-            ));
+            .fallback((StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n"));
         let admin = axum::serve(self.tcp, admin).with_graceful_shutdown(end(stopping.clone()));
         servers.spawn(admin.into_future());
         let socket = self.unix.map(|(unix, path)| {

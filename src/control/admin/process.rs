@@ -32,8 +32,7 @@ impl Process {
 
 /// Seconds since 1970.
 pub(super) fn unix_seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,15 +49,9 @@ fn fields(stat: &str) -> Fields {
     };
     let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
     let number = |field: usize| -> u64 {
-        fields
-            .get(field - 3)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0)
+        fields.get(field - 3).and_then(|text| text.parse().ok()).unwrap_or(0)
     };
-    Fields {
-        cpu_ticks: number(14) + number(15),
-        resident_pages: number(24),
-    }
+    Fields { cpu_ticks: number(14) + number(15), resident_pages: number(24) }
 }
 
 #[cfg(test)]
@@ -68,22 +61,13 @@ mod tests {
     #[test]
     fn a_program_name_with_spaces_and_parentheses_shifts_nothing() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 12 30 0 0 20 0 4 0 99 8192 55 1 2 3";
-        assert_eq!(
-            fields(stat),
-            Fields {
-                cpu_ticks: 42,
-                resident_pages: 55
-            }
-        );
+        assert_eq!(fields(stat), Fields { cpu_ticks: 42, resident_pages: 55 });
     }
 
     #[test]
     fn this_process_has_memory_and_descriptors() {
         let process = Process::now();
         assert!(process.resident_bytes > 1 << 20, "{process:?}");
-        assert!(
-            (3..=process.max_fds).contains(&process.open_fds),
-            "{process:?}"
-        );
+        assert!((3..=process.max_fds).contains(&process.open_fds), "{process:?}");
     }
 }

@@ -59,10 +59,7 @@ async fn pulls(State(query): State<Query>, params: Params<Vec<(String, String)>>
         Ok(Err(error @ (QueryError::Unavailable(_) | QueryError::Stopped))) => {
             refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
         }
-        Err(_) => refused(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the query panicked: see the log",
-        ),
+        Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, "the query panicked: see the log"),
     }
 }
 
@@ -81,9 +78,7 @@ fn ask(params: &[(String, String)]) -> Result<Ask, String> {
             "from" => ask.from = Some(value.parse().map_err(|error| wrong(&error))?),
             "to" => ask.to = Some(value.parse().map_err(|error| wrong(&error))?),
             _ => {
-                return Err(format!(
-                    "{key}: unknown; there are package, by, from and to"
-                ));
+                return Err(format!("{key}: unknown; there are package, by, from and to"));
             }
         }
     }

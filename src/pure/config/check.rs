@@ -42,18 +42,12 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     apply_plain_http(&registries, &mut packages);
     let listening = listening(gateway.as_ref(), admin.as_ref());
     admin_stands_apart(&mut document, gateway.as_ref(), admin.as_ref());
-    nothing_twice(&mut document, "domains", "host", &domains, |one| {
-        Some(&one.host)
-    });
-    nothing_twice(&mut document, "registries", "host", &registries, |one| {
-        Some(&one.host)
-    });
+    nothing_twice(&mut document, "domains", "host", &domains, |one| Some(&one.host));
+    nothing_twice(&mut document, "registries", "host", &registries, |one| Some(&one.host));
     nothing_twice(&mut document, "packages", "name", &packages, |one| {
         Some((&one.domain, &one.name))
     });
-    nothing_twice(&mut document, "packages", "id", &packages, |one| {
-        one.id.as_ref()
-    });
+    nothing_twice(&mut document, "packages", "id", &packages, |one| one.id.as_ref());
     stars_match(&mut document, &packages);
     no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
     not_too_many(&mut document, &packages);
@@ -65,36 +59,15 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
         let packages = packages.into_iter().map(package).collect();
-        let config = Config {
-            gateway,
-            admin,
-            log,
-            counting,
-            limits,
-            domains,
-            packages,
-        };
+        let config = Config { gateway, admin, log, counting, limits, domains, packages };
         return Ok((config, warnings));
     }
     Err(document.problems.into_sorted())
 }
 
 fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
-    let file::Package {
-        domain,
-        name,
-        backend,
-        delivery: (),
-        credentials: (),
-        id,
-    } = value;
-    Package {
-        domain,
-        name,
-        backend,
-        id,
-        line,
-    }
+    let file::Package { domain, name, backend, delivery: (), credentials: (), id } = value;
+    Package { domain, name, backend, id, line }
 }
 
 fn apply_plain_http(registries: &[Entry<Registry>], packages: &mut [Entry<file::Package>]) {
@@ -103,11 +76,7 @@ fn apply_plain_http(registries: &[Entry<Registry>], packages: &mut [Entry<file::
         .filter(|entry| entry.value.plain_http)
         .map(|entry| entry.value.host.as_str())
         .collect();
-    for Entry {
-        value: file::Package { backend, .. },
-        ..
-    } in packages
-    {
+    for Entry { value: file::Package { backend, .. }, .. } in packages {
         if plain.contains(backend.authority.as_str()) {
             backend.scheme = Scheme::Http;
         }
@@ -115,9 +84,7 @@ fn apply_plain_http(registries: &[Entry<Registry>], packages: &mut [Entry<file::
 }
 
 fn listening(gateway: Option<&Gateway>, admin: Option<&Admin>) -> Vec<SocketAddr> {
-    let public = gateway
-        .iter()
-        .flat_map(|gateway| gateway.listen.iter().copied());
+    let public = gateway.iter().flat_map(|gateway| gateway.listen.iter().copied());
     public.chain(admin.map(|admin| admin.listen)).collect()
 }
 
@@ -160,11 +127,7 @@ fn nothing_twice<'e, T, V: Eq + Hash>(
         };
         if let Some(earlier) = first.get(&value) {
             let (line, earlier) = (document.line(spot), document.line(*earlier));
-            let of = if name == "name" {
-                " of the same domain"
-            } else {
-                ""
-            };
+            let of = if name == "name" { " of the same domain" } else { "" };
             let what = format!(
                 "the same {name}{of} stands in line {earlier} and in line {line}; leave one out"
             );
@@ -176,12 +139,7 @@ fn nothing_twice<'e, T, V: Eq + Hash>(
 }
 
 fn stars_match(document: &mut Document<'_>, packages: &[Entry<file::Package>]) {
-    for Entry {
-        index,
-        value: file::Package { name, backend, .. },
-        ..
-    } in packages
-    {
+    for Entry { index, value: file::Package { name, backend, .. }, .. } in packages {
         let what = match (name.star, backend.star) {
             (ours, theirs) if ours == theirs => continue,
             (Some(star), _) => format!(
@@ -212,25 +170,14 @@ fn no_backend_is_ourselves(
         .map(|entry| entry.value.host.as_str())
         .chain(packages.iter().map(|entry| entry.value.domain.as_str()))
         .collect();
-    for Entry {
-        index,
-        value: file::Package { backend, .. },
-        ..
-    } in packages
-    {
+    for Entry { index, value: file::Package { backend, .. }, .. } in packages {
         let port = backend.port();
         let is_our_port =
             matches!(port, 80 | 443) || listening.iter().any(|address| address.port() == port);
         let what = if ours.contains(backend.host()) && is_our_port {
-            format!(
-                "names {}, which is one of the gateway's own domains",
-                backend.authority
-            )
+            format!("names {}, which is one of the gateway's own domains", backend.authority)
         } else if let Some(address) = listening.iter().find(|address| reaches(backend, address)) {
-            format!(
-                "names {}, where the gateway itself listens ({address})",
-                backend.authority
-            )
+            format!("names {}, where the gateway itself listens ({address})", backend.authority)
         } else {
             continue;
         };
@@ -283,19 +230,14 @@ fn warnings(
             found.push(document.problem(("domains", Some(entry.index), "host"), what));
         }
     }
-    let used: HashSet<&str> = packages()
-        .map(|one| one.backend.authority.as_str())
-        .collect();
+    let used: HashSet<&str> = packages().map(|one| one.backend.authority.as_str()).collect();
     for entry in registries {
         if !used.contains(entry.value.host.as_str()) {
             let what = format!("no package lives on {}", entry.value.host);
             found.push(document.problem(("registries", Some(entry.index), "host"), what));
         }
     }
-    if let Some(admin) = listening
-        .last()
-        .filter(|address| !address.ip().is_loopback())
-    {
+    if let Some(admin) = listening.last().filter(|address| !address.ip().is_loopback()) {
         let what = format!("{admin} can be reached from other machines, and asks for no password");
         found.push(document.problem(("admin", None, "listen"), what));
     }

@@ -176,22 +176,12 @@ pub struct Package {
     pub id: Option<String>,
 }
 
-const LISTEN: List<Address> = List {
-    of: Address,
-    may_be_empty: false,
-};
-const PROXIES: List<Network> = List {
-    of: Network,
-    may_be_empty: true,
-};
+const LISTEN: List<Address> = List { of: Address, may_be_empty: false };
+const PROXIES: List<Network> = List { of: Network, may_be_empty: true };
 const RETENTION: Nested<Retention> = Nested(PhantomData);
 
 const DRIVER: OneOf<Driver> = OneOf {
-    words: &[
-        ("auto", Driver::Auto),
-        ("io_uring", Driver::IoUring),
-        ("epoll", Driver::Epoll),
-    ],
+    words: &[("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)],
     elsewhere: &[],
 };
 const LEVEL: OneOf<LogLevel> = OneOf {
@@ -204,16 +194,10 @@ const LEVEL: OneOf<LogLevel> = OneOf {
     ],
     elsewhere: &[],
 };
-const FORMAT: OneOf<LogFormat> = OneOf {
-    words: &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-    elsewhere: &[],
-};
+const FORMAT: OneOf<LogFormat> =
+    OneOf { words: &[("text", LogFormat::Text), ("json", LogFormat::Json)], elsewhere: &[] };
 const ACCESS: OneOf<AccessLog> = OneOf {
-    words: &[
-        ("off", AccessLog::Off),
-        ("json", AccessLog::Json),
-        ("combined", AccessLog::Combined),
-    ],
+    words: &[("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)],
     elsewhere: &[],
 };
 const DELIVERY: OneOf<()> = OneOf {
@@ -226,16 +210,10 @@ const DELIVERY: OneOf<()> = OneOf {
 };
 const CREDENTIALS: OneOf<()> = OneOf {
     words: &[("none", ())],
-    elsewhere: &[
-        ("client", "it passes no login on"),
-        ("registry", "it has no login of its own"),
-    ],
+    elsewhere: &[("client", "it passes no login on"), ("registry", "it has no login of its own")],
 };
 
-const TIMEOUT: Time = Time {
-    least: Duration::from_millis(100),
-    most: DAY,
-};
+const TIMEOUT: Time = Time { least: Duration::from_millis(100), most: DAY };
 const ZERO: Duration = Duration::ZERO;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -253,19 +231,11 @@ mod tests {
         for header in SECTIONS {
             for key in header.keys {
                 for text in [key.default, key.example].into_iter().flatten() {
-                    let open = if header.several {
-                        ("[[", "]]")
-                    } else {
-                        ("[", "]")
-                    };
+                    let open = if header.several { ("[[", "]]") } else { ("[", "]") };
                     let mut file = format!("{}{}{}\n", open.0, header.name, open.1);
                     for other in header.keys {
                         let example = other.example.or(other.default).unwrap_or("");
-                        let value = if other.name == key.name {
-                            text
-                        } else {
-                            example
-                        };
+                        let value = if other.name == key.name { text } else { example };
                         file.push_str(&format!("{} = {value}\n", other.name));
                     }
                     let problems = check("f", &file).err().unwrap_or_default();

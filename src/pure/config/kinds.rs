@@ -96,11 +96,7 @@ impl<K: Scalar<Value: PartialEq>> Kind for List<K> {
     type Value = Vec<K::Value>;
 
     fn allowed(&self) -> String {
-        let number = if self.may_be_empty {
-            "any number"
-        } else {
-            "one or more"
-        };
+        let number = if self.may_be_empty { "any number" } else { "one or more" };
         format!("in brackets, {number}: {}", self.of.allowed())
     }
 
@@ -159,11 +155,7 @@ impl<T: Copy> Scalar for OneOf<T> {
     type Value = T;
 
     fn allowed(&self) -> String {
-        let words: Vec<_> = self
-            .words
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect();
+        let words: Vec<_> = self.words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         words.join(", ")
     }
 
@@ -191,9 +183,7 @@ impl Scalar for Directory {
     }
 
     fn make(&self, written: String) -> Result<PathBuf, String> {
-        OptionalFile
-            .make(written)?
-            .ok_or_else(|| "is empty".to_owned())
+        OptionalFile.make(written)?.ok_or_else(|| "is empty".to_owned())
     }
 }
 
@@ -229,9 +219,7 @@ impl Scalar for Address {
     }
 
     fn make(&self, written: String) -> Result<SocketAddr, String> {
-        written
-            .parse()
-            .map_err(|_| format!("{} is not an address", quoted(&written)))
+        written.parse().map_err(|_| format!("{} is not an address", quoted(&written)))
     }
 }
 

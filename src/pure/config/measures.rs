@@ -53,11 +53,7 @@ impl Scalar for Time {
     fn make(&self, Measure(written): Measure) -> Result<Duration, String> {
         let time = time(&written)?;
         let within = (self.least..=self.most).contains(&time);
-        if within {
-            Ok(time)
-        } else {
-            Err(format!("{} is out of bounds", quoted(&written)))
-        }
+        if within { Ok(time) } else { Err(format!("{} is out of bounds", quoted(&written))) }
     }
 }
 
@@ -73,11 +69,7 @@ impl Scalar for Kept {
     }
 
     fn make(&self, Measure(written): Measure) -> Result<Option<Duration>, String> {
-        if written == "forever" {
-            Ok(None)
-        } else {
-            self.0.make(Measure(written)).map(Some)
-        }
+        if written == "forever" { Ok(None) } else { self.0.make(Measure(written)).map(Some) }
     }
 }
 
@@ -126,10 +118,7 @@ impl Scalar for PerTime {
                 "h" => 3600,
                 _ => return None,
             };
-            Some(Rate {
-                count: count.parse().ok()?,
-                per: Duration::from_secs(per),
-            })
+            Some(Rate { count: count.parse().ok()?, per: Duration::from_secs(per) })
         });
         let rate = read.ok_or_else(|| format!("{} is not a rate", quoted(&written)))?;
         Ok((rate.count > 0).then_some(rate))
@@ -155,9 +144,7 @@ impl<'de> Deserialize<'de> for Measure {
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Measure, E> {
-                Err(E::custom(format_args!(
-                    "the bare number {number} says nothing of its unit"
-                )))
+                Err(E::custom(format_args!("the bare number {number} says nothing of its unit")))
             }
         }
 
@@ -193,10 +180,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn time_text(time: Duration) -> String {
-    text_with_unit(
-        u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
-        &TIME_UNITS,
-    )
+    text_with_unit(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), &TIME_UNITS)
 }
 
 fn size_text(bytes: usize) -> String {
@@ -207,45 +191,27 @@ fn size_text(bytes: usize) -> String {
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let factor = units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| *factor);
+    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     match (number.parse::<u64>(), factor) {
         (Ok(_), None) if unit.is_empty() => Err(format!("{} has no unit", quoted(text))),
-        (Ok(number), Some(factor)) => number
-            .checked_mul(factor)
-            .ok_or_else(|| format!("{} is out of bounds", quoted(text))),
-        _ => Err(format!(
-            "{} is not a whole number with a known unit",
-            quoted(text)
-        )),
+        (Ok(number), Some(factor)) => {
+            number.checked_mul(factor).ok_or_else(|| format!("{} is out of bounds", quoted(text)))
+        }
+        _ => Err(format!("{} is not a whole number with a known unit", quoted(text))),
     }
 }
 
 /// The other way round, in the largest unit that leaves no rest.
 fn text_with_unit(number: u64, units: &[(&str, u64)]) -> String {
-    let fits = units
-        .iter()
-        .rev()
-        .find(|(_, factor)| number > 0 && number.is_multiple_of(*factor));
+    let fits = units.iter().rev().find(|(_, factor)| number > 0 && number.is_multiple_of(*factor));
     let (name, factor) = fits.unwrap_or(&units[0]);
     format!("{}{name}", number / factor)
 }
 
 /// Units of time in milliseconds.
-const TIME_UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", 1000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Units of size in bytes.
-const SIZE_UNITS: [(&str, u64); 4] = [
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-];
+const SIZE_UNITS: [(&str, u64); 4] =
+    [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];

@@ -22,12 +22,7 @@ pub type Warning = Problem;
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            key,
-            what,
-        } = self;
+        let Self { file, line, key, what } = self;
         write!(f, "{file}:{line}: {key}: {what}")
     }
 }
@@ -44,11 +39,7 @@ pub struct Problems {
 impl Problems {
     /// None yet, for the file of this name and text.
     pub fn new(file: &str, text: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            lines: Lines::of(text),
-            found: Vec::new(),
-        }
+        Self { file: file.to_owned(), lines: Lines::of(text), found: Vec::new() }
     }
 
     /// Adds one at a byte of the text.
@@ -59,12 +50,7 @@ impl Problems {
 
     /// One at a byte of the text, not added.
     pub fn at(&self, at: usize, key: impl Into<String>, what: impl Into<String>) -> Problem {
-        Problem {
-            file: self.file.clone(),
-            line: self.line(at),
-            key: key.into(),
-            what: what.into(),
-        }
+        Problem { file: self.file.clone(), line: self.line(at), key: key.into(), what: what.into() }
     }
 
     /// The line, from 1, on which a byte of the text stands.
@@ -79,8 +65,7 @@ impl Problems {
 
     /// All of them, in the order of the file.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.found
-            .sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
+        self.found.sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
         self.found
     }
 }
@@ -97,10 +82,7 @@ impl Lines {
     /// Those of `text`.
     pub fn of(text: &str) -> Self {
         let ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
-        Self {
-            ends,
-            length: text.len(),
-        }
+        Self { ends, length: text.len() }
     }
 
     /// The line, from 1, on which a byte stands; past the end the last one.
@@ -112,11 +94,8 @@ impl Lines {
 
 /// `text` in back quotes, for the words of a problem: on one line, and cut where it is long.
 pub fn quoted(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(QUOTED_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown: String =
+        text.chars().take(QUOTED_CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(QUOTED_CHARS_MAX).is_some() {
         shown.push_str("...");
     }
@@ -152,9 +131,7 @@ fn edits(a: &[u8], b: &[u8]) -> usize {
     for (i, x) in a.iter().enumerate() {
         let mut row = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let mut least = (above[j] + usize::from(x != y))
-                .min(above[j + 1] + 1)
-                .min(row[j] + 1);
+            let mut least = (above[j] + usize::from(x != y)).min(above[j + 1] + 1).min(row[j] + 1);
             if i > 0 && j > 0 && a[i - 1] == *y && b[j - 1] == *x {
                 least = least.min(before[j - 1] + 1);
             }

@@ -130,12 +130,7 @@ impl<'t> Document<'t> {
             let what = unknown_section(key.get_ref(), sections);
             problems.add(key.span().start, key_name(key.get_ref()), what);
         }
-        Self {
-            root,
-            broken,
-            sections,
-            problems,
-        }
+        Self { root, broken, sections, problems }
     }
 
     /// The section that there is at most one of; all defaults if it is not written. `None` also
@@ -144,11 +139,7 @@ impl<'t> Document<'t> {
         let name = S::HEADER.name;
         let absent = Spanned::new(0..0, DeValue::Table(DeTable::new()));
         let value = self.root.get(name).unwrap_or(&absent);
-        let of = Origin {
-            path: name,
-            broken: self.broken,
-            sections: self.sections,
-        };
+        let of = Origin { path: name, broken: self.broken, sections: self.sections };
         read_section(value, &of, &mut self.problems).filter(|_| !self.broken)
     }
 
@@ -167,11 +158,7 @@ impl<'t> Document<'t> {
         for (index, element) in elements.iter().enumerate() {
             let line = self.problems.line(element.span().start);
             let path = &format!("{name}[{index}]");
-            let of = Origin {
-                path,
-                broken: self.broken,
-                sections: self.sections,
-            };
+            let of = Origin { path, broken: self.broken, sections: self.sections };
             if let Some(value) = read_section(element, &of, &mut self.problems) {
                 entries.push(Entry { index, line, value });
             }
@@ -200,23 +187,15 @@ impl<'t> Document<'t> {
         let (section, index, key) = spot;
         let list = self.root.get(section);
         let (value, path) = match index {
-            Some(index) => (
-                list.and_then(|list| list.get_ref().get(index)),
-                format!("{section}[{index}]"),
-            ),
+            Some(index) => {
+                (list.and_then(|list| list.get_ref().get(index)), format!("{section}[{index}]"))
+            }
             None => (list, section.to_owned()),
         };
         let of_section = value.map_or(0, |value| value.span().start);
         let of_key = value.and_then(|value| value.get_ref().get(key));
         let at = of_key.map_or(of_section, |value| value.span().start);
-        (
-            at,
-            if key.is_empty() {
-                path
-            } else {
-                format!("{path}.{key}")
-            },
-        )
+        (at, if key.is_empty() { path } else { format!("{path}.{key}") })
     }
 }
 
@@ -237,11 +216,7 @@ impl Reader<'_> {
     /// Reads the key of this name, or its default.
     pub fn key<K: Kind>(&mut self, name: &str, kind: &K) -> Option<K::Value> {
         let key = self.header.keys.iter().find(|key| key.name == name)?;
-        let place = &mut Place {
-            path: self.of.path,
-            name,
-            problems: &mut *self.problems,
-        };
+        let place = &mut Place { path: self.of.path, name, problems: &mut *self.problems };
         if let Some(value) = self.table.get(name) {
             return kind.read(value, place);
         }
@@ -272,20 +247,12 @@ impl<S: Section> Kind for Nested<S> {
     type Value = S;
 
     fn allowed(&self) -> String {
-        let names: Vec<_> = S::HEADER
-            .keys
-            .iter()
-            .map(|key| format!("`{}`", key.name))
-            .collect();
+        let names: Vec<_> = S::HEADER.keys.iter().map(|key| format!("`{}`", key.name)).collect();
         format!("a table of {}", names.join(", "))
     }
 
     fn read(&self, value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<S> {
-        let of = Origin {
-            path: &place.key(),
-            broken: false,
-            sections: &[S::HEADER],
-        };
+        let of = Origin { path: &place.key(), broken: false, sections: &[S::HEADER] };
         read_section(value, &of, place.problems)
     }
 }
@@ -304,19 +271,9 @@ fn read_section<S: Section>(
     let is_known = |key: &str| header.keys.iter().any(|one| one.name == key);
     for key in table.keys().filter(|key| !is_known(key.get_ref())) {
         let path = format!("{}.{}", of.path, key_name(key.get_ref()));
-        problems.add(
-            key.span().start,
-            path,
-            unknown_key(key.get_ref(), header, of.sections),
-        );
+        problems.add(key.span().start, path, unknown_key(key.get_ref(), header, of.sections));
     }
-    S::read(&mut Reader {
-        header,
-        table,
-        at,
-        of,
-        problems,
-    })
+    S::read(&mut Reader { header, table, at, of, problems })
 }
 
 fn unknown_key(word: &str, header: &Header, sections: &[&Header]) -> String {
@@ -352,26 +309,16 @@ fn unknown_section(word: &str, sections: &[&Header]) -> String {
 
 /// The section that has a key of this name.
 fn home<'h>(word: &str, sections: &[&'h Header]) -> Option<&'h Header> {
-    sections
-        .iter()
-        .copied()
-        .find(|one| one.keys.iter().any(|key| key.name == word))
+    sections.iter().copied().find(|one| one.keys.iter().any(|key| key.name == word))
 }
 
 /// The sections that are not a table in another.
 fn top<'s, 'h>(sections: &'s [&'h Header]) -> impl Iterator<Item = &'h Header> + use<'s, 'h> {
-    sections
-        .iter()
-        .copied()
-        .filter(|one| !one.name.contains('.'))
+    sections.iter().copied().filter(|one| !one.name.contains('.'))
 }
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.several {
-            write!(f, "[[{}]]", self.name)
-        } else {
-            write!(f, "[{}]", self.name)
-        }
+        if self.several { write!(f, "[[{}]]", self.name) } else { write!(f, "[{}]", self.name) }
     }
 }

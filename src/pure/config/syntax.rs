@@ -32,21 +32,14 @@ impl Broken {
             }
             let (header, rest) = part.split_at(part.find('\n').unwrap_or(part.len()));
             let header_stays = is_header(header) && DeTable::parse(header).is_ok();
-            readable.push_str(&if header_stays {
-                header.to_owned()
-            } else {
-                blanks(header)
-            });
+            readable.push_str(&if header_stays { header.to_owned() } else { blanks(header) });
             readable.push_str(&blanks(rest));
             gather(&mut mistakes, &lines, section, &errors);
         }
         // What is wrong only between sections: one that stands there twice.
         let (_, errors) = DeTable::parse_recoverable(&readable);
         gather(&mut mistakes, &lines, 0..text.len(), &errors);
-        Self {
-            readable,
-            mistakes: mistakes.into_values().collect(),
-        }
+        Self { readable, mistakes: mistakes.into_values().collect() }
     }
 }
 
@@ -83,18 +76,13 @@ fn sections(text: &str) -> Vec<Range<usize>> {
 /// Whether a line begins a section, perhaps with a mistake: `[log]`, `[[packages]]`, `[log`.
 fn is_header(line: &str) -> bool {
     let inner = line.trim_start_matches('[');
-    let name = inner
-        .bytes()
-        .take_while(|byte| byte.is_ascii_lowercase() || *byte == b'_')
-        .count();
+    let name = inner.bytes().take_while(|byte| byte.is_ascii_lowercase() || *byte == b'_').count();
     inner.len() < line.len() && name > 0 && !inner.contains(['"', '\'', ','])
 }
 
 /// As many blanks, in the same lines.
 fn blanks(text: &str) -> String {
-    text.bytes()
-        .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
-        .collect()
+    text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
 }
 
 #[cfg(test)]

@@ -220,17 +220,11 @@ impl Cidr {
             IpAddr::V4(address) => (address.to_ipv6_mapped(), 32),
             IpAddr::V6(address) => (address, 128),
         };
-        let bits = bits
-            .map_or(Ok(most), str::parse)
-            .ok()
-            .filter(|bits| *bits <= most);
+        let bits = bits.map_or(Ok(most), str::parse).ok().filter(|bits| *bits <= most);
         let Some(bits) = bits else {
             return Err(format!("{} needs a length from 0 to {most}", quoted(text)));
         };
-        let cidr = Self {
-            network: u128::from(mapped),
-            bits: bits + (128 - most),
-        };
+        let cidr = Self { network: u128::from(mapped), bits: bits + (128 - most) };
         if cidr.contains(mapped.octets()) {
             Ok(cidr)
         } else {

@@ -15,11 +15,7 @@ pub struct Out<'b> {
 impl<'b> Out<'b> {
     /// Writes into `bytes` from `used` on.
     pub fn new(bytes: &'b mut [u8], used: usize) -> Self {
-        Self {
-            bytes,
-            used,
-            overrun: false,
-        }
+        Self { bytes, used, overrun: false }
     }
 
     /// Appends `text`, or notes that there is no room.
@@ -135,13 +131,7 @@ pub fn base(out: &mut Out<'_>, manner: &Manner<'_>) {
 
 /// A 200 with a text for people.
 pub fn text(out: &mut Out<'_>, manner: &Manner<'_>, text: &[u8]) {
-    put_head(
-        out,
-        manner,
-        "200 OK",
-        "text/plain; charset=utf-8",
-        text.len(),
-    );
+    put_head(out, manner, "200 OK", "text/plain; charset=utf-8", text.len());
     put_end(out, manner);
     if !manner.head_only {
         out.put(text);

@@ -135,12 +135,8 @@ fn separator_from_right(text: &[u8], separator: u8) -> Option<usize> {
     let mut quoted = false;
     for (at, &byte) in text.iter().enumerate().rev() {
         if byte == b'"' {
-            let backslashes = text
-                .iter()
-                .take(at)
-                .rev()
-                .take_while(|before| **before == b'\\')
-                .count();
+            let backslashes =
+                text.iter().take(at).rev().take_while(|before| **before == b'\\').count();
             let escaped = quoted && backslashes % 2 == 1;
             quoted ^= !escaped;
         } else if byte == separator && !quoted {
@@ -159,9 +155,7 @@ fn element(element: &[u8]) -> Option<[u8; 16]> {
             if found.is_some() {
                 return None;
             }
-            let unquoted = value
-                .strip_prefix(b"\"")
-                .and_then(|value| value.strip_suffix(b"\""));
+            let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
             found = Some(node(unquoted.unwrap_or(value)));
         }
     }
@@ -211,21 +205,14 @@ mod tests {
     }
 
     fn network(text: &str, bits: u8) -> Cidr {
-        Cidr {
-            network: u128::from_be_bytes(address(text)),
-            bits,
-        }
+        Cidr { network: u128::from_be_bytes(address(text)), bits }
     }
 
     /// Trusted: 10.0.0.0/8 and fd00::/8. The peer is 10.0.0.1 unless said otherwise.
     fn client(forwarded: &[&str], x_forwarded_for: &[&str], peer: &str) -> String {
         let mut fields = ForwardedFields::default();
-        forwarded
-            .iter()
-            .for_each(|line| fields.push_forwarded(line.as_bytes()));
-        x_forwarded_for
-            .iter()
-            .for_each(|line| fields.push_x_forwarded_for(line.as_bytes()));
+        forwarded.iter().for_each(|line| fields.push_forwarded(line.as_bytes()));
+        x_forwarded_for.iter().for_each(|line| fields.push_x_forwarded_for(line.as_bytes()));
         let trusted = [network("10.0.0.0", 104), network("fd00::", 8)];
         let client = client_address(&fields, address(peer), &trusted);
         Ipv6Addr::from(client).to_canonical().to_string()
@@ -241,10 +228,7 @@ mod tests {
             (&["for=\"192.0.2.43:47011\""], "192.0.2.43"),
             (&["for=\"192.0.2.43:_port\""], "192.0.2.43"),
             (&["for=192.0.2.60;proto=http;by=203.0.113.43"], "192.0.2.60"),
-            (
-                &["proto=http ; FOR=192.0.2.60 ;by=203.0.113.43"],
-                "192.0.2.60",
-            ),
+            (&["proto=http ; FOR=192.0.2.60 ;by=203.0.113.43"], "192.0.2.60"),
             (&["for=192.0.2.43, for=198.51.100.17"], "198.51.100.17"),
             (&["for=192.0.2.43, for=10.1.2.3"], "192.0.2.43"),
             (&["for=192.0.2.43", "for=10.1.2.3"], "192.0.2.43"),
@@ -268,23 +252,9 @@ mod tests {
             (&["for=\"x, for=192.0.2.43"], "192.0.2.43"),
             (&["for=192.0.2.7, for=\"x, for=10.1.2.3"], "10.1.2.3"),
             // Only the last four lines are kept.
+            (&["for=192.0.2.1", "for=10.0.0.2", "for=10.0.0.3", "for=10.0.0.4"], "192.0.2.1"),
             (
-                &[
-                    "for=192.0.2.1",
-                    "for=10.0.0.2",
-                    "for=10.0.0.3",
-                    "for=10.0.0.4",
-                ],
-                "192.0.2.1",
-            ),
-            (
-                &[
-                    "for=192.0.2.1",
-                    "for=10.0.0.2",
-                    "for=10.0.0.3",
-                    "for=10.0.0.4",
-                    "for=10.0.0.5",
-                ],
+                &["for=192.0.2.1", "for=10.0.0.2", "for=10.0.0.3", "for=10.0.0.4", "for=10.0.0.5"],
                 "10.0.0.2",
             ),
         ] {
@@ -313,10 +283,7 @@ mod tests {
 
     #[test]
     fn strangers_are_not_believed() {
-        assert_eq!(
-            client(&["for=192.0.2.43"], &["192.0.2.44"], "198.51.100.1"),
-            "198.51.100.1"
-        );
+        assert_eq!(client(&["for=192.0.2.43"], &["192.0.2.44"], "198.51.100.1"), "198.51.100.1");
     }
 
     #[test]
@@ -324,20 +291,13 @@ mod tests {
         for (x_forwarded_for, expected) in
             [("192.0.2.43", "192.0.2.43"), ("192.0.2.44", "10.0.0.1")]
         {
-            assert_eq!(
-                client(&["for=192.0.2.43"], &[x_forwarded_for], "10.0.0.1"),
-                expected
-            );
+            assert_eq!(client(&["for=192.0.2.43"], &[x_forwarded_for], "10.0.0.1"), expected);
         }
     }
 
     #[test]
     fn a_subscriber_is_an_ipv4_address_or_a_64() {
-        let key = |text| {
-            Ipv6Addr::from(client_key(address(text)))
-                .to_canonical()
-                .to_string()
-        };
+        let key = |text| Ipv6Addr::from(client_key(address(text))).to_canonical().to_string();
         assert_eq!(key("192.0.2.43"), "192.0.2.43");
         assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
     }
@@ -345,10 +305,7 @@ mod tests {
     /// The hops once more: all are collected, then walked.
     fn naive(lines: &[String], peer: &str, trusted: &[Cidr]) -> [u8; 16] {
         let hops = lines.iter().rev().take(LINES_MAX).flat_map(|line| {
-            line.split(',')
-                .rev()
-                .map(|hop| hop.trim())
-                .filter(|hop| !hop.is_empty())
+            line.split(',').rev().map(|hop| hop.trim()).filter(|hop| !hop.is_empty())
         });
         let mut found = address(peer);
         for hop in hops {

@@ -95,11 +95,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
         "HEAD" => Method::Head,
         other => Method::Other(other.as_bytes()),
     };
-    let version = if minor == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let target = Target::parse(method, target.as_bytes())?;
     let fields = Fields::read(head.headers)?;
     fields.check_framing(method, version)?;
@@ -200,14 +196,11 @@ impl<'a> Fields<'a> {
             return Err(malformed("Transfer-Encoding in HTTP/1.0"));
         }
         let announced = self.transfer_encoding
-            || self
-                .content_length
-                .is_some_and(|digits| digits.iter().any(|digit| *digit != b'0'));
+            || self.content_length.is_some_and(|digits| digits.iter().any(|digit| *digit != b'0'));
         match method {
-            Method::Get | Method::Head if announced => Err(Fault::new(
-                Kind::BodyRefused,
-                "GET and HEAD have no body here",
-            )),
+            Method::Get | Method::Head if announced => {
+                Err(Fault::new(Kind::BodyRefused, "GET and HEAD have no body here"))
+            }
             Method::Get | Method::Head | Method::Other(_) => Ok(()),
         }
     }
@@ -232,11 +225,7 @@ impl<'a> Fields<'a> {
 
 /// A field that may stand once stands again, even if it says the same.
 fn refuse_second(earlier: Option<&[u8]>, detail: &'static str) -> Result<(), Fault> {
-    if earlier.is_some() {
-        Err(malformed(detail))
-    } else {
-        Ok(())
-    }
+    if earlier.is_some() { Err(malformed(detail)) } else { Ok(()) }
 }
 
 /// One empty line before the request line is forgiven (RFC 9112, 2.2).
@@ -269,10 +258,9 @@ fn explain(error: httparse::Error, lines: &[u8]) -> Fault {
         httparse::Error::Token if lines.first() == Some(&0x16) => {
             malformed("this port speaks plain HTTP, not TLS")
         }
-        httparse::Error::Version if names_a_version(lines) => Fault::new(
-            Kind::VersionUnsupported,
-            "only HTTP/1.0 and HTTP/1.1 are spoken here",
-        ),
+        httparse::Error::Version if names_a_version(lines) => {
+            Fault::new(Kind::VersionUnsupported, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        }
         httparse::Error::HeaderName => malformed(
             "a header line that does not begin with a name and a colon (no space before either, \
              no folded lines)",
@@ -287,10 +275,7 @@ fn explain(error: httparse::Error, lines: &[u8]) -> Fault {
 
 /// Whether the request line ends in `HTTP/` and a digit, though in none of ours.
 fn names_a_version(lines: &[u8]) -> bool {
-    let version = lines
-        .splitn(3, |byte| *byte == b' ')
-        .nth(2)
-        .unwrap_or_default();
+    let version = lines.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
     matches!(version.strip_prefix(b"HTTP/"), Some([b'0'..=b'9', ..]))
 }
 

@@ -65,10 +65,7 @@ fn version_1(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
             "its line is not `PROXY TCP4|TCP6 <source> <destination> <port> <port>`",
         ));
     };
-    Ok(ProxyHeader::Complete {
-        source: source.map(mapped),
-        length: line.len() + 2,
-    })
+    Ok(ProxyHeader::Complete { source: source.map(mapped), length: line.len() + 2 })
 }
 
 /// The source of `<source> <destination> <port> <port>`, if all four are what they should be.
@@ -93,9 +90,7 @@ fn version_2(bytes: &[u8]) -> Result<ProxyHeader, Fault> {
     };
     let rest_bytes = usize::from(u16::from_be_bytes([high, low]));
     if rest_bytes > V2_REST_BYTES_MAX {
-        return Err(refused(
-            "its addresses and extensions are longer than 512 bytes",
-        ));
+        return Err(refused("its addresses and extensions are longer than 512 bytes"));
     }
     if family >> 4 > 3 || family & 0xf > 2 {
         return Err(refused("its address family or protocol is unknown"));
@@ -165,10 +160,7 @@ mod tests {
     #[test]
     fn version_1_lines_and_what_they_tell() {
         for (line, expected) in [
-            (
-                "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nGET",
-                "42 192.0.2.1",
-            ),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nGET", "42 192.0.2.1"),
             ("PROXY TCP6 2001:db8::1 ::1 0 65535\r\n", "36 2001:db8::1"),
             ("PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", "37 192.0.2.1"),
             ("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n", "15 -"),
@@ -206,10 +198,7 @@ mod tests {
             ("PROXY TCP4 192.0.2.1 192.0.2.2 1 65536\r\n", grammar),
             ("PROXY TCP4 192.0.2.1 192.0.2.2 01 2\r\n", grammar),
             ("PROXY TCP4 192.0.2.1 192.0.2.2 +1 2\r\n", grammar),
-            (
-                "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\rGET",
-                "its line does not end",
-            ),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\rGET", "its line does not end"),
             ("PROXY UNKNOWN \u{e9}\r\n", "-"),
         ] {
             let told = told(line.as_bytes());
@@ -223,13 +212,7 @@ mod tests {
     }
 
     fn version_2(command: u8, family: u8, length: u16, rest: &[u8]) -> Vec<u8> {
-        [
-            V2_SIGNATURE,
-            &[command, family],
-            &length.to_be_bytes(),
-            rest,
-        ]
-        .concat()
+        [V2_SIGNATURE, &[command, family], &length.to_be_bytes(), rest].concat()
     }
 
     #[test]
@@ -259,10 +242,7 @@ mod tests {
             (0x11, 0x11, 12, &four, "version or command"),
         ] {
             let told = told(&version_2(command, family, length, rest));
-            assert!(
-                told.contains(expected),
-                "{command:x} {family:x} {length}: {told}"
-            );
+            assert!(told.contains(expected), "{command:x} {family:x} {length}: {told}");
         }
     }
 

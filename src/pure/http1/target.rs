@@ -44,29 +44,16 @@ impl<'a> Target<'a> {
                 if Host::parse(bytes)?.port.is_none() {
                     return Err(malformed("CONNECT without a port"));
                 }
-                return Ok(Self {
-                    path: bytes,
-                    query: None,
-                    authority: None,
-                });
+                return Ok(Self { path: bytes, query: None, authority: None });
             }
             (Method::Other(b"OPTIONS"), b"*") => {
-                return Ok(Self {
-                    path: bytes,
-                    query: None,
-                    authority: None,
-                });
+                return Ok(Self { path: bytes, query: None, authority: None });
             }
             (_, [b'/', ..]) => Self::from_path(bytes, None),
             _ => Self::absolute(bytes)
                 .ok_or_else(|| malformed("the target is neither a path nor an http URL"))?,
         };
-        if !target
-            .path
-            .iter()
-            .chain(target.query.unwrap_or_default())
-            .all(is_uri_byte)
-        {
+        if !target.path.iter().chain(target.query.unwrap_or_default()).all(is_uri_byte) {
             return Err(malformed("the target has a byte that no URL has"));
         }
         Ok(target)
@@ -97,18 +84,13 @@ impl<'a> Target<'a> {
 
     fn from_path(path_and_query: &'a [u8], authority: Option<(&'a [u8], u16)>) -> Self {
         let (path, query) = match memchr(b'?', path_and_query) {
-            Some(at) => (
-                path_and_query.get(..at).unwrap_or_default(),
-                path_and_query.get(at + 1..),
-            ),
+            Some(at) => {
+                (path_and_query.get(..at).unwrap_or_default(), path_and_query.get(at + 1..))
+            }
             None => (path_and_query, None),
         };
         // Only an absolute-form's path can be empty (RFC 9110, 4.2.3).
-        Self {
-            path: if path.is_empty() { b"/" } else { path },
-            query,
-            authority,
-        }
+        Self { path: if path.is_empty() { b"/" } else { path }, query, authority }
     }
 }
 
@@ -119,9 +101,7 @@ impl<'a> Host<'a> {
         let (name, port) = match memchr(b']', bytes) {
             Some(end) => {
                 let (name, port) = bytes.split_at_checked(end + 1).unwrap_or_default();
-                let address = name
-                    .strip_prefix(b"[")
-                    .and_then(|name| name.strip_suffix(b"]"));
+                let address = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]"));
                 let address = address.and_then(|text| std::str::from_utf8(text).ok());
                 if address.is_none_or(|text| text.parse::<Ipv6Addr>().is_err()) {
                     return Err(malformed("a host in brackets that is no IPv6 address"));
@@ -136,9 +116,7 @@ impl<'a> Host<'a> {
         let port = match port {
             [] | [b':'] => None,
             [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-                let port = std::str::from_utf8(digits)
-                    .ok()
-                    .and_then(|text| text.parse().ok());
+                let port = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
                 Some(port.ok_or_else(|| malformed("a port above 65535"))?)
             }
             _ => return Err(malformed("a port that is no number")),

@@ -78,17 +78,8 @@ impl Backend {
         // Docker Hub's own names have one segment for people and two for the registry. `**` stands
         // for any number: there the client's tail says `library/` itself.
         let is_hub_own = authority == DOCKER_HUB && !path.contains('/') && path != "**";
-        let repository = if is_hub_own {
-            format!("library/{prefix}")
-        } else {
-            prefix
-        };
-        Ok(Self {
-            scheme: scheme.unwrap_or(Scheme::Https),
-            authority,
-            repository,
-            star,
-        })
+        let repository = if is_hub_own { format!("library/{prefix}") } else { prefix };
+        Ok(Self { scheme: scheme.unwrap_or(Scheme::Https), authority, repository, star })
     }
 
     /// The registry's host, without a port.
@@ -196,12 +187,8 @@ fn is_label(label: &str) -> bool {
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
 /// What people call it.
-const DOCKER_HUB_ALIASES: [&str; 4] = [
-    "docker.io",
-    "index.docker.io",
-    "registry.hub.docker.com",
-    DOCKER_HUB,
-];
+const DOCKER_HUB_ALIASES: [&str; 4] =
+    ["docker.io", "index.docker.io", "registry.hub.docker.com", DOCKER_HUB];
 
 #[cfg(test)]
 mod tests {
@@ -213,12 +200,7 @@ mod tests {
             |wrong| format!("{wrong:?}"),
             |backend| {
                 let star = backend.star.map_or("", Star::as_str);
-                let Backend {
-                    scheme,
-                    authority,
-                    repository,
-                    ..
-                } = backend;
+                let Backend { scheme, authority, repository, .. } = backend;
                 format!("{}{authority}/v2/{repository}{star}", scheme.as_str())
             },
         );
@@ -232,10 +214,7 @@ mod tests {
         reads("acme/rocket", &format!("{hub}/acme/rocket"));
         for alias in DOCKER_HUB_ALIASES {
             reads(&format!("{alias}/redis"), &format!("{hub}/library/redis"));
-            reads(
-                &format!("https://{alias}/acme/rocket"),
-                &format!("{hub}/acme/rocket"),
-            );
+            reads(&format!("https://{alias}/acme/rocket"), &format!("{hub}/acme/rocket"));
         }
         reads("Docker.io/redis", &format!("{hub}/library/redis"));
         reads("docker.io/*", &format!("{hub}/library/*"));
@@ -249,10 +228,7 @@ mod tests {
         reads("GHCR.io/acme/*", "https://ghcr.io/v2/acme/*");
         reads("host:5000/rocket", "https://host:5000/v2/rocket");
         reads("localhost/rocket", "https://localhost/v2/rocket");
-        reads(
-            "http://localhost:5000/a/b/c",
-            "http://localhost:5000/v2/a/b/c",
-        );
+        reads("http://localhost:5000/a/b/c", "http://localhost:5000/v2/a/b/c");
         reads("http://registry/rocket", "http://registry/v2/rocket");
         reads("[::1]:5000/rocket", "https://[::1]:5000/v2/rocket");
         reads("ghcr.io/**", "https://ghcr.io/v2/**");

@@ -77,25 +77,17 @@ impl<'a> Endpoint<'a> {
                 name: Name::parse(name)?,
                 reference: Reference::parse(reference)?,
             }),
-            (b"blobs", b"uploads") => Ok(Self::Upload {
-                name: Name::parse(name)?,
-            }),
-            (b"blobs", digest) => Ok(Self::Blob {
-                name: Name::parse(name)?,
-                digest: Digest::parse(digest)?,
-            }),
-            (b"tags", b"list") => Ok(Self::TagsList {
-                name: Name::parse(name)?,
-            }),
-            (b"referrers", digest) => Ok(Self::Referrers {
-                name: Name::parse(name)?,
-                digest: Digest::parse(digest)?,
-            }),
+            (b"blobs", b"uploads") => Ok(Self::Upload { name: Name::parse(name)? }),
+            (b"blobs", digest) => {
+                Ok(Self::Blob { name: Name::parse(name)?, digest: Digest::parse(digest)? })
+            }
+            (b"tags", b"list") => Ok(Self::TagsList { name: Name::parse(name)? }),
+            (b"referrers", digest) => {
+                Ok(Self::Referrers { name: Name::parse(name)?, digest: Digest::parse(digest)? })
+            }
             (b"uploads", session) if is_session(session) && ends_in_blobs(name) => {
                 let (name, _blobs) = split_last_segment(name);
-                Ok(Self::Upload {
-                    name: Name::parse(name)?,
-                })
+                Ok(Self::Upload { name: Name::parse(name)? })
             }
             _ => match rest {
                 b"" => Ok(Self::Base),
@@ -149,8 +141,7 @@ fn ends_in_blobs(path: &[u8]) -> bool {
 
 /// A session is the registry's own affair; it has a place here only to be told 405 and not 404.
 fn is_session(last: &[u8]) -> bool {
-    last.iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~=".contains(byte))
+    last.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~=".contains(byte))
 }
 
 #[cfg(test)]
@@ -196,37 +187,16 @@ mod tests {
             ("/v2/a/referrers/DIGEST", "Referrers a /referrers/DIGEST"),
             ("/v2/a/blobs/uploads", "Upload a /blobs/uploads/"),
             ("/v2/a/blobs/uploads/", "Upload a /blobs/uploads/"),
-            (
-                "/v2/a/blobs/uploads/6b3c9a93-af5d",
-                "Upload a /blobs/uploads/",
-            ),
+            ("/v2/a/blobs/uploads/6b3c9a93-af5d", "Upload a /blobs/uploads/"),
             // Names may contain the keywords: the last two segments decide.
-            (
-                "/v2/a/manifests/manifests/latest",
-                "Manifest a/manifests /manifests/latest",
-            ),
-            (
-                "/v2/manifests/manifests/manifests",
-                "Manifest manifests /manifests/manifests",
-            ),
-            (
-                "/v2/a/tags/list/manifests/list",
-                "Manifest a/tags/list /manifests/list",
-            ),
-            (
-                "/v2/a/manifests/tags/list",
-                "TagsList a/manifests /tags/list",
-            ),
+            ("/v2/a/manifests/manifests/latest", "Manifest a/manifests /manifests/latest"),
+            ("/v2/manifests/manifests/manifests", "Manifest manifests /manifests/manifests"),
+            ("/v2/a/tags/list/manifests/list", "Manifest a/tags/list /manifests/list"),
+            ("/v2/a/manifests/tags/list", "TagsList a/manifests /tags/list"),
             ("/v2/tags/list/tags/list", "TagsList tags/list /tags/list"),
             ("/v2/a/manifests/list", "Manifest a /manifests/list"),
-            (
-                "/v2/a/blobs/uploads/manifests/x",
-                "Manifest a/blobs/uploads /manifests/x",
-            ),
-            (
-                "/v2/blobs/uploads/blobs/uploads/",
-                "Upload blobs/uploads /blobs/uploads/",
-            ),
+            ("/v2/a/blobs/uploads/manifests/x", "Manifest a/blobs/uploads /manifests/x"),
+            ("/v2/blobs/uploads/blobs/uploads/", "Upload blobs/uploads /blobs/uploads/"),
             ("/v2/a/blobs/uploads/uploads", "Upload a /blobs/uploads/"),
             ("/v2/v2/manifests/x", "Manifest v2 /manifests/x"),
             // Honest, but nothing of ours.

@@ -26,9 +26,7 @@ impl<'a> Name<'a> {
     /// They are outside the grammar, or too long.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, NameInvalid> {
         if bytes.len() > NAME_BYTES_MAX {
-            return Err(NameInvalid {
-                detail: "a name has at most 255 bytes",
-            });
+            return Err(NameInvalid { detail: "a name has at most 255 bytes" });
         }
         let mut before = Before::Nothing;
         for &byte in bytes {
@@ -40,22 +38,14 @@ impl<'a> Name<'a> {
                 (b'_', Before::Underscore) => Before::Underscores,
                 (b'-', Before::Alphanumeric | Before::Dash) => Before::Dash,
                 _ => {
-                    return Err(NameInvalid {
-                        detail: misplaced(byte),
-                    });
+                    return Err(NameInvalid { detail: misplaced(byte) });
                 }
             };
         }
         if before != Before::Alphanumeric {
-            return Err(NameInvalid {
-                detail: misplaced(bytes.last().copied().unwrap_or(b'/')),
-            });
+            return Err(NameInvalid { detail: misplaced(bytes.last().copied().unwrap_or(b'/')) });
         }
-        std::str::from_utf8(bytes)
-            .map(Self)
-            .map_err(|_| NameInvalid {
-                detail: misplaced(0),
-            })
+        std::str::from_utf8(bytes).map(Self).map_err(|_| NameInvalid { detail: misplaced(0) })
     }
 
     /// The name as text.
@@ -157,12 +147,7 @@ mod tests {
         let longest = "a".repeat(NAME_BYTES_MAX);
         assert!(Name::parse(longest.as_bytes()).is_ok());
         let longer = "a".repeat(NAME_BYTES_MAX + 1);
-        assert!(
-            Name::parse(longer.as_bytes())
-                .unwrap_err()
-                .detail
-                .contains("255")
-        );
+        assert!(Name::parse(longer.as_bytes()).unwrap_err().detail.contains("255"));
     }
 
     /// The grammar once more, written like its expression.
@@ -170,10 +155,8 @@ mod tests {
         let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let component = |component: &str| {
             let words: Vec<&str> = component.split(|c| !alphanumeric(c)).collect();
-            let separators: Vec<&str> = component
-                .split(alphanumeric)
-                .filter(|between| !between.is_empty())
-                .collect();
+            let separators: Vec<&str> =
+                component.split(alphanumeric).filter(|between| !between.is_empty()).collect();
             words.first().is_some_and(|word| !word.is_empty())
                 && words.last().is_some_and(|word| !word.is_empty())
                 && separators.iter().all(|separator| {

@@ -115,18 +115,11 @@ fn is_of_another_algorithm(bytes: &[u8]) -> bool {
     else {
         return false;
     };
-    algorithm
-        .split(|byte| b"+._-".contains(byte))
-        .all(|component| {
-            !component.is_empty()
-                && component
-                    .iter()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        })
-        && !encoded.is_empty()
-        && encoded
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"=_-".contains(byte))
+    algorithm.split(|byte| b"+._-".contains(byte)).all(|component| {
+        !component.is_empty()
+            && component.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    }) && !encoded.is_empty()
+        && encoded.iter().all(|byte| byte.is_ascii_alphanumeric() || b"=_-".contains(byte))
 }
 
 /// What to say of bytes that are no digest.
@@ -161,25 +154,16 @@ mod tests {
     fn tags_and_digests_are_told_apart_by_the_colon() {
         let digest = sha256();
         assert!(matches!(Reference::parse(b"latest"), Ok(Reference::Tag(_))));
-        assert!(matches!(
-            Reference::parse(digest.as_bytes()),
-            Ok(Reference::Digest(_))
-        ));
+        assert!(matches!(Reference::parse(digest.as_bytes()), Ok(Reference::Digest(_))));
         for text in ["latest", "v1.2.3-rc.1", "_x", "1", "UPPER", &digest] {
-            assert_eq!(
-                Reference::parse(text.as_bytes()).map(Reference::as_str),
-                Ok(text)
-            );
+            assert_eq!(Reference::parse(text.as_bytes()).map(Reference::as_str), Ok(text));
         }
     }
 
     #[test]
     fn a_cosign_tag_is_a_tag() {
         let tag = format!("sha256-{}.sig", "0".repeat(64));
-        assert!(matches!(
-            Reference::parse(tag.as_bytes()),
-            Ok(Reference::Tag(_))
-        ));
+        assert!(matches!(Reference::parse(tag.as_bytes()), Ok(Reference::Tag(_))));
     }
 
     #[test]
@@ -207,16 +191,8 @@ mod tests {
             ("sha256:sha256:", Kind::DigestInvalid, "64"),
             (short, Kind::DigestInvalid, "64"),
             (&upper, Kind::DigestInvalid, "64"),
-            (
-                &sha256().replace("sha256", "sha512"),
-                Kind::DigestInvalid,
-                "128",
-            ),
-            (
-                &format!("blake3:{}", "a".repeat(160)),
-                Kind::DigestInvalid,
-                "160",
-            ),
+            (&sha256().replace("sha256", "sha512"), Kind::DigestInvalid, "128"),
+            (&format!("blake3:{}", "a".repeat(160)), Kind::DigestInvalid, "160"),
         ] {
             let fault = Reference::parse(text.as_bytes()).unwrap_err();
             assert_eq!(fault.kind, kind, "{text:?}");

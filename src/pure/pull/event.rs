@@ -79,19 +79,13 @@ pub struct PageFull;
 impl Page {
     /// An empty page.
     pub fn new() -> Self {
-        Self {
-            memory: Box::new(Memory([0; PAGE_BYTES])),
-            used: 0,
-            events: 0,
-            opened_at_us: 0,
-        }
+        Self { memory: Box::new(Memory([0; PAGE_BYTES])), used: 0, events: 0, opened_at_us: 0 }
     }
 
     /// Appends `event`; the user agent is cut to its bound.
     pub fn append(&mut self, event: &Event<'_>) -> Result<(), PageFull> {
         let agent = &event.user_agent[..event.user_agent.len().min(USER_AGENT_BYTES_MAX)];
-        let texts =
-            [event.id, event.domain, event.collection, event.name, event.reference, agent];
+        let texts = [event.id, event.domain, event.collection, event.name, event.reference, agent];
         let length = HEAD_BYTES + texts.iter().map(|text| text.len()).sum::<usize>();
         let Some(record) = self.memory.0.get_mut(self.used..self.used + length) else {
             return Err(PageFull);

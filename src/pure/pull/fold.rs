@@ -142,17 +142,11 @@ impl Fold {
         self.pass(request.at_us, book);
         match (request.asked, Subject::of(request.reference)) {
             (Asked::Referrers, _) => {
-                let measures = Measures {
-                    supply_chain: 1,
-                    ..Measures::ZERO
-                };
+                let measures = Measures { supply_chain: 1, ..Measures::ZERO };
                 book(request.book(TagRow::SUPPLY_CHAIN, request.minute, measures));
             }
             (Asked::Manifest, Subject::SupplyChain) => {
-                let measures = Measures {
-                    supply_chain: 1,
-                    ..request.counted()
-                };
+                let measures = Measures { supply_chain: 1, ..request.counted() };
                 book(request.book(TagRow::SUPPLY_CHAIN, request.minute, measures));
             }
             (Asked::ManifestHead, Subject::SupplyChain) => {}
@@ -160,10 +154,7 @@ impl Fold {
                 if let Some(open) = self.find(request).and_then(|at| self.windows.get_mut(at))
                     && let Some(row) = open.asked.blob()
                 {
-                    let measures = Measures {
-                        pulls: 1,
-                        ..Measures::ZERO
-                    };
+                    let measures = Measures { pulls: 1, ..Measures::ZERO };
                     book(request.book(row, open.minute, measures));
                 }
             }
@@ -181,18 +172,12 @@ impl Fold {
     /// Closes the windows that are over at `now_us`, and books their checks.
     pub fn pass(&mut self, now_us: u64, book: &mut impl FnMut(Booking)) {
         self.now_us = self.now_us.max(now_us);
-        while let Some(oldest) = self
-            .by_age
-            .front()
-            .and_then(|at| self.windows.get(*at as usize))
+        while let Some(oldest) = self.by_age.front().and_then(|at| self.windows.get(*at as usize))
             && oldest.opened_at_us.saturating_add(self.window_us) <= self.now_us
         {
             self.close_oldest(book);
         }
-        if self
-            .key_before
-            .is_some_and(|(_, until_us)| until_us <= self.now_us)
-        {
+        if self.key_before.is_some_and(|(_, until_us)| until_us <= self.now_us) {
             self.key_before = None;
         }
     }
@@ -206,10 +191,7 @@ impl Fold {
 
     /// What folding says about itself.
     pub fn meters(&self) -> Meters {
-        Meters {
-            windows_open: self.by_age.len(),
-            ..self.meters
-        }
+        Meters { windows_open: self.by_age.len(), ..self.meters }
     }
 
     fn take_manifest(
@@ -218,9 +200,7 @@ impl Fold {
         named: Named,
         book: &mut impl FnMut(Booking),
     ) {
-        let at = self
-            .find(request)
-            .unwrap_or_else(|| self.open(request, book));
+        let at = self.find(request).unwrap_or_else(|| self.open(request, book));
         let open = &mut self.windows[at];
         if open.connection != request.connection && !open.is_of_several_connections {
             open.is_of_several_connections = true;
@@ -236,10 +216,7 @@ impl Fold {
             open.asked.head(named, request.outcome);
         } else {
             let got = open.asked.get(named, request.outcome);
-            let measures = Measures {
-                pulls: u64::from(got.is_pull),
-                ..request.counted()
-            };
+            let measures = Measures { pulls: u64::from(got.is_pull), ..request.counted() };
             book(request.book(got.row, open.minute, measures));
         }
         self.references += open.asked.len() - remembered;
@@ -249,11 +226,8 @@ impl Fold {
     fn find(&self, request: &Request<'_>) -> Option<usize> {
         let look_up = |key: &Key| {
             let key = request.key(key);
-            let is_it = |at: &u32| {
-                self.windows
-                    .get(*at as usize)
-                    .is_some_and(|open| open.key == key)
-            };
+            let is_it =
+                |at: &u32| self.windows.get(*at as usize).is_some_and(|open| open.key == key);
             self.by_key.find(key, is_it).map(|at| *at as usize)
         };
         look_up(&self.key).or_else(|| look_up(&self.key_before.as_ref()?.0))
@@ -266,10 +240,7 @@ impl Fold {
             self.close_oldest(book);
         }
         let key = request.key(&self.key);
-        let at = self
-            .unused
-            .pop()
-            .map_or(self.windows.len(), |at| at as usize);
+        let at = self.unused.pop().map_or(self.windows.len(), |at| at as usize);
         if at == self.windows.len() {
             self.windows.push(Open::new());
         }
@@ -284,8 +255,7 @@ impl Fold {
         // FOLD_WINDOWS_MAX is far below 2^32.
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         self.by_age.push_back(number);
-        self.by_key
-            .insert_unique(key, number, |at| self.windows[*at as usize].key);
+        self.by_key.insert_unique(key, number, |at| self.windows[*at as usize].key);
         at
     }
 
@@ -320,18 +290,9 @@ impl Open {
     /// Books the checks and forgets what was asked for.
     fn settle(&mut self, book: &mut impl FnMut(Booking)) {
         for (row, checks) in self.asked.checks() {
-            let measures = Measures {
-                checks,
-                ..Measures::ZERO
-            };
+            let measures = Measures { checks, ..Measures::ZERO };
             let (package, client, minute) = (self.package, self.client, self.minute);
-            book(Booking {
-                package,
-                client,
-                row,
-                minute,
-                measures,
-            });
+            book(Booking { package, client, row, minute, measures });
         }
         self.asked.clear();
     }
@@ -353,20 +314,10 @@ impl Request<'_> {
     /// The measures of a counted request.
     fn counted(&self) -> Measures {
         let unseen = u64::from(self.outcome == Outcome::Redirected);
-        Measures {
-            requests: 1,
-            unseen,
-            ..Measures::ZERO
-        }
+        Measures { requests: 1, unseen, ..Measures::ZERO }
     }
 
     fn book(&self, row: TagRow, minute: u32, measures: Measures) -> Booking {
-        Booking {
-            package: self.package,
-            client: self.client,
-            row,
-            minute,
-            measures,
-        }
+        Booking { package: self.package, client: self.client, row, minute, measures }
     }
 }

@@ -24,38 +24,18 @@ pub struct Measures {
 
 impl Measures {
     /// Nothing.
-    pub const ZERO: Self = Self {
-        requests: 0,
-        pulls: 0,
-        checks: 0,
-        supply_chain: 0,
-        unseen: 0,
-        unfolded: 0,
-    };
+    pub const ZERO: Self =
+        Self { requests: 0, pulls: 0, checks: 0, supply_chain: 0, unseen: 0, unfolded: 0 };
 
     /// All of them, in the order of [`MEASURE_NAMES`].
     pub fn to_array(self) -> [u64; 6] {
-        [
-            self.requests,
-            self.pulls,
-            self.checks,
-            self.supply_chain,
-            self.unseen,
-            self.unfolded,
-        ]
+        [self.requests, self.pulls, self.checks, self.supply_chain, self.unseen, self.unfolded]
     }
 
     /// The measures in the order of [`MEASURE_NAMES`].
     pub fn from_array(values: [u64; 6]) -> Self {
         let [requests, pulls, checks, supply_chain, unseen, unfolded] = values;
-        Self {
-            requests,
-            pulls,
-            checks,
-            supply_chain,
-            unseen,
-            unfolded,
-        }
+        Self { requests, pulls, checks, supply_chain, unseen, unfolded }
     }
 }
 
@@ -71,14 +51,8 @@ impl AddAssign for Measures {
 }
 
 /// What people call the measures.
-pub const MEASURE_NAMES: [&str; 6] = [
-    "requests",
-    "pulls",
-    "checks",
-    "supply_chain",
-    "unseen",
-    "unfolded",
-];
+pub const MEASURE_NAMES: [&str; 6] =
+    ["requests", "pulls", "checks", "supply_chain", "unseen", "unfolded"];
 
 /// By what a package's counts are told apart. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,15 +76,8 @@ pub enum Dimension {
 
 impl Dimension {
     /// Every dimension.
-    pub const EVERY: [Self; 7] = [
-        Self::All,
-        Self::Tag,
-        Self::Client,
-        Self::Family,
-        Self::Os,
-        Self::Arch,
-        Self::Platform,
-    ];
+    pub const EVERY: [Self; 7] =
+        [Self::All, Self::Tag, Self::Client, Self::Family, Self::Os, Self::Arch, Self::Platform];
 }
 
 /// How long the time is that one cell counts. The numbers stand in the store.
@@ -143,9 +110,7 @@ impl Unit {
 
     /// The first minute of the unit in which `minute` lies, counted from the Unix epoch.
     pub fn floor(self, minute: u32) -> u32 {
-        minute
-            .checked_rem(self.minutes())
-            .map_or(0, |rest| minute - rest)
+        minute.checked_rem(self.minutes()).map_or(0, |rest| minute - rest)
     }
 }
 
@@ -250,19 +215,13 @@ pub fn spans(from: u32, to: u32, longest: Unit, kept_from: impl Fn(Unit) -> u32)
     while at < to {
         let fits = |unit: Unit| {
             let start = unit.floor(at);
-            start == at
-                && start
-                    .checked_add(unit.minutes())
-                    .is_some_and(|end| end <= to)
+            start == at && start.checked_add(unit.minutes()).is_some_and(|end| end <= to)
         };
         let kept = |unit: Unit| unit.floor(at) >= kept_from(unit);
-        let units = [Unit::Day, Unit::Hour, Unit::Minute]
-            .into_iter()
-            .filter(|unit| *unit <= longest);
+        let units =
+            [Unit::Day, Unit::Hour, Unit::Minute].into_iter().filter(|unit| *unit <= longest);
         let best = units.clone().find(|unit| fits(*unit) && kept(*unit));
-        let unit = best
-            .or_else(|| units.clone().rev().find(|unit| kept(*unit)))
-            .unwrap_or(longest);
+        let unit = best.or_else(|| units.clone().rev().find(|unit| kept(*unit))).unwrap_or(longest);
         let start = unit.floor(at);
         let end = match fits(unit) && unit == longest {
             // From here on all that fit, at once.
@@ -271,11 +230,7 @@ pub fn spans(from: u32, to: u32, longest: Unit, kept_from: impl Fn(Unit) -> u32)
         };
         match spans.last_mut() {
             Some(last) if last.unit == unit && last.to == start => last.to = end,
-            _ => spans.push(Span {
-                unit,
-                from: start,
-                to: end,
-            }),
+            _ => spans.push(Span { unit, from: start, to: end }),
         }
         at = end;
     }
@@ -288,13 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cell(unit: Unit, minute: u32, value: &str) -> Cell {
-        Cell {
-            package: 1,
-            dimension: Dimension::Tag,
-            value: value.into(),
-            unit,
-            minute,
-        }
+        Cell { package: 1, dimension: Dimension::Tag, value: value.into(), unit, minute }
     }
 
     #[test]
@@ -315,20 +264,13 @@ mod tests {
     #[test]
     fn coarsening_gives_up_time_before_rows_and_never_a_count() {
         let mut cells = Cells::default();
-        let one = Measures {
-            requests: 1,
-            ..Measures::ZERO
-        };
+        let one = Measures { requests: 1, ..Measures::ZERO };
         for minute in 0..200 {
             cells.add(cell(Unit::Minute, minute, "a"), one);
             cells.add(cell(Unit::Minute, minute, "b"), one);
         }
-        let total = |cells: &Cells| {
-            cells
-                .iter()
-                .map(|(_, measures)| measures.requests)
-                .sum::<u64>()
-        };
+        let total =
+            |cells: &Cells| cells.iter().map(|(_, measures)| measures.requests).sum::<u64>();
         assert!(!cells.coarsen(400, &"(other)".into()));
         assert!(cells.coarsen(10, &"(other)".into()));
         assert_eq!(cells.len(), 8, "four hours of two tags");

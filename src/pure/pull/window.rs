@@ -45,15 +45,12 @@ impl Subject {
         if reference.contains(&b':') {
             return Self::Digest;
         }
-        let Some((hex, suffix)) = reference
-            .strip_prefix(b"sha256-")
-            .and_then(|rest| rest.split_at_checked(64))
+        let Some((hex, suffix)) =
+            reference.strip_prefix(b"sha256-").and_then(|rest| rest.split_at_checked(64))
         else {
             return Self::Tag;
         };
-        let is_hex = hex
-            .iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_hex = hex.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match suffix {
             b"" | b".sig" | b".att" | b".sbom" if is_hex => Self::SupplyChain,
             _ => Self::Tag,
@@ -142,34 +139,22 @@ impl Window {
         match outcome {
             Outcome::NotModified => {
                 tag.unchanged = tag.unchanged.saturating_add(1);
-                return Got {
-                    row: tag.row,
-                    is_pull: false,
-                };
+                return Got { row: tag.row, is_pull: false };
             }
             // docker asks for a tag by GET only after its HEAD failed; what it gets is unseen too.
             Outcome::Redirected if tag.headed_unseen => {
                 tag.is_doubtful = true;
-                return Got {
-                    row: tag.row,
-                    is_pull: false,
-                };
+                return Got { row: tag.row, is_pull: false };
             }
             Outcome::Redirected | Outcome::Succeeded => {}
         }
-        Got {
-            row: tag.row,
-            is_pull: tag.pull(),
-        }
+        Got { row: tag.row, is_pull: tag.pull() }
     }
 
     /// A request for a blob: proof that the oldest doubtful tag was there. The row of the pull
     /// that this makes, if it does.
     pub fn blob(&mut self) -> Option<TagRow> {
-        let tag = self
-            .references
-            .iter_mut()
-            .find(|tag| tag.is_doubtful && !tag.is_pulled)?;
+        let tag = self.references.iter_mut().find(|tag| tag.is_doubtful && !tag.is_pulled)?;
         tag.pull();
         Some(tag.row)
     }
@@ -177,18 +162,11 @@ impl Window {
     /// The checks, once no request can come any more: their row and number.
     pub fn checks(&self) -> impl Iterator<Item = (TagRow, u64)> + '_ {
         let of_references = self.references.iter().filter_map(|reference| {
-            let only_headed = if reference.is_digest {
-                !reference.is_joined
-            } else {
-                !reference.is_pulled
-            };
+            let only_headed =
+                if reference.is_digest { !reference.is_joined } else { !reference.is_pulled };
             only_headed.then(|| (reference.row, u64::from(reference.unchanged.max(1))))
         });
-        let unchanged = if self.pulled_by_digest {
-            0
-        } else {
-            self.digests_unchanged
-        };
+        let unchanged = if self.pulled_by_digest { 0 } else { self.digests_unchanged };
         let by_digest = (unchanged > 0).then_some((TagRow::BY_DIGEST, u64::from(unchanged)));
         of_references.chain(by_digest)
     }
@@ -211,16 +189,10 @@ impl Window {
             let is_pull = brings_it && !self.pulled_by_digest;
             self.pulled_by_digest |= brings_it;
             self.digests_unchanged = self.digests_unchanged.saturating_add(u32::from(!brings_it));
-            return Got {
-                row: TagRow::BY_DIGEST,
-                is_pull,
-            };
+            return Got { row: TagRow::BY_DIGEST, is_pull };
         };
         tag.is_joined |= brings_it;
-        Got {
-            row: tag.row,
-            is_pull: brings_it && tag.pull(),
-        }
+        Got { row: tag.row, is_pull: brings_it && tag.pull() }
     }
 
     /// Where the reference stands, from now on at the latest.
@@ -230,11 +202,7 @@ impl Window {
         let at = self.references.iter().position(is_it).unwrap_or_else(|| {
             self.references.push(Reference {
                 hash: named.hash,
-                row: if named.is_digest {
-                    TagRow::BY_DIGEST
-                } else {
-                    named.row
-                },
+                row: if named.is_digest { TagRow::BY_DIGEST } else { named.row },
                 unchanged: 0,
                 is_digest: named.is_digest,
                 headed_unseen: false,
@@ -270,23 +238,13 @@ mod tests {
         let hex = "0123456789abcdef".repeat(4);
         for suffix in ["", ".sig", ".att", ".sbom"] {
             let reference = format!("sha256-{hex}{suffix}");
-            assert_eq!(
-                Subject::of(reference.as_bytes()),
-                Subject::SupplyChain,
-                "{reference}"
-            );
+            assert_eq!(Subject::of(reference.as_bytes()), Subject::SupplyChain, "{reference}");
         }
         let digest = format!("sha256:{hex}");
         assert_eq!(Subject::of(digest.as_bytes()), Subject::Digest);
         let upper = format!("sha256-{}", hex.to_uppercase());
         let longer = format!("sha256-{hex}0");
-        for tag in [
-            "latest",
-            "sha256-0123",
-            &upper,
-            &longer,
-            &format!("sha256-{hex}.txt"),
-        ] {
+        for tag in ["latest", "sha256-0123", &upper, &longer, &format!("sha256-{hex}.txt")] {
             assert_eq!(Subject::of(tag.as_bytes()), Subject::Tag, "{tag}");
         }
     }

@@ -43,18 +43,11 @@ impl Pattern {
         if prefix.contains('*') {
             return Err(PatternInvalid::Star);
         }
-        let name = if star.is_some() {
-            prefix.strip_suffix('/')
-        } else {
-            Some(prefix)
-        };
+        let name = if star.is_some() { prefix.strip_suffix('/') } else { Some(prefix) };
         if let Some(name) = name {
             Name::parse(name.as_bytes()).map_err(|_| PatternInvalid::Name)?;
         }
-        Ok(Self {
-            prefix: prefix.to_owned(),
-            star,
-        })
+        Ok(Self { prefix: prefix.to_owned(), star })
     }
 }
 
@@ -114,9 +107,7 @@ mod tests {
             ("acme/rocket:1", Err(PatternInvalid::Name)),
         ] {
             let parsed = Pattern::parse(text);
-            let seen = parsed
-                .as_ref()
-                .map(|read| (read.prefix.as_str(), read.star));
+            let seen = parsed.as_ref().map(|read| (read.prefix.as_str(), read.star));
             assert_eq!(seen.map_err(|error| *error), expected, "{text:?}");
             if let Ok(read) = parsed {
                 assert_eq!(read.to_string(), text);

@@ -36,10 +36,7 @@ pub(super) struct Rule {
 
 impl Rule {
     pub(super) fn pattern(&self) -> Text {
-        Text {
-            at: self.at,
-            length: self.pattern_length,
-        }
+        Text { at: self.at, length: self.pattern_length }
     }
 
     pub(super) fn prefix(&self) -> Text {
@@ -48,32 +45,20 @@ impl Rule {
             Some(Star::One) => 1,
             Some(Star::Many) => 2,
         };
-        Text {
-            at: self.at,
-            length: self.pattern_length - star,
-        }
+        Text { at: self.at, length: self.pattern_length - star }
     }
 
     pub(super) fn location(&self) -> Text {
-        Text {
-            at: self.at + u32::from(self.pattern_length),
-            length: self.location_length,
-        }
+        Text { at: self.at + u32::from(self.pattern_length), length: self.location_length }
     }
 
     pub(super) fn base(&self) -> Text {
-        Text {
-            length: self.base_length,
-            ..self.location()
-        }
+        Text { length: self.base_length, ..self.location() }
     }
 
     pub(super) fn id(&self) -> Text {
         let location = self.location();
-        Text {
-            at: location.at + u32::from(location.length),
-            length: self.id_length,
-        }
+        Text { at: location.at + u32::from(location.length), length: self.id_length }
     }
 }
 

@@ -104,11 +104,7 @@ impl Table {
         let mut buffer = [0; HOST_BYTES_MAX];
         let exact = host_name(host, &mut buffer).and_then(|name| self.host_index(name));
         let host = |index: u32| &self.hosts[index as usize];
-        Site {
-            table: self,
-            exact: exact.map(host),
-            any: self.any.map(host),
-        }
+        Site { table: self, exact: exact.map(host), any: self.any.map(host) }
     }
 
     fn host_index(&self, name: &[u8]) -> Option<u32> {
@@ -122,9 +118,7 @@ impl Table {
             host.rules.contains(index) && rule.star == star && self.text(rule.prefix()) == prefix
         };
         let hash = self.hash(host.rules.start, star, prefix.as_bytes());
-        self.by_name
-            .find(hash, is_it)
-            .map(|index| &self.rules[*index as usize])
+        self.by_name.find(hash, is_it).map(|index| &self.rules[*index as usize])
     }
 
     fn find_in<'t>(&'t self, host: &'t Host, name: &str) -> Option<Match<'t>> {
@@ -138,9 +132,7 @@ impl Table {
             let tail_from = head.rfind('/').map_or(0, |slash| slash + 1);
             if tail_from <= usize::from(longest) {
                 let prefix = &name[..tail_from];
-                let mut rules = stars
-                    .iter()
-                    .map(|star| self.rule(host, Some(*star), prefix));
+                let mut rules = stars.iter().map(|star| self.rule(host, Some(*star), prefix));
                 if let Some(rule) = rules.find_map(|rule| rule) {
                     return Some(self.matched(host, rule, tail_from));
                 }
@@ -155,11 +147,7 @@ impl Table {
         Match {
             domain: self.text(host.name),
             id: self.text(rule.id()),
-            collection: if rule.star.is_some() {
-                self.text(rule.pattern())
-            } else {
-                ""
-            },
+            collection: if rule.star.is_some() { self.text(rule.pattern()) } else { "" },
             location: self.text(rule.location()),
             tail_from,
         }
@@ -183,20 +171,9 @@ impl Table {
             }
         }
         let hash = self.hash(0, None, name.as_bytes());
-        let Self {
-            hosts,
-            by_host,
-            texts,
-            hasher,
-            ..
-        } = self;
+        let Self { hosts, by_host, texts, hasher, .. } = self;
         by_host.insert_unique(hash, index(hosts.len()), |at| {
-            hash_of(
-                hasher,
-                0,
-                None,
-                hosts[*at as usize].name.of(texts).as_bytes(),
-            )
+            hash_of(hasher, 0, None, hosts[*at as usize].name.of(texts).as_bytes())
         });
         hosts.push(host);
     }
@@ -217,8 +194,7 @@ impl Table {
         };
         let hash = self.hash(first_of_host, rule.star, package.name.prefix.as_bytes());
         // The table was made with room for all, so nothing is hashed again.
-        self.by_name
-            .insert_unique(hash, index(self.rules.len()), |_| hash);
+        self.by_name.insert_unique(hash, index(self.rules.len()), |_| hash);
         self.rules.push(rule);
         rule
     }
@@ -247,10 +223,7 @@ impl Table {
         let at = index(self.texts.len());
         self.texts.push_str(text);
         // Names, hosts and ids are bounded far below: `limits.rs` asserts it.
-        Text {
-            at,
-            length: u16::try_from(text.len()).unwrap_or(u16::MAX),
-        }
+        Text { at, length: u16::try_from(text.len()).unwrap_or(u16::MAX) }
     }
 
     fn text(&self, text: Text) -> &str {
@@ -285,8 +258,7 @@ impl<'t> Site<'t> {
     /// longest prefix, `*` before `**` at the same length.
     pub fn find(&self, name: Name<'_>) -> Option<Match<'t>> {
         let table = self.table;
-        self.hosts()
-            .find_map(|host| table.find_in(host, name.as_str()))
+        self.hosts().find_map(|host| table.find_in(host, name.as_str()))
     }
 
     /// Whether errors and `GET /` may name what is served here.
@@ -333,10 +305,7 @@ fn hash_of(hasher: &FixedState, first_of_host: u32, star: Option<Star>, text: &[
     hasher.finish()
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "the number of packages and the length of each is bounded"
-)]
+#[expect(clippy::expect_used, reason = "the number of packages and the length of each is bounded")]
 fn index(length: usize) -> u32 {
     u32::try_from(length).expect("PACKAGES_MAX packages fit 32 bits: limits.rs asserts it")
 }
@@ -394,42 +363,14 @@ mod tests {
     fn the_most_specific_rule_of_the_most_specific_domain_wins() {
         let table = table(ACME);
         for (host, name, expected) in [
-            (
-                "registry.acme.com",
-                "acme/rocket",
-                "https://ghcr.io/v2/acme/rocket",
-            ),
-            (
-                "registry.acme.com",
-                "acme/launch",
-                "https://registry-1.docker.io/v2/acme/launch",
-            ),
-            (
-                "registry.acme.com",
-                "acme/a/b",
-                "https://quay.io/v2/acme/a/b",
-            ),
+            ("registry.acme.com", "acme/rocket", "https://ghcr.io/v2/acme/rocket"),
+            ("registry.acme.com", "acme/launch", "https://registry-1.docker.io/v2/acme/launch"),
+            ("registry.acme.com", "acme/a/b", "https://quay.io/v2/acme/a/b"),
             ("registry.acme.com", "acme/x/y", "https://quay.io/v2/x/y"),
-            (
-                "registry.acme.com",
-                "redis",
-                "https://registry-1.docker.io/v2/library/redis",
-            ),
-            (
-                "registry.acme.com",
-                "other/x",
-                "https://gcr.io/v2/mirror/other/x",
-            ),
-            (
-                "elsewhere.org",
-                "acme/launch",
-                "https://ghcr.io/v2/any/launch",
-            ),
-            (
-                "elsewhere.org",
-                "acme/rocket",
-                "https://gcr.io/v2/mirror/acme/rocket",
-            ),
+            ("registry.acme.com", "redis", "https://registry-1.docker.io/v2/library/redis"),
+            ("registry.acme.com", "other/x", "https://gcr.io/v2/mirror/other/x"),
+            ("elsewhere.org", "acme/launch", "https://ghcr.io/v2/any/launch"),
+            ("elsewhere.org", "acme/rocket", "https://gcr.io/v2/mirror/acme/rocket"),
         ] {
             assert_eq!(found(&table, host, name), expected, "{host}/{name}");
         }
@@ -438,11 +379,7 @@ mod tests {
     #[test]
     fn port_case_and_final_dot_of_a_host_do_not_matter() {
         let table = table("registry.acme.com a ghcr.io/a\n [::1] a ghcr.io/six");
-        for host in [
-            "Registry.ACME.com",
-            "registry.acme.com:8080",
-            "registry.acme.com.:443",
-        ] {
+        for host in ["Registry.ACME.com", "registry.acme.com:8080", "registry.acme.com.:443"] {
             assert_eq!(found(&table, host, "a"), "https://ghcr.io/v2/a", "{host}");
             assert_eq!(table.site(host.as_bytes()).domain(), "registry.acme.com");
         }
@@ -459,20 +396,11 @@ mod tests {
         collection.id = Some("fleet".to_owned());
         let table = Table::build(&[collection, package("a.b", "acme/x", "ghcr.io/x")], &[]);
         let find = |name: &'static str| {
-            table
-                .site(b"a.b")
-                .find(Name::parse(name.as_bytes()).unwrap())
-                .unwrap()
+            table.site(b"a.b").find(Name::parse(name.as_bytes()).unwrap()).unwrap()
         };
         let rocket = find("acme/rocket");
-        assert_eq!(
-            (rocket.domain, rocket.id, rocket.collection),
-            ("a.b", "fleet", "acme/*")
-        );
-        assert_eq!(
-            (rocket.location, rocket.tail_from),
-            ("https://ghcr.io/v2/acme/", 5)
-        );
+        assert_eq!((rocket.domain, rocket.id, rocket.collection), ("a.b", "fleet", "acme/*"));
+        assert_eq!((rocket.location, rocket.tail_from), ("https://ghcr.io/v2/acme/", 5));
         let exact = find("acme/x");
         assert_eq!((exact.id, exact.collection, exact.tail_from), ("", "", 6));
     }
@@ -494,10 +422,7 @@ mod tests {
 
     #[test]
     fn a_domain_of_its_own_decides_what_may_be_listed() {
-        let domain = |host: &str, list| Domain {
-            host: host.to_owned(),
-            list,
-        };
+        let domain = |host: &str, list| Domain { host: host.to_owned(), list };
         let packages = [
             package("a.b", "x", "ghcr.io/x"),
             package("*", "acme/*", "ghcr.io/acme/*"),
@@ -508,19 +433,9 @@ mod tests {
         assert_eq!((site.list(), site.domain()), (true, "a.b"));
         assert_eq!(site.names().collect::<Vec<_>>(), ["x", "c", "acme/*"]);
         let site = table.site(b"only.list");
-        assert_eq!(
-            (site.list(), site.domain(), site.is_known()),
-            (true, "only.list", true)
-        );
+        assert_eq!((site.list(), site.domain(), site.is_known()), (true, "only.list", true));
         let site = table.site(b"else.where");
-        assert_eq!(
-            (site.list(), site.domain(), site.is_known()),
-            (false, "*", true)
-        );
-        assert!(
-            !Table::build(&[], &[domain("a.b", true)])
-                .site(b"a.b")
-                .is_known()
-        );
+        assert_eq!((site.list(), site.domain(), site.is_known()), (false, "*", true));
+        assert!(!Table::build(&[], &[domain("a.b", true)]).site(b"a.b").is_known());
     }
 }

@@ -23,12 +23,7 @@ fn naive<'p>(packages: &'p [Package], host: &str, name: &str) -> Option<&'p Pack
     };
     let specificity = |package: &&Package| {
         let Pattern { prefix, star } = &package.name;
-        (
-            package.domain != "*",
-            star.is_none(),
-            prefix.len(),
-            *star == Some(Star::One),
-        )
+        (package.domain != "*", star.is_none(), prefix.len(), *star == Some(Star::One))
     };
     packages.iter().filter(fits).max_by_key(specificity)
 }
