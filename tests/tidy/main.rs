@@ -105,6 +105,7 @@ const FLOORS: &[Floor] = &[
             "jiff",
             "rustix",
             "serde",
+            "siphasher",
             "sled",
             "tracing",
         ],
