@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::args::PullsArgs;
+use super::progress::Progress;
 use super::{fail, print};
 use crate::aggregator::{self, Ask, By};
 use crate::control::while_busy;
@@ -84,7 +85,9 @@ fn offline(data: &Path, ask: &Ask) -> Result<String, String> {
             data.display()
         ));
     }
+    let progress = Progress::start("opening the store");
     let query = while_busy(|| aggregator::open_offline(data)).map_err(|error| error.to_string())?;
+    progress.say("adding up the counts");
     let answer = query.rows(ask).map_err(|error| error.to_string())?;
     serde_json::to_string(&answer).map_err(|error| error.to_string())
 }
