@@ -17,7 +17,7 @@ use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::meters::Meters;
 use crate::messages::order::{self, Order, Orders};
-use crate::messages::pulls::{self, PullReceiver};
+use crate::messages::pulls::{self, Parcel, PullReceiver};
 use crate::pure::config::values::{AccessLog, Config};
 use crate::pure::limits::DESCRIPTORS_RESERVED;
 use crate::pure::snapshot::Snapshot;
@@ -33,7 +33,7 @@ pub struct DataPlane {
     /// Their counters.
     pub meters: Vec<Arc<Meters>>,
     orders: Arc<[Orders]>,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    threads: Vec<JoinHandle<io::Result<Vec<Parcel>>>>,
     retired: Receiver<Arc<Snapshot>>,
 }
 
@@ -122,15 +122,18 @@ impl DataPlane {
         Command { orders: Arc::clone(&self.orders), retired: self.retired.clone() }
     }
 
-    /// Waits for the workers to end, as they do when they have drained.
-    pub fn join(self) {
-        for (index, thread) in self.threads.into_iter().enumerate() {
+    /// Waits for the workers to end, as they do when they have drained; returns what each could
+    /// not hand to the aggregator any more.
+    pub fn join(self) -> Vec<Vec<Parcel>> {
+        let ended = self.threads.into_iter().enumerate().map(|(index, thread)| {
             match thread.join() {
-                Ok(Ok(())) => {}
+                Ok(Ok(rest)) => return rest,
                 Ok(Err(error)) => tracing::error!("worker {index} failed: {error}"),
                 Err(_) => tracing::error!("worker {index} panicked: a bug of pullgate"),
             }
-        }
+            Vec::new()
+        });
+        ended.collect()
     }
 }
 

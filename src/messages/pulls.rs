@@ -52,6 +52,7 @@ pub struct Unfolded {
     pub requests_other: u64,
     /// When the first of them happened, in microseconds of the monotonic clock.
     pub since_us: u64,
+    total: u64,
 }
 
 /// Which package an unfolded total belongs to: the texts of [`Event`] of the same names.
@@ -92,7 +93,7 @@ impl PullSender {
     pub fn offer(&mut self, event: &Event<'_>) -> bool {
         if self.page.append(event).is_ok() {
             if event.at_us.saturating_sub(self.page.opened_at_us()) >= PAGE_AGE_US_MAX {
-                self.send_page();
+                self.send_what_there_is();
             }
             return true;
         }
@@ -107,11 +108,20 @@ impl PullSender {
 
     /// Sends what there is. Called at every tick, and for the last time when the worker stops.
     pub fn flush(&mut self) -> Backlog {
-        if !self.page.is_empty() {
-            self.send_page();
-        }
-        self.send_backlog();
+        self.send_what_there_is();
         self.backlog()
+    }
+
+    /// What could not be sent, in order: for a worker that ends while the aggregator is behind.
+    pub fn rest(&mut self) -> Vec<Parcel> {
+        let mut rest: Vec<_> = self.backlog.drain(..).map(Parcel::Page).collect();
+        if !self.page.is_empty() {
+            rest.push(Parcel::Page(mem::replace(&mut self.page, new_page())));
+        }
+        if self.unfolded.total() > 0 {
+            rest.push(Parcel::Unfolded(Box::new(mem::take(&mut self.unfolded))));
+        }
+        rest
     }
 
     /// Whether everything that was offered has been handed to the channel.
@@ -121,6 +131,15 @@ impl PullSender {
 
     fn backlog(&self) -> Backlog {
         Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total() }
+    }
+
+    /// Sends what waits, and the current page if nothing waits before it: pages that wait anyway
+    /// are better full, for their number is bounded.
+    fn send_what_there_is(&mut self) {
+        self.send_backlog();
+        if self.backlog.is_empty() && !self.page.is_empty() {
+            self.send_page();
+        }
     }
 
     /// Replaces the current page by an empty one, if there is anywhere to put it.
@@ -182,16 +201,17 @@ impl PullReceiver {
 impl Unfolded {
     /// How many requests these totals stand for.
     pub fn total(&self) -> u64 {
-        self.requests.values().sum::<u64>() + self.requests_other
+        self.total
     }
 
     fn add(&mut self, event: &Event<'_>) {
         if event.asked != Asked::Manifest {
             return;
         }
-        if self.total() == 0 {
+        if self.total == 0 {
             self.since_us = event.at_us;
         }
+        self.total += 1;
         let package = UnfoldedPackage {
             id: event.id.into(),
             domain: event.domain.into(),
@@ -225,4 +245,70 @@ fn new_page() -> Box<Page> {
         tracing::debug!(%error, "a page of pull events could not be kept out of core dumps");
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::pull::event::Outcome;
+
+    fn event(at_us: u64) -> Event<'static> {
+        Event {
+            at_us,
+            address: [1; 16],
+            connection: 1,
+            asked: Asked::Manifest,
+            outcome: Outcome::Redirected,
+            id: b"",
+            domain: b"*",
+            collection: b"",
+            name: b"acme/rocket",
+            reference: b"latest",
+            user_agent: b"docker/28.5.2",
+        }
+    }
+
+    fn events(parcel: Parcel) -> u64 {
+        match parcel {
+            Parcel::Page(page) => page.len() as u64,
+            Parcel::Unfolded(unfolded) => unfolded.total(),
+        }
+    }
+
+    #[test]
+    fn while_the_aggregator_is_behind_pages_are_filled_before_they_wait() {
+        let (mut sender, receiver) = channel();
+        // Each event is older than a page may get, and each is followed by a tick.
+        let offered = 40 * PAGES_IN_CHANNEL as u64;
+        for number in 0..offered {
+            sender.offer(&event(number * 2 * PAGE_AGE_US_MAX));
+            sender.flush();
+        }
+        let waiting = sender.backlog();
+        assert!(waiting.bytes <= 16 * PAGE_BYTES && waiting.unfolded == 0, "{waiting:?}");
+        let mut received = 0;
+        while let Ok(parcel) = receiver.try_take() {
+            received += events(parcel);
+            sender.flush();
+        }
+        assert!(sender.is_settled());
+        assert_eq!(received, offered);
+    }
+
+    #[test]
+    fn past_the_bound_totals_are_kept_and_nothing_is_missing_at_the_end() {
+        let (mut sender, receiver) = channel();
+        let mut offered = 0;
+        while sender.offer(&event(offered)) {
+            offered += 1;
+        }
+        offered += 1;
+        let rest = sender.rest();
+        assert!(sender.is_settled());
+        let mut received: u64 = rest.into_iter().map(events).sum();
+        while let Ok(parcel) = receiver.try_take() {
+            received += events(parcel);
+        }
+        assert_eq!(received, offered);
+    }
 }

@@ -31,8 +31,11 @@ pub fn observe<'r>(action: &Action<'r>, head: &RequestHead<'r>, asker: Asker) ->
             Method::Other(_) => return None,
         },
         Endpoint::Blob { name, digest } => (Asked::Blob, name, digest.as_str()),
-        Endpoint::Referrers { name, digest } => (Asked::Referrers, name, digest.as_str()),
-        Endpoint::Base
+        Endpoint::Referrers { name, digest } if head.method == Method::Get => {
+            (Asked::Referrers, name, digest.as_str())
+        }
+        Endpoint::Referrers { .. }
+        | Endpoint::Base
         | Endpoint::TagsList { .. }
         | Endpoint::Catalog
         | Endpoint::Upload { .. }

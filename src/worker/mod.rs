@@ -30,7 +30,7 @@ use crate::messages::latency::LatencySender;
 use crate::messages::ledger::{Ledger, Place, Refused};
 use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::messages::order::{Order, OrderBook};
-use crate::messages::pulls::PullSender;
+use crate::messages::pulls::{Parcel, PullSender};
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::limited::Limited;
 use crate::pure::pull::event::{Asked, Event};
@@ -70,8 +70,9 @@ pub struct Parts {
     pub connections_max: usize,
 }
 
-/// Starts a worker on a thread of its own. It ends when it was told to drain and has.
-pub fn spawn(parts: Parts) -> io::Result<JoinHandle<io::Result<()>>> {
+/// Starts a worker on a thread of its own. It ends when it was told to drain and has, with what the
+/// aggregator was too far behind to take.
+pub fn spawn(parts: Parts) -> io::Result<JoinHandle<io::Result<Vec<Parcel>>>> {
     std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
         if let Some(cpu) = parts.cpu {
             let mut set = CpuSet::new();
@@ -134,7 +135,7 @@ pub struct Entrance {
 /// Something that a drain waits for.
 pub struct Busy(Rc<Worker>);
 
-async fn run(parts: Parts) -> io::Result<()> {
+async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
     let Parts { listeners, orders, snapshot, retired, .. } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
@@ -168,7 +169,8 @@ async fn run(parts: Parts) -> io::Result<()> {
     for accepted in accepting {
         accepted.await?;
     }
-    Ok(())
+    let rest = worker.pulls.borrow_mut().rest();
+    Ok(rest)
 }
 
 impl Worker {

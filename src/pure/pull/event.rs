@@ -16,7 +16,7 @@ pub enum Asked {
     ManifestHead = 1,
     /// `GET` or `HEAD` of `/v2/<name>/blobs/<digest>`
     Blob = 2,
-    /// `GET` or `HEAD` of `/v2/<name>/referrers/<digest>`
+    /// `GET /v2/<name>/referrers/<digest>`
     Referrers = 3,
 }
 
