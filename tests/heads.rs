@@ -122,7 +122,6 @@ fn told(sent: &[u8], limits: &HeadLimits) -> String {
             told += &head.host.map_or(String::new(), |host| format!(" of {}", text(host)));
             told += if head.version == Version::Http10 { " in 1.0" } else { "" };
             told += if head.keep_alive { "" } else { ", closes" };
-            told += if head.expects_continue { ", expects" } else { "" };
             told
         }
     }

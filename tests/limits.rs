@@ -8,7 +8,9 @@ mod support;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -122,6 +124,49 @@ fn without_descriptors_accepting_pauses_and_resumes() {
 }
 
 #[test]
+fn an_answer_is_whole_wherever_the_buffer_ends() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &with_package(""));
+        // One answer buffer holds about a hundred redirects: the refusal falls on its end.
+        for requests in 90..125 {
+            let mut stream = TcpStream::connect(gate.address()).unwrap();
+            let good = "GET /v2/acme/rocket/tags/list HTTP/1.1\r\nHost: a\r\n\r\n";
+            let bad = "GET /v2/ HTTP/1.1\r\n\r\n";
+            stream.write_all((good.repeat(requests) + bad).as_bytes()).unwrap();
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).unwrap();
+            assert_eq!(answers.matches("HTTP/1.1 307 ").count(), requests);
+            assert_eq!(answers.matches("HTTP/1.1 400 ").count(), 1);
+            assert!(answers.ends_with("no Host field\"}]}\n"), "{requests} on {driver}");
+        }
+        gate.stop();
+    }
+}
+
+#[test]
+fn a_client_that_floods_leaves_the_others_their_turns() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &format!("workers = 1\n{}", with_package("")));
+        let over = AtomicBool::new(false);
+        let address = gate.address();
+        thread::scope(|scope| {
+            scope.spawn(|| flood(address, &over));
+            // The flood has begun: each of these waits behind it, but not for its end.
+            eventually(|| match gate.metric("pullgate_requests_total{endpoint=\"tags\"}") {
+                10_000.. => Ok(()),
+                begun => Err(format!("{begun} requests")),
+            });
+            for _ in 0..20 {
+                serves(Connection::open(address)).unwrap();
+                assert!(!over.load(Ordering::Relaxed), "the flood ended first");
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        gate.stop();
+    }
+}
+
+#[test]
 fn where_io_uring_is_forbidden_epoll_serves_and_one_line_says_so() {
     let mut gate = Gate::start_with("auto", &with_package(""), forbid_io_uring);
     serves(Connection::open(gate.address())).unwrap();
@@ -195,6 +240,23 @@ fn serves(connection: std::io::Result<Connection>) -> Result<(), String> {
         Ok(answer) if answer.status == 307 => Ok(()),
         other => Err(format!("{other:?}")),
     }
+}
+
+/// Sends requests as fast as they are taken, and reads the answers beside it.
+fn flood(address: SocketAddr, over: &AtomicBool) {
+    let mut sending = TcpStream::connect(address).unwrap();
+    let mut reading = sending.try_clone().unwrap();
+    let reader = thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+    let requests = b"GET /v2/acme/rocket/tags/list HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+    // Bounded, should nobody ever be served beside it.
+    for _ in 0..5_000 {
+        if over.load(Ordering::Relaxed) || sending.write_all(&requests).is_err() {
+            break;
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    sending.shutdown(std::net::Shutdown::Both).unwrap();
+    let _ = reader.join().unwrap();
 }
 
 /// What a new connection is told without having asked.

@@ -76,8 +76,10 @@ fn a_key_that_needs_a_restart_is_named() {
     let text = text_with(&gate, "two.example").replace("listen = [", "workers = 1\nlisten = [");
     fs::write(gate.config_file(), text).unwrap();
     eventually(|| leads_to(&gate, "two.example"));
-    let words = gate.process().words();
-    assert!(words.contains("in force only after a restart: gateway.workers"), "{words}");
+    eventually(|| match gate.process().words() {
+        words if words.contains("in force only after a restart: gateway.workers") => Ok(()),
+        words => Err(words),
+    });
     gate.stop();
 }
 
@@ -148,6 +150,72 @@ fn a_second_signal_ends_at_once() {
         let status = gate.process().wait();
         assert_eq!((status.code(), status.signal()), (Some(143), None));
     }
+}
+
+#[test]
+fn sigterm_under_load_counts_just_what_was_answered() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &backend("one.example"));
+        let address = gate.address();
+        let answered = thread::scope(|scope| {
+            let mut answered = 0;
+            let clients: Vec<_> = (0..40)
+                .map(|_| {
+                    let mut connection = Connection::open(address).unwrap();
+                    answered += u64::from(manifest(&mut connection).is_ok());
+                    scope.spawn(move || manifests_until_closed(connection))
+                })
+                .collect();
+            assert_eq!(answered, 40);
+            gate.process().signal(Signal::TERM);
+            answered + clients.into_iter().map(|client| client.join().unwrap()).sum::<u64>()
+        });
+        let status = gate.process().wait();
+        assert!(status.success(), "{status}: {}", gate.process().words());
+        let counted = gate.counts("*/acme/rocket").requests;
+        assert_eq!(counted, answered, "on {driver}");
+    }
+}
+
+#[test]
+fn reloads_during_a_drain_hold_nothing_up() {
+    for driver in DRIVERS {
+        let config = format!("drain_timeout = \"2s\"\n{}", backend("one.example"));
+        let mut gate = Gate::start(driver, &config);
+        let _under_way = half_a_request(gate.address());
+        gate.process().signal(Signal::TERM);
+        eventually(|| is_draining(&gate));
+        for number in 0..40 {
+            fs::write(gate.config_file(), text_with(&gate, &format!("host{number}.example")))
+                .unwrap();
+            gate.process().signal(Signal::HUP);
+        }
+        let status = gate.process().wait();
+        assert!(status.success(), "{status}: {}", gate.process().words());
+    }
+}
+
+#[test]
+fn an_access_log_that_nobody_reads_does_not_hold_up_the_end() {
+    let room = tempfile::tempdir().unwrap();
+    let pipe = room.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    // Open for reading and writing, so that opening it waits for nobody, and never read.
+    let _end = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let log = format!("[log]\naccess = \"json\"\naccess_file = \"{}\"\n", pipe.display());
+    let mut gate = Gate::start(DRIVERS[0], &format!("{log}{}", backend("one.example")));
+    let mut connection = Connection::open(gate.address()).unwrap();
+    for _ in 0..2_000 {
+        location(&mut connection, gate.address()).unwrap();
+    }
+    gate.stop();
 }
 
 #[test]
@@ -291,6 +359,22 @@ fn the_access_log_has_no_address_and_is_opened_again_after_rotation() {
 }
 
 /// The tables of a configuration with one package, which lives at `host`.
+/// Asks for a manifest again and again; how often it was answered before the connection ended.
+fn manifests_until_closed(mut connection: Connection) -> u64 {
+    let mut answered = 0;
+    while manifest(&mut connection).is_ok() {
+        answered += 1;
+    }
+    answered
+}
+
+fn manifest(connection: &mut Connection) -> io::Result<()> {
+    let headers = ["Host: registry.acme.com".to_owned()];
+    let answer = connection.ask("GET", "/v2/acme/rocket/manifests/1", &headers, b"")?;
+    assert_eq!(answer.status, 307);
+    Ok(())
+}
+
 fn backend(host: &str) -> String {
     format!(
         "\n[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\nbackend = \"{host}/acme/rocket\"\n"

@@ -4,10 +4,9 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::sched_getaffinity;
 
@@ -19,10 +18,10 @@ use crate::messages::meters::Meters;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
 use crate::pure::config::values::{AccessLog, Config};
-use crate::pure::limits::DESCRIPTORS_RESERVED;
+use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
 use crate::pure::snapshot::Snapshot;
 use crate::worker::driver::Driver;
-use crate::worker::{self, Parts, listener};
+use crate::worker::{self, Ended, Parts, listener};
 
 /// All workers.
 pub struct DataPlane {
@@ -33,7 +32,8 @@ pub struct DataPlane {
     /// Their counters.
     pub meters: Vec<Arc<Meters>>,
     orders: Arc<[Orders]>,
-    threads: Vec<JoinHandle<io::Result<Vec<Parcel>>>>,
+    ended: Receiver<Ended>,
+    workers: usize,
     retired: Receiver<Arc<Snapshot>>,
 }
 
@@ -45,6 +45,30 @@ pub struct Ends {
     pub latencies: Vec<LatencyReceiver>,
     /// Access log lines; none where there is no access log.
     pub access: Vec<AccessReceiver>,
+}
+
+/// Workers about to start.
+pub struct Starting {
+    parts: Vec<Parts>,
+    end: Sender<Ended>,
+}
+
+impl Starting {
+    /// Starts them: from now on clients are answered.
+    pub fn start(self) -> Result<(), Refused> {
+        for parts in self.parts {
+            worker::spawn(parts, self.end.clone()).map_err(Refused::System)?;
+        }
+        Ok(())
+    }
+}
+
+/// All workers have ended.
+pub struct Drained {
+    /// What each could not hand to the aggregator any more.
+    pub rest: Vec<Vec<Parcel>>,
+    /// Whether one ended that should not have.
+    pub failed: bool,
 }
 
 /// Tells all workers the same.
@@ -66,20 +90,30 @@ pub enum Refused {
 }
 
 impl DataPlane {
-    /// Starts the workers. When this returns, clients are listened for.
-    pub fn start(config: &Config, snapshot: &Arc<Snapshot>) -> Result<(Self, Ends), Refused> {
+    /// Binds the listeners and makes everything that the workers need. Connections wait until they
+    /// are started.
+    pub fn prepare(
+        config: &Config,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<(Self, Starting, Ends), Refused> {
         let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
         let cpus = cpus();
+        let usable = std::thread::available_parallelism().map_or(1, usize::from);
         let count = match config.gateway.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => usable,
             count => count,
         };
+        // With more workers than CPUs, pinning would only keep some from running; under a quota of
+        // CPU time, all who share these CPUs would choose the same ones.
+        let pinned = count <= cpus.len() && usable == cpus.len();
         let (mut listeners, addresses) = listen(&config.gateway.listen, count)?;
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
-        let connections_max = connections_allowed();
+        let connections_max = connections_allowed(count, addresses.len());
         let (retire, retired) = bounded(count * 2);
         let mut ends = Ends { pulls: Vec::new(), latencies: Vec::new(), access: Vec::new() };
-        let (mut orders, mut meters, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut orders, mut meters) = (Vec::new(), Vec::new());
+        let (end, ended) = bounded(count);
+        let mut starting = Starting { parts: Vec::new(), end };
         for index in 0..count {
             let (order, order_book) = order::channel().map_err(Refused::System)?;
             let (pulls, pulls_end) = pulls::channel();
@@ -93,8 +127,7 @@ impl DataPlane {
             let worker_meters = Meters::new();
             let parts = Parts {
                 index,
-                // With more workers than CPUs, pinning would only keep some from running.
-                cpu: cpus.get(index).copied().filter(|_| count <= cpus.len()),
+                cpu: cpus.get(index).copied().filter(|_| pinned),
                 driver,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 snapshot: Arc::clone(snapshot),
@@ -107,14 +140,15 @@ impl DataPlane {
                 ledger: Arc::clone(&ledger),
                 connections_max,
             };
-            threads.push(worker::spawn(parts).map_err(Refused::System)?);
+            starting.parts.push(parts);
             orders.push(order);
             meters.push(worker_meters);
             ends.pulls.push(pulls_end);
             ends.latencies.push(latency_end);
         }
         let orders = orders.into();
-        Ok((Self { addresses, driver, meters, orders, threads, retired }, ends))
+        let plane = Self { addresses, driver, meters, orders, ended, workers: count, retired };
+        Ok((plane, starting, ends))
     }
 
     /// What tells the workers.
@@ -122,18 +156,25 @@ impl DataPlane {
         Command { orders: Arc::clone(&self.orders), retired: self.retired.clone() }
     }
 
-    /// Waits for the workers to end, as they do when they have drained; returns what each could
-    /// not hand to the aggregator any more.
-    pub fn join(self) -> Vec<Vec<Parcel>> {
-        let ended = self.threads.into_iter().enumerate().map(|(index, thread)| {
-            match thread.join() {
-                Ok(Ok(rest)) => return rest,
-                Ok(Err(error)) => tracing::error!("worker {index} failed: {error}"),
-                Err(_) => tracing::error!("worker {index} panicked: a bug of pullgate"),
+    /// Waits for the workers to end, as they do when they have drained; should one end otherwise,
+    /// `drain` is called, for its listeners would never be served again.
+    pub fn join(self, drain: impl Fn(&str)) -> Drained {
+        let mut drained = Drained { rest: Vec::new(), failed: false };
+        for Ended { index, result } in self.ended.iter().take(self.workers) {
+            match result {
+                Ok(Ok(rest)) => drained.rest.push(rest),
+                Ok(Err(error)) => {
+                    tracing::error!("worker {index} failed: {error}");
+                    drained.failed = true;
+                }
+                Err(_) => {
+                    tracing::error!("worker {index} panicked: a bug of pullgate");
+                    drained.failed = true;
+                }
             }
-            Vec::new()
-        });
-        ended.collect()
+            drain("a worker has ended");
+        }
+        drained
     }
 }
 
@@ -141,9 +182,12 @@ impl Command {
     /// New requests are decided by `snapshot`; those that no worker uses any more are freed.
     pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
         for worker in self.orders.iter() {
-            worker.give(Order::Adopt(Arc::clone(snapshot)));
+            if !worker.give(Order::Adopt(Arc::clone(snapshot))) {
+                tracing::warn!("a worker that is gone did not take the new configuration");
+            }
         }
-        while self.retired.try_recv().is_ok() {}
+        // The last request that uses an old one sends it here, most within a turn.
+        while self.retired.recv_timeout(RETIRING).is_ok() {}
     }
 
     /// The workers end, within `timeout`.
@@ -191,6 +235,9 @@ fn listen(
     Ok((listeners, addresses))
 }
 
+/// How long no worker may have sent an old snapshot before no other is waited for.
+const RETIRING: Duration = Duration::from_millis(100);
+
 /// The CPUs that this process may run on.
 fn cpus() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(None) else {
@@ -200,11 +247,17 @@ fn cpus() -> Vec<usize> {
 }
 
 /// What the descriptor limit leaves for clients.
-fn connections_allowed() -> usize {
+fn connections_allowed(workers: usize, addresses: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    let left = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(descriptors / 2);
+    let own = workers * (DESCRIPTORS_PER_WORKER + 2 * addresses);
+    let reserved = DESCRIPTORS_RESERVED.saturating_add(own as u64);
+    let left = descriptors.saturating_sub(reserved).max(descriptors / 2);
     usize::try_from(left).unwrap_or(usize::MAX)
 }
+
+/// A worker's own descriptors but for its listeners: a ring, its timer and doorbell, and room for
+/// the connections it is refusing.
+const DESCRIPTORS_PER_WORKER: usize = 6 + REFUSING_MAX;
 
 fn random_keys() -> io::Result<[(u64, u64); ROWS]> {
     let mut keys = [(0, 0); ROWS];

@@ -66,8 +66,11 @@ pub fn run(path: &Path) -> ExitCode {
     };
     match start(config, options) {
         Ok(running) => {
-            running.wait();
-            ExitCode::SUCCESS
+            if running.wait() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(refused) => {
             tracing::error!("the gateway does not start: {refused}");
@@ -111,11 +114,11 @@ pub enum StartError {
     /// The clients file cannot be used.
     Clients(Vec<Problem>),
     /// The access log cannot be opened.
-    AccessLog(Option<PathBuf>, io::Error),
+    AccessLog(io::Error),
     /// The workers do not start.
     Workers(data_plane::Refused),
     /// The admin listener or the control socket cannot be had.
-    Admin(SocketAddr, io::Error),
+    Admin(io::Error),
     /// Threads or memory.
     System(io::Error),
 }
@@ -128,7 +131,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let lock = while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?;
     let status = Status::new();
     let snapshot = Arc::new(Snapshot::build(&config, 1));
-    let (data_plane, ends) = DataPlane::start(&config, &snapshot).map_err(StartError::Workers)?;
+    let (data_plane, workers, ends) =
+        DataPlane::prepare(&config, &snapshot).map_err(StartError::Workers)?;
     tracing::info!(
         "{} workers on {} listen at {}",
         data_plane.meters.len(),
@@ -163,20 +167,22 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         },
         query: aggregator.query(),
     };
-    status.adopted(1, config.packages.len() as u64);
-    let admin_listen = config.admin.listen;
+    let packages = config.packages.len() as u64;
     let reload = match options.source {
         None => None,
         Some(source) => {
             let apply = applying(&source.path, config, &drain, &aggregator);
             let Source { path, text } = source;
+            let status = Arc::clone(&status);
             let options = reload::Options { path, text, apply, status };
             Some(reload::start(options).map_err(StartError::System)?)
         }
     };
     let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
-    let control =
-        control::start(admin, signals).map_err(|error| StartError::Admin(admin_listen, error))?;
+    let control = control::start(admin, signals).map_err(StartError::Admin)?;
+    // Last, so that nobody is answered by a gateway that then does not start.
+    workers.start().map_err(StartError::Workers)?;
+    status.adopted(1, packages);
     Ok(Running { data_plane, drain, aggregator, control, reload, access_log })
 }
 
@@ -197,18 +203,24 @@ impl Running {
     }
 
     /// Serves until a signal says to drain, and ends in order: what is under way is finished, what
-    /// was counted is written.
-    pub fn wait(self) {
-        self.data_plane.join();
+    /// was counted is written. Says whether all of that went well.
+    pub fn wait(self) -> bool {
+        let drained = self.data_plane.join(|why| self.drain.begin(why));
         if let Some(reload) = self.reload {
             reload.stop();
         }
+        self.aggregator.stop();
+        let written = drained.rest.iter().all(Vec::is_empty);
         if let Some(access_log) = self.access_log {
             access_log.stop();
         }
-        self.aggregator.stop();
         self.control.stop();
-        tracing::info!("stopped: everything counted is written");
+        if written {
+            tracing::info!("stopped: everything counted is written");
+        } else {
+            tracing::error!("stopped: not everything counted could be written");
+        }
+        written && !drained.failed
     }
 
     /// What tells it to drain.
@@ -225,17 +237,11 @@ impl fmt::Display for StartError {
                 let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 f.write_str(&lines.join("; "))
             }
-            Self::AccessLog(Some(path), error) => {
-                write!(f, "log.access_file {} cannot be opened: {error}", path.display())
-            }
-            Self::AccessLog(None, error) => {
-                write!(f, "the access log cannot go to standard output: {error}")
-            }
             Self::Workers(refused) => refused.fmt(f),
-            Self::Admin(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use by another process; stop it, or change admin.listen")
+            Self::Admin(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{error}; stop what uses it, or change the key")
             }
-            Self::Admin(address, error) => write!(f, "admin.listen {address}: {error}"),
+            Self::Admin(error) | Self::AccessLog(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system refuses: {error}"),
         }
     }
@@ -287,6 +293,8 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
     let drain = drain.clone();
     let recount = aggregator.reconfigure();
     let mut generation = 1;
+    // Only other keys are compared with what it was started with.
+    let started = Config { packages: Vec::new(), ..started };
     Box::new(move |text| {
         let (config, warnings) = check(&name, text)?;
         let clients = clients(&config)?;
@@ -317,9 +325,9 @@ fn start_access_log(
         AccessKind::Combined => access_log::Format::Combined,
     };
     let file = config.log.access_file.clone();
-    access_log::start(format, file.clone(), lines, Arc::clone(status))
+    access_log::start(format, file, lines, Arc::clone(status))
         .map(Some)
-        .map_err(|error| StartError::AccessLog(file, error))
+        .map_err(StartError::AccessLog)
 }
 
 /// What the process is to the system: no core dumps, whose memory would hold addresses, and as many

@@ -6,10 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -29,7 +28,7 @@ pub enum Format {
 /// The writer at work.
 pub struct AccessLog {
     words: Sender<Word>,
-    writer: JoinHandle<()>,
+    ended: Receiver<()>,
 }
 
 /// Asks the writer to open its file again.
@@ -62,10 +61,12 @@ pub fn start(
         started: Instant::now(),
         complaints: Limited::per(10_000_000),
     };
-    let writer = std::thread::Builder::new()
-        .name("access-log".into())
-        .spawn(move || writer.run(&to_hear))?;
-    Ok(AccessLog { words, writer })
+    let (end, ended) = bounded(1);
+    std::thread::Builder::new().name("access-log".into()).spawn(move || {
+        writer.run(&to_hear);
+        drop(end);
+    })?;
+    Ok(AccessLog { words, ended })
 }
 
 impl AccessLog {
@@ -74,11 +75,16 @@ impl AccessLog {
         Reopen(self.words.clone())
     }
 
-    /// Writes what waits and ends. The workers must have stopped.
+    /// Writes what waits and ends. The workers must have stopped. A file or pipe that takes nothing
+    /// is waited for only so long.
     pub fn stop(self) {
-        let _ = self.words.send(Word::Stop);
-        if self.writer.join().is_err() {
-            tracing::error!("the access log's writer panicked");
+        let _ = self.words.send_timeout(Word::Stop, PATIENCE);
+        match self.ended.recv_timeout(PATIENCE) {
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::error!("the end of the access log is lost: nobody takes its lines");
+            }
+            // Its end of the channel is gone, and so is the writer.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
         }
     }
 }
@@ -255,6 +261,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 const LINE_BYTES: usize = 8 * 1024;
 /// A word to reopen and one to stop.
 const WORDS_WAITING: usize = 2;
+/// How long the end of the log may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

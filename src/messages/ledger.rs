@@ -18,7 +18,7 @@ pub struct Ledger {
     keys: [(u64, u64); ROWS],
     open: AtomicUsize,
     connections: [Box<[AtomicU32]>; ROWS],
-    allowed_at_us: Box<[AtomicU64]>,
+    used_up_at_us: [Box<[AtomicU64]>; ROWS],
 }
 
 /// One client's places in the ledger.
@@ -41,7 +41,9 @@ impl Ledger {
             keys,
             open: AtomicUsize::new(0),
             connections: std::array::from_fn(|_| (0..PLACES).map(|_| AtomicU32::new(0)).collect()),
-            allowed_at_us: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            used_up_at_us: std::array::from_fn(|_| {
+                (0..PLACES).map(|_| AtomicU64::new(0)).collect()
+            }),
         })
     }
 
@@ -92,25 +94,43 @@ impl Ledger {
         }
     }
 
-    /// Whether the client may ask once more at `now_us` without exceeding `rate`, a burst of one
-    /// period allowed (the generic cell rate algorithm: one number per client, the time at which
-    /// it will have used up what it asked for).
-    pub fn allows(&self, place: Place, rate: Rate, now_us: u64) -> bool {
-        let period_us = u64::try_from(rate.per.as_micros()).unwrap_or(u64::MAX);
-        let cost_us = period_us / u64::from(rate.count.max(1));
-        let used_up_at_us = &self.allowed_at_us[place.0[0]];
-        used_up_at_us
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used_up| {
+    /// Charges the client for one more request at `now_us`, unless that would exceed `rate`, a
+    /// burst of one period allowed; then says after how many microseconds it would not (the
+    /// generic cell rate algorithm: one number per client, the time at which it will have used up
+    /// what it asked for).
+    pub fn charge(&self, place: Place, rate: Rate, now_us: u64) -> Result<(), u64> {
+        let (period_us, cost_us) = costs(rate);
+        let mut wait_us = u64::MAX;
+        // Two clients may share a place in one row: only where both rows refuse, it is this one.
+        let mut charged = false;
+        for (row, at) in self.used_up_at_us.iter().zip(place.0) {
+            let used_up = row[at].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used_up| {
                 let next = used_up.max(now_us) + cost_us;
                 (next <= now_us + period_us).then_some(next)
-            })
-            .is_ok()
+            });
+            match used_up {
+                Ok(_) => charged = true,
+                Err(used_up) => {
+                    wait_us = wait_us.min((used_up + cost_us).saturating_sub(now_us + period_us));
+                }
+            }
+        }
+        if charged { Ok(()) } else { Err(wait_us) }
     }
 
-    /// Connections open, all together.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+    /// Takes back a charge.
+    pub fn refund(&self, place: Place, rate: Rate) {
+        let (_, cost_us) = costs(rate);
+        for (row, at) in self.used_up_at_us.iter().zip(place.0) {
+            row[at].fetch_sub(cost_us, Ordering::Relaxed);
+        }
     }
+}
+
+/// A period, and what of it one request uses up, in microseconds.
+fn costs(rate: Rate) -> (u64, u64) {
+    let period_us = u64::try_from(rate.per.as_micros()).unwrap_or(u64::MAX);
+    (period_us, period_us / u64::from(rate.count.max(1)))
 }
 
 /// Rows of the table.
@@ -149,7 +169,6 @@ mod tests {
         let ledger = ledger();
         assert!(ledger.enter(1).is_ok());
         assert_eq!(ledger.enter(1), Err(Refused::All));
-        assert_eq!(ledger.open(), 1);
         ledger.leave();
         assert!(ledger.enter(1).is_ok());
     }
@@ -160,10 +179,13 @@ mod tests {
         let place = ledger.place([1; 16]);
         let rate = Rate { count: 10, per: Duration::from_secs(1) };
         let start = 5_000_000;
-        let allowed = (0..20).filter(|_| ledger.allows(place, rate, start)).count();
+        let allowed = (0..20).filter(|_| ledger.charge(place, rate, start).is_ok()).count();
         assert_eq!(allowed, 10);
-        assert!(!ledger.allows(place, rate, start + 99_999));
-        assert!(ledger.allows(place, rate, start + 100_000));
-        assert!(!ledger.allows(place, rate, start + 100_000));
+        assert_eq!(ledger.charge(place, rate, start), Err(100_000));
+        assert_eq!(ledger.charge(place, rate, start + 99_999), Err(1));
+        assert_eq!(ledger.charge(place, rate, start + 100_000), Ok(()));
+        assert_eq!(ledger.charge(place, rate, start + 100_000), Err(100_000));
+        ledger.refund(place, rate);
+        assert_eq!(ledger.charge(place, rate, start + 100_000), Ok(()));
     }
 }

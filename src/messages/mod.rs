@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | worker → aggregator | pages of pull events | bounded channel, one per worker | the worker keeps pages up to a byte bound, then exact totals only ([`pulls`]) |
 //! | aggregator → worker | emptied pages | bounded channel | the page is freed |
-//! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits: a worker takes its orders within a tick |
+//! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |

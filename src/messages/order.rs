@@ -31,11 +31,12 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Hands `order` over and rings. Waits while the channel is full: a worker takes its orders
-    /// within a turn. A worker that is gone needs no orders.
-    pub fn give(&self, order: Order) {
-        let _ = self.orders.send(order);
+    /// Hands `order` over and rings; says whether it will be followed. A worker takes its orders
+    /// within a turn, so a full channel is waited for only so long; one that is gone takes none.
+    pub fn give(&self, order: Order) -> bool {
+        let given = self.orders.send_timeout(order, PATIENCE).is_ok();
         self.bell.ring();
+        given
     }
 }
 
@@ -46,6 +47,9 @@ pub struct OrderBook {
     /// What rings when there is an order.
     pub doorbell: Doorbell,
 }
+
+/// How long a full channel is waited for: a worker that takes no orders for so long has failed.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Orders that may wait for one worker. They come by people's actions, seconds apart.
 const ORDERS_WAITING_MAX: usize = 16;

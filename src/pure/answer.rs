@@ -21,15 +21,10 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
             let mut memory = [0; WORDS_BYTES_MAX];
             let mut words = Out::new(&mut memory, 0);
             explain(&mut words, refusal);
-            let kind = refusal.fault.kind;
-            let fields = if kind == Kind::MethodUnsupported {
-                "\r\nAllow: GET, HEAD"
-            } else if matches!(kind, Kind::RequestsTooMany | Kind::ConnectionsTooMany) {
-                "\r\nRetry-After: 1"
-            } else {
-                ""
-            };
-            encode::error(out, manner, refusal.fault, words.written(0), fields);
+            let mut memory = [0; FIELDS_BYTES_MAX];
+            let mut fields = Out::new(&mut memory, 0);
+            put_fields(&mut fields, refusal);
+            encode::error(out, manner, refusal.fault, words.written(0), fields.written(0));
         }
     }
 }
@@ -61,30 +56,33 @@ fn welcome(words: &mut Out<'_>, site: Site<'_>, host: &[u8]) {
     }
 }
 
+/// What a refusal's head says beside the usual, each field begun by its line break.
+fn put_fields(fields: &mut Out<'_>, refusal: &Refusal<'_>) {
+    if refusal.fault.kind == Kind::MethodUnsupported {
+        fields.put("\r\nAllow: GET, HEAD");
+    }
+    if matches!(refusal.fault.kind, Kind::RequestsTooMany | Kind::ConnectionsTooMany) {
+        fields.put("\r\nRetry-After: ");
+        fields.put_number(usize::try_from(refusal.retry_after_s).unwrap_or(usize::MAX));
+    }
+}
+
 /// The words of a refusal, for the person whose `docker pull` shows them: what is wrong and what
 /// to do. What is quoted from the request is escaped for JSON.
 fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
     words.put(match refusal.fault.kind {
         Kind::Malformed => "the request is not valid HTTP/1.1",
-        Kind::BodyRefused => "a GET or HEAD request must not have a body here",
+        Kind::BodyRefused => "the request is not served",
         Kind::ProxyHeader => "the PROXY header is not valid",
         Kind::TargetTooLong => "the request's URL is too long",
         Kind::HeadTooLarge => "the request's header fields are too large",
         Kind::HeadersTooMany => "the request has too many header fields",
         Kind::HeaderTimeout => "the request did not arrive completely in time",
-        Kind::ExpectationFailed => "no expectation but 100-continue can be met",
-        Kind::VersionUnsupported => "only HTTP/1.1 and HTTP/1.0 are spoken here",
-        Kind::NameInvalid => {
-            "the repository name is not valid: it is made of lower-case letters and digits, \
-             joined by single dots, one or two underscores, or dashes, in parts joined by /"
-        }
-        Kind::TagInvalid => {
-            "the tag is not valid: it is at most 128 letters, digits, underscores, dots and \
-             dashes, and begins with none of the last two"
-        }
-        Kind::DigestInvalid => {
-            "the digest is not valid: it looks like sha256: and 64 lower-case hexadecimal digits"
-        }
+        Kind::ExpectationFailed => "the request's expectation cannot be met",
+        Kind::VersionUnsupported => "the request's version of HTTP is not spoken",
+        Kind::NameInvalid => "the repository name is not valid",
+        Kind::TagInvalid => "the tag is not valid",
+        Kind::DigestInvalid => "the digest is not valid",
         Kind::DomainUnknown => "this gateway serves no packages for the domain ",
         Kind::NameUnknown => "no such package here: ",
         Kind::CatalogUnsupported => "the catalog is not served here; ask for a package by its name",
@@ -97,7 +95,6 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::RequestsTooMany => "too many requests from your network; wait a moment",
         Kind::ConnectionsTooMany => "too many connections at once; wait a moment",
-        Kind::Internal => "the gateway failed over this request; its log says more",
     });
     if refusal.fault.kind == Kind::DomainUnknown {
         match refusal.host {
@@ -139,6 +136,9 @@ fn put_names(words: &mut Out<'_>, site: Site<'_>) {
 
 /// How many names a sentence lists: it is shown in a terminal.
 const NAMES_LISTED_MAX: usize = 12;
+
+/// What [`put_fields`] writes at most.
+const FIELDS_BYTES_MAX: usize = 64;
 
 /// What a sentence of ours needs at most: the longest fixed text, a host, and the listed names.
 const WORDS_BYTES_MAX: usize = 4096 + 512;

@@ -56,29 +56,29 @@ pub struct Refusal<'r> {
     pub host: &'r [u8],
     /// The repository name, where one was understood.
     pub name: Option<Name<'r>>,
+    /// After how many seconds it is worth trying again, where that helps.
+    pub retry_after_s: u64,
 }
 
 impl From<Fault> for Action<'_> {
     /// A refusal of which nothing more is known, such as that of a head that did not parse.
     fn from(fault: Fault) -> Self {
-        Self::Refuse(Refusal { fault, site: None, host: b"", name: None })
+        Self::Refuse(Refusal { fault, site: None, host: b"", name: None, retry_after_s: 1 })
     }
 }
 
 /// Decides about the request that `head` begins.
 pub fn decide<'r>(snapshot: &'r Snapshot, head: &RequestHead<'r>) -> Action<'r> {
     let host = head.host.unwrap_or_default();
-    let refuse = |kind, site, name| {
-        Action::Refuse(Refusal { fault: Fault::new(kind, ""), site, host, name })
-    };
+    let refuse_with =
+        |fault, site, name| Action::Refuse(Refusal { fault, site, host, name, retry_after_s: 1 });
+    let refuse = |kind, site, name| refuse_with(Fault::new(kind, ""), site, name);
     if matches!(head.method, Method::Other(_)) {
         return refuse(Kind::MethodUnsupported, None, None);
     }
     let endpoint = match Endpoint::parse(head.path) {
         Ok(endpoint) => endpoint,
-        Err(fault) => {
-            return Action::Refuse(Refusal { fault, site: None, host, name: None });
-        }
+        Err(fault) => return refuse_with(fault, None, None),
     };
     let site = snapshot.routes.site(host);
     match endpoint {

@@ -2,7 +2,7 @@
 //! code, metric label, and whether the connection can go on.
 
 /// Something that is wrong with a request. The words that a client sees are composed in
-/// `http1::encode`, from the fault and what was asked for.
+/// `pure::answer`, from the fault and what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What kind of wrong.
@@ -59,8 +59,6 @@ pub enum Kind {
     RequestsTooMany,
     /// This client, or all together, hold too many connections.
     ConnectionsTooMany,
-    /// The gateway itself failed.
-    Internal,
 }
 
 /// What follows from a kind of fault.
@@ -86,7 +84,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -106,7 +104,6 @@ impl Kind {
         Self::MethodUnsupported,
         Self::RequestsTooMany,
         Self::ConnectionsTooMany,
-        Self::Internal,
     ];
 
     /// What follows from this kind.
@@ -156,7 +153,6 @@ impl Kind {
             Self::ConnectionsTooMany => {
                 row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
             }
-            Self::Internal => row("500 Internal Server Error", "UNKNOWN", "internal", true),
         }
     }
 }

@@ -43,6 +43,10 @@ pub const BUFFERS_WAITING_MAX: usize = 4096;
 /// on unread bytes resets the connection, and the answer could be lost (RFC 9112, 9.6).
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 
+/// Refused connections that one worker tells so at a time: beyond it they are just closed, for they
+/// are outside every other bound.
+pub const REFUSING_MAX: usize = 32;
+
 /// Descriptors kept free of client connections, where `limits.connections` follows from the
 /// descriptor limit: listeners, rings, the store, the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 96;

@@ -5,9 +5,9 @@ use crate::messages::access::{AccessLine, Text};
 use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
-use crate::pure::decide::{Action, Say, decide};
+use crate::pure::decide::{Action, Refusal, Say, decide};
 use crate::pure::fault::{Fault, Kind};
-use crate::pure::http1::encode::{Connection, Manner, Out};
+use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::observe::{Asker, observe};
@@ -45,10 +45,10 @@ pub enum Next {
     Answer,
     /// The rest is no complete request.
     Receive,
-    /// The connection ends, as both sides know.
+    /// The connection ends, as the client wished.
     Close,
     /// The connection ends though the client may still be sending.
-    Refuse,
+    Part,
 }
 
 /// Answers the complete requests at the front of `input` into `output`, as of `now_us`.
@@ -72,10 +72,7 @@ pub fn batch(
                 let turn = Turn { worker, snapshot: &snapshot, client, now_us, date: &date };
                 turn.answer(&head, &mut out).map(|next| (head.length, next))
             }
-            Err(fault) => {
-                refuse(worker, &mut out, &date, fault);
-                Some((0, Next::Refuse))
-            }
+            Err(fault) => refuse(worker, &mut out, &date, fault).map(|()| (0, Next::Part)),
         };
         let Some((length, next)) = turn else {
             // An empty buffer holds any answer of ours (`limits::BUFFER_BYTES`).
@@ -103,17 +100,23 @@ pub fn batch(
 /// Fills `output` with the refusal of something that is no request.
 pub fn refusal(worker: &Worker, output: &mut Buffer, fault: Fault) {
     let mut out = Out::new(output.all_mut(), 0);
-    refuse(worker, &mut out, &worker.clock.date(), fault);
+    let fits = refuse(worker, &mut out, &worker.clock.date(), fault);
+    debug_assert!(fits.is_some(), "an answer does not fit an empty buffer");
     let written = out.used();
     output.set_filled(written);
 }
 
-fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; 29], fault: Fault) {
+/// Refuses into `out`; `None` where it does not fit.
+fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; DATE_BYTES], fault: Fault) -> Option<()> {
     let manner = Manner { date, head_only: false, connection: Connection::Closes };
     answer::write(out, &manner, &Action::from(fault));
+    if out.is_overrun() {
+        return None;
+    }
     worker.meters.add(Counter::RequestsOther, 1);
     worker.meters.fault(fault.kind);
     worker.meters.add(Counter::answered(fault.kind.row().status_code()), 1);
+    Some(())
 }
 
 /// One request's turn.
@@ -122,7 +125,7 @@ struct Turn<'t> {
     snapshot: &'t Snapshot,
     client: &'t Client,
     now_us: u64,
-    date: &'t [u8; 29],
+    date: &'t [u8; DATE_BYTES],
 }
 
 impl Turn<'_> {
@@ -134,18 +137,18 @@ impl Turn<'_> {
         } else {
             client.address
         };
-        let action = if self.is_allowed(address) {
-            decide(snapshot, head)
-        } else {
-            Action::from(Fault::new(Kind::RequestsTooMany, ""))
+        let allowance = snapshot.limits.requests_per_client.map(|rate| (rate, self.place(address)));
+        let charged = allowance
+            .map_or(Ok(()), |(rate, place)| worker.ledger.charge(place, rate, self.now_us));
+        let action = match charged {
+            Ok(()) => decide(snapshot, head),
+            Err(wait_us) => too_many(wait_us),
         };
-        let next = if matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes)
-        {
-            Next::Refuse
-        } else if head.keep_alive && !worker.is_draining() {
-            Next::Receive
-        } else {
-            Next::Close
+        let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
+        let next = match (parts, head.keep_alive) {
+            (false, true) if !worker.is_draining() => Next::Receive,
+            (false, false) => Next::Close,
+            (true, _) | (false, true) => Next::Part,
         };
         let manner = Manner {
             date: self.date,
@@ -153,33 +156,31 @@ impl Turn<'_> {
             connection: match (next, head.version) {
                 (Next::Receive | Next::Answer, Version::Http11) => Connection::Stays,
                 (Next::Receive | Next::Answer, Version::Http10) => Connection::StaysSaid,
-                (Next::Close | Next::Refuse, _) => Connection::Closes,
+                (Next::Close | Next::Part, _) => Connection::Closes,
             },
         };
-        let before = out.used();
         answer::write(out, &manner, &action);
         if out.is_overrun() {
+            // It is asked again, into an empty buffer, and pays then.
+            if let (Some((rate, place)), Ok(())) = (allowance, charged) {
+                worker.ledger.refund(place, rate);
+            }
             return None;
         }
         let asker = Asker { at_us: self.now_us, address, connection: client.connection };
         if let Some(event) = observe(&action, head, asker) {
             worker.count(&event);
         }
-        self.meter(head, &action, out.used() - before);
+        self.meter(head, &action, out.body_bytes());
         Some(next)
     }
 
-    fn is_allowed(&self, address: [u8; 16]) -> bool {
-        let Some(rate) = self.snapshot.limits.requests_per_client else {
-            return true;
-        };
-        let ledger = &self.worker.ledger;
-        let place = if address == self.client.address {
+    fn place(&self, address: [u8; 16]) -> Place {
+        if address == self.client.address {
             self.client.place
         } else {
-            ledger.place(client_key(address))
-        };
-        ledger.allows(place, rate, self.now_us)
+            self.worker.ledger.place(client_key(address))
+        }
     }
 
     fn meter(&self, head: &RequestHead<'_>, action: &Action<'_>, bytes: usize) {
@@ -221,6 +222,13 @@ impl Turn<'_> {
             access.offer(line, meters);
         }
     }
+}
+
+/// The refusal of a client that may ask again after `wait_us`.
+fn too_many<'r>(wait_us: u64) -> Action<'r> {
+    let fault = Fault::new(Kind::RequestsTooMany, "");
+    let retry_after_s = wait_us.div_ceil(1_000_000).max(1);
+    Action::Refuse(Refusal { fault, site: None, host: b"", name: None, retry_after_s })
 }
 
 fn asked(endpoint: &Endpoint<'_>) -> Counter {

@@ -1,9 +1,8 @@
 //! One client connection: receive, answer every complete request with one write, receive again.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
-use std::task::Poll;
 
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent};
@@ -11,7 +10,6 @@ use monoio::net::TcpStream;
 use rustix::io::Errno;
 
 use crate::messages::clock::monotonic_us;
-use crate::messages::ledger::Refused;
 use crate::messages::meters::Counter;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::proxy_header::{self, ProxyHeader};
@@ -19,7 +17,7 @@ use crate::pure::limits::{BUFFER_BYTES, BUFFERS_WAITING_MAX, LINGER_BYTES_MAX};
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::slots::{Phase, Seat};
-use crate::worker::{Entrance, Worker};
+use crate::worker::{Entrance, Refusing, Worker};
 
 /// Serves the connection until either side ends it.
 pub fn serve(
@@ -43,20 +41,14 @@ pub fn serve(
 }
 
 /// Tells a connection that there are too many, and closes it.
-pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refused: Refused) {
-    worker.meters.add(
-        match refused {
-            Refused::All => Counter::RefusedTotal,
-            Refused::Client => Counter::RefusedClient,
-        },
-        1,
-    );
+pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refusing: Refusing) {
     let client =
         Client { address: peer, place: worker.place(peer), behind_proxy: false, connection: 0 };
     let seat = worker.slots.seat(&stream, worker.clock.sweep());
     let mut connection = Connection { worker, seat, stream, client, _entrance: None };
     let too_many = Fault::new(Kind::ConnectionsTooMany, "");
     let _ = connection.refuse(too_many).await;
+    drop(refusing);
 }
 
 struct Connection {
@@ -88,7 +80,7 @@ impl Connection {
         loop {
             batches = batches.wrapping_add(1);
             if batches.is_multiple_of(BATCHES_PER_TURN) {
-                yield_now().await;
+                self.worker.yield_turn().await;
             }
             let mut received = match input.take() {
                 Some(received) => received,
@@ -109,7 +101,7 @@ impl Connection {
                 Next::Answer => Some(received),
                 Next::Receive => Some(self.receive(Some(received)).await?),
                 Next::Close => return Ok(()),
-                Next::Refuse => return Box::pin(self.linger()).await,
+                Next::Part => return Box::pin(self.linger()).await,
             };
         }
     }
@@ -143,7 +135,9 @@ impl Connection {
     /// Receives more behind what `held` holds. Whoever is quiet for a second holds no buffer,
     /// unless part of a request is in it.
     async fn receive(&mut self, mut held: Option<Buffer>) -> Result<Buffer, Over> {
-        let begun = held.as_ref().is_some_and(|buffer| !buffer.is_empty());
+        // A line break behind a request begins none (RFC 9112, 2.2).
+        let begun =
+            held.as_ref().is_some_and(|held| !matches!(held.filled(), b"" | b"\r" | b"\r\n"));
         if !begun {
             self.wait(Phase::Idle);
         } else if self.seat.phase() != Phase::Head {
@@ -235,20 +229,6 @@ impl Connection {
     fn wait(&self, phase: Phase) {
         self.seat.wait(phase, self.worker.clock.sweep());
     }
-}
-
-/// Lets the others go first. A receive on a ring always does; on epoll a client that sends faster
-/// than it is answered would keep the worker to itself.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Batches of answers between two yields.

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::messages::clock::monotonic_us;
+use crate::messages::ledger::Refused;
 use crate::messages::meters::Counter;
 use crate::pure::http1::forwarded::mapped;
 use crate::worker::{Worker, connection, guard};
@@ -52,23 +53,51 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts until the worker drains, then what still waits, so that no connection is reset that the
-/// kernel has finished already.
-pub async fn accept(worker: Rc<Worker>, listener: StdListener) -> io::Result<()> {
-    let _busy = worker.begin();
-    let last_calls = listener.try_clone()?;
-    let listener = TcpListener::from_std(listener)?;
-    while !worker.is_draining() {
-        match listener.cancelable_accept(worker.accepting()).await {
-            Ok((stream, peer)) => admit(&worker, stream, peer),
-            Err(error) => after(&worker, &error).await,
+/// A listening socket of a worker.
+pub struct Listener {
+    polled: TcpListener,
+    /// The same socket, for what the kernel has finished when the worker stops accepting.
+    last_calls: StdListener,
+}
+
+impl Listener {
+    /// Takes over `listener`. Behind a ring it must block: some kernels take it by its word and
+    /// complete an accept with nothing at once.
+    pub fn new(listener: StdListener, is_on_ring: bool) -> io::Result<Self> {
+        listener.set_nonblocking(!is_on_ring)?;
+        let last_calls = listener.try_clone()?;
+        Ok(Self { polled: TcpListener::from_std(listener)?, last_calls })
+    }
+
+    /// Accepts until the worker drains, then what still waits: what the kernel has finished already
+    /// would be reset otherwise.
+    pub async fn accept(self, worker: Rc<Worker>) {
+        let _busy = worker.begin();
+        while !worker.is_draining() {
+            match self.polled.cancelable_accept(worker.accepting()).await {
+                Ok((stream, peer)) => admit(&worker, stream, peer),
+                Err(error) => after(&worker, &error).await,
+            }
+        }
+        if let Err(error) = self.last_calls.set_nonblocking(true) {
+            tracing::warn!("connections that wait to be accepted are given up: {error}");
+            return;
+        }
+        loop {
+            let accepted = self.last_calls.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(!worker.is_on_ring())?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            });
+            match accepted {
+                Ok((stream, peer)) => admit(&worker, stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => after(&worker, &error).await,
+            }
+            if worker.is_overdue() {
+                return;
+            }
         }
     }
-    while let Ok((stream, peer)) = last_calls.accept() {
-        stream.set_nonblocking(!worker.is_on_ring())?;
-        admit(&worker, TcpStream::from_std(stream)?, peer);
-    }
-    Ok(())
 }
 
 /// What a failure to accept calls for.
@@ -76,8 +105,8 @@ async fn after(worker: &Rc<Worker>, error: &io::Error) {
     match Errno::from_io_error(error) {
         // The worker is to drain: the loop looks.
         Some(Errno::CANCELED) => {}
-        // The listener is non-blocking, and on some kernels a ring says so.
-        Some(Errno::AGAIN) => worker.next_sweep().await,
+        // The client went away before it was accepted.
+        Some(Errno::CONNABORTED) => worker.meters.add(Counter::AcceptErrors, 1),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
             worker.meters.add(Counter::AcceptPauses, 1);
             if let Some(repeats) = worker.complaints.borrow_mut().pass(monotonic_us()) {
@@ -88,8 +117,11 @@ async fn after(worker: &Rc<Worker>, error: &io::Error) {
             }
             worker.next_sweep().await;
         }
-        // The client went away before it was accepted, or worse: the next one may do better.
-        _ => worker.meters.add(Counter::AcceptErrors, 1),
+        // Whatever it is, it may last.
+        _ => {
+            worker.meters.add(Counter::AcceptErrors, 1);
+            worker.next_sweep().await;
+        }
     }
 }
 
@@ -102,7 +134,19 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let busy = worker.begin();
     let connection: Pin<Box<dyn Future<Output = ()>>> = match entrance {
         Ok(entrance) => Box::pin(connection::serve(served, stream, address, entrance)),
-        Err(refused) => Box::pin(connection::refuse(served, stream, address, refused)),
+        Err(refused) => {
+            worker.meters.add(
+                match refused {
+                    Refused::All => Counter::RefusedTotal,
+                    Refused::Client => Counter::RefusedClient,
+                },
+                1,
+            );
+            let Some(refusing) = worker.refuse() else {
+                return;
+            };
+            Box::pin(connection::refuse(served, stream, address, refusing))
+        }
     };
     let guarded = guard::guarded(Rc::clone(worker), connection);
     monoio::spawn(async move {

@@ -10,18 +10,20 @@ pub mod guard;
 pub mod listener;
 pub mod slots;
 pub mod tick;
+pub mod usher;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use monoio::io::{CancelHandle, Canceller};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -33,11 +35,13 @@ use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::limited::Limited;
+use crate::pure::limits::REFUSING_MAX;
 use crate::pure::pull::event::{Asked, Event};
 use crate::pure::snapshot::Snapshot;
 use buffers::Pool;
 use clock::Clock;
 use driver::Driver;
+use listener::Listener;
 use slots::{Patience, Phase, Slots};
 
 /// What a worker is given to begin with.
@@ -70,19 +74,33 @@ pub struct Parts {
     pub connections_max: usize,
 }
 
-/// Starts a worker on a thread of its own. It ends when it was told to drain and has, with what the
-/// aggregator was too far behind to take.
-pub fn spawn(parts: Parts) -> io::Result<JoinHandle<io::Result<Vec<Parcel>>>> {
-    std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
+/// A worker has ended.
+pub struct Ended {
+    /// Which one.
+    pub index: usize,
+    /// What the aggregator was too far behind to take; or why it failed; or that it panicked.
+    pub result: thread::Result<io::Result<Vec<Parcel>>>,
+}
+
+/// Starts a worker on a thread of its own. It ends when it was told to drain and has, and says so
+/// to `ended`, which has room for it.
+pub fn spawn(parts: Parts, ended: Sender<Ended>) -> io::Result<()> {
+    let index = parts.index;
+    let begin = move || {
         if let Some(cpu) = parts.cpu {
             let mut set = CpuSet::new();
             set.set(cpu);
             if let Err(error) = sched_setaffinity(None, &set) {
-                tracing::warn!("worker {} is not pinned to CPU {cpu}: {error}", parts.index);
+                tracing::warn!("worker {index} is not pinned to CPU {cpu}: {error}");
             }
         }
         parts.driver.run(run(parts))?
-    })
+    };
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(begin));
+        let _ = ended.send(Ended { index, result });
+    })?;
+    Ok(())
 }
 
 /// A worker's state, shared by the tasks of its one thread.
@@ -117,6 +135,10 @@ pub struct Worker {
     /// The sweep at which a drain ends by force; `None` while nobody drains.
     drained_by: Cell<Option<u64>>,
     sweepers: RefCell<Vec<Waker>>,
+    usher: usher::Usher,
+    /// Refused connections that are being told so.
+    refusing: Cell<usize>,
+    orders: RefCell<Option<Receiver<Order>>>,
 }
 
 /// A snapshot in use. The last request that uses it sends it back to be freed.
@@ -134,6 +156,9 @@ pub struct Entrance {
 
 /// Something that a drain waits for.
 pub struct Busy(Rc<Worker>);
+
+/// A refused connection that is being told so.
+pub struct Refusing(Rc<Worker>);
 
 async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
     let Parts { listeners, orders, snapshot, retired, .. } = parts;
@@ -159,16 +184,25 @@ async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
         busy: Cell::new(0),
         drained_by: Cell::new(None),
         sweepers: RefCell::default(),
+        usher: usher::Usher::default(),
+        refusing: Cell::new(0),
+        orders: RefCell::new(Some(orders.to_follow)),
     });
     let mut accepting = Vec::new();
     for listener in listeners {
-        accepting.push(monoio::spawn(listener::accept(Rc::clone(&worker), listener)));
+        let listener = Listener::new(listener, worker.is_on_ring())?;
+        accepting.push(monoio::spawn(listener.accept(Rc::clone(&worker))));
     }
-    monoio::spawn(tick::follow_orders(Rc::clone(&worker), doorbell, orders.to_follow));
+    monoio::spawn(tick::follow_orders(Rc::clone(&worker), doorbell));
+    let ushered = Rc::clone(&worker);
+    monoio::spawn(async move { ushered.usher.run().await });
     tick::run(&worker, timer).await?;
     for accepted in accepting {
-        accepted.await?;
+        accepted.await;
     }
+    // The runtime may keep a task for ever, and with it the worker: whoever has an order for it is
+    // to know that nobody follows it.
+    worker.orders.take();
     let rest = worker.pulls.borrow_mut().rest();
     Ok(rest)
 }
@@ -239,6 +273,11 @@ impl Worker {
         self.drained_by.get().is_some()
     }
 
+    /// Whether the drain's time is up.
+    pub fn is_overdue(&self) -> bool {
+        self.drained_by.get().is_some_and(|by| self.clock.sweep() >= by)
+    }
+
     /// Whether sockets are to be blocking, as a ring wants them.
     pub fn is_on_ring(&self) -> bool {
         self.driver != Driver::Epoll
@@ -261,6 +300,29 @@ impl Worker {
     pub fn begin(self: &Rc<Self>) -> Busy {
         self.busy.set(self.busy.get() + 1);
         Busy(Rc::clone(self))
+    }
+
+    /// Lets every other task that could go on go first.
+    pub async fn yield_turn(&self) {
+        self.usher.wait().await;
+    }
+
+    /// Room for one more refused connection to be told so, until what is returned is dropped.
+    pub fn refuse(self: &Rc<Self>) -> Option<Refusing> {
+        let refusing = self.refusing.get();
+        (refusing < REFUSING_MAX).then(|| {
+            self.refusing.set(refusing + 1);
+            Refusing(Rc::clone(self))
+        })
+    }
+
+    /// Follows the orders that wait.
+    fn follow_all(&self) {
+        while let Some(order) =
+            self.orders.borrow().as_ref().and_then(|orders| orders.try_recv().ok())
+        {
+            self.follow(order);
+        }
     }
 
     /// Does what control says.
@@ -340,6 +402,12 @@ impl Worker {
         }
         let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
         settled || now >= by.saturating_add(LAST_SWEEPS)
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        self.0.refusing.set(self.0.refusing.get() - 1);
     }
 }
 

@@ -110,10 +110,13 @@ impl Slots {
 
 impl Slot {
     /// Ends what the connection waits for, by ending that direction of the socket: the operation
-    /// under way completes by itself, and its buffer comes home. After half a head only reading
-    /// ends, so that the client can still be told.
+    /// under way completes by itself, and its buffer comes home. Who waits for a request only stops
+    /// reading: what has come already is answered, and half a head is told that it is late.
     fn end(&mut self) {
-        let how = if self.phase == Phase::Head { Shutdown::Read } else { Shutdown::Both };
+        let how = match self.phase {
+            Phase::Idle | Phase::Head => Shutdown::Read,
+            Phase::Writing | Phase::Lingering | Phase::Overdue => Shutdown::Both,
+        };
         // SAFETY: the slot is taken, so its connection has not closed the descriptor yet (`Seat`).
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
         // A socket that is not connected any more needs no ending.
@@ -145,7 +148,7 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -167,7 +170,13 @@ mod tests {
         assert_eq!(idle_seat.phase(), Phase::Idle);
         slots.sweep(4, &PATIENCE, |phase| overdue.push(phase));
         assert_eq!(overdue, [Phase::Head, Phase::Idle]);
-        assert_eq!(idle_peer.read(&mut [0]).unwrap(), 0);
+        // Only reading has ended: what had come would still be answered.
+        let mut idle = idle;
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+        idle.write_all(b"answer").unwrap();
+        let mut answer = [0; 6];
+        idle_peer.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"answer");
     }
 
     #[test]

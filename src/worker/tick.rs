@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::rc::Rc;
 
-use crossbeam_channel::Receiver;
 use monoio::net::UnixStream;
 use rustix::io::Errno;
 use rustix::time::{
@@ -14,7 +13,6 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::messages::order::Order;
 use crate::messages::pulls::FLUSH_US_MAX;
 use crate::worker::Worker;
 
@@ -81,16 +79,10 @@ pub async fn run(worker: &Worker, timer: Waitable) -> io::Result<()> {
 }
 
 /// Follows control's orders for as long as the worker runs.
-pub async fn follow_orders(
-    worker: Rc<Worker>,
-    doorbell: Waitable,
-    orders: Receiver<Order>,
-) -> io::Result<()> {
+pub async fn follow_orders(worker: Rc<Worker>, doorbell: Waitable) -> io::Result<()> {
     loop {
         doorbell.wait().await?;
-        while let Ok(order) = orders.try_recv() {
-            worker.follow(order);
-        }
+        worker.follow_all();
     }
 }
 

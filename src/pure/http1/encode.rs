@@ -9,13 +9,15 @@ use crate::pure::fault::Fault;
 pub struct Out<'b> {
     bytes: &'b mut [u8],
     used: usize,
+    /// Where the last answer's body begins.
+    body_from: usize,
     overrun: bool,
 }
 
 impl<'b> Out<'b> {
     /// Writes into `bytes` from `used` on.
     pub fn new(bytes: &'b mut [u8], used: usize) -> Self {
-        Self { bytes, used, overrun: false }
+        Self { bytes, used, body_from: used, overrun: false }
     }
 
     /// Appends `text`, or notes that there is no room.
@@ -64,6 +66,11 @@ impl<'b> Out<'b> {
     /// How many bytes are used.
     pub fn used(&self) -> usize {
         self.used
+    }
+
+    /// How long the body of the answer that was written last is.
+    pub fn body_bytes(&self) -> usize {
+        self.used.saturating_sub(self.body_from)
     }
 
     /// Whether something did not fit. What is written is then not an answer.
@@ -141,7 +148,7 @@ pub fn text(out: &mut Out<'_>, manner: &Manner<'_>, text: &[u8]) {
 /// An error in the distribution spec's form ("Error Codes"). `message` is the inside of a JSON
 /// string, already escaped: docker, podman and skopeo show it to their users. `fields` are further
 /// fields, each begun by its line break.
-pub fn error(out: &mut Out<'_>, manner: &Manner<'_>, fault: Fault, message: &[u8], fields: &str) {
+pub fn error(out: &mut Out<'_>, manner: &Manner<'_>, fault: Fault, message: &[u8], fields: &[u8]) {
     const OPEN: &[u8] = br#"{"errors":[{"code":""#;
     const MIDDLE: &[u8] = br#"","message":""#;
     const CLOSE: &[u8] = b"\"}]}\n";
@@ -180,4 +187,5 @@ fn put_end(out: &mut Out<'_>, manner: &Manner<'_>) {
         Connection::StaysSaid => out.put(b"\r\nConnection: keep-alive\r\n\r\n"),
         Connection::Closes => out.put(b"\r\nConnection: close\r\n\r\n"),
     }
+    out.body_from = out.used;
 }

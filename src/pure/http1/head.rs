@@ -54,8 +54,6 @@ pub struct RequestHead<'a> {
     pub forwarded: ForwardedFields<'a>,
     /// Whether the connection stays open behind the answer (RFC 9112, 9.3).
     pub keep_alive: bool,
-    /// Whether the client waits for `100 Continue`.
-    pub expects_continue: bool,
     /// The head's length, final empty line included, in bytes.
     pub length: usize,
 }
@@ -113,8 +111,6 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
             Version::Http11 => !fields.close,
             Version::Http10 => fields.keep_alive && !fields.close,
         },
-        // HTTP/1.0 does not know 100 Continue (RFC 9110, 10.1.1).
-        expects_continue: fields.expects_continue && version == Version::Http11,
         length: bounded.len() - lines.len() + length,
     }))
 }
@@ -130,7 +126,6 @@ struct Fields<'a> {
     transfer_encoding: bool,
     close: bool,
     keep_alive: bool,
-    expects_continue: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -150,14 +145,11 @@ impl<'a> Fields<'a> {
                 let earlier = self.host.replace(value);
                 refuse_second(earlier, "several Host fields")?;
             }
-            6 if is("Expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Fault::new(
-                        Kind::ExpectationFailed,
-                        "only 100-continue can be expected",
-                    ));
-                }
-                self.expects_continue = true;
+            // 100-continue is met by the answer itself: there is no body to wait for (RFC 9110,
+            // 10.1.1).
+            6 if is("Expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
+                let detail = "only 100-continue can be expected";
+                return Err(Fault::new(Kind::ExpectationFailed, detail));
             }
             7 if is("Referer") => {
                 self.referer.get_or_insert(value);

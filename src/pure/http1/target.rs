@@ -115,11 +115,11 @@ impl<'a> Host<'a> {
         };
         let port = match port {
             [] | [b':'] => None,
-            [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
                 let port = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
                 Some(port.ok_or_else(|| malformed("a port above 65535"))?)
             }
-            _ => return Err(malformed("a port that is no number")),
+            _ => return Err(malformed("a port that is no number of at most five digits")),
         };
         if name.is_empty() {
             return Err(malformed("an empty host"));
