@@ -206,7 +206,7 @@ impl Running {
         if let Some(access_log) = self.access_log {
             access_log.stop();
         }
-        self.aggregator.stop();
+        self.aggregator.stop(Vec::new());
         self.control.stop();
         tracing::info!("stopped: everything counted is written");
     }
