@@ -140,7 +140,7 @@ impl Started {
 
     fn stop(self) {
         self.control.stop();
-        self.aggregator.stop();
+        self.aggregator.stop(Vec::new());
     }
 }
 
@@ -172,7 +172,7 @@ fn started(
     match control::start(options, signals) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {
-            aggregator.stop();
+            aggregator.stop(Vec::new());
             Err(refused)
         }
     }

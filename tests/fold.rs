@@ -123,6 +123,11 @@ fn docker_with_containerds_store_and_containerd_1() {
         by digest, again
         > HEAD @index
         = requests 0 pulls 0 checks 1 supply_chain 0
+
+        by digest, with the index still in its store: one act
+        > HEAD @index
+        > GET @amd64
+        = requests 1 pulls 1 checks 0 supply_chain 0
         ",
     );
 }
@@ -246,6 +251,11 @@ fn oras_and_crane() {
         > GET @arm64
         = requests 3 pulls 1 checks 0 supply_chain 0
 
+        helm looks before it fetches
+        helm> HEAD 1.0
+        helm> GET 1.0
+        = requests 1 pulls 1 checks 0 supply_chain 0
+
         crane digest
         > HEAD latest
         = requests 0 pulls 0 checks 1 supply_chain 0
@@ -347,7 +357,8 @@ fn check(dialogue: &str) {
             simulated.at_us += 1000;
             let at_us = simulated.at_us;
             let source = client.bytes().map(u32::from).sum();
-            simulated.take(&Sent { at_us, source, package: 0, asked, outcome, reference });
+            let family = if client.trim() == "helm" { "helm" } else { "docker" };
+            simulated.take(&Sent { at_us, source, package: 0, family, asked, outcome, reference });
         }
     }
     assert_eq!(seen, Measures::ZERO, "the dialogue ends without =");
@@ -406,10 +417,26 @@ fn a_flood_of_tags_is_booked_early_and_its_requests_stay_exact() {
     for number in 0..10_000 {
         let reference = format!("tag-{number}");
         let (asked, outcome) = (Asked::Manifest, Outcome::Redirected);
-        simulated.take(&Sent { at_us: number, source: 1, package: 0, asked, outcome, reference });
+        simulated.take(&Sent {
+            at_us: number,
+            source: 1,
+            package: 0,
+            family: "docker",
+            asked,
+            outcome,
+            reference,
+        });
         let asked = Asked::ManifestHead;
         let reference = format!("headed-{number}");
-        simulated.take(&Sent { at_us: number, source: 1, package: 0, asked, outcome, reference });
+        simulated.take(&Sent {
+            at_us: number,
+            source: 1,
+            package: 0,
+            family: "docker",
+            asked,
+            outcome,
+            reference,
+        });
     }
     let booked = &mut simulated.booked;
     simulated.fold.close(&mut |booking| booked.push(booking));
@@ -428,7 +455,15 @@ fn a_flood_of_clients_is_booked_early_the_oldest_first() {
     for source in 0..windows_max + 100 {
         let (asked, outcome) = (Asked::ManifestHead, Outcome::Redirected);
         let (at_us, reference) = (u64::from(source), "latest".to_owned());
-        simulated.take(&Sent { at_us, source, package: source, asked, outcome, reference });
+        simulated.take(&Sent {
+            at_us,
+            source,
+            package: source,
+            family: "docker",
+            asked,
+            outcome,
+            reference,
+        });
     }
     assert_eq!(simulated.fold.meters().evictions, 100);
     let packages: Vec<u32> = simulated.booked.iter().map(|booking| booking.package).collect();
@@ -459,7 +494,7 @@ impl Simulated {
             package: sent.package,
             package_identity: &sent.package.to_be_bytes(),
             client: 1,
-            family: "docker",
+            family: sent.family,
             major: "28",
             reference: sent.reference.as_bytes(),
             row: sent.row(),
@@ -491,9 +526,11 @@ fn requests(random: &mut Random) -> Vec<Sent> {
                 _ => Outcome::NotModified,
             };
             let word = if matches!(asked, Asked::Blob | Asked::Referrers) { "@1" } else { word };
+            let source = random.below(2) as u32;
             Sent {
                 at_us,
-                source: random.below(2) as u32,
+                source,
+                family: ["docker", "helm"][source as usize],
                 package: random.below(2) as u32,
                 asked,
                 outcome,

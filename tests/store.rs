@@ -209,6 +209,16 @@ fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
 }
 
 #[test]
+fn a_pull_shows_before_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let counting = Counting { flush: Duration::from_secs(3600), ..counting() };
+    let mut gateway = Gateway::start_with(dir.path(), 1, counting);
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    eventually("the pull shows", || gateway.totals() == Some((2, 1, 0)));
+    gateway.stop();
+}
+
+#[test]
 fn requests_are_exact_when_events_could_not_be_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (mut sender, receiver) = channel();
@@ -233,10 +243,11 @@ fn requests_are_exact_when_events_could_not_be_kept() {
         sender.is_settled()
     });
     drop(sender);
-    aggregator.stop();
+    aggregator.stop(Vec::new());
     let totals = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap().totals;
     assert_eq!(totals.requests, offered);
     assert!(totals.unfolded >= 1000);
+    assert_eq!(totals.unseen, offered);
     assert_eq!(totals.unfolded, health.unfolded.load(Ordering::Relaxed));
 }
 

@@ -1,7 +1,9 @@
 //! The aggregator's thread: one round after another, each bounded.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
@@ -16,7 +18,7 @@ use crate::aggregator::names::{Bounds, Names, PackageTexts};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::tally::{Tally, value_of};
 use crate::aggregator::{Booked, Options, Order};
-use crate::messages::pulls::{FLUSH_US_MAX, PAGE_AGE_US_MAX, PullReceiver, Unfolded};
+use crate::messages::pulls::{FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded};
 use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Asked, Event};
@@ -79,8 +81,23 @@ impl Aggregating {
         })
     }
 
-    /// Counts until it is told to stop, or nobody is left who could.
-    pub(super) fn run(mut self, orders: &Receiver<Order>) {
+    /// Counts until it is told to stop, or nobody is left who could; whether all was written. A
+    /// panic costs what a kill would, windows that are open, but never the counting itself.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) -> bool {
+        let rest = loop {
+            match catch_unwind(AssertUnwindSafe(|| self.count(orders))) {
+                Ok(rest) => break rest,
+                Err(_) => self.recover(),
+            }
+        };
+        catch_unwind(AssertUnwindSafe(|| self.stop(rest))).unwrap_or_else(|_| {
+            self.recover();
+            false
+        })
+    }
+
+    /// Counts until it is told to stop: what the workers had left then.
+    fn count(&mut self, orders: &Receiver<Order>) -> Vec<Vec<Parcel>> {
         let mut pause = PAUSE_MIN;
         loop {
             let taken = self.round();
@@ -91,8 +108,11 @@ impl Aggregating {
             };
             // Waiting for orders rather than for events: a worker never pays for waking anybody.
             match orders.recv_timeout(pause) {
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Order::Stop(rest)) => return rest,
+                Err(RecvTimeoutError::Disconnected) => return Vec::new(),
                 Ok(Order::View(reply)) => {
+                    // Also what the next flush is going to write.
+                    self.books.drain(&mut self.persist);
                     let view = self.persist.view(&self.books.names);
                     // Whoever asked may have gone.
                     let _ = reply.try_send(view);
@@ -105,19 +125,34 @@ impl Aggregating {
                     self.books.clients.set_table(clients);
                     self.counting = counting;
                 }
+                #[cfg(test)]
+                Ok(Order::Panic) => std::panic::panic_any("a defect"),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        self.stop();
+    }
+
+    /// Goes on after a panic, without what it may have left half done.
+    fn recover(&mut self) {
+        tracing::error!(
+            "counting panicked: a defect, please report it. Counting goes on; pulls that were \
+             under way may be counted again, checks that were are lost"
+        );
+        add(&self.health.aggregator_panics_total, 1);
+        self.fold.forget();
+        self.persist.distrust(self.clock.now_us);
     }
 
     /// Takes the events that are old enough and writes what is due. How many events it took.
     fn round(&mut self) -> usize {
         self.clock = Clock::look();
         self.change_key();
+        self.inbox.begin(self.clock.now_us);
         let until_us = self.clock.now_us.saturating_sub(HOLD_BACK_US);
         let taken = self.take(until_us, EVENTS_PER_ROUND);
         if taken < EVENTS_PER_ROUND {
+            // Not by the clock alone: what would have joined a window may wait in a worker.
+            let until_us = self.inbox.complete_until(until_us);
             self.fold.pass(until_us, &mut |booking| self.books.book(&booking));
         }
         if self.books.tally.is_full() {
@@ -133,12 +168,15 @@ impl Aggregating {
         taken
     }
 
-    fn stop(&mut self) {
+    /// Ends in order; whether all was written.
+    fn stop(&mut self, rest: Vec<Vec<Parcel>>) -> bool {
+        self.inbox.end(rest);
         while self.take(u64::MAX, EVENTS_PER_ROUND) > 0 {}
         self.fold.close(&mut |booking| self.books.book(&booking));
         self.flush();
         self.tell();
         self.persist.close();
+        self.health.persist_pending.load(Ordering::Relaxed) == 0
     }
 
     fn flush(&mut self) {
@@ -238,12 +276,13 @@ impl Books {
     fn take_unfolded(&mut self, unfolded: &Unfolded, clock: &Clock) {
         let minute = clock.minute(unfolded.since_us);
         let client = self.clients.identify(b"");
+        // All of them are unseen: what counts is answered by a redirect.
         let booking = |package, requests| Booking {
             package,
             client,
             row: TagRow::UNFOLDED,
             minute,
-            measures: Measures { requests, unfolded: requests, ..Measures::ZERO },
+            measures: Measures { requests, unseen: requests, unfolded: requests, ..Measures::ZERO },
         };
         for (package, requests) in &unfolded.requests {
             let (id, domain) = (&*package.id, &*package.domain);
@@ -315,3 +354,71 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// A round is bounded, so that orders and writing have their turn.
 const EVENTS_PER_ROUND: usize = 50_000;
 const MINUTES_PER_DAY: u32 = 24 * 60;
+
+#[cfg(test)]
+mod tests {
+    use crate::aggregator::health::Health;
+    use crate::aggregator::lock::Lock;
+    use crate::aggregator::{Ask, Options, Order, open_offline, spawn};
+    use crate::messages::clock::monotonic_us;
+    use crate::messages::pulls::channel;
+    use crate::pure::client::ClientTable;
+    use crate::pure::config::values::{Counting, Retention};
+    use crate::pure::pull::event::{Asked, Event, Outcome};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
+
+    fn event() -> Event<'static> {
+        Event {
+            at_us: monotonic_us(),
+            address: [1; 16],
+            connection: 1,
+            asked: Asked::Manifest,
+            outcome: Outcome::Redirected,
+            id: b"",
+            domain: b"acme.com",
+            collection: b"",
+            name: b"rocket",
+            reference: b"latest",
+            user_agent: b"",
+        }
+    }
+
+    fn options(dir: &std::path::Path) -> Options {
+        let counting = Counting {
+            flush: Duration::from_millis(20),
+            window: Duration::from_secs(60),
+            retention: Retention { minute: None, hour: None, day: None },
+            max_names: 10,
+            max_tags: 10,
+            max_clients: 10,
+        };
+        Options { data_dir: dir.to_owned(), counting, clients: ClientTable::built_in() }
+    }
+
+    #[test]
+    fn counting_goes_on_after_a_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        let (mut sender, receiver) = channel();
+        let health = Arc::new(Health::default());
+        let aggregator =
+            spawn(options(dir.path()), lock, vec![receiver], Arc::clone(&health)).unwrap();
+        sender.offer(&event());
+        aggregator.orders.send(Order::Panic).unwrap();
+        sender.offer(&event());
+        sender.flush();
+        // Opening the store is tried again after a second.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let is = |number: &AtomicU64| number.load(Ordering::Relaxed) == 1;
+        while !(is(&health.aggregator_panics_total) && is(&health.store_ok)) {
+            assert!(Instant::now() < deadline, "the store is not opened again");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        assert!(aggregator.stop(Vec::new()), "everything is written");
+        assert_eq!(health.aggregator_panics_total.load(Ordering::Relaxed), 1);
+        let answer = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap();
+        assert_eq!(answer.totals.requests, 2);
+    }
+}

@@ -231,8 +231,11 @@ impl Counts {
     /// Writes all of it as a checkpoint, and says where that is.
     pub fn export(&self, dir: &Path) -> io::Result<PathBuf> {
         let mut writer = checkpoint::Writer::create(dir, &self.marker)?;
-        for entry in self.tree.range([PACKAGES]..) {
-            let (key, value) = entry.map_err(io::Error::other)?;
+        let mut entries = self.tree.range([PACKAGES]..);
+        let mut next = || guarded(|| entries.next().transpose());
+        while let Some((key, value)) =
+            next().map_err(|error| io::Error::other(error.to_string()))?
+        {
             writer.put(&key, &value)?;
         }
         writer.finish()

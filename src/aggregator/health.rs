@@ -39,6 +39,8 @@ pub struct Health {
     pub journal_bytes: AtomicU64,
     /// How often the store was found damaged and built anew.
     pub store_rebuilds_total: AtomicU64,
+    /// How often counting panicked and began again.
+    pub aggregator_panics_total: AtomicU64,
     /// Pulls that a subscriber of the live feed was too slow for.
     pub feed_dropped_total: AtomicU64,
 }

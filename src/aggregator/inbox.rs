@@ -1,7 +1,10 @@
 //! What the workers sent, merged by time: an exact merge over a cursor per worker, for each
 //! worker's pages are in order.
 
-use crate::messages::pulls::{Parcel, PullReceiver, Unfolded};
+use std::collections::VecDeque;
+
+use crate::messages::pulls::{FLUSH_US_MAX, Parcel, PullReceiver, Unfolded};
+use crate::pure::limits::PAGES_IN_CHANNEL;
 use crate::pure::pull::event::{Event, Page};
 
 /// All workers' ways to the aggregator.
@@ -15,8 +18,15 @@ struct Lane {
     page: Option<Box<Page>>,
     /// Where the next event stands in the page.
     at: usize,
-    /// When it happened.
+    /// When it happened; without a page, when the last one did.
     at_us: u64,
+    /// What the worker could not send before it ended; `None` while it runs.
+    rest: Option<VecDeque<Parcel>>,
+    /// Whether the channel was full since the last round began: the worker may have a backlog.
+    was_full: bool,
+    /// Until when what the worker has in its backlog may still be on its way.
+    behind_until_us: u64,
+    is_behind: bool,
 }
 
 /// What is taken out of the inbox.
@@ -30,8 +40,41 @@ pub enum Arrival<'a> {
 impl Inbox {
     /// An inbox of these workers.
     pub fn new(receivers: Vec<PullReceiver>) -> Self {
-        let lane = |receiver| Lane { receiver, page: None, at: 0, at_us: 0 };
+        let lane = |receiver| Lane {
+            receiver,
+            page: None,
+            at: 0,
+            at_us: 0,
+            rest: None,
+            was_full: false,
+            behind_until_us: 0,
+            is_behind: false,
+        };
         Self { lanes: receivers.into_iter().map(lane).collect() }
+    }
+
+    /// Begins a round at `now_us`.
+    pub fn begin(&mut self, now_us: u64) {
+        for lane in &mut self.lanes {
+            if std::mem::take(&mut lane.was_full) {
+                lane.behind_until_us = now_us + REFILL_US_MAX;
+            }
+            lane.is_behind = now_us < lane.behind_until_us;
+        }
+    }
+
+    /// Takes what the workers, which have ended, could not send: it follows what they sent.
+    pub fn end(&mut self, rest: Vec<Vec<Parcel>>) {
+        let mut rest = rest.into_iter();
+        for lane in &mut self.lanes {
+            lane.rest = Some(rest.next().unwrap_or_default().into());
+        }
+    }
+
+    /// Until when, and at most until `until_us`, everything has arrived.
+    pub fn complete_until(&self, until_us: u64) -> u64 {
+        let behind = self.lanes.iter().filter(|lane| lane.page.is_none() && lane.may_be_behind());
+        behind.map(|lane| lane.at_us).fold(until_us, u64::min)
     }
 
     /// Gives what happened up to `until_us` to `take`, in the order of time, and at most about
@@ -47,7 +90,7 @@ impl Inbox {
             lane.load(&mut take);
         }
         while taken < events_max {
-            let Some((next, until_us)) = self.next_lane(until_us) else {
+            let Some((next, until_us)) = self.next_lane(self.complete_until(until_us)) else {
                 break;
             };
             // The lane's run: up to where another one has something older.
@@ -85,8 +128,9 @@ impl Lane {
             return;
         };
         if let Some((event, next)) = page.take(self.at) {
-            take(Arrival::Event(event));
+            // Before it is taken: one that makes the aggregator panic does so once.
             self.at = next;
+            take(Arrival::Event(event));
         }
         match page.at_us(self.at) {
             Some(at_us) => self.at_us = at_us,
@@ -102,10 +146,10 @@ impl Lane {
     /// Begins the next page, if none is being read and one waits.
     fn load(&mut self, take: &mut impl FnMut(Arrival<'_>)) {
         while self.page.is_none() {
-            match self.receiver.try_take() {
-                Err(_) => return,
-                Ok(Parcel::Unfolded(unfolded)) => take(Arrival::Unfolded(unfolded)),
-                Ok(Parcel::Page(page)) => match page.at_us(0) {
+            match self.next_parcel() {
+                None => return,
+                Some(Parcel::Unfolded(unfolded)) => take(Arrival::Unfolded(unfolded)),
+                Some(Parcel::Page(page)) => match page.at_us(0) {
                     None => self.receiver.give_back(page),
                     Some(at_us) => {
                         (self.at, self.at_us) = (0, at_us);
@@ -115,7 +159,23 @@ impl Lane {
             }
         }
     }
+
+    fn next_parcel(&mut self) -> Option<Parcel> {
+        let parcel = self.receiver.try_take().ok();
+        // A worker keeps a backlog only after it found the channel full, and only taking makes
+        // room: whoever looks after each taking misses none.
+        self.was_full |= parcel.is_some() && self.receiver.waiting() + 1 >= PAGES_IN_CHANNEL;
+        parcel.or_else(|| self.rest.as_mut()?.pop_front())
+    }
+
+    /// Whether older events than those of other workers may still come, though none wait.
+    fn may_be_behind(&self) -> bool {
+        self.rest.is_none() && (self.was_full || self.is_behind)
+    }
 }
+
+/// How soon a worker refills a channel in which there is room again: it does so at each flush.
+const REFILL_US_MAX: u64 = 2 * FLUSH_US_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -138,6 +198,80 @@ mod tests {
             reference: b"t",
             user_agent: b"",
         }
+    }
+
+    fn taken(inbox: &mut Inbox, now_us: u64, until_us: u64) -> Vec<u64> {
+        let mut times = Vec::new();
+        inbox.begin(now_us);
+        inbox.merge(until_us, usize::MAX, |arrival| {
+            if let Arrival::Event(event) = arrival {
+                times.push(event.at_us);
+            }
+        });
+        times
+    }
+
+    /// A worker that has a backlog sends it when it finds room: until then nobody else's later
+    /// events are taken, and no window is closed beyond what it has sent.
+    #[test]
+    fn nothing_overtakes_what_waits_in_a_workers_backlog() {
+        let (mut slow, slow_receiver) = channel();
+        let (mut quick, quick_receiver) = channel();
+        let mut inbox = Inbox::new(vec![slow_receiver, quick_receiver]);
+        let mut sent = 0;
+        while slow.flush().bytes == 0 {
+            sent += 1;
+            slow.offer(&event(sent));
+        }
+        quick.offer(&event(sent + 1));
+        quick.flush();
+
+        let now_us = 10 * REFILL_US_MAX;
+        let first = taken(&mut inbox, now_us, now_us);
+        let last_us = *first.last().unwrap();
+        assert!(last_us < sent, "some of it is in the backlog");
+        assert_eq!(inbox.complete_until(now_us), last_us);
+        assert!(taken(&mut inbox, now_us + 1000, now_us).is_empty());
+
+        slow.flush();
+        let second = taken(&mut inbox, now_us + 2000, now_us);
+        assert!(second.iter().copied().eq(last_us + 1..=sent), "{second:?}");
+        // A channel that is not full any more is believed to be all there is, a little later.
+        assert_eq!(inbox.complete_until(now_us), sent);
+        assert_eq!(taken(&mut inbox, now_us + 2000 + REFILL_US_MAX, now_us), [sent + 1]);
+        assert_eq!(inbox.complete_until(now_us), now_us);
+    }
+
+    #[test]
+    fn what_a_worker_could_not_send_follows_what_it_sent() {
+        let (mut sender, receiver) = channel();
+        let mut inbox = Inbox::new(vec![receiver]);
+        sender.offer(&event(1));
+        sender.flush();
+        let mut page = Box::new(Page::new());
+        page.append(&event(2)).unwrap();
+        let mut unfolded = Unfolded::default();
+        unfolded.requests_other = 3;
+        inbox.end(vec![vec![Parcel::Page(page), Parcel::Unfolded(Box::new(unfolded))]]);
+        let mut arrived = Vec::new();
+        inbox.merge(u64::MAX, 10, |arrival| match arrival {
+            Arrival::Event(event) => arrived.push(event.at_us),
+            Arrival::Unfolded(unfolded) => arrived.push(unfolded.total()),
+        });
+        assert_eq!(arrived, [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_event_that_makes_the_taker_panic_is_not_taken_again() {
+        let (mut sender, receiver) = channel();
+        let mut inbox = Inbox::new(vec![receiver]);
+        for at_us in 1..=3 {
+            sender.offer(&event(at_us));
+        }
+        sender.flush();
+        let panics = std::panic::AssertUnwindSafe(|| inbox.merge(u64::MAX, 1, |_| panic!()));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_eq!(taken(&mut inbox, 0, u64::MAX), [2, 3]);
     }
 
     proptest! {

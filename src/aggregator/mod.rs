@@ -47,7 +47,7 @@ use crate::aggregator::lock::Lock;
 use crate::aggregator::schema::Record;
 use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
-use crate::messages::pulls::PullReceiver;
+use crate::messages::pulls::{Parcel, PullReceiver};
 use crate::pure::client::ClientTable;
 use crate::pure::config::values::Counting;
 
@@ -64,7 +64,7 @@ pub struct Options {
 /// A running aggregator.
 pub struct Aggregator {
     orders: Sender<Order>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<bool>,
 }
 
 /// A counted pull, as it happens.
@@ -90,8 +90,11 @@ pub enum Order {
     Subscribe(Sender<Booked>),
     /// Count like this from now on.
     Reconfigure(Box<(Counting, ClientTable)>),
-    /// Take what has been sent, book what is open, write it, end.
-    Stop,
+    /// Take what has been sent and what the workers had left, book what is open, write it, end.
+    Stop(Vec<Vec<Parcel>>),
+    /// Do what a defect would.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Starts the aggregator's thread on the `data_dir` that `lock` holds. Whatever is wrong with the
@@ -148,13 +151,13 @@ impl Aggregator {
         }
     }
 
-    /// Takes what the workers have sent, books open windows, writes everything and ends. The
-    /// workers have stopped and flushed before.
-    pub fn stop(self) {
-        let _ = self.orders.send(Order::Stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the aggregator had panicked");
-        }
+    /// Takes what the workers have sent, books open windows, writes everything and ends; says
+    /// whether all of it was written. The workers have stopped: `rest` is, worker by worker, what
+    /// their channels had no room for, in order.
+    pub fn stop(self, rest: Vec<Vec<Parcel>>) -> bool {
+        // It may have ended: then joining says so.
+        let _ = self.orders.send(Order::Stop(rest));
+        self.thread.join().unwrap_or(false)
     }
 }
 

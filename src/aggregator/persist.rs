@@ -92,6 +92,12 @@ impl Persist {
         }
     }
 
+    /// Opens the store anew before it is used again: whoever used it has panicked.
+    pub fn distrust(&mut self, now_us: u64) {
+        self.store = None;
+        self.fail(&CountsError::Unavailable("counting panicked".to_owned()), now_us);
+    }
+
     /// What a reader needs to know, as it is at this moment.
     pub fn view(&mut self, names: &Names) -> View {
         let Some(store) = &mut self.store else {

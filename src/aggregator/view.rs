@@ -57,8 +57,8 @@ impl View {
     /// All packages by their number.
     pub fn packages(&self) -> Result<BTreeMap<u32, PackageRecord>, CountsError> {
         let mut packages = BTreeMap::new();
-        for entry in self.tree()?.scan_prefix([PACKAGES]) {
-            let (key, value) = guarded(|| entry)?;
+        let mut entries = self.tree()?.scan_prefix([PACKAGES]);
+        while let Some((key, value)) = guarded(|| entries.next().transpose())? {
             packages.extend(package_number(&key).zip(PackageRecord::decode(&value)));
         }
         packages.extend(self.packages.iter().cloned());

@@ -65,7 +65,7 @@ impl Starting {
 
 /// All workers have ended.
 pub struct Drained {
-    /// What each could not hand to the aggregator any more.
+    /// What each, by its number, could not hand to the aggregator any more.
     pub rest: Vec<Vec<Parcel>>,
     /// Whether one ended that should not have.
     pub failed: bool,
@@ -159,22 +159,23 @@ impl DataPlane {
     /// Waits for the workers to end, as they do when they have drained; should one end otherwise,
     /// `drain` is called, for its listeners would never be served again.
     pub fn join(self, drain: impl Fn(&str)) -> Drained {
-        let mut drained = Drained { rest: Vec::new(), failed: false };
+        let mut rest: Vec<Vec<Parcel>> = (0..self.workers).map(|_| Vec::new()).collect();
+        let mut failed = false;
         for Ended { index, result } in self.ended.iter().take(self.workers) {
             match result {
-                Ok(Ok(rest)) => drained.rest.push(rest),
+                Ok(Ok(left)) => rest[index] = left,
                 Ok(Err(error)) => {
                     tracing::error!("worker {index} failed: {error}");
-                    drained.failed = true;
+                    failed = true;
                 }
                 Err(_) => {
                     tracing::error!("worker {index} panicked: a bug of pullgate");
-                    drained.failed = true;
+                    failed = true;
                 }
             }
             drain("a worker has ended");
         }
-        drained
+        Drained { rest, failed }
     }
 }
 

@@ -209,8 +209,7 @@ impl Running {
         if let Some(reload) = self.reload {
             reload.stop();
         }
-        self.aggregator.stop();
-        let written = drained.rest.iter().all(Vec::is_empty);
+        let written = self.aggregator.stop(drained.rest);
         if let Some(access_log) = self.access_log {
             access_log.stop();
         }

@@ -190,6 +190,11 @@ impl PullReceiver {
         self.to_read.try_recv()
     }
 
+    /// How many parcels wait: at most [`PAGES_IN_CHANNEL`].
+    pub fn waiting(&self) -> usize {
+        self.to_read.len()
+    }
+
     /// Gives a page that was read back to the worker, overwritten with zeros.
     pub fn give_back(&self, mut page: Box<Page>) {
         page.clear();

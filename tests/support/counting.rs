@@ -85,7 +85,7 @@ impl Gateway {
             sender.flush();
             assert!(sender.is_settled());
         }
-        self.aggregator.stop();
+        self.aggregator.stop(Vec::new());
     }
 }
 

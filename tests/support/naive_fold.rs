@@ -16,6 +16,7 @@ pub(crate) struct Sent {
     pub(crate) at_us: u64,
     pub(crate) source: u32,
     pub(crate) package: u32,
+    pub(crate) family: &'static str,
     pub(crate) asked: Asked,
     pub(crate) outcome: Outcome,
     pub(crate) reference: String,
@@ -85,6 +86,7 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
     let is_digest_get = |one: &Sent| is_get(one) && one.subject() == Subject::Digest;
     let unchanged = |one: &Sent| one.outcome == Outcome::NotModified;
     let redirected = |one: &Sent| one.outcome == Outcome::Redirected;
+    let is_docker = window[0].family == "docker";
     let tags_before = |end: usize| {
         let mut tags: Vec<&str> = Vec::new();
         for one in window[..end].iter().filter(|one| is_tag(one)) {
@@ -107,7 +109,8 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
         let doubtful = |tag: &&str| {
             let doubted = |get: usize| {
                 let asked = |one: &Sent| one.reference == *tag && is_tag(one);
-                asked(window[get])
+                is_docker
+                    && asked(window[get])
                     && is_get(window[get])
                     && redirected(window[get])
                     && window[..get].iter().any(|one| asked(one) && is_head(one) && redirected(one))
@@ -141,10 +144,29 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
     let alone = |at: &usize| is_digest_get(window[*at]) && target[*at].is_none();
     let (quiet, loud): (Vec<usize>, Vec<usize>) =
         (0..window.len()).filter(alone).partition(|at| unchanged(window[*at]));
+    // Digests that are new to the window when they are asked for are children of the first headed
+    // one that nothing was asked of yet.
+    let mut parents: Vec<&str> = Vec::new();
+    for at in loud.iter().copied() {
+        let of_it =
+            |one: &&&Sent| (is_get(one) || is_head(one)) && one.reference == window[at].reference;
+        if window[..at].iter().any(|one| of_it(&one)) {
+            continue;
+        }
+        let is_open = |one: &&&Sent| {
+            let gotten = |get: &&Sent| is_get(get) && get.reference == one.reference;
+            is_head(one)
+                && one.subject() == Subject::Digest
+                && !window[..at].iter().any(gotten)
+                && !parents.contains(&one.reference.as_str())
+        };
+        parents.extend(window[..at].iter().find(is_open).map(|one| one.reference.as_str()));
+    }
     let mut headed: Vec<&str> = Vec::new();
     for one in window.iter().filter(|one| is_head(one) && one.subject() == Subject::Digest) {
         let is_gotten = window.iter().any(|get| is_get(get) && get.reference == one.reference);
-        if !is_gotten && !headed.contains(&one.reference.as_str()) {
+        let is_parent = parents.contains(&one.reference.as_str());
+        if !is_gotten && !is_parent && !headed.contains(&one.reference.as_str()) {
             headed.push(&one.reference);
         }
     }
@@ -171,7 +193,9 @@ fn naive_pulled(
             && window[at].asked == Asked::Manifest
             && match window[at].outcome {
                 Outcome::Succeeded => true,
-                Outcome::Redirected => !window[..at].iter().any(headed),
+                Outcome::Redirected => {
+                    window[at].family != "docker" || !window[..at].iter().any(headed)
+                }
                 Outcome::NotModified => false,
             }
     };

@@ -110,6 +110,12 @@ const COUNTING: &[Row] = &[
     ),
     (
         "counter",
+        "pullgate_aggregator_panics_total",
+        "Times that counting panicked and began again: each is a defect to report.",
+        |health| &health.aggregator_panics_total,
+    ),
+    (
+        "counter",
         "pullgate_feed_dropped_total",
         "Pulls that a follower of the live feed was too slow for.",
         |health| &health.feed_dropped_total,

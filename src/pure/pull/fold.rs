@@ -189,6 +189,15 @@ impl Fold {
         }
     }
 
+    /// Forgets all open windows without booking their checks.
+    pub fn forget(&mut self) {
+        self.windows.clear();
+        self.unused.clear();
+        self.by_key.clear();
+        self.by_age.clear();
+        self.references = 0;
+    }
+
     /// What folding says about itself.
     pub fn meters(&self) -> Meters {
         Meters { windows_open: self.by_age.len(), ..self.meters }
@@ -213,7 +222,7 @@ impl Fold {
         }
         let remembered = open.asked.len();
         if request.asked == Asked::ManifestHead {
-            open.asked.head(named, request.outcome);
+            open.asked.head(named, request.outcome, request.family == DOCKER);
         } else {
             let got = open.asked.get(named, request.outcome);
             let measures = Measures { pulls: u64::from(got.is_pull), ..request.counted() };
@@ -272,6 +281,9 @@ impl Fold {
         self.unused.push(number);
     }
 }
+
+/// The family of clients that ask for a tag by GET only after their HEAD of it failed.
+const DOCKER: &str = "docker";
 
 impl Open {
     fn new() -> Self {

@@ -97,11 +97,11 @@ struct Reference {
     /// GETs answered 304.
     unchanged: u16,
     is_digest: bool,
-    /// Asked for by a HEAD whose outcome is unseen.
+    /// Asked for by a HEAD of docker's whose outcome is unseen.
     headed_unseen: bool,
     /// A tag that was asked for again by GET after such a HEAD, and nothing followed yet.
     is_doubtful: bool,
-    /// A tag that a GET by digest joined; a digest that was asked for by GET.
+    /// A tag that a GET by digest joined; a digest that was asked for by GET, or whose child was.
     is_joined: bool,
     is_pulled: bool,
 }
@@ -122,18 +122,20 @@ impl Window {
         self.references.len() >= WINDOW_REFERENCES_MAX
     }
 
-    /// A HEAD of a manifest.
-    pub fn head(&mut self, named: Named, outcome: Outcome) {
+    /// A HEAD of a manifest. `is_dockers`: docker asks for the same tag by GET only where its HEAD
+    /// failed; other clients do so as a rule.
+    pub fn head(&mut self, named: Named, outcome: Outcome, is_dockers: bool) {
         let at = self.remember(named);
-        self.references[at].headed_unseen |= outcome == Outcome::Redirected;
+        self.references[at].headed_unseen |= is_dockers && outcome == Outcome::Redirected;
     }
 
     /// A GET of a manifest.
     pub fn get(&mut self, named: Named, outcome: Outcome) -> Got {
+        let known = self.references.len();
         let at = self.remember(named);
         if named.is_digest {
             self.references[at].is_joined = true;
-            return self.get_digest(outcome);
+            return self.get_digest(outcome, at == known);
         }
         let tag = &mut self.references[at];
         match outcome {
@@ -180,7 +182,7 @@ impl Window {
         self.digests_unchanged = 0;
     }
 
-    fn get_digest(&mut self, outcome: Outcome) -> Got {
+    fn get_digest(&mut self, outcome: Outcome, is_new: bool) -> Got {
         // 304: the client has it already. That joins nothing and pulls nothing.
         let brings_it = outcome != Outcome::NotModified;
         let is_open = |tag: &Reference| !tag.is_digest && !tag.is_joined;
@@ -188,6 +190,14 @@ impl Window {
         let Some(tag) = joined.and_then(|at| self.references.get_mut(at)) else {
             let is_pull = brings_it && !self.pulled_by_digest;
             self.pulled_by_digest |= brings_it;
+            // A digest that nobody named yet is a child of the one that was looked at before.
+            let only_headed = |it: &&mut Reference| it.is_digest && !it.is_joined;
+            if is_new
+                && brings_it
+                && let Some(parent) = self.references.iter_mut().find(only_headed)
+            {
+                parent.is_joined = true;
+            }
             self.digests_unchanged = self.digests_unchanged.saturating_add(u32::from(!brings_it));
             return Got { row: TagRow::BY_DIGEST, is_pull };
         };
