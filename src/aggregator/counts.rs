@@ -102,9 +102,14 @@ impl Counts {
         self.marker.sequence.saturating_sub(u64::from(self.marker.keys_done.is_some()))
     }
 
-    /// Applies a record, or what is left of it. After an error only reopening helps.
+    /// Applies a record, or what is left of it; one that is applied is refused. After an error
+    /// only reopening helps.
     pub fn apply(&mut self, record: &Record) -> Result<(), CountsError> {
         let before = self.marker;
+        if record.sequence <= self.applied() {
+            let words = format!("record {} would count twice", record.sequence);
+            return Err(CountsError::Unavailable(words));
+        }
         let done = match before.keys_done {
             Some(keys) if before.sequence == record.sequence => keys,
             _ => 0,

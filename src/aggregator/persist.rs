@@ -121,6 +121,7 @@ impl Persist {
     fn open(&mut self, names: &mut Names, now_us: u64) {
         match self.try_open(names) {
             Ok(store) => {
+                self.settle_record(&store);
                 add(&self.health.store_rebuilds_total, store.rebuilds);
                 set(&self.health.journal_bytes, store.journal_bytes());
                 self.store = Some(store);
@@ -147,6 +148,16 @@ impl Persist {
             store.dictionary.learn(*number, package.clone());
         }
         Ok(store)
+    }
+
+    /// A record whose writing failed may be in the journal after all, and is then applied by now.
+    /// One that is not goes on where the journal ends.
+    fn settle_record(&mut self, store: &Store) {
+        let next = store.next_sequence();
+        self.record.take_if(|record| record.sequence < next);
+        if let Some(record) = &mut self.record {
+            record.sequence = next;
+        }
     }
 
     /// The record to write now: the one that failed, or what waits.
@@ -235,3 +246,56 @@ fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<Recor
 
 const RETRY_US_MIN: u64 = 1_000_000;
 const RETRY_US_MAX: u64 = 8_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregator::names::{Bounds, PackageTexts};
+    use crate::aggregator::schema::{Value as _, unit_range};
+    use crate::pure::pull::rollup::{Cell, Dimension, Measures};
+
+    /// All bytes are in the journal, and syncing them failed: when the store is opened anew the
+    /// record is found there.
+    #[test]
+    fn a_record_that_was_written_although_that_failed_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        count(&mut persist, &mut names);
+        let record = persist.next_record(&names).unwrap();
+        persist.store.as_mut().unwrap().append(&record).unwrap();
+        persist.record = Some(record);
+        persist.store = None;
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        assert_eq!(stored_pulls(&persist), 3);
+        assert_eq!(persist.health.persist_pending.load(std::sync::atomic::Ordering::Relaxed), 0);
+    }
+
+    fn persist(dir: &std::path::Path) -> (Persist, Names) {
+        let lock = Lock::take(dir).unwrap();
+        let persist = Persist::new(dir.to_owned(), lock, Arc::default(), 7);
+        (persist, Names::new(Bounds { max_names: 10, max_tags: 10, max_clients: 10 }))
+    }
+
+    /// One pull waits.
+    fn count(persist: &mut Persist, names: &mut Names) {
+        let package = PackageTexts { id: b"", domain: b"acme.com", collection: b"", name: b"x" };
+        let package = names.package(package);
+        let cell = Cell {
+            package,
+            dimension: Dimension::All,
+            unit: Unit::Minute,
+            minute: 1,
+            value: "".into(),
+        };
+        persist.cells.add(cell, Measures { pulls: 1, ..Measures::ZERO });
+    }
+
+    fn stored_pulls(persist: &Persist) -> u64 {
+        let tree = persist.store.as_ref().unwrap().counts().tree();
+        let values = tree.range(unit_range(Unit::Ever)).values();
+        values.map(|value| Measures::decode(&value.unwrap()).unwrap().pulls).sum()
+    }
+}
