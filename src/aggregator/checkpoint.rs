@@ -136,6 +136,7 @@ impl Writer {
 
 /// Makes a checkpoint of the one at `before` and the journal's `segments`, without the cells that
 /// `kept_from` (a unit's oldest minute) has no room for. Where it is and what is in it.
+/// `InvalidData` where either is not whole.
 pub fn compact(
     dir: &Path,
     before: Option<&Path>,
@@ -150,9 +151,12 @@ pub fn compact(
     let mut cells: BTreeMap<Vec<u8>, Measures> = BTreeMap::new();
     for segment in segments {
         let bytes = fs::read(&segment.path)?;
-        read_records(&bytes, |record: Record| {
+        let sound = read_records(&bytes, |record: Record| {
             if record.sequence <= marker.sequence {
                 return io::Result::Ok(());
+            }
+            if record.sequence != marker.sequence + 1 {
+                return Err(damaged("the journal has lost a record"));
             }
             marker = record.marker_after(marker, 0);
             for (key, measures) in record.additions() {
@@ -163,6 +167,9 @@ pub fn compact(
             }
             Ok(())
         })?;
+        if sound < bytes.len() || sound as u64 != segment.bytes {
+            return Err(damaged("the journal is damaged"));
+        }
     }
     // Packages come before cells in the order of keys, so that the two can be one run.
     let packages = packages.into_iter().map(|(key, package)| (key.to_vec(), package.encode()));
@@ -311,6 +318,38 @@ mod tests {
             .map(|(key, value)| (key, Measures::decode(&value).unwrap()))
             .collect();
         assert_eq!(read, naive);
+    }
+
+    #[test]
+    fn no_checkpoint_is_made_of_a_journal_that_is_not_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        for sequence in 1..=3 {
+            journal.append(&record(sequence, 1)).unwrap();
+        }
+        let sealed = journal.seal().unwrap();
+        let whole = fs::read(&sealed[0].path).unwrap();
+        let third = whole.len() / 3;
+        let refused = |sealed: &[Segment]| {
+            let refused = compact(dir.path(), None, sealed, |_| 0).unwrap_err();
+            (refused.kind(), refused.to_string())
+        };
+        let damaged = |how: &str| (io::ErrorKind::InvalidData, how.to_owned());
+
+        let mut changed = whole.clone();
+        changed[third + 20] ^= 1;
+        fs::write(&sealed[0].path, changed).unwrap();
+        assert_eq!(refused(&sealed), damaged("the journal is damaged"));
+
+        fs::write(&sealed[0].path, &whole[..2 * third]).unwrap();
+        assert_eq!(refused(&sealed), damaged("the journal is damaged"));
+
+        let without_second = [&whole[..third], &whole[2 * third..]].concat();
+        fs::write(&sealed[0].path, without_second).unwrap();
+        assert_eq!(refused(&sealed), damaged("the journal has lost a record"));
+
+        fs::write(&sealed[0].path, &whole).unwrap();
+        assert_eq!(compact(dir.path(), None, &sealed, |_| 0).unwrap().1.sequence, 3);
     }
 
     #[test]

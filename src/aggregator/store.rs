@@ -190,7 +190,7 @@ impl Store {
         match thread.join() {
             Ok(Ok((path, marker))) => self.adopt(path, marker),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::error!(%error, "the checkpoint is damaged: another is made of the counts");
+                tracing::error!(%error, "no checkpoint of the journal: it is made of the counts");
                 self.export()
             }
             Ok(Err(error)) => {
