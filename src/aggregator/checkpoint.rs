@@ -90,15 +90,21 @@ pub struct Writer {
     file: File,
     block: Vec<u8>,
     entries: u64,
+    is_finished: bool,
 }
 
 impl Writer {
     /// Begins a checkpoint in `dir`.
     pub fn create(dir: &Path, marker: &Marker) -> io::Result<Self> {
         let file = File::create(dir.join(UNFINISHED))?;
-        let block = encode_head(marker);
-        let mut writer =
-            Self { dir: dir.to_owned(), sequence: marker.sequence, file, block, entries: 0 };
+        let mut writer = Self {
+            dir: dir.to_owned(),
+            sequence: marker.sequence,
+            file,
+            block: encode_head(marker),
+            entries: 0,
+            is_finished: false,
+        };
         writer.write_block()?;
         Ok(writer)
     }
@@ -122,6 +128,7 @@ impl Writer {
         self.file.sync_all()?;
         let path = self.dir.join(format!("{PREFIX}{:020}", self.sequence));
         fs::rename(self.dir.join(UNFINISHED), &path)?;
+        self.is_finished = true;
         sync_dir(&self.dir)?;
         Ok(path)
     }
@@ -131,6 +138,16 @@ impl Writer {
         frame::put(&mut framed, &self.block);
         self.block.clear();
         self.file.write_all(&framed)
+    }
+}
+
+impl Drop for Writer {
+    /// What could not be finished must not keep a full disk full.
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // What stays is removed when the store is opened.
+            let _ = remove_unfinished(&self.dir);
+        }
     }
 }
 
@@ -193,6 +210,14 @@ pub fn compact(
         put_kept(&key, &value)?;
     }
     Ok((writer.finish()?, marker))
+}
+
+/// Removes the checkpoint that was not finished.
+pub fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(UNFINISHED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Removes what a crash left unfinished, and all checkpoints but `kept`.
@@ -318,6 +343,21 @@ mod tests {
             .map(|(key, value)| (key, Measures::decode(&value).unwrap()))
             .collect();
         assert_eq!(read, naive);
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_finished_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        journal.append(&record(1, 1)).unwrap();
+        let sealed = journal.seal().unwrap();
+        let in_the_way = dir.path().join(format!("{PREFIX}{:020}", 1));
+        fs::create_dir(&in_the_way).unwrap();
+        compact(dir.path(), None, &sealed, |_| 0).unwrap_err();
+        assert!(!dir.path().join(UNFINISHED).exists());
+        fs::remove_dir(&in_the_way).unwrap();
+        let (path, _) = compact(dir.path(), None, &sealed, |_| 0).unwrap();
+        assert_eq!((path.clone(), path.exists()), (in_the_way, true));
     }
 
     #[test]
