@@ -138,7 +138,7 @@ impl Aggregating {
         self.fold.close(&mut |booking| self.books.book(&booking));
         self.flush();
         self.tell();
-        self.persist.close();
+        self.persist.close(&mut self.books.names);
     }
 
     fn flush(&mut self) {

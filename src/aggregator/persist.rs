@@ -104,9 +104,12 @@ impl Persist {
         View::new(store.counts().tree(), store.marker(), &pending)
     }
 
-    /// Makes sure that sled is on disk too: the end.
-    pub fn close(&mut self) {
-        if self.record.is_some() || !self.cells.is_empty() {
+    /// The end: writes what waits, however short ago that failed, and makes sure that sled is on
+    /// disk too. Whether everything is written.
+    pub fn close(&mut self, names: &mut Names) -> bool {
+        self.flush(names, u64::MAX);
+        let is_written = self.record.is_none() && self.cells.is_empty();
+        if !is_written {
             let cells =
                 self.cells.len() + self.record.as_ref().map_or(0, |record| record.cells.len());
             tracing::error!(cells, "counts could not be written and are lost with this process");
@@ -116,6 +119,7 @@ impl Persist {
         {
             tracing::warn!(%error, "the counts could not be flushed; the journal has them");
         }
+        is_written
     }
 
     fn open(&mut self, names: &mut Names, now_us: u64) {
@@ -125,7 +129,9 @@ impl Persist {
                 add(&self.health.store_rebuilds_total, store.rebuilds);
                 set(&self.health.journal_bytes, store.journal_bytes());
                 self.store = Some(store);
-                self.recovered();
+                if self.failure.is_none() {
+                    set(&self.health.store_ok, 1);
+                }
             }
             Err(error) => self.fail(&error, now_us),
         }
@@ -166,7 +172,8 @@ impl Persist {
         if self.record.is_some() {
             return self.record.take();
         }
-        if self.cells.is_empty() {
+        // After a failure an empty record finds out whether writing works again.
+        if self.cells.is_empty() && self.failure.is_none() {
             return None;
         }
         let cells = to_record_cells(&self.cells, names, store);
@@ -253,6 +260,8 @@ mod tests {
     use crate::aggregator::names::{Bounds, PackageTexts};
     use crate::aggregator::schema::{Value as _, unit_range};
     use crate::pure::pull::rollup::{Cell, Dimension, Measures};
+    use std::fs;
+    use std::sync::atomic::Ordering;
 
     /// All bytes are in the journal, and syncing them failed: when the store is opened anew the
     /// record is found there.
@@ -270,7 +279,40 @@ mod tests {
         count(&mut persist, &mut names);
         persist.flush(&mut names, 0);
         assert_eq!(stored_pulls(&persist), 3);
-        assert_eq!(persist.health.persist_pending.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(persist.health.persist_pending.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_store_that_failed_is_well_again_when_it_is_written_not_when_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        let is_ok = |persist: &Persist| persist.health.store_ok.load(Ordering::Relaxed) == 1;
+        persist.flush(&mut names, 0);
+        assert!(is_ok(&persist), "nothing has failed");
+        persist.store = None;
+        persist.fail(&CountsError::Unavailable("no room".to_owned()), 0);
+        persist.open(&mut names, RETRY_US_MIN);
+        assert!(persist.store.is_some() && !is_ok(&persist));
+        // Nothing waits; that writing works is found out nevertheless.
+        persist.flush(&mut names, RETRY_US_MIN);
+        assert!(is_ok(&persist) && persist.failure.is_none());
+    }
+
+    #[test]
+    fn at_the_end_nothing_waits_for_the_next_try() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        let in_the_way = dir.path().join("counts");
+        fs::write(&in_the_way, "not a folder").unwrap();
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        assert!(persist.store.is_none());
+        fs::remove_file(&in_the_way).unwrap();
+        persist.flush(&mut names, 1);
+        assert!(persist.store.is_none(), "it is not yet tried again");
+        assert!(persist.close(&mut names));
+        persist.flush(&mut names, u64::MAX);
+        assert_eq!(stored_pulls(&persist), 1);
     }
 
     fn persist(dir: &std::path::Path) -> (Persist, Names) {
