@@ -169,6 +169,13 @@ impl Counts {
         guarded(|| self.tree.flush()).map(|_| ())
     }
 
+    /// The first minute of the oldest cell that is kept, by unit.
+    pub fn kept_from(&self) -> Result<[u32; Unit::EVERY.len()], CountsError> {
+        let kept = guarded(|| self.tree.get(KEPT_KEY))?;
+        let mut minutes = kept.iter().flat_map(|kept| kept.as_chunks().0);
+        Ok([(); Unit::EVERY.len()].map(|()| minutes.next().map_or(0, |at| u32::from_be_bytes(*at))))
+    }
+
     /// Says that cells before these minutes may be gone, by unit.
     pub fn set_kept_from(&self, kept_from: [u32; Unit::EVERY.len()]) -> Result<(), CountsError> {
         let kept_from = kept_from.map(u32::to_be_bytes);
