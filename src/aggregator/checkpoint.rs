@@ -90,15 +90,21 @@ pub struct Writer {
     file: File,
     block: Vec<u8>,
     entries: u64,
+    is_finished: bool,
 }
 
 impl Writer {
     /// Begins a checkpoint in `dir`.
     pub fn create(dir: &Path, marker: &Marker) -> io::Result<Self> {
         let file = File::create(dir.join(UNFINISHED))?;
-        let block = encode_head(marker);
-        let mut writer =
-            Self { dir: dir.to_owned(), sequence: marker.sequence, file, block, entries: 0 };
+        let mut writer = Self {
+            dir: dir.to_owned(),
+            sequence: marker.sequence,
+            file,
+            block: encode_head(marker),
+            entries: 0,
+            is_finished: false,
+        };
         writer.write_block()?;
         Ok(writer)
     }
@@ -122,6 +128,7 @@ impl Writer {
         self.file.sync_all()?;
         let path = self.dir.join(format!("{PREFIX}{:020}", self.sequence));
         fs::rename(self.dir.join(UNFINISHED), &path)?;
+        self.is_finished = true;
         sync_dir(&self.dir)?;
         Ok(path)
     }
@@ -134,8 +141,19 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// What could not be finished must not keep a full disk full.
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // What stays is removed when the store is opened.
+            let _ = remove_unfinished(&self.dir);
+        }
+    }
+}
+
 /// Makes a checkpoint of the one at `before` and the journal's `segments`, without the cells that
 /// `kept_from` (a unit's oldest minute) has no room for. Where it is and what is in it.
+/// `InvalidData` where either is not whole.
 pub fn compact(
     dir: &Path,
     before: Option<&Path>,
@@ -150,9 +168,12 @@ pub fn compact(
     let mut cells: BTreeMap<Vec<u8>, Measures> = BTreeMap::new();
     for segment in segments {
         let bytes = fs::read(&segment.path)?;
-        read_records(&bytes, |record: Record| {
+        let sound = read_records(&bytes, |record: Record| {
             if record.sequence <= marker.sequence {
                 return io::Result::Ok(());
+            }
+            if record.sequence != marker.sequence + 1 {
+                return Err(damaged("the journal has lost a record"));
             }
             marker = record.marker_after(marker, 0);
             for (key, measures) in record.additions() {
@@ -163,6 +184,9 @@ pub fn compact(
             }
             Ok(())
         })?;
+        if sound < bytes.len() || sound as u64 != segment.bytes {
+            return Err(damaged("the journal is damaged"));
+        }
     }
     // Packages come before cells in the order of keys, so that the two can be one run.
     let packages = packages.into_iter().map(|(key, package)| (key.to_vec(), package.encode()));
@@ -186,6 +210,14 @@ pub fn compact(
         put_kept(&key, &value)?;
     }
     Ok((writer.finish()?, marker))
+}
+
+/// Removes the checkpoint that was not finished.
+pub fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(UNFINISHED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Removes what a crash left unfinished, and all checkpoints but `kept`.
@@ -311,6 +343,53 @@ mod tests {
             .map(|(key, value)| (key, Measures::decode(&value).unwrap()))
             .collect();
         assert_eq!(read, naive);
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_finished_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        journal.append(&record(1, 1)).unwrap();
+        let sealed = journal.seal().unwrap();
+        let in_the_way = dir.path().join(format!("{PREFIX}{:020}", 1));
+        fs::create_dir(&in_the_way).unwrap();
+        compact(dir.path(), None, &sealed, |_| 0).unwrap_err();
+        assert!(!dir.path().join(UNFINISHED).exists());
+        fs::remove_dir(&in_the_way).unwrap();
+        let (path, _) = compact(dir.path(), None, &sealed, |_| 0).unwrap();
+        assert_eq!((path.clone(), path.exists()), (in_the_way, true));
+    }
+
+    #[test]
+    fn no_checkpoint_is_made_of_a_journal_that_is_not_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        for sequence in 1..=3 {
+            journal.append(&record(sequence, 1)).unwrap();
+        }
+        let sealed = journal.seal().unwrap();
+        let whole = fs::read(&sealed[0].path).unwrap();
+        let third = whole.len() / 3;
+        let refused = |sealed: &[Segment]| {
+            let refused = compact(dir.path(), None, sealed, |_| 0).unwrap_err();
+            (refused.kind(), refused.to_string())
+        };
+        let damaged = |how: &str| (io::ErrorKind::InvalidData, how.to_owned());
+
+        let mut changed = whole.clone();
+        changed[third + 20] ^= 1;
+        fs::write(&sealed[0].path, changed).unwrap();
+        assert_eq!(refused(&sealed), damaged("the journal is damaged"));
+
+        fs::write(&sealed[0].path, &whole[..2 * third]).unwrap();
+        assert_eq!(refused(&sealed), damaged("the journal is damaged"));
+
+        let without_second = [&whole[..third], &whole[2 * third..]].concat();
+        fs::write(&sealed[0].path, without_second).unwrap();
+        assert_eq!(refused(&sealed), damaged("the journal has lost a record"));
+
+        fs::write(&sealed[0].path, &whole).unwrap();
+        assert_eq!(compact(dir.path(), None, &sealed, |_| 0).unwrap().1.sequence, 3);
     }
 
     #[test]

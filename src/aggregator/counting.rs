@@ -175,7 +175,7 @@ impl Aggregating {
         self.fold.close(&mut |booking| self.books.book(&booking));
         self.flush();
         self.tell();
-        self.persist.close();
+        self.persist.close(&mut self.books.names);
         self.health.persist_pending.load(Ordering::Relaxed) == 0
     }
 

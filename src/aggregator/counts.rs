@@ -102,9 +102,14 @@ impl Counts {
         self.marker.sequence.saturating_sub(u64::from(self.marker.keys_done.is_some()))
     }
 
-    /// Applies a record, or what is left of it. After an error only reopening helps.
+    /// Applies a record, or what is left of it; one that is applied is refused. After an error
+    /// only reopening helps.
     pub fn apply(&mut self, record: &Record) -> Result<(), CountsError> {
         let before = self.marker;
+        if record.sequence <= self.applied() {
+            let words = format!("record {} would count twice", record.sequence);
+            return Err(CountsError::Unavailable(words));
+        }
         let done = match before.keys_done {
             Some(keys) if before.sequence == record.sequence => keys,
             _ => 0,
@@ -162,6 +167,13 @@ impl Counts {
     /// Waits until all that was applied is on disk.
     pub fn flush(&self) -> Result<(), CountsError> {
         guarded(|| self.tree.flush()).map(|_| ())
+    }
+
+    /// The first minute of the oldest cell that is kept, by unit.
+    pub fn kept_from(&self) -> Result<[u32; Unit::EVERY.len()], CountsError> {
+        let kept = guarded(|| self.tree.get(KEPT_KEY))?;
+        let mut minutes = kept.iter().flat_map(|kept| kept.as_chunks().0);
+        Ok([(); Unit::EVERY.len()].map(|()| minutes.next().map_or(0, |at| u32::from_be_bytes(*at))))
     }
 
     /// Says that cells before these minutes may be gone, by unit.

@@ -37,6 +37,7 @@ impl Journal {
     /// Opens the journal in `dir`; a new one begins with the record after `applied`.
     pub fn open(dir: &Path, applied: u64) -> io::Result<Self> {
         let mut segments = list(dir)?;
+        remove_empty(&mut segments)?;
         if segments.is_empty() {
             segments.push(create(dir, applied + 1)?);
         }
@@ -81,10 +82,12 @@ impl Journal {
     /// Writes `record` and waits until it is on disk. After an error the same record, and no
     /// other, must be appended again: the one that failed may be found after a crash.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
-        let last = self.segments.last_mut().ok_or(io::ErrorKind::NotFound)?;
-        if self.is_unsound {
-            self.file.set_len(last.bytes)?;
+        if record.sequence != self.last_sequence + 1 {
+            let words = format!("record {} after {}", record.sequence, self.last_sequence);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
         }
+        self.cut_unsound()?;
+        let last = self.segments.last_mut().ok_or(io::ErrorKind::NotFound)?;
         let mut bytes = Vec::new();
         frame::put(&mut bytes, &record.encode());
         self.is_unsound = true;
@@ -141,6 +144,8 @@ impl Journal {
             // Nothing was appended since the last time.
             return Ok(sealed.to_vec());
         }
+        // What a failed append left would stand between two segments.
+        self.cut_unsound()?;
         let segment = create(&self.dir, next)?;
         self.file = OpenOptions::new().write(true).open(&segment.path)?;
         let sealed = self.segments.clone();
@@ -155,6 +160,14 @@ impl Journal {
         {
             fs::remove_file(&oldest.path)?;
             self.segments.remove(0);
+        }
+        Ok(())
+    }
+
+    fn cut_unsound(&mut self) -> io::Result<()> {
+        if self.is_unsound {
+            self.file.set_len(self.open_segment_bytes())?;
+            self.is_unsound = false;
         }
         Ok(())
     }
@@ -187,6 +200,17 @@ fn list(dir: &Path) -> io::Result<Vec<Segment>> {
     }
     segments.sort_unstable_by_key(|segment| segment.first);
     Ok(segments)
+}
+
+/// A seal that failed may have left a segment where the one before it went on: an empty one after
+/// another says nothing.
+fn remove_empty(segments: &mut Vec<Segment>) -> io::Result<()> {
+    for segment in segments.iter().skip(1).filter(|segment| segment.bytes == 0) {
+        fs::remove_file(&segment.path)?;
+    }
+    let oldest = segments.first().map(|segment| segment.first);
+    segments.retain(|segment| segment.bytes > 0 || Some(segment.first) == oldest);
+    Ok(())
 }
 
 fn create(dir: &Path, first: u64) -> io::Result<Segment> {
@@ -242,5 +266,47 @@ mod tests {
         journal.remove_through(3).unwrap();
         assert_eq!(sequences(&journal, 0), [4, 5]);
         assert_eq!(journal.first_sequence(), 4);
+    }
+
+    #[test]
+    fn a_record_out_of_its_order_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        journal.append(&record(1)).unwrap();
+        for sequence in [0, 1, 3] {
+            let refused = journal.append(&record(sequence)).unwrap_err();
+            assert_eq!(refused.to_string(), format!("record {sequence} after 1"));
+        }
+        journal.append(&record(2)).unwrap();
+        assert_eq!(sequences(&journal, 0), [1, 2]);
+    }
+
+    /// The folder could not be synced, say: the file is there, and the segment before goes on.
+    #[test]
+    fn what_a_failed_seal_left_hides_no_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        journal.append(&record(1)).unwrap();
+        create(dir.path(), 2).unwrap();
+        journal.append(&record(2)).unwrap();
+        journal.append(&record(3)).unwrap();
+        drop(journal);
+        let journal = Journal::open(dir.path(), 2).unwrap();
+        assert_eq!(journal.last_sequence(), 3);
+        assert_eq!(sequences(&journal, 2), [3]);
+    }
+
+    #[test]
+    fn what_a_failed_append_left_is_cut_before_a_seal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        journal.append(&record(1)).unwrap();
+        // All bytes are there, and syncing them failed.
+        let mut bytes = Vec::new();
+        frame::put(&mut bytes, &record(2).encode());
+        journal.file.write_all_at(&bytes, journal.bytes()).unwrap();
+        journal.is_unsound = true;
+        let sealed = journal.seal().unwrap();
+        assert_eq!(fs::metadata(&sealed[0].path).unwrap().len(), sealed[0].bytes);
     }
 }

@@ -110,9 +110,12 @@ impl Persist {
         View::new(store.counts().tree(), store.marker(), &pending)
     }
 
-    /// Makes sure that sled is on disk too: the end.
-    pub fn close(&mut self) {
-        if self.record.is_some() || !self.cells.is_empty() {
+    /// The end: writes what waits, however short ago that failed, and makes sure that sled is on
+    /// disk too. Whether everything is written.
+    pub fn close(&mut self, names: &mut Names) -> bool {
+        self.flush(names, u64::MAX);
+        let is_written = self.record.is_none() && self.cells.is_empty();
+        if !is_written {
             let cells =
                 self.cells.len() + self.record.as_ref().map_or(0, |record| record.cells.len());
             tracing::error!(cells, "counts could not be written and are lost with this process");
@@ -122,15 +125,19 @@ impl Persist {
         {
             tracing::warn!(%error, "the counts could not be flushed; the journal has them");
         }
+        is_written
     }
 
     fn open(&mut self, names: &mut Names, now_us: u64) {
         match self.try_open(names) {
             Ok(store) => {
+                self.settle_record(&store);
                 add(&self.health.store_rebuilds_total, store.rebuilds);
                 set(&self.health.journal_bytes, store.journal_bytes());
                 self.store = Some(store);
-                self.recovered();
+                if self.failure.is_none() {
+                    set(&self.health.store_ok, 1);
+                }
             }
             Err(error) => self.fail(&error, now_us),
         }
@@ -155,13 +162,24 @@ impl Persist {
         Ok(store)
     }
 
+    /// A record whose writing failed may be in the journal after all, and is then applied by now.
+    /// One that is not goes on where the journal ends.
+    fn settle_record(&mut self, store: &Store) {
+        let next = store.next_sequence();
+        self.record.take_if(|record| record.sequence < next);
+        if let Some(record) = &mut self.record {
+            record.sequence = next;
+        }
+    }
+
     /// The record to write now: the one that failed, or what waits.
     fn next_record(&mut self, names: &Names) -> Option<Record> {
         let store = self.store.as_mut()?;
         if self.record.is_some() {
             return self.record.take();
         }
-        if self.cells.is_empty() {
+        // After a failure an empty record finds out whether writing works again.
+        if self.cells.is_empty() && self.failure.is_none() {
             return None;
         }
         let cells = to_record_cells(&self.cells, names, store);
@@ -241,3 +259,91 @@ fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<Recor
 
 const RETRY_US_MIN: u64 = 1_000_000;
 const RETRY_US_MAX: u64 = 8_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregator::names::{Bounds, PackageTexts};
+    use crate::aggregator::schema::{Value as _, unit_range};
+    use crate::pure::pull::rollup::{Cell, Dimension, Measures};
+    use std::fs;
+    use std::sync::atomic::Ordering;
+
+    /// All bytes are in the journal, and syncing them failed: when the store is opened anew the
+    /// record is found there.
+    #[test]
+    fn a_record_that_was_written_although_that_failed_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        count(&mut persist, &mut names);
+        let record = persist.next_record(&names).unwrap();
+        persist.store.as_mut().unwrap().append(&record).unwrap();
+        persist.record = Some(record);
+        persist.store = None;
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        assert_eq!(stored_pulls(&persist), 3);
+        assert_eq!(persist.health.persist_pending.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_store_that_failed_is_well_again_when_it_is_written_not_when_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        let is_ok = |persist: &Persist| persist.health.store_ok.load(Ordering::Relaxed) == 1;
+        persist.flush(&mut names, 0);
+        assert!(is_ok(&persist), "nothing has failed");
+        persist.store = None;
+        persist.fail(&CountsError::Unavailable("no room".to_owned()), 0);
+        persist.open(&mut names, RETRY_US_MIN);
+        assert!(persist.store.is_some() && !is_ok(&persist));
+        // Nothing waits; that writing works is found out nevertheless.
+        persist.flush(&mut names, RETRY_US_MIN);
+        assert!(is_ok(&persist) && persist.failure.is_none());
+    }
+
+    #[test]
+    fn at_the_end_nothing_waits_for_the_next_try() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        let in_the_way = dir.path().join("counts");
+        fs::write(&in_the_way, "not a folder").unwrap();
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        assert!(persist.store.is_none());
+        fs::remove_file(&in_the_way).unwrap();
+        persist.flush(&mut names, 1);
+        assert!(persist.store.is_none(), "it is not yet tried again");
+        assert!(persist.close(&mut names));
+        persist.flush(&mut names, u64::MAX);
+        assert_eq!(stored_pulls(&persist), 1);
+    }
+
+    fn persist(dir: &std::path::Path) -> (Persist, Names) {
+        let lock = Lock::take(dir).unwrap();
+        let persist = Persist::new(dir.to_owned(), lock, Arc::default(), 7);
+        (persist, Names::new(Bounds { max_names: 10, max_tags: 10, max_clients: 10 }))
+    }
+
+    /// One pull waits.
+    fn count(persist: &mut Persist, names: &mut Names) {
+        let package = PackageTexts { id: b"", domain: b"acme.com", collection: b"", name: b"x" };
+        let package = names.package(package);
+        let cell = Cell {
+            package,
+            dimension: Dimension::All,
+            unit: Unit::Minute,
+            minute: 1,
+            value: "".into(),
+        };
+        persist.cells.add(cell, Measures { pulls: 1, ..Measures::ZERO });
+    }
+
+    fn stored_pulls(persist: &Persist) -> u64 {
+        let tree = persist.store.as_ref().unwrap().counts().tree();
+        let values = tree.range(unit_range(Unit::Ever)).values();
+        values.map(|value| Measures::decode(&value.unwrap()).unwrap().pulls).sum()
+    }
+}

@@ -41,6 +41,7 @@ impl Store {
         if dir.join(UNFINISHED).exists() {
             fs::remove_dir_all(dir.join(UNFINISHED))?;
         }
+        checkpoint::remove_unfinished(dir)?;
         let newest = checkpoint::newest(dir)?;
         let base = newest.as_ref().map_or(0, |(_, marker)| marker.sequence);
         let checkpoint = newest.map(|(path, _)| path);
@@ -158,9 +159,10 @@ impl Store {
             None => 0,
         };
         if self.compaction.is_none()
-            && self.journal.open_segment_bytes() >= SEGMENT_BYTES_MIN.max(checkpoint_bytes)
+            && self.journal.open_segment_bytes() >= segment_bytes_max(checkpoint_bytes)
+            && let Err(error) = self.begin_compaction(kept_from)
         {
-            self.begin_compaction(kept_from)?;
+            tracing::warn!(%error, "the journal's segment could not be ended; it grows");
         }
         Ok(())
     }
@@ -171,7 +173,7 @@ impl Store {
     }
 
     /// A thread of its own reads the files that nobody writes to any more.
-    fn begin_compaction(&mut self, kept_from: impl Fn(Unit) -> u32) -> Result<(), CountsError> {
+    fn begin_compaction(&mut self, kept_from: impl Fn(Unit) -> u32) -> io::Result<()> {
         let sealed = self.journal.seal()?;
         let (dir, before) = (self.dir.clone(), self.checkpoint.clone());
         let kept_from = Unit::EVERY.map(kept_from);
@@ -190,7 +192,7 @@ impl Store {
         match thread.join() {
             Ok(Ok((path, marker))) => self.adopt(path, marker),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::error!(%error, "the checkpoint is damaged: another is made of the counts");
+                tracing::error!(%error, "no checkpoint of the journal: it is made of the counts");
                 self.export()
             }
             Ok(Err(error)) => {
@@ -267,11 +269,17 @@ fn rebuild(dir: &Path, checkpoint: Option<&Path>, why: &str) -> Result<Counts, C
     Counts::open(&path)
 }
 
+/// How long a segment of the journal gets before a checkpoint is made of it: as long as the last
+/// checkpoint, so that writing checkpoints costs no more than writing the journal, within bounds.
+fn segment_bytes_max(checkpoint_bytes: u64) -> u64 {
+    checkpoint_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+}
+
 const COUNTS: &str = "counts";
 const UNFINISHED: &str = "counts.unfinished";
-/// How long a segment of the journal gets before a checkpoint is made of it, in bytes; or as long
-/// as the last checkpoint, so that writing checkpoints costs no more than writing the journal.
 const SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// A segment is read at once, when it is replayed and when a checkpoint is made of it.
+const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -364,6 +372,53 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         assert!(read(&store) == before);
         assert_eq!(store.next_sequence(), sequence + 1);
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_ended_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        while store.journal_bytes() < SEGMENT_BYTES_MIN {
+            store.append(&record(store.next_sequence(), 20_000, 1)).unwrap();
+        }
+        let next = store.next_sequence();
+        let in_the_way = dir.path().join(format!("journal.{next:020}"));
+        fs::create_dir(&in_the_way).unwrap();
+        store.maintain(|_| 0).unwrap();
+        store.append(&record(next, 1, 1)).unwrap();
+        fs::remove_dir(&in_the_way).unwrap();
+        while store.checkpoint.is_none() {
+            store.maintain(|_| 0).unwrap();
+        }
+        assert_eq!((store.journal_bytes(), store.next_sequence()), (0, next + 1));
+    }
+
+    #[test]
+    fn a_segment_is_as_long_as_the_checkpoint_within_bounds() {
+        let mib = |mib: u64| mib * 1024 * 1024;
+        assert_eq!([0, 20, 1000].map(|size| segment_bytes_max(mib(size))), [8, 20, 64].map(mib));
+    }
+
+    #[test]
+    fn a_record_is_applied_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        let record = record(1, 10, 1);
+        store.append(&record).unwrap();
+        store.apply(&record).unwrap();
+        let before = read(&store);
+        let refused = store.apply(&record).unwrap_err();
+        assert_eq!(refused.to_string(), "record 1 would count twice");
+        assert!(read(&store) == before);
+    }
+
+    #[test]
+    fn an_unfinished_checkpoint_goes_when_the_store_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join("checkpoint.unfinished");
+        fs::write(&left, "half").unwrap();
+        Store::open(dir.path()).unwrap();
+        assert!(!left.exists());
     }
 
     fn record(sequence: u64, cells: u64, from_minute: u64) -> Record {
