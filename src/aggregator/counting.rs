@@ -175,8 +175,7 @@ impl Aggregating {
         self.fold.close(&mut |booking| self.books.book(&booking));
         self.flush();
         self.tell();
-        self.persist.close(&mut self.books.names);
-        self.health.persist_pending.load(Ordering::Relaxed) == 0
+        self.persist.close(&mut self.books.names)
     }
 
     fn flush(&mut self) {
