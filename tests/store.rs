@@ -12,6 +12,7 @@ mod support;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Ask, Booked, By, Health, Query, open_offline, spawn};
