@@ -210,6 +210,21 @@ fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
 }
 
 #[test]
+fn an_answer_says_what_time_it_covers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    gateway.stop();
+    let query = open_offline(dir.path()).unwrap();
+    let answer = query.rows(&Ask::default()).unwrap();
+    assert!(answer.to > jiff::Timestamp::now() - Duration::from_secs(1), "until now: {answer:?}");
+    assert!(answer.from.unwrap() < answer.to);
+    let (from, to) = (Some(answer.to), answer.from);
+    let refused = query.rows(&Ask { from, to, ..Ask::default() }).unwrap_err();
+    assert!(refused.to_string().ends_with("from is the earlier time"), "{refused}");
+}
+
+#[test]
 fn a_pull_shows_before_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let counting = Counting { flush: Duration::from_secs(3600), ..counting() };

@@ -39,7 +39,10 @@ impl Dictionary {
     /// its id; one without an id, or whose id is new, by its domain and name.
     pub fn number(&mut self, local: u32, package: &PackageRecord) -> u32 {
         let at = local as usize;
-        if let Some(Some(number)) = self.numbers.get(at) {
+        // One that has an id may have got another name since.
+        if let Some(Some(number)) = self.numbers.get(at)
+            && (package.id.is_empty() || self.records.get(*number as usize) == Some(package))
+        {
             return *number;
         }
         let by_id = self.by_id.get(&package.id).copied().filter(|_| !package.id.is_empty());
@@ -108,6 +111,10 @@ mod tests {
         // Asking again changes nothing.
         assert_eq!(dictionary.number(3, &package("r1", "acme.com/saturn")), 0);
         assert!(dictionary.take_unwritten().is_empty());
+        // Under the same number in memory, another name: a reload while it ran.
+        assert_eq!(dictionary.number(3, &package("r1", "acme.com/mars")), 0);
+        assert_eq!(dictionary.take_unwritten(), [(0, package("r1", "acme.com/mars"))]);
+        assert_eq!(dictionary.number(3, &package("r1", "acme.com/saturn")), 0);
         // The id is taken out of the configuration again: the name still finds it.
         assert_eq!(dictionary.number(4, &package("", "acme.com/saturn")), 0);
         // The name it had belongs to whoever takes it.

@@ -150,7 +150,8 @@ struct Plan<'a> {
     dimension: Dimension,
     /// The unit of time asked for.
     unit: Option<Unit>,
-    now: Timestamp,
+    /// The end of the current minute: what is counted now is before it.
+    now_end: Timestamp,
 }
 
 impl<'a> Plan<'a> {
@@ -164,18 +165,26 @@ impl<'a> Plan<'a> {
                     .to_owned(),
             ));
         }
+        if let (Some(from), Some(to)) = (ask.from, ask.to)
+            && from > to
+        {
+            return Err(QueryError::Question(format!(
+                "counts cannot be from {from} to {to}: from is the earlier time"
+            )));
+        }
         let dimension = dimensions.first().copied().unwrap_or(Dimension::All);
         Ok(Self {
             ask,
             dimension,
             unit: units.first().copied(),
-            now: timestamp(Clock::look().minute_now()),
+            now_end: timestamp(Clock::look().minute_now() + 1),
         })
     }
 
     fn run(&self, view: &View) -> Result<Answer, CountsError> {
         let since = view.since();
-        let spans = self.spans(view.kept_from()?, since);
+        let kept_from = view.kept_from()?;
+        let spans = self.spans(kept_from, since);
         let mut groups: BTreeMap<(Arc<str>, String, u32), Measures> = BTreeMap::new();
         for (number, package) in view.packages()? {
             if self.ask.package.as_ref().is_some_and(|wanted| *wanted != package.shown) {
@@ -204,20 +213,22 @@ impl<'a> Plan<'a> {
         }
         let from = match self.ask.from {
             Some(_) => spans.first().map(|span| timestamp(span.from)).or(self.ask.from),
-            None => since.map(timestamp),
+            None => since.map(|since| {
+                timestamp(since.max(kept_from[self.unit.unwrap_or(Unit::Ever) as usize]))
+            }),
         };
         let to = match self.ask.to {
             Some(_) => spans.last().map(|span| timestamp(span.to)).or(self.ask.to),
-            None => Some(self.now),
+            None => Some(self.now_end),
         };
-        Ok(Answer { from, to: to.unwrap_or(self.now), rows, totals })
+        Ok(Answer { from, to: to.unwrap_or(self.now_end), rows, totals })
     }
 
     /// Which cells are added up.
     fn spans(&self, kept_from: [u32; Unit::EVERY.len()], since: Option<u32>) -> Vec<Span> {
         if self.ask.from.is_none() && self.ask.to.is_none() {
             let unit = self.unit.unwrap_or(Unit::Ever);
-            return vec![Span { unit, from: 0, to: u32::MAX }];
+            return vec![Span { unit, from: kept_from[unit as usize], to: u32::MAX }];
         }
         let Some(since) = since else {
             return Vec::new();
@@ -225,7 +236,7 @@ impl<'a> Plan<'a> {
         // Nothing was counted before the first minute: no need to look there.
         let from = self.ask.from.map_or(since, minute_of).max(Unit::Day.floor(since));
         let to = self.ask.to.map_or_else(
-            || minute_of(self.now) + 1,
+            || minute_of(self.now_end),
             |to| {
                 let whole = minute_of(to);
                 if timestamp(whole) == to { whole } else { whole + 1 }
