@@ -73,7 +73,7 @@ fn aggregate() -> Duration {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     let took = begin.elapsed();
-    aggregator.stop();
+    assert!(aggregator.stop(Vec::new()));
     took
 }
 

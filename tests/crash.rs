@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pullgate::aggregator::{Ask, By, open_offline};
 use pullgate::pure::config::values::Counting;
@@ -88,7 +88,15 @@ fn the_process_that_is_killed() {
         for sender in &mut gateway.senders {
             sender.flush();
         }
-        if let Some((requests, ..)) = gateway.totals() {
+        let Some((requests, ..)) = gateway.totals() else { continue };
+        // It may be shown before it is written: it is on disk once the journal has gone on.
+        let journal = || gateway.health.journal_bytes.load(Ordering::Relaxed);
+        let before = journal();
+        let end = Instant::now() + Duration::from_millis(100);
+        while journal() == before && Instant::now() < end {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        if journal() != before {
             println!("shown {requests}");
         }
     }

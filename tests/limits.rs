@@ -112,7 +112,7 @@ fn without_descriptors_accepting_pauses_and_resumes() {
         let pauses = gate.metric("pullgate_accept_pauses_total");
         // One per worker and sweep at most: more would be a spin.
         let tenths = began.elapsed().as_millis() / 100 + 2;
-        let workers = std::thread::available_parallelism().unwrap().get();
+        let workers = thread::available_parallelism().unwrap().get();
         assert!(
             pauses >= 1 && u128::from(pauses) <= tenths * workers as u128,
             "{pauses} pauses in {tenths} tenths"
@@ -170,7 +170,7 @@ fn a_client_that_floods_leaves_the_others_their_turns() {
 fn where_io_uring_is_forbidden_epoll_serves_and_one_line_says_so() {
     let mut gate = Gate::start_with("auto", &with_package(""), forbid_io_uring);
     serves(Connection::open(gate.address())).unwrap();
-    let workers = std::thread::available_parallelism().unwrap();
+    let workers = thread::available_parallelism().unwrap();
     assert_eq!(gate.metric("pullgate_workers{driver=\"epoll\"}"), workers.get() as u64);
     let words = gate.process().words();
     let lines: Vec<_> = words.lines().filter(|line| line.contains("io_uring")).collect();
@@ -269,7 +269,7 @@ fn first_words(gate: &Gate) -> String {
 }
 
 fn buffers_out(gate: &Gate) -> u64 {
-    let workers = std::thread::available_parallelism().unwrap().get();
+    let workers = thread::available_parallelism().unwrap().get();
     (0..workers)
         .map(|worker| gate.metric(&format!("pullgate_receive_buffers_out{{worker=\"{worker}\"}}")))
         .sum()

@@ -250,13 +250,12 @@ mod tests {
         sender.flush();
         let mut page = Box::new(Page::new());
         page.append(&event(2)).unwrap();
-        let mut unfolded = Unfolded::default();
-        unfolded.requests_other = 3;
+        let unfolded = Unfolded { requests_other: 3, ..Unfolded::default() };
         inbox.end(vec![vec![Parcel::Page(page), Parcel::Unfolded(Box::new(unfolded))]]);
         let mut arrived = Vec::new();
         inbox.merge(u64::MAX, 10, |arrival| match arrival {
             Arrival::Event(event) => arrived.push(event.at_us),
-            Arrival::Unfolded(unfolded) => arrived.push(unfolded.total()),
+            Arrival::Unfolded(unfolded) => arrived.push(unfolded.requests_other),
         });
         assert_eq!(arrived, [1, 2, 3]);
     }

@@ -52,7 +52,8 @@ pub struct Unfolded {
     pub requests_other: u64,
     /// When the first of them happened, in microseconds of the monotonic clock.
     pub since_us: u64,
-    total: u64,
+    /// How many requests these totals stand for.
+    pub total: u64,
 }
 
 /// Which package an unfolded total belongs to: the texts of [`Event`] of the same names.
@@ -118,7 +119,7 @@ impl PullSender {
         if !self.page.is_empty() {
             rest.push(Parcel::Page(mem::replace(&mut self.page, new_page())));
         }
-        if self.unfolded.total() > 0 {
+        if self.unfolded.total > 0 {
             rest.push(Parcel::Unfolded(Box::new(mem::take(&mut self.unfolded))));
         }
         rest
@@ -126,11 +127,11 @@ impl PullSender {
 
     /// Whether everything that was offered has been handed to the channel.
     pub fn is_settled(&self) -> bool {
-        self.page.is_empty() && self.backlog.is_empty() && self.unfolded.total() == 0
+        self.page.is_empty() && self.backlog.is_empty() && self.unfolded.total == 0
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total() }
+        Backlog { bytes: self.backlog.len() * PAGE_BYTES, unfolded: self.unfolded.total }
     }
 
     /// Sends what waits, and the current page if nothing waits before it: pages that wait anyway
@@ -164,7 +165,7 @@ impl PullSender {
                 return;
             }
         }
-        if self.unfolded.total() > 0 {
+        if self.unfolded.total > 0 {
             let unfolded = Box::new(mem::take(&mut self.unfolded));
             if let Err(refused) = self.full.try_send(Parcel::Unfolded(unfolded))
                 && let Parcel::Unfolded(unfolded) = refused.into_inner()
@@ -204,11 +205,6 @@ impl PullReceiver {
 }
 
 impl Unfolded {
-    /// How many requests these totals stand for.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
     fn add(&mut self, event: &Event<'_>) {
         if event.asked != Asked::Manifest {
             return;
@@ -276,7 +272,7 @@ mod tests {
     fn events(parcel: Parcel) -> u64 {
         match parcel {
             Parcel::Page(page) => page.len() as u64,
-            Parcel::Unfolded(unfolded) => unfolded.total(),
+            Parcel::Unfolded(unfolded) => unfolded.total,
         }
     }
 
