@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use pullgate::pure::pull::event::{Asked, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Outcome};
 use pullgate::pure::pull::fold::{Fold, Request};
 use pullgate::pure::pull::window::TagRow;
 
@@ -29,7 +29,7 @@ fn requests() -> Vec<Request<'static>> {
             requests.push(Request {
                 at_us: requests.len() as u64,
                 minute: 1,
-                source,
+                source: Address(source),
                 connection: u64::from(client),
                 asked,
                 outcome: Outcome::Redirected,

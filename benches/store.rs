@@ -12,7 +12,7 @@ use pullgate::aggregator::{Health, Options, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
-use pullgate::pure::pull::event::{Asked, Event, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Event, Outcome};
 
 const WORKERS: u64 = 4;
 const EVENTS_PER_WORKER: u64 = 100_000;
@@ -27,7 +27,7 @@ fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a
     let is_head = number.is_multiple_of(3);
     Event {
         at_us,
-        address,
+        address: Address(address),
         connection: number % 30_000,
         asked: if is_head { Asked::ManifestHead } else { Asked::Manifest },
         outcome: Outcome::Redirected,

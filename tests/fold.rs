@@ -11,7 +11,7 @@
 mod naive_fold;
 
 use pullgate::pure::limits::FOLD_WINDOWS_MAX;
-use pullgate::pure::pull::event::{Asked, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Outcome};
 use pullgate::pure::pull::fold::{Booking, Fold, Request};
 use pullgate::pure::pull::rollup::Measures;
 
@@ -487,7 +487,7 @@ impl Simulated {
         let request = Request {
             at_us: sent.at_us,
             minute: sent.minute(),
-            source,
+            source: Address(source),
             connection: 1,
             asked: sent.asked,
             outcome: sent.outcome,

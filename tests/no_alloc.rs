@@ -13,6 +13,7 @@ use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
 use pullgate::pure::observe::{Asker, observe};
+use pullgate::pure::pull::event::Address;
 use pullgate::pure::snapshot::Snapshot;
 
 /// Counts what this thread asks the system for.
@@ -98,7 +99,7 @@ backend = "quay.io/acme/**"
             let mut out = Out::new(&mut memory, 0);
             answer::write(&mut out, &manner, &action);
             assert!(!out.is_overrun() && out.used() > 100);
-            let asker = Asker { at_us: now, address: [1; 16], connection: 1 };
+            let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
             if let Some(event) = observe(&action, &head, asker) {
                 sender.offer(&event);
             }

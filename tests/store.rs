@@ -19,7 +19,7 @@ use pullgate::aggregator::{Ask, Booked, By, Health, Query, open_offline, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::Counting;
-use pullgate::pure::pull::event::{Asked, Event};
+use pullgate::pure::pull::event::{Address, Asked, Event};
 use pullgate::pure::pull::rollup::Measures;
 
 use support::*;
@@ -319,12 +319,13 @@ fn no_address_is_ever_written() {
     for (connection, address) in [mapped, v6.octets()].into_iter().enumerate() {
         for reference in ["latest", &digest("index"), &digest("child")] {
             let event = event(connection as u32, "acme/rocket", reference);
-            gateway.senders[0].offer(&Event { address, ..event });
+            gateway.senders[0].offer(&Event { address: Address(address), ..event });
         }
     }
     gateway.stop();
-    let needles: [&[u8]; 6] = [
+    let needles: [&[u8]; 7] = [
         b"203.0.113.77",
+        &v4,
         &mapped[10..],
         b"2001:db8:feed:beef",
         &v6.octets()[..8],

@@ -11,8 +11,8 @@ pub struct Clients {
     by_agent: HashMap<Box<[u8]>, u32>,
     by_client: HashMap<String, u32>,
     clients: Vec<Client>,
-    /// The last one that had no room.
-    unnumbered: Client,
+    /// The one identified last, where it had no room for its version.
+    unnumbered: Option<Client>,
 }
 
 impl Clients {
@@ -29,7 +29,7 @@ impl Clients {
             by_agent: HashMap::new(),
             by_client: HashMap::new(),
             clients: vec![nobody(OTHER)],
-            unnumbered: nobody(OTHER),
+            unnumbered: None,
         }
     }
 
@@ -39,37 +39,45 @@ impl Clients {
         self.by_agent.clear();
     }
 
-    /// The client's number. Allocates nothing for a user agent that is known.
+    /// The client's number. Allocates nothing for a user agent that is known. When there is no room
+    /// for new ones, the version is let go: families and systems are a closed set, so that nobody
+    /// who invents versions takes them from others.
     pub fn identify(&mut self, user_agent: &[u8]) -> u32 {
+        self.unnumbered = None;
         if let Some(number) = self.by_agent.get(user_agent).copied() {
             return number;
         }
         let client = self.table.classify(user_agent);
-        let Client { family, version, os, arch } = &client;
-        let text = format!("{family}\n{version}\n{os}\n{arch}");
-        let number = match self.by_client.get(&text).copied() {
-            Some(number) => number,
-            None if self.clients.len() >= CLIENTS_MAX => {
-                self.unnumbered = client;
-                return 0;
+        if let Some(number) = self.number(&client, CLIENTS_MAX) {
+            if self.by_agent.len() >= AGENTS_MAX {
+                self.by_agent.clear();
             }
-            None => {
-                let number = u32::try_from(self.clients.len()).unwrap_or(0);
-                self.by_client.insert(text, number);
-                self.clients.push(client);
-                number
-            }
-        };
-        if self.by_agent.len() >= AGENTS_MAX {
-            self.by_agent.clear();
+            self.by_agent.insert(user_agent.into(), number);
+            return number;
         }
-        self.by_agent.insert(user_agent.into(), number);
-        number
+        let versionless = Client { version: String::new(), ..client.clone() };
+        self.unnumbered = Some(client);
+        self.number(&versionless, 2 * CLIENTS_MAX).unwrap_or(0)
+    }
+
+    /// The client's number, a new one where there are fewer than `clients_max`.
+    fn number(&mut self, client: &Client, clients_max: usize) -> Option<u32> {
+        let Client { family, version, os, arch } = client;
+        let text = format!("{family}\n{version}\n{os}\n{arch}");
+        if let Some(number) = self.by_client.get(&text) {
+            return Some(*number);
+        }
+        let number = u32::try_from(self.clients.len()).ok()?;
+        (self.clients.len() < clients_max).then(|| {
+            self.by_client.insert(text, number);
+            self.clients.push(client.clone());
+            number
+        })
     }
 
     /// The client that was identified last, whose number this is: itself also beyond the bound.
     pub fn identified(&self, number: u32) -> &Client {
-        if number == 0 { &self.unnumbered } else { self.get(number) }
+        self.unnumbered.as_ref().unwrap_or_else(|| self.get(number))
     }
 
     /// The client of that number, as it is counted.
@@ -80,3 +88,21 @@ impl Clients {
 
 /// The row of everything beyond a bound.
 pub const OTHER: &str = "(other)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invented_versions_take_no_family_from_anybody() {
+        let mut clients = Clients::new(ClientTable::built_in());
+        for number in 0..CLIENTS_MAX + 10 {
+            clients.identify(format!("docker/1.{number}.0 os/linux arch/amd64").as_bytes());
+        }
+        let number = clients.identify(b"skopeo/1.18.0");
+        assert_eq!(clients.get(number).family, "skopeo");
+        assert_eq!(clients.get(number).version, "");
+        assert_eq!(clients.identified(number).version, "1.18.0");
+        assert_eq!(clients.identify(b"skopeo/1.19.0"), number);
+    }
+}

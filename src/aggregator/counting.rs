@@ -20,7 +20,7 @@ use crate::aggregator::{Booked, Options, Order};
 use crate::messages::pulls::{FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded};
 use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
-use crate::pure::pull::event::{Asked, Event};
+use crate::pure::pull::event::{Address, Asked, Event};
 use crate::pure::pull::fold::{Booking, Fold, Request};
 use crate::pure::pull::rollup::{Dimension, Measures};
 use crate::pure::pull::window::{Subject, TagRow};
@@ -241,7 +241,7 @@ impl Books {
         let request = Request {
             at_us: event.at_us,
             minute: clock.minute(event.at_us),
-            source: client_key(event.address),
+            source: Address(client_key(event.address.0)),
             connection: event.connection,
             asked: event.asked,
             outcome: event.outcome,
@@ -362,7 +362,7 @@ mod tests {
     use crate::messages::pulls::channel;
     use crate::pure::client::ClientTable;
     use crate::pure::config::values::{Counting, Retention};
-    use crate::pure::pull::event::{Asked, Event, Outcome};
+    use crate::pure::pull::event::{Address, Asked, Event, Outcome};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
@@ -370,7 +370,7 @@ mod tests {
     fn event() -> Event<'static> {
         Event {
             at_us: monotonic_us(),
-            address: [1; 16],
+            address: Address([1; 16]),
             connection: 1,
             asked: Asked::Manifest,
             outcome: Outcome::Redirected,

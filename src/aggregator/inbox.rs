@@ -181,13 +181,13 @@ const REFILL_US_MAX: u64 = 2 * FLUSH_US_MAX;
 mod tests {
     use super::*;
     use crate::messages::pulls::channel;
-    use crate::pure::pull::event::{Asked, Outcome};
+    use crate::pure::pull::event::{Address, Asked, Outcome};
     use proptest::prelude::*;
 
     fn event(at_us: u64) -> Event<'static> {
         Event {
             at_us,
-            address: [0; 16],
+            address: Address([0; 16]),
             connection: 1,
             asked: Asked::Manifest,
             outcome: Outcome::Redirected,

@@ -42,8 +42,6 @@ pub struct Names {
     bounds: Bounds,
     by_identity: HashMap<Box<[u8]>, u32>,
     packages: Vec<PackageRecord>,
-    /// Whether a request has told the package's name in this run, which may be a new one.
-    is_named: Vec<bool>,
     names_per_collection: HashMap<String, usize>,
     rows: HashTable<u32>,
     /// By number, from [`TagRow::FIRST`].
@@ -74,7 +72,6 @@ impl Names {
             bounds,
             by_identity: HashMap::new(),
             packages: Vec::new(),
-            is_named: Vec::new(),
             names_per_collection: HashMap::new(),
             rows: HashTable::new(),
             row_texts: Vec::new(),
@@ -94,15 +91,12 @@ impl Names {
     /// The package's number. Allocates nothing for a package that is known.
     pub fn package(&mut self, texts: PackageTexts<'_>) -> u32 {
         texts.identity_to(&mut self.identity);
-        let number = match self.by_identity.get(self.identity.as_slice()) {
-            Some(number) => *number,
-            None => self.add_package(texts),
+        let Some(number) = self.by_identity.get(self.identity.as_slice()).copied() else {
+            return self.add_package(texts);
         };
-        if !self.is_named[number as usize] {
-            self.is_named[number as usize] = true;
-            if !texts.id.is_empty() {
-                self.packages[number as usize] = texts.record();
-            }
+        // Who is known by an id may have got another name since.
+        if !texts.id.is_empty() && !texts.are_shown_as(&self.packages[number as usize].shown) {
+            self.packages[number as usize] = texts.record();
         }
         number
     }
@@ -130,7 +124,6 @@ impl Names {
         }
         self.by_identity.insert(identity.into(), number);
         self.packages.push(record);
-        self.is_named.push(false);
         number
     }
 
@@ -224,6 +217,12 @@ impl PackageTexts<'_> {
         }
     }
 
+    /// Whether people see it as `<domain>/<name>` already.
+    fn are_shown_as(&self, shown: &str) -> bool {
+        let rest = shown.as_bytes().strip_prefix(self.domain);
+        rest.and_then(|rest| rest.strip_prefix(b"/")) == Some(self.name)
+    }
+
     fn record(&self) -> PackageRecord {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let [id, domain, collection, name] =
@@ -297,14 +296,14 @@ mod tests {
     }
 
     #[test]
-    fn a_package_with_an_id_takes_the_name_it_is_first_asked_for_by() {
+    fn a_package_with_an_id_is_shown_by_the_name_it_was_last_asked_for_by() {
         let mut names = names();
         let old = PackageTexts { id: b"r1", ..texts("", "rocket") };
         let number = names.learn_package(old.record());
         assert_eq!(names.package(PackageTexts { id: b"r1", ..texts("", "saturn") }), number);
         assert_eq!(names.packages()[number as usize].shown, "acme.com/saturn");
         assert_eq!(names.package(old), number);
-        assert_eq!(names.packages()[number as usize].shown, "acme.com/saturn");
+        assert_eq!(names.packages()[number as usize].shown, "acme.com/rocket");
     }
 
     #[test]

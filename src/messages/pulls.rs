@@ -251,12 +251,12 @@ fn new_page() -> Box<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::pull::event::Outcome;
+    use crate::pure::pull::event::{Address, Outcome};
 
     fn event(at_us: u64) -> Event<'static> {
         Event {
             at_us,
-            address: [1; 16],
+            address: Address([1; 16]),
             connection: 1,
             asked: Asked::Manifest,
             outcome: Outcome::Redirected,

@@ -3,7 +3,7 @@
 use crate::pure::decide::Action;
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::oci::endpoint::Endpoint;
-use crate::pure::pull::event::{Asked, Event, Outcome};
+use crate::pure::pull::event::{Address, Asked, Event, Outcome};
 
 /// Who asked, and when.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct Asker {
     /// See [`Event::at_us`].
     pub at_us: u64,
     /// See [`Event::address`].
-    pub address: [u8; 16],
+    pub address: Address,
     /// See [`Event::connection`].
     pub connection: u64,
 }

@@ -12,6 +12,7 @@ use crate::pure::http1::forwarded::{client_address, client_key};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::observe::{Asker, observe};
 use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::pull::event::Address;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::Worker;
 use crate::worker::buffers::Buffer;
@@ -167,7 +168,8 @@ impl Turn<'_> {
             }
             return None;
         }
-        let asker = Asker { at_us: self.now_us, address, connection: client.connection };
+        let asker =
+            Asker { at_us: self.now_us, address: Address(address), connection: client.connection };
         if let Some(event) = observe(&action, head, asker) {
             worker.count(&event);
         }

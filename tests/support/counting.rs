@@ -12,7 +12,7 @@ use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Options, Query, spaw
 use pullgate::messages::pulls::{PullSender, channel};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
-use pullgate::pure::pull::event::{Asked, Event, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Event, Outcome};
 
 pub(crate) const DOCKER: &str = "docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1-secret os/linux \
                       arch/amd64 UpstreamClient(Docker-Client/28.5.2 \\(linux\\))";
@@ -95,7 +95,7 @@ pub(crate) fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event
     address[12..].copy_from_slice(&(0x0a00_0000 + client).to_be_bytes());
     Event {
         at_us: now_us(),
-        address,
+        address: Address(address),
         connection: u64::from(client),
         asked: Asked::Manifest,
         outcome: Outcome::Redirected,

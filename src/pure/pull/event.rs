@@ -4,6 +4,8 @@
 //! allocates nothing; reading takes the address out of the page, and clearing overwrites all that
 //! was written.
 
+use std::fmt;
+
 use crate::pure::limits::{PAGE_BYTES, USER_AGENT_BYTES_MAX};
 
 /// What a client asked for, as far as counting is concerned.
@@ -32,14 +34,24 @@ pub enum Outcome {
     NotModified = 2,
 }
 
+/// A client's address: IPv6, or IPv4 in its mapped form (`::ffff:a.b.c.d`). It is never shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Address(pub [u8; 16]);
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Address(not shown)")
+    }
+}
+
 /// One request that counting looks at. Texts are borrowed: from the request and the snapshot when
 /// it is appended, from the page when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// When the request was read, in microseconds of the monotonic clock.
     pub at_us: u64,
-    /// The client's address: IPv6, or IPv4 in its mapped form (`::ffff:a.b.c.d`).
-    pub address: [u8; 16],
+    /// Who asked.
+    pub address: Address,
     /// Which connection it came by: unique among this process's connections.
     pub connection: u64,
     /// What was asked for.
@@ -91,7 +103,7 @@ impl Page {
             return Err(PageFull);
         };
         record[0..8].copy_from_slice(&event.at_us.to_ne_bytes());
-        record[8..24].copy_from_slice(&event.address);
+        record[8..24].copy_from_slice(&event.address.0);
         record[24..32].copy_from_slice(&event.connection.to_ne_bytes());
         record[32] = event.asked as u8;
         record[33] = event.outcome as u8;
@@ -132,7 +144,7 @@ impl Page {
         let [id, domain, collection, name, reference, user_agent] = texts;
         let event = Event {
             at_us: u64_at(record, 0),
-            address,
+            address: Address(address),
             connection: u64_at(record, 24),
             asked: match record[32] {
                 0 => Asked::Manifest,
@@ -219,7 +231,7 @@ mod tests {
     fn event() -> Event<'static> {
         Event {
             at_us: 7,
-            address: [9; 16],
+            address: Address([9; 16]),
             connection: 3,
             asked: Asked::ManifestHead,
             outcome: Outcome::Redirected,
@@ -253,8 +265,8 @@ mod tests {
     fn an_address_is_read_once_and_nothing_stays_after_clearing() {
         let mut page = Page::new();
         page.append(&event()).unwrap();
-        assert_eq!(page.take(0).unwrap().0.address, [9; 16]);
-        assert_eq!(page.take(0).unwrap().0.address, [0; 16]);
+        assert_eq!(page.take(0).unwrap().0.address, Address([9; 16]));
+        assert_eq!(page.take(0).unwrap().0.address, Address([0; 16]));
         page.clear();
         assert!(page.memory().iter().all(|byte| *byte == 0));
         assert!(page.take(0).is_none());

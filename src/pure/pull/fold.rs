@@ -6,13 +6,14 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::hint::black_box;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::pure::limits::{FOLD_REFERENCES_MAX, FOLD_WINDOWS_MAX};
-use crate::pure::pull::event::{Asked, Outcome};
+use crate::pure::pull::event::{Address, Asked, Outcome};
 use crate::pure::pull::rollup::Measures;
 use crate::pure::pull::window::{Named, Subject, TagRow, Window};
 
@@ -24,7 +25,7 @@ pub struct Request<'a> {
     /// The minute it was read in, counted from the Unix epoch by the wall clock.
     pub minute: u32,
     /// The client: its IPv4 address in the mapped form, or its IPv6 /64.
-    pub source: [u8; 16],
+    pub source: Address,
     /// Which connection it came by.
     pub connection: u64,
     /// What was asked for.
@@ -178,6 +179,11 @@ impl Fold {
             self.close_oldest(book);
         }
         if self.key_before.is_some_and(|(_, until_us)| until_us <= self.now_us) {
+            if let Some((key, _)) = &mut self.key_before {
+                // Overwritten in its place, and not only forgotten.
+                key.fill(0);
+                black_box(&*key);
+            }
             self.key_before = None;
         }
     }
@@ -313,7 +319,7 @@ impl Open {
 impl Request<'_> {
     fn key(&self, key: &Key) -> u64 {
         let mut hasher = SipHasher13::new_with_key(key);
-        hasher.write(&self.source);
+        hasher.write(&self.source.0);
         hasher.write(self.package_identity);
         // No identity, family or version contains it.
         hasher.write_u8(0xff);
