@@ -28,7 +28,7 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Looks at some series and removes old cells, in at most [`BATCHES_PER_STEP`] batches. How
+    /// Looks at some series and removes old cells, in a bounded number of batches. How
     /// many it removed.
     pub fn step(
         &mut self,

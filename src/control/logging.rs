@@ -26,7 +26,10 @@ pub fn start(log: &Log) -> Logging {
     let subscriber = subscriber(log.level, log.format, io::stderr().is_terminal(), lines);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         tracing::debug!("logging was started twice; the first one stays");
+        return logging;
     }
+    // What panics is said where everything else is, in its form.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     logging
 }
 

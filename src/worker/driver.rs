@@ -53,7 +53,7 @@ impl Driver {
         if wanted == Wanted::IoUring {
             return Err(refusal);
         }
-        tracing::info!(
+        tracing::warn!(
             "io_uring is not to be had here ({refusal}): workers use epoll; allow it by the \
              sysctl kernel.io_uring_disabled=0 and a seccomp profile with io_uring_setup, or set \
              gateway.driver = \"epoll\""
