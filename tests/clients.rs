@@ -10,7 +10,7 @@ mod support;
 use pullgate::cli::demo::image::Image;
 use serde_json::Value;
 use support::clients::{Client, Containerd, Docker, Podman, Skopeo};
-use support::gate::{Counts, Gate};
+use support::gate::{Counts, DRIVERS, Gate};
 use support::hosts::{GATEWAY, REGISTRY};
 use support::http::Connection;
 use support::registry::Registry;
@@ -44,17 +44,8 @@ fn containerd() {
 }
 
 #[test]
-fn on_epoll_too() {
-    let mut world = World::start("epoll");
-    world.pull(&Skopeo::new(), &world.by_tag(), (2, 1, 0));
-    world.pull(&Podman::new(), &world.by_tag(), (2, 1, 0));
-    world.pull(&Docker::start(), &world.by_tag(), (2, 1, 0));
-    world.pull(&Containerd::start(), &world.by_tag(), (2, 1, 0));
-}
-
-#[test]
 fn a_name_that_is_not_served_is_explained_to_the_user() {
-    let world = World::start("io_uring");
+    let world = World::start(DRIVERS[0]);
     let reference = format!("{}/demo/unheard-of:latest", world.authority());
     let words = world.refusal("/v2/demo/unheard-of/manifests/latest");
     // containerd asks by HEAD, whose answer has no body.
@@ -71,11 +62,13 @@ type Triple = (u64, u64, u64);
 
 /// Pulls the image by tag into an empty store, then again; by digest into another, then again.
 fn counts_exactly<C: Client>(new: fn() -> C, by_tag: [Triple; 2], by_digest: [Triple; 2]) {
-    let mut world = World::start("io_uring");
-    for (reference, expected) in [(world.by_tag(), by_tag), (world.by_digest(), by_digest)] {
-        let client = new();
-        for expected in expected {
-            world.pull(&client, &reference, expected);
+    for driver in DRIVERS {
+        let mut world = World::start(driver);
+        for (reference, expected) in [(world.by_tag(), by_tag), (world.by_digest(), by_digest)] {
+            let client = new();
+            for expected in expected {
+                world.pull(&client, &reference, expected);
+            }
         }
     }
 }

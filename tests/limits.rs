@@ -181,37 +181,39 @@ fn where_io_uring_is_forbidden_epoll_serves_and_one_line_says_so() {
 
 #[test]
 fn a_hundred_thousand_packages_are_served_and_reloaded() {
-    let packages = |host: &str| {
-        (0..100_000).fold(String::new(), |mut text, number| {
-            write!(
-                text,
-                "[[packages]]\ndomain = \"*\"\nname = \"acme/p{number}\"\n\
+    for driver in DRIVERS {
+        let packages = |host: &str| {
+            (0..100_000).fold(String::new(), |mut text, number| {
+                write!(
+                    text,
+                    "[[packages]]\ndomain = \"*\"\nname = \"acme/p{number}\"\n\
                  backend = \"{host}/acme/p{number}\"\n"
-            )
-            .unwrap();
-            text
-        })
-    };
-    let mut gate = Gate::start(DRIVERS[0], &packages("one.example"));
-    let leads_to = |gate: &Gate, host: &str| {
-        for number in [0, 1, 4_711, 50_000, 99_999] {
-            let mut connection = Connection::open(gate.address()).unwrap();
-            let target = format!("/v2/acme/p{number}/tags/list");
-            let answer = connection.ask("GET", &target, &["Host: a".to_owned()], b"").unwrap();
-            let location = answer.header("location").unwrap().to_owned();
-            if location != format!("https://{host}/v2/acme/p{number}/tags/list") {
-                return Err(location);
+                )
+                .unwrap();
+                text
+            })
+        };
+        let mut gate = Gate::start(driver, &packages("one.example"));
+        let leads_to = |gate: &Gate, host: &str| {
+            for number in [0, 1, 4_711, 50_000, 99_999] {
+                let mut connection = Connection::open(gate.address()).unwrap();
+                let target = format!("/v2/acme/p{number}/tags/list");
+                let answer = connection.ask("GET", &target, &["Host: a".to_owned()], b"").unwrap();
+                let location = answer.header("location").unwrap().to_owned();
+                if location != format!("https://{host}/v2/acme/p{number}/tags/list") {
+                    return Err(location);
+                }
             }
-        }
-        Ok(())
-    };
-    leads_to(&gate, "one.example").unwrap();
-    assert_eq!(gate.metric("pullgate_packages"), 100_000);
-    let text = fs::read_to_string(gate.config_file()).unwrap();
-    fs::write(gate.config_file(), text.replace("one.example", "two.example")).unwrap();
-    gate.process().signal(Signal::HUP);
-    eventually(|| leads_to(&gate, "two.example"));
-    gate.stop();
+            Ok(())
+        };
+        leads_to(&gate, "one.example").unwrap();
+        assert_eq!(gate.metric("pullgate_packages"), 100_000);
+        let text = fs::read_to_string(gate.config_file()).unwrap();
+        fs::write(gate.config_file(), text.replace("one.example", "two.example")).unwrap();
+        gate.process().signal(Signal::HUP);
+        eventually(|| leads_to(&gate, "two.example"));
+        gate.stop();
+    }
 }
 
 fn with_package(config: &str) -> String {

@@ -50,37 +50,41 @@ fn a_changed_file_is_put_in_force_and_a_broken_one_is_not() {
 
 #[test]
 fn a_swap_of_symlinks_is_a_change() {
-    let mut gate = Gate::start(DRIVERS[0], &backend("one.example"));
-    let directory = gate.config_file().parent().unwrap().to_owned();
-    let name = gate.config_file().file_name().unwrap().to_owned();
-    // As Kubernetes lays out a mounted ConfigMap: pullgate.toml -> ..data/pullgate.toml, and
-    // ..data -> a directory that is never written to again.
-    for backend in ["two.example", "three.example"] {
-        fs::create_dir(directory.join(backend)).unwrap();
-        fs::write(directory.join(backend).join(&name), text_with(&gate, backend)).unwrap();
-        symlink(backend, directory.join("..data_tmp")).unwrap();
-        fs::rename(directory.join("..data_tmp"), directory.join("..data")).unwrap();
-        if !gate.config_file().is_symlink() {
-            let made = directory.join("link");
-            symlink(Path::new("..data").join(&name), &made).unwrap();
-            fs::rename(&made, gate.config_file()).unwrap();
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &backend("one.example"));
+        let directory = gate.config_file().parent().unwrap().to_owned();
+        let name = gate.config_file().file_name().unwrap().to_owned();
+        // As Kubernetes lays out a mounted ConfigMap: pullgate.toml -> ..data/pullgate.toml, and
+        // ..data -> a directory that is never written to again.
+        for backend in ["two.example", "three.example"] {
+            fs::create_dir(directory.join(backend)).unwrap();
+            fs::write(directory.join(backend).join(&name), text_with(&gate, backend)).unwrap();
+            symlink(backend, directory.join("..data_tmp")).unwrap();
+            fs::rename(directory.join("..data_tmp"), directory.join("..data")).unwrap();
+            if !gate.config_file().is_symlink() {
+                let made = directory.join("link");
+                symlink(Path::new("..data").join(&name), &made).unwrap();
+                fs::rename(&made, gate.config_file()).unwrap();
+            }
+            eventually(|| leads_to(&gate, backend));
         }
-        eventually(|| leads_to(&gate, backend));
+        gate.stop();
     }
-    gate.stop();
 }
 
 #[test]
 fn a_key_that_needs_a_restart_is_named() {
-    let mut gate = Gate::start(DRIVERS[0], &backend("one.example"));
-    let text = text_with(&gate, "two.example").replace("listen = [", "workers = 1\nlisten = [");
-    fs::write(gate.config_file(), text).unwrap();
-    eventually(|| leads_to(&gate, "two.example"));
-    eventually(|| match gate.process().words() {
-        words if words.contains("in force only after a restart: gateway.workers") => Ok(()),
-        words => Err(words),
-    });
-    gate.stop();
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &backend("one.example"));
+        let text = text_with(&gate, "two.example").replace("listen = [", "workers = 1\nlisten = [");
+        fs::write(gate.config_file(), text).unwrap();
+        eventually(|| leads_to(&gate, "two.example"));
+        eventually(|| match gate.process().words() {
+            words if words.contains("in force only after a restart: gateway.workers") => Ok(()),
+            words => Err(words),
+        });
+        gate.stop();
+    }
 }
 
 /// Four connections that are never idle, while the file changes forth and back.
@@ -197,25 +201,27 @@ fn reloads_during_a_drain_hold_nothing_up() {
 
 #[test]
 fn an_access_log_that_nobody_reads_does_not_hold_up_the_end() {
-    let room = tempfile::tempdir().unwrap();
-    let pipe = room.path().join("pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from_raw_mode(0o600),
-        0,
-    )
-    .unwrap();
-    // Open for reading and writing, so that opening it waits for nobody, and never read.
-    let _end = fs::File::options().read(true).write(true).open(&pipe).unwrap();
-    let log = format!("[log]\naccess = \"json\"\naccess_file = \"{}\"\n", pipe.display());
-    let mut gate = Gate::start(DRIVERS[0], &format!("{log}{}", backend("one.example")));
-    let mut connection = Connection::open(gate.address()).unwrap();
-    for _ in 0..2_000 {
-        location(&mut connection, gate.address()).unwrap();
+    for driver in DRIVERS {
+        let room = tempfile::tempdir().unwrap();
+        let pipe = room.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        // Open for reading and writing, so that opening it waits for nobody, and never read.
+        let _end = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+        let log = format!("[log]\naccess = \"json\"\naccess_file = \"{}\"\n", pipe.display());
+        let mut gate = Gate::start(driver, &format!("{log}{}", backend("one.example")));
+        let mut connection = Connection::open(gate.address()).unwrap();
+        for _ in 0..2_000 {
+            location(&mut connection, gate.address()).unwrap();
+        }
+        gate.stop();
     }
-    gate.stop();
 }
 
 #[test]
@@ -233,31 +239,35 @@ fn what_drains_too_long_is_ended() {
 
 #[test]
 fn a_busy_port_is_named_with_its_key() {
-    let mut gate = Gate::start(DRIVERS[0], &backend("one.example"));
-    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
-    let free = support::free_address([127, 0, 0, 1].into());
-    let data = tempfile::tempdir().unwrap();
-    for (listen, admin, key) in [
-        (holder.local_addr().unwrap(), free, "gateway.listen"),
-        // Another gateway's port could be shared: it must not be.
-        (gate.address(), free, "gateway.listen"),
-        (free, holder.local_addr().unwrap(), "admin.listen"),
-    ] {
-        let words = refused(listen, admin, &data.path().join("data"));
-        let busy = if key == "gateway.listen" { listen } else { admin };
-        assert!(words.contains(key) && words.contains(&busy.to_string()), "{words}");
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &backend("one.example"));
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = support::free_address([127, 0, 0, 1].into());
+        let data = tempfile::tempdir().unwrap();
+        for (listen, admin, key) in [
+            (holder.local_addr().unwrap(), free, "gateway.listen"),
+            // Another gateway's port could be shared: it must not be.
+            (gate.address(), free, "gateway.listen"),
+            (free, holder.local_addr().unwrap(), "admin.listen"),
+        ] {
+            let words = refused(listen, admin, &data.path().join("data"));
+            let busy = if key == "gateway.listen" { listen } else { admin };
+            assert!(words.contains(key) && words.contains(&busy.to_string()), "{words}");
+        }
+        gate.stop();
     }
-    gate.stop();
 }
 
 #[test]
 fn a_data_directory_in_use_is_named_with_its_key() {
-    let mut gate = Gate::start(DRIVERS[0], &backend("one.example"));
-    let free = || support::free_address([127, 0, 0, 1].into());
-    let words = refused(free(), free(), &gate.data_dir());
-    let directory = gate.data_dir().display().to_string();
-    assert!(words.contains("gateway.data_dir") && words.contains(&directory), "{words}");
-    gate.stop();
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &backend("one.example"));
+        let free = || support::free_address([127, 0, 0, 1].into());
+        let words = refused(free(), free(), &gate.data_dir());
+        let directory = gate.data_dir().display().to_string();
+        assert!(words.contains("gateway.data_dir") && words.contains(&directory), "{words}");
+        gate.stop();
+    }
 }
 
 #[test]
@@ -327,34 +337,39 @@ fn live_metrics_pass_prometheus_own_check_and_add_up() {
 
 #[test]
 fn the_access_log_has_no_address_and_is_opened_again_after_rotation() {
-    let directory = tempfile::tempdir().unwrap();
-    let (log, rotated) = (directory.path().join("access"), directory.path().join("access.1"));
-    let tables = format!(
-        "{}\n[log]\naccess = \"combined\"\naccess_file = \"{}\"\n",
-        backend("one.example"),
-        log.display()
-    );
-    let mut gate = Gate::start(DRIVERS[0], &tables);
-    let mut connection = Connection::open(gate.address()).unwrap();
-    let lines = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-    let wait_for = |count: usize| {
-        eventually(|| match lines(&log).lines().count() {
-            found if found == count => Ok(()),
-            found => Err(format!("{found} lines")),
-        });
-    };
-    location(&mut connection, gate.address()).unwrap();
-    wait_for(1);
-    fs::rename(&log, &rotated).unwrap();
-    gate.process().signal(Signal::HUP);
-    eventually(|| log.exists().then_some(()).ok_or_else(|| "no new file".to_owned()));
-    location(&mut connection, gate.address()).unwrap();
-    wait_for(1);
-    gate.stop();
-    for text in [lines(&log), lines(&rotated)] {
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.starts_with("- - - ["), "{text}");
-        assert!(text.contains("\"GET /v2/acme/rocket/manifests/latest HTTP/1.1\" 307 "), "{text}");
+    for driver in DRIVERS {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, rotated) = (directory.path().join("access"), directory.path().join("access.1"));
+        let tables = format!(
+            "{}\n[log]\naccess = \"combined\"\naccess_file = \"{}\"\n",
+            backend("one.example"),
+            log.display()
+        );
+        let mut gate = Gate::start(driver, &tables);
+        let mut connection = Connection::open(gate.address()).unwrap();
+        let lines = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        let wait_for = |count: usize| {
+            eventually(|| match lines(&log).lines().count() {
+                found if found == count => Ok(()),
+                found => Err(format!("{found} lines")),
+            });
+        };
+        location(&mut connection, gate.address()).unwrap();
+        wait_for(1);
+        fs::rename(&log, &rotated).unwrap();
+        gate.process().signal(Signal::HUP);
+        eventually(|| log.exists().then_some(()).ok_or_else(|| "no new file".to_owned()));
+        location(&mut connection, gate.address()).unwrap();
+        wait_for(1);
+        gate.stop();
+        for text in [lines(&log), lines(&rotated)] {
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.starts_with("- - - ["), "{text}");
+            assert!(
+                text.contains("\"GET /v2/acme/rocket/manifests/latest HTTP/1.1\" 307 "),
+                "{text}"
+            );
+        }
     }
 }
 
