@@ -10,7 +10,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use pullgate::aggregator::lock::Lock;
@@ -24,7 +23,7 @@ use pullgate::messages::meters::Meters;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
 use support::http::get;
-use support::process::installed;
+use support::process::passes_promtool;
 
 #[test]
 fn readiness_follows_the_gateways_life() {
@@ -49,17 +48,7 @@ fn metrics_pass_prometheus_own_check() {
     let control = with_status(&status);
     let (code, text) = answer(control.admin(), "/metrics");
     assert_eq!(code, 200);
-    let mut promtool = Command::new(installed("promtool"))
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let outcome = promtool.wait_with_output().unwrap();
-    let words = String::from_utf8_lossy(&outcome.stdout) + String::from_utf8_lossy(&outcome.stderr);
-    assert!(outcome.status.success() && words.is_empty(), "{words}\n{text}");
+    passes_promtool(&text);
     control.stop();
 }
 

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::{Connection, get};
-use support::process::installed;
+use support::process::passes_promtool;
 
 #[test]
 fn a_changed_file_is_put_in_force_and_a_broken_one_is_not() {
@@ -321,16 +321,7 @@ fn live_metrics_pass_prometheus_own_check_and_add_up() {
             eventually(|| has_metric(&gate, line));
         }
         let text = metrics(&gate).unwrap();
-        let mut promtool = Command::new(installed("promtool"))
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = promtool.wait_with_output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}\n{text}");
+        passes_promtool(&text);
         gate.stop();
     }
 }

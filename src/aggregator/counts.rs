@@ -171,9 +171,7 @@ impl Counts {
 
     /// The first minute of the oldest cell that is kept, by unit.
     pub fn kept_from(&self) -> Result<[u32; Unit::EVERY.len()], CountsError> {
-        let kept = guarded(|| self.tree.get(KEPT_KEY))?;
-        let mut minutes = kept.iter().flat_map(|kept| kept.as_chunks().0);
-        Ok([(); Unit::EVERY.len()].map(|()| minutes.next().map_or(0, |at| u32::from_be_bytes(*at))))
+        kept_from(&self.tree)
     }
 
     /// Says that cells before these minutes may be gone, by unit.
@@ -291,6 +289,13 @@ fn open_tree(path: &Path) -> Result<sled::Db, CountsError> {
             opened => return opened,
         }
     }
+}
+
+/// The first minute of the oldest cell that `tree` keeps, by unit; 0 where nothing was removed yet.
+pub(super) fn kept_from(tree: &sled::Tree) -> Result<[u32; Unit::EVERY.len()], CountsError> {
+    let kept = guarded(|| tree.get(KEPT_KEY))?;
+    let mut minutes = kept.iter().flat_map(|kept| kept.as_chunks().0);
+    Ok([(); Unit::EVERY.len()].map(|()| minutes.next().map_or(0, |at| u32::from_be_bytes(*at))))
 }
 
 /// Runs something of sled's: damage makes it fail in many ways, and panic.

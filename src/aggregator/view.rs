@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::aggregator::counts::{CountsError, guarded};
+use crate::aggregator::counts::{CountsError, guarded, kept_from};
 use crate::aggregator::schema::{
-    CellKey, KEPT_KEY, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, Value, package_number,
+    CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, Value, package_number,
 };
 use crate::pure::pull::rollup::{Measures, Unit};
 
@@ -43,15 +43,7 @@ impl View {
 
     /// The first minute of the oldest cell that is kept, by unit.
     pub fn kept_from(&self) -> Result<[u32; Unit::EVERY.len()], CountsError> {
-        let tree = self.tree()?;
-        let kept = guarded(|| tree.get(KEPT_KEY))?;
-        let mut kept_from = [0; Unit::EVERY.len()];
-        for (unit, bytes) in
-            kept_from.iter_mut().zip(kept.iter().flat_map(|kept| kept.as_chunks().0))
-        {
-            *unit = u32::from_be_bytes(*bytes);
-        }
-        Ok(kept_from)
+        kept_from(self.tree()?)
     }
 
     /// All packages by their number.

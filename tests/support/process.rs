@@ -1,7 +1,7 @@
 //! Programs that run beside a test and end with it.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -117,6 +117,23 @@ fn text(file: &mut File) -> String {
     let mut bytes = Vec::new();
     file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("what it wrote");
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Prometheus' own check of a page of metrics finds nothing wrong.
+pub fn passes_promtool(metrics: &str) {
+    let mut promtool = Command::new(installed("promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    let mut stdin = promtool.stdin.take().expect("its standard input");
+    stdin.write_all(metrics.as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let outcome = promtool.wait_with_output().expect("its verdict");
+    let words = String::from_utf8_lossy(&outcome.stdout) + String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success() && words.is_empty(), "{words}\n{metrics}");
 }
 
 /// The path of a program that `tests/setup.sh` installs. Panics with what to do if it is not there.
