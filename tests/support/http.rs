@@ -85,6 +85,14 @@ impl Connection {
         Ok(answer)
     }
 
+    /// Waits until the server has closed the connection without another word.
+    pub fn closed(&mut self) -> io::Result<()> {
+        match self.0.fill_buf()? {
+            [] => Ok(()),
+            more => Err(io::Error::other(format!("{} bytes instead", more.len()))),
+        }
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {
