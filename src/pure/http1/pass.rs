@@ -77,9 +77,8 @@ pub fn via_names(head: &[u8], pseudonym: &str) -> bool {
 
 /// Whether a pair of a query asks for too long a list. The name may be percent-encoded too.
 fn asks_too_much(pair: &[u8]) -> bool {
-    let value = match pair {
-        [b'n', value @ ..] | [b'%', b'6', b'e' | b'E', value @ ..] => value,
-        _ => return false,
+    let ([b'n', value @ ..] | [b'%', b'6', b'e' | b'E', value @ ..]) = pair else {
+        return false;
     };
     let number = match value {
         [] => return true,
