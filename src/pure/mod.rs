@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod decide;
 pub mod fault;
+pub mod follow;
 pub mod http1;
 pub mod limited;
 pub mod limits;

@@ -6,5 +6,6 @@ pub mod forwarded;
 pub mod head;
 pub mod pass;
 pub mod proxy_header;
+pub mod relayed;
 pub mod response;
 mod target;
