@@ -24,10 +24,7 @@ pub enum Asked {
 ///
 /// `Authorization` is not among them: whose it is, is decided elsewhere. Encodings and ranges are
 /// for blobs only: everything else is read here, whole, and compared with its digest.
-pub fn request_fields<'a>(
-    head: &'a [u8],
-    asked: Asked,
-) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+pub fn request_fields(head: &[u8], asked: Asked) -> impl Iterator<Item = (&str, &[u8])> {
     let is_blob = asked == Asked::Blob;
     fields(head).filter(move |(name, _)| {
         let passes = is_one_of(name, &REQUEST_FIELDS)
@@ -38,10 +35,7 @@ pub fn request_fields<'a>(
 
 /// The fields of a registry's head that go to the client, as they came. How its body ends is not
 /// among them: that is said anew. A challenge passes only if the client is to log in there itself.
-pub fn response_fields<'a>(
-    head: &'a [u8],
-    challenge: bool,
-) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+pub fn response_fields(head: &[u8], challenge: bool) -> impl Iterator<Item = (&str, &[u8])> {
     fields(head).filter(move |(name, _)| {
         let passes = is_one_of(name, &RESPONSE_FIELDS)
             || challenge && name.eq_ignore_ascii_case("WWW-Authenticate")
