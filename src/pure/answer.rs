@@ -95,6 +95,7 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::RequestsTooMany => "too many requests from your network; wait a moment",
         Kind::ConnectionsTooMany => "too many connections at once; wait a moment",
+        Kind::UpstreamTimeout | Kind::UpstreamMalformed => "the registry did not answer properly",
     });
     if refusal.fault.kind == Kind::DomainUnknown {
         match refusal.host {

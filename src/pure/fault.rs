@@ -59,6 +59,10 @@ pub enum Kind {
     RequestsTooMany,
     /// This client, or all together, hold too many connections.
     ConnectionsTooMany,
+    /// A registry took too long.
+    UpstreamTimeout,
+    /// A registry's answer is none.
+    UpstreamMalformed,
 }
 
 /// What follows from a kind of fault.
@@ -84,7 +88,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -104,6 +108,8 @@ impl Kind {
         Self::MethodUnsupported,
         Self::RequestsTooMany,
         Self::ConnectionsTooMany,
+        Self::UpstreamTimeout,
+        Self::UpstreamMalformed,
     ];
 
     /// What follows from this kind.
@@ -152,6 +158,12 @@ impl Kind {
             }
             Self::ConnectionsTooMany => {
                 row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
+            }
+            Self::UpstreamTimeout => {
+                row("504 Gateway Timeout", "UNAVAILABLE", "upstream_timeout", false)
+            }
+            Self::UpstreamMalformed => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_malformed", false)
             }
         }
     }
