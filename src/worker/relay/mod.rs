@@ -7,6 +7,8 @@
 //! short, and the registry's connection is never used again.
 
 pub mod copy;
+#[cfg(test)]
+mod dialogues;
 pub mod pipes;
 pub mod splice;
 
