@@ -5,6 +5,8 @@ pub mod chunked;
 pub mod encode;
 pub mod forwarded;
 pub mod head;
+pub mod pass;
 pub mod proxy_header;
+pub mod relayed;
 pub mod response;
 mod target;
