@@ -27,10 +27,11 @@ use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::body::{Body, TOO_SHORT};
 use crate::pure::http1::response::Framing;
+use crate::worker::Worker;
 use crate::worker::buffers::Buffer;
 use crate::worker::clock::Clock;
 use crate::worker::slots::{Phase, Seat};
-use crate::worker::upstream::Link;
+use crate::worker::upstream::{Answer, Link};
 use crate::worker::usher::Usher;
 use pipes::Pipes;
 
@@ -53,6 +54,42 @@ pub enum Broke {
     Client,
     /// The registry: what it did.
     Upstream(Fault),
+}
+
+/// Streams the body that `answer` brings to `client`, whose head was sent already. At most
+/// `buffer_bytes` are under way beside what the two sockets hold. The registry's connection goes
+/// back to the pool if the body ended exactly where it should and nothing came behind it.
+///
+/// A client that ends its side of the connection meanwhile has gone away: nobody waits for a
+/// registry on its behalf.
+///
+/// # Errors
+/// Who broke it off; the client's connection cannot go on then.
+pub async fn body(
+    worker: &Rc<Worker>,
+    answer: Answer,
+    client: &TcpStream,
+    seat: &Seat,
+    to_client: ClientFraming,
+    buffer_bytes: usize,
+) -> Result<(), Broke> {
+    let Answer { head, rest, seat: upstream, mut link, .. } = answer;
+    let pace = Pace {
+        clock: &worker.clock,
+        meters: &worker.meters,
+        usher: &worker.usher,
+        client: seat,
+        upstream: &upstream,
+        in_turn: Cell::new(0),
+    };
+    let (pipes, framing) = (&worker.pipes, head.framing);
+    let stream = Stream { pace: &pace, pipes, client, framing, to_client, buffer_bytes };
+    stream.run(&mut link, rest).await?;
+    if head.keep_alive && framing != Framing::UntilClose {
+        drop(upstream);
+        link.give_back(worker);
+    }
+    Ok(())
 }
 
 /// One body under way.
@@ -147,19 +184,21 @@ impl Pace<'_> {
 
     /// What a registry's end is, where by the framing alone it is `end`.
     fn upstream_ended(&self, end: Result<(), Fault>) -> Result<(), Broke> {
-        match self.upstream.phase() {
-            // It was the sweep that ended it.
-            Phase::Overdue => Err(self.upstream_broke()),
-            _ => end.map_err(Broke::Upstream),
+        // It may be the sweep that ended it.
+        if self.is_upstream_late() {
+            Err(self.upstream_broke())
+        } else {
+            end.map_err(Broke::Upstream)
         }
     }
 
     /// What a failure of the registry's connection is.
     fn upstream_broke(&self) -> Broke {
-        Broke::Upstream(match self.upstream.phase() {
-            Phase::Overdue => Fault::new(Kind::UpstreamTimeout, "in the middle of a body"),
-            _ => TOO_SHORT,
-        })
+        Broke::Upstream(if self.is_upstream_late() { TOO_LATE } else { TOO_SHORT })
+    }
+
+    fn is_upstream_late(&self) -> bool {
+        self.upstream.phase() == Phase::Overdue
     }
 
     fn sent(&self, bytes: usize) {
@@ -235,5 +274,7 @@ fn descriptor(stream: &TcpStream) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }
 
+/// A body that stopped coming.
+const TOO_LATE: Fault = Fault::new(Kind::UpstreamTimeout, "a body that does not go on");
 /// How much goes through in one turn.
 const TURN_BYTES: usize = 1024 * 1024;
