@@ -73,7 +73,8 @@ pub async fn body(
     to_client: ClientFraming,
     buffer_bytes: usize,
 ) -> Result<(), Broke> {
-    let Answer { head, rest, seat: upstream, mut link, .. } = answer;
+    // The seat last, so that it is dropped first (see [`Seat`]).
+    let Answer { head, rest, mut link, seat: upstream, .. } = answer;
     let pace = Pace {
         clock: &worker.clock,
         meters: &worker.meters,

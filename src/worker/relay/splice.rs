@@ -47,12 +47,12 @@ pub(super) async fn splice(
         }
         while pipe.held() > 0 {
             match pipe.drain(sink.descriptor, left != Some(0)) {
+                Err(Errno::AGAIN | Errno::INTR) => pace.client_writable(client).await?,
+                Ok(0) | Err(_) => return Err(Broke::Client),
                 Ok(moved) => {
                     pace.sent(moved);
                     pace.meters.add(Counter::StreamedBytesSpliced, moved as u64);
                 }
-                Err(Errno::AGAIN | Errno::INTR) => pace.client_writable(client).await?,
-                Err(_) => return Err(Broke::Client),
             }
         }
     }
