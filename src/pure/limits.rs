@@ -90,6 +90,14 @@ pub const CLIENTS_MAX: usize = 65_536;
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;
 
+/// Tokens of registries that one worker keeps, one for each repository and identity; past it those
+/// that were not used for longest are fetched again. Real ones are one to three KiB each.
+pub const TOKENS_MAX: usize = 4096;
+
+/// Letters that wait for one worker. Each is a fetch that many requests wait for; past it the
+/// sender fetches for itself.
+pub const LETTERS_WAITING_MAX: usize = 1024;
+
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(

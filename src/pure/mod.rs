@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod backoff;
 pub mod client;
 pub mod config;
 pub mod decide;
@@ -15,3 +16,4 @@ pub mod oci;
 pub mod pull;
 pub mod route;
 pub mod snapshot;
+pub mod tokens;
