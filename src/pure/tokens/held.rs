@@ -13,7 +13,7 @@ pub enum Want<A, T> {
     /// Ask without one: nothing is known of this registry and repository.
     Unknown,
     /// Send this one; where it grows old, fetch the next.
-    Use(T, Option<Fetch<A>>),
+    Use(Granted<T>, Option<Fetch<A>>),
     /// Wait, for this fetch or for one that is under way.
     Wait(Option<Fetch<A>>),
     /// Give up: there was none lately, and it is too early to try again.
@@ -101,9 +101,9 @@ impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
         }
         entry.held.take_if(|held| now_us >= held.expires_at_us);
         if let Some(held) = &entry.held {
-            let token = held.token.clone();
+            let held = held.clone();
             let renew = now_us >= held.renew_at_us && entry.may_fetch(now_us);
-            return Want::Use(token, renew.then(|| entry.fetch(&mut self.rounds)).flatten());
+            return Want::Use(held, renew.then(|| entry.fetch(&mut self.rounds)).flatten());
         }
         let mut fetch = None;
         if entry.under_way.is_none() {
@@ -139,9 +139,14 @@ impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
         };
         match outcome {
             Ok(granted) => {
+                // One that is old already brings the next fetch no nearer: its owner has none newer.
+                if now_us >= granted.renew_at_us {
+                    entry.failures.step(now_us);
+                } else {
+                    entry.failures = Backoff::default();
+                }
                 entry.held = Some(granted);
                 entry.failed = None;
-                entry.failures = Backoff::default();
             }
             Err(none) => {
                 entry.failed = Some(none);
@@ -269,7 +274,7 @@ mod tests {
         };
         match want {
             Want::Unknown => "unknown".into(),
-            Want::Use(token, fetch) => format!("use {token}{}", and(fetch)),
+            Want::Use(held, fetch) => format!("use {}{}", held.token, and(fetch)),
             Want::Wait(fetch) => format!("wait{}", and(fetch)),
             Want::None(NoToken::Denied(status)) => format!("denied {status}"),
             Want::None(NoToken::Failed { fault, host }) => format!("{host}: {}", fault.detail),
@@ -307,6 +312,18 @@ mod tests {
         assert_eq!(told.wants("g", None, 95.0), "wait", "five seconds are left, and not enough");
         assert_eq!(told.brings(3, "T2", 95.1), "g");
         assert_eq!(told.wants("h", None, 95.2), "use T2");
+    }
+
+    #[test]
+    fn one_that_is_old_when_it_comes_is_not_asked_for_again_at_once() {
+        let mut told = Told::challenged();
+        assert_eq!(told.wants("a", None, 90.0), "wait, fetch 1 from 1");
+        let granted = Granted::for_s("T1", 0, 100);
+        assert_eq!(told.0.finish(KEY, 1, Ok(granted), us(90.0)), ["a"]);
+        assert_eq!(told.wants("b", None, 90.9), "use T1");
+        assert_eq!(told.wants("c", None, 91.0), "use T1, fetch 2 from 1");
+        assert_eq!(told.brings(2, "T2", 91.0), "");
+        assert_eq!(told.wants("d", None, 91.1), "use T2");
     }
 
     #[test]
@@ -360,7 +377,10 @@ mod tests {
         assert!(matches!(tokens.want(key(0), None, 0, || "waits"), Want::Wait(Some(_))));
         for number in 1..40 {
             tokens.hold(key(number), "T");
-            assert!(matches!(tokens.want(key(1), None, 0, || ""), Want::Use("T", None)));
+            assert!(matches!(
+                tokens.want(key(1), None, 0, || ""),
+                Want::Use(Granted { token: "T", .. }, None)
+            ));
             assert!(tokens.entries.len() <= 16);
         }
         assert_eq!(tokens.finish(key(0), 1, Err(broken()), 0), ["waits"]);

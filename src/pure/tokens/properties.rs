@@ -88,7 +88,7 @@ impl Record {
         let want = self.tokens.want(KEY, refused.as_ref(), self.now_us, || waiter);
         let fetch = match want {
             Want::Unknown => return Err(TestCaseError::fail("it is known")),
-            Want::Use(token, fetch) => {
+            Want::Use(Granted { token, .. }, fetch) => {
                 prop_assert_eq!(Some(token), self.good(19));
                 prop_assert_ne!(Some(token), refused);
                 let is_old = self.good(16).is_none();
