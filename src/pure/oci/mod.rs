@@ -3,6 +3,8 @@
 
 pub mod backend;
 pub mod basic;
+pub mod challenge;
 pub mod endpoint;
 pub mod name;
 pub mod reference;
+pub mod sha256;
