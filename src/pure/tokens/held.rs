@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 
 use crate::pure::backoff::Backoff;
 use crate::pure::limits::TOKENS_MAX;
-use crate::pure::tokens::{Granted, Key, KeyRef, NoToken};
+use crate::pure::tokens::{Granted, Key, KeyRef, LIFE_S_MAX, NoToken};
 
 /// What one who needs a token does.
 #[derive(PartialEq, Eq)]
@@ -70,11 +70,11 @@ impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
         self.entry(key).at = Some(at);
     }
 
-    /// `key` needs no fetching: `token` serves until it is refused.
-    pub fn hold(&mut self, key: KeyRef<'_>, token: T) {
+    /// `key` needs no fetching: `token` serves for as long as any.
+    pub fn hold(&mut self, key: KeyRef<'_>, token: T, now_us: u64) {
         let entry = self.entry(key);
         entry.at = None;
-        entry.held = Some(Granted { token, renew_at_us: u64::MAX, expires_at_us: u64::MAX });
+        entry.held = Some(Granted::for_s(token, now_us, LIFE_S_MAX));
     }
 
     /// What one who needs a token for `key` does. `refused` is the token that the registry has just
@@ -92,6 +92,7 @@ impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
             return Want::Unknown;
         };
         entry.used = used;
+        entry.held.take_if(|held| now_us >= held.expires_at_us);
         if refused.is_some() && entry.held.as_ref().map(|held| &held.token) == refused {
             if entry.refusals.holds(now_us) {
                 return Want::None(NoToken::Denied(401));
@@ -99,7 +100,6 @@ impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
             entry.refusals.step(now_us);
             entry.held = None;
         }
-        entry.held.take_if(|held| now_us >= held.expires_at_us);
         if let Some(held) = &entry.held {
             let held = held.clone();
             let renew = now_us >= held.renew_at_us && entry.may_fetch(now_us);
@@ -359,13 +359,15 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_no_fetching_serves_until_it_is_refused() {
+    fn what_needs_no_fetching_serves_for_an_hour_unless_it_is_refused() {
         let mut told = Told::new();
-        told.0.hold(KEY, "Basic");
-        assert_eq!(told.wants("a", None, 1e9), "use Basic");
-        assert_eq!(told.wants("b", Some("Basic"), 1e9), "unknown");
+        told.0.hold(KEY, "Basic", 0);
+        assert_eq!(told.wants("a", None, 3_400.0), "use Basic");
+        assert_eq!(told.wants("b", None, 3_600.0), "unknown");
+        told.0.hold(KEY, "Basic", us(3_600.0));
+        assert_eq!(told.wants("c", Some("Basic"), 3_600.0), "unknown");
         told.0.fetched_at(KEY, 2);
-        assert_eq!(told.wants("c", None, 1e9), "wait, fetch 1 from 2");
+        assert_eq!(told.wants("d", None, 3_600.0), "wait, fetch 1 from 2");
     }
 
     #[test]
@@ -376,7 +378,7 @@ mod tests {
         tokens.fetched_at(key(0), 0);
         assert!(matches!(tokens.want(key(0), None, 0, || "waits"), Want::Wait(Some(_))));
         for number in 1..40 {
-            tokens.hold(key(number), "T");
+            tokens.hold(key(number), "T", 0);
             assert!(matches!(
                 tokens.want(key(1), None, 0, || ""),
                 Want::Use(Granted { token: "T", .. }, None)
@@ -391,7 +393,7 @@ mod tests {
     #[test]
     fn tokens_of_others_are_never_given() {
         let mut tokens = Tokens::new(1);
-        tokens.hold(KEY, "mine");
+        tokens.hold(KEY, "mine", 0);
         for other in [
             KeyRef { base: "https://ghcr.io:444/v2/", ..KEY },
             KeyRef { base: "http://ghcr.io/v2/", ..KEY },

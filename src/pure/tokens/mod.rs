@@ -120,8 +120,9 @@ impl Equivalent<Key> for KeyRef<'_> {
     }
 }
 
-/// The longest that a token is believed to be good: half a day, as the longest of real ones.
-const LIFE_S_MAX: u64 = 12 * 60 * 60;
+/// The longest that a token is used: an hour later at the most, an account that was changed in the
+/// configuration is in force. Real ones are good for one minute to half a day.
+pub const LIFE_S_MAX: u64 = 60 * 60;
 
 /// Any number, but the same for all workers.
 const OWNER_SEED: u64 = 0x70_75_6c_6c;
