@@ -308,3 +308,44 @@ impl Drop for Round {
 const OWNER_SWEEPS_MAX: u64 = 20;
 /// How often one complaint is said.
 const COMPLAINTS_US: u64 = 10_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::trial::{alone, drivers};
+
+    #[test]
+    fn who_waits_for_a_fetch_whose_code_panics_is_told() {
+        for driver in drivers() {
+            let told = alone(driver, |worker| async move {
+                let key = KeyRef {
+                    base: "https://ghcr.io/v2/",
+                    repository: "acme/rocket",
+                    identity: Identity::Anonymous,
+                };
+                let at = Url::parse(b"https://ghcr.io/token").unwrap();
+                let ticket = Rc::<Ticket>::default();
+                let want = {
+                    let mut tokens = worker.wallet.tokens.borrow_mut();
+                    tokens.fetched_at(key, at);
+                    tokens.want(key, None, monotonic_us(), || Waiter::Task(Rc::clone(&ticket)))
+                };
+                let Want::Wait(Some(Fetch { round, .. })) = want else {
+                    panic!("nothing was held");
+                };
+                let round =
+                    Round { worker: Rc::clone(&worker), key: key.to_owned(), number: round };
+                let panics = Box::pin(async move {
+                    let _round = round;
+                    panic!("on purpose");
+                });
+                monoio::spawn(guarded(Rc::clone(&worker), panics));
+                ticket.told().await.err()
+            });
+            let Some(NoToken::Failed { fault, .. }) = told else {
+                panic!("{told:?}");
+            };
+            assert_eq!(fault.kind, Kind::TokenService);
+        }
+    }
+}
