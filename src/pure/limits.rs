@@ -106,6 +106,14 @@ pub const CLIENTS_MAX: usize = 65_536;
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;
 
+/// Tokens of registries that one worker keeps, one for each repository and identity; past it those
+/// that were not used for longest are fetched again. Real ones are one to three KiB each.
+pub const TOKENS_MAX: usize = 4096;
+
+/// Letters that wait for one worker. Each is a fetch that many requests wait for; past it the
+/// sender fetches for itself.
+pub const LETTERS_WAITING_MAX: usize = 1024;
+
 /// The longest list that a registry is asked for at once: what clients of these lists ask for.
 pub const TAGS_N_MAX: usize = 1000;
 
