@@ -380,6 +380,8 @@ mod tests {
             name: b"rocket",
             reference: b"latest",
             user_agent: b"",
+            digest: b"",
+            kin: b"",
         }
     }
 

@@ -197,6 +197,8 @@ mod tests {
             name: b"n",
             reference: b"t",
             user_agent: b"",
+            digest: b"",
+            kin: b"",
         }
     }
 

@@ -266,6 +266,8 @@ mod tests {
             name: b"acme/rocket",
             reference: b"latest",
             user_agent: b"docker/28.5.2",
+            digest: b"",
+            kin: b"",
         }
     }
 

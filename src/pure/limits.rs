@@ -51,8 +51,12 @@ pub const REFUSING_MAX: usize = 32;
 /// descriptor limit: listeners, rings, the store, the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 96;
 
-/// One page of pull events, in bytes: about 200 events with docker's user agent.
+/// One page of pull events, in bytes: about 150 events with docker's user agent, 30 at the least.
 pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// What is remembered of one manifest that was seen: platforms of an index, layers of an image.
+/// Docker's images have at most 127 layers; the longest official indexes list about 40 manifests.
+pub const KIN_MEMBERS_MAX: usize = 128;
 
 /// Pages that one worker's channel holds. 128 pages are 8 MiB and about 25,000 events: the
 /// aggregator looks every few milliseconds.
@@ -93,7 +97,13 @@ pub const PENDING_CELLS_MAX: usize = 262_144;
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(
-    PAGE_BYTES >= 16 * (NAME_BYTES_MAX + HOST_BYTES_MAX + DIGEST_BYTES_MAX + USER_AGENT_BYTES_MAX)
+    PAGE_BYTES
+        >= 16
+            * (NAME_BYTES_MAX
+                + HOST_BYTES_MAX
+                + 2 * DIGEST_BYTES_MAX
+                + USER_AGENT_BYTES_MAX
+                + 8 * (KIN_MEMBERS_MAX + 1))
 );
 // A package's texts in the route table: its domain and name, its registry's URL and name, its id.
 const _: () = assert!(

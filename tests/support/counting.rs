@@ -105,6 +105,8 @@ pub(crate) fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event
         name: name.as_bytes(),
         reference: reference.as_bytes(),
         user_agent: DOCKER.as_bytes(),
+        digest: b"",
+        kin: b"",
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub mod event;
 pub mod fold;
+pub mod kin;
 pub mod rollup;
 pub mod window;
