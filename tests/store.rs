@@ -10,6 +10,7 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -85,12 +86,14 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         serde_json::json!([{
             "package": "acme.com/acme/rocket", "tag": "latest", "day": day,
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
+            "complete": 0, "up_to_date": 0,
         }])
     );
     assert_eq!(
         answer["totals"],
         serde_json::json!({
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
+            "complete": 0, "up_to_date": 0,
         })
     );
     for end in ["from", "to"] {
@@ -303,8 +306,39 @@ fn a_store_of_another_version_is_left_alone() {
     assert!(refused.contains("use the version of pullgate that wrote it"), "{refused}");
     gateway.stop();
     assert!(!dir.path().join("counts.damaged.1").exists());
-    set_version(1);
+    set_version(2);
     assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2, 1, 0));
+}
+
+/// `golden/store-1` was written by the program before `complete` and `up_to_date` were counted:
+/// sled with one record applied, a checkpoint of it, and a journal with one more.
+#[test]
+fn a_store_of_the_version_before_is_read_and_goes_on() {
+    for without_sled in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-1");
+        for path in all_files(&golden) {
+            let to = dir.path().join(path.strip_prefix(&golden).unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(path, to).unwrap();
+        }
+        if without_sled {
+            fs::remove_dir_all(dir.path().join("counts")).unwrap();
+        }
+        let query = open_offline(dir.path()).unwrap();
+        assert_eq!(totals(&query), (10, 6, 2));
+        let tags = table(&query, &[By::Tag]);
+        assert!(tags.contains("acme.com/acme/rocket latest requests 4 pulls 2 checks 0"), "{tags}");
+        drop(query);
+
+        let mut gateway = Gateway::start(dir.path());
+        gateway.docker_pull(1, "acme/rocket", "latest");
+        gateway.stop();
+        let query = open_offline(dir.path()).unwrap();
+        assert_eq!(totals(&query), (12, 7, 2));
+        drop(query);
+        assert!(!dir.path().join("counts.damaged.1").exists());
+    }
 }
 
 #[test]

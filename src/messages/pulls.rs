@@ -10,7 +10,7 @@ use std::mem;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::pure::limits::{BACKLOG_BYTES_MAX, PAGE_BYTES, PAGES_IN_CHANNEL, UNFOLDED_NAMES_MAX};
-use crate::pure::pull::event::{Asked, Event, Page};
+use crate::pure::pull::event::{Asked, Event, Outcome, Page};
 
 /// How old the first event of a page may get before the page is sent, in microseconds. Together
 /// with the worker's tick it bounds how late an event reaches the aggregator, which holds events
@@ -47,13 +47,22 @@ pub enum Parcel {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unfolded {
     /// Per package: the event's `id`, `domain`, `collection` and `name`, and how many requests.
-    pub requests: HashMap<UnfoldedPackage, u64>,
+    pub requests: HashMap<UnfoldedPackage, UnfoldedRequests>,
     /// Requests of packages beyond [`UNFOLDED_NAMES_MAX`].
-    pub requests_other: u64,
+    pub requests_other: UnfoldedRequests,
     /// When the first of them happened, in microseconds of the monotonic clock.
     pub since_us: u64,
     /// How many requests these totals stand for.
     pub total: u64,
+}
+
+/// How many requests one unfolded total stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnfoldedRequests {
+    /// All of them.
+    pub all: u64,
+    /// Those that were redirected.
+    pub unseen: u64,
 }
 
 /// Which package an unfolded total belongs to: the texts of [`Event`] of the same names.
@@ -219,13 +228,14 @@ impl Unfolded {
             collection: event.collection.into(),
             name: event.name.into(),
         };
-        if let Some(requests) = self.requests.get_mut(&package) {
-            *requests += 1;
-        } else if self.requests.len() < UNFOLDED_NAMES_MAX {
-            self.requests.insert(package, 1);
-        } else {
-            self.requests_other += 1;
-        }
+        let has_room = self.requests.len() < UNFOLDED_NAMES_MAX;
+        let requests = match self.requests.get_mut(&package) {
+            Some(requests) => requests,
+            None if has_room => self.requests.entry(package).or_default(),
+            None => &mut self.requests_other,
+        };
+        requests.all += 1;
+        requests.unseen += u64::from(event.outcome == Outcome::Redirected);
     }
 }
 
@@ -251,7 +261,7 @@ fn new_page() -> Box<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::pull::event::{Address, Outcome};
+    use crate::pure::pull::event::Address;
 
     fn event(at_us: u64) -> Event<'static> {
         Event {

@@ -58,6 +58,10 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// Docker's images have at most 127 layers; the longest official indexes list about 40 manifests.
 pub const KIN_MEMBERS_MAX: usize = 128;
 
+/// Manifests whose kin the aggregator remembers, in bytes; past it the least recently used are
+/// forgotten. An image of ten layers is about 200, so that this is some 150,000 manifests.
+pub const FAMILIES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Pages that one worker's channel holds. 128 pages are 8 MiB and about 25,000 events: the
 /// aggregator looks every few milliseconds.
 pub const PAGES_IN_CHANNEL: usize = 128;
@@ -68,7 +72,7 @@ pub const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Packages that a worker keeps exact totals of once its backlog is full; the rest are one total.
 pub const UNFOLDED_NAMES_MAX: usize = 4096;
 
-/// Windows of clients that are open at once. What a million cost is about 200 MB; past it the
+/// Windows of clients that are open at once. What a million cost is about 300 MB; past it the
 /// oldest is booked early.
 pub const FOLD_WINDOWS_MAX: usize = 1_000_000;
 

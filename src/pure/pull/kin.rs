@@ -15,7 +15,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use crate::pure::limits::KIN_MEMBERS_MAX;
 
 /// What counting wants to know of a manifest, as it travels with an event: a byte that says the
-/// [`Kind`], then the [`digest_hash`] of each member. Empty where nothing is known.
+/// [`Kind`], then the [`reference_hash`] of each member. Empty where nothing is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kin(Vec<u8>);
 
@@ -58,10 +58,10 @@ pub fn decode(bytes: &[u8]) -> Option<(Kind, impl Iterator<Item = u64> + '_)> {
     Some((kind, members.iter().map(|member| u64::from_ne_bytes(*member))))
 }
 
-/// A digest's place among others of its package. It is not keyed: who can choose two digests with
-/// one hash owns the package, and spoils nobody else's counts.
-pub fn digest_hash(digest: &[u8]) -> u64 {
-    FixedState::default().hash_one(digest)
+/// What a tag or digest is known by when requests are folded. It is not keyed: a digest cannot be
+/// chosen, and who chooses tags spoils the counts of nobody else.
+pub fn reference_hash(reference: &[u8]) -> u64 {
+    FixedState::default().hash_one(reference)
 }
 
 /// The fields that matter, of all the formats at once. A field that stands twice makes the whole
@@ -137,7 +137,7 @@ impl<'de> Visitor<'de> for DescriptorsVisitor {
             is_empty = false;
             are_supply_chain &= is_supply_chain(&descriptor.media_type);
             if hashes.len() < KIN_MEMBERS_MAX {
-                hashes.push(digest_hash(descriptor.digest.as_bytes()));
+                hashes.push(reference_hash(descriptor.digest.as_bytes()));
             }
         }
         Ok(Descriptors { hashes, are_supply_chain: are_supply_chain && !is_empty })
@@ -178,7 +178,7 @@ mod tests {
         let kin = read(body.as_bytes());
         let name = |hash: u64| {
             let names = ["@a", "@b", "@c"].into_iter();
-            names.into_iter().find(|name| digest_hash(name.as_bytes()) == hash).unwrap_or("?")
+            names.into_iter().find(|name| reference_hash(name.as_bytes()) == hash).unwrap_or("?")
         };
         let said = decode(kin.bytes()).map_or("nothing".to_owned(), |(kind, members)| {
             let kind = match kind {
