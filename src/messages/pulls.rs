@@ -31,6 +31,7 @@ pub fn channel() -> (PullSender, PullReceiver) {
         backlog: VecDeque::new(),
         backlog_pages_max: BACKLOG_BYTES_MAX / PAGE_BYTES,
         unfolded: Unfolded::default(),
+        last_us: 0,
     };
     (sender, PullReceiver { to_read, emptied })
 }
@@ -86,6 +87,8 @@ pub struct PullSender {
     backlog: VecDeque<Box<Page>>,
     backlog_pages_max: usize,
     unfolded: Unfolded,
+    /// When the last event happened.
+    last_us: u64,
 }
 
 /// How far behind the aggregator is, as one worker sees it.
@@ -99,8 +102,11 @@ pub struct Backlog {
 
 impl PullSender {
     /// Takes `event`; says whether it was kept, or at best its total. Never blocks; allocates
-    /// only while the aggregator is behind.
+    /// only while the aggregator is behind. An event is never before the one that was offered
+    /// before it: the aggregator merges workers by time, and takes each as being in order.
     pub fn offer(&mut self, event: &Event<'_>) -> bool {
+        self.last_us = self.last_us.max(event.at_us);
+        let event = &Event { at_us: self.last_us, ..*event };
         if self.page.append(event).is_ok() {
             if event.at_us.saturating_sub(self.page.opened_at_us()) >= PAGE_AGE_US_MAX {
                 self.send_what_there_is();
@@ -306,6 +312,22 @@ mod tests {
         }
         assert!(sender.is_settled());
         assert_eq!(received, offered);
+    }
+
+    #[test]
+    fn who_was_answered_late_does_not_break_the_order() {
+        let (mut sender, receiver) = channel();
+        for at_us in [5, 3, 8] {
+            sender.offer(&event(at_us));
+        }
+        sender.flush();
+        let Ok(Parcel::Page(mut page)) = receiver.try_take() else { panic!("a page") };
+        let (mut at, mut times) = (0, Vec::new());
+        while let Some((event, next)) = page.take(at) {
+            times.push(event.at_us);
+            at = next;
+        }
+        assert_eq!(times, [5, 5, 8]);
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl fmt::Debug for Address {
 /// it is appended, from the page when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// When the request was read, in microseconds of the monotonic clock.
+    /// When the request was answered, in microseconds of the monotonic clock: what a client asks
+    /// for next comes after it.
     pub at_us: u64,
     /// Who asked.
     pub address: Address,

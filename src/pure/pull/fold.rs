@@ -21,9 +21,9 @@ use crate::pure::pull::window::{Answer, Named, Subject, TagRow, Window};
 /// One request, with what the aggregator knows about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// When it was read, in microseconds of the monotonic clock.
+    /// When it was answered, in microseconds of the monotonic clock.
     pub at_us: u64,
-    /// The minute it was read in, counted from the Unix epoch by the wall clock.
+    /// The minute it was answered in, counted from the Unix epoch by the wall clock.
     pub minute: u32,
     /// The client: its IPv4 address in the mapped form, or its IPv6 /64.
     pub source: Address,
