@@ -20,7 +20,8 @@ use pullgate::aggregator::{Ask, Booked, By, Health, Query, open_offline, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::Counting;
-use pullgate::pure::pull::event::{Address, Asked, Event};
+use pullgate::pure::pull::event::{Address, Asked, Event, Outcome};
+use pullgate::pure::pull::kin;
 use pullgate::pure::pull::rollup::Measures;
 
 use support::*;
@@ -184,6 +185,51 @@ fn requests_may_come_by_any_worker() {
         tables.push(table(&open_offline(dir.path()).unwrap(), &[By::Tag]));
     }
     assert_eq!(tables[0], tables[1]);
+}
+
+/// The same with answers that are seen: tags that point at one of three indexes, and the pulls'
+/// manifests and layers, each by another worker.
+#[test]
+fn answers_may_be_seen_by_any_worker() {
+    let kin_of = |list: &str, members: &[String]| {
+        let members = members.iter().map(|member| format!(r#"{{"digest":"{member}"}}"#));
+        let members = members.collect::<Vec<_>>().join(",");
+        kin::read(format!(r#"{{"{list}":[{members}]}}"#).as_bytes())
+    };
+    let mut tables = Vec::new();
+    for workers in [1, 2, 5] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut gateway = Gateway::start_with(dir.path(), workers, counting());
+        for round in 0..400 {
+            let which = round % 3;
+            let (tag, index) = (["latest", "1.2", "1.3"][which], digest(&format!("index{which}")));
+            let (child, layer) =
+                (digest(&format!("child{which}")), digest(&format!("layer{which}")));
+            let index_kin = kin_of("manifests", std::slice::from_ref(&child));
+            let child_kin = kin_of("layers", std::slice::from_ref(&layer));
+            let steps = [
+                (Asked::ManifestHead, tag, &*index, &b""[..]),
+                (Asked::Manifest, &*index, &*index, index_kin.bytes()),
+                (Asked::Manifest, &*child, &*child, child_kin.bytes()),
+                (Asked::Blob, &*layer, "", b""),
+            ];
+            let (asked, reference, answered, kin) = steps[round * 7 / 3 % 4];
+            gateway.senders[round * 5 % workers].offer(&Event {
+                asked,
+                outcome: Outcome::Succeeded,
+                digest: answered.as_bytes(),
+                kin,
+                ..event(round as u32 / 4 % 7, "acme/rocket", reference)
+            });
+        }
+        gateway.stop();
+        let answer = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap();
+        assert!(answer.totals.complete > 0 && answer.totals.up_to_date > 0, "{answer:?}");
+        let by_tag = Ask { by: vec![By::Tag], ..Ask::default() };
+        tables.push(open_offline(dir.path()).unwrap().rows(&by_tag).unwrap().rows);
+    }
+    assert_eq!(tables[0], tables[1]);
+    assert_eq!(tables[0], tables[2]);
 }
 
 #[test]

@@ -37,9 +37,14 @@ pub fn observe<'r>(
     asker: Asker,
     seen: Option<Seen<'r>>,
 ) -> Option<Event<'r>> {
-    let (endpoint, matched, outcome) = match action {
-        Action::Redirect(redirect) => (redirect.endpoint, redirect.matched?, Outcome::Redirected),
+    let (endpoint, matched) = match action {
+        Action::Redirect(redirect) => (redirect.endpoint, redirect.matched?),
         Action::Say(_) | Action::Refuse(_) => return None,
+    };
+    let is_blob = matches!(endpoint, Endpoint::Blob { .. });
+    let outcome = match seen {
+        Some(seen) => outcome_of(seen.status, is_blob)?,
+        None => Outcome::Redirected,
     };
     let (digest, kin) = seen.map_or((&b""[..], &b""[..]), |seen| (seen.digest, seen.kin));
     let (asked, name, reference) = match endpoint {
@@ -85,5 +90,28 @@ fn outcome_of(status: u16, is_blob: bool) -> Option<Outcome> {
         304 => Some(Outcome::NotModified),
         301 | 302 | 303 | 307 | 308 if is_blob => Some(Outcome::Succeeded),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_no_event_and_a_blobs_redirect_is_one() {
+        for (status, manifest, blob) in [
+            (200, Some(Outcome::Succeeded), Some(Outcome::Succeeded)),
+            (206, Some(Outcome::Succeeded), Some(Outcome::Succeeded)),
+            (304, Some(Outcome::NotModified), Some(Outcome::NotModified)),
+            (307, None, Some(Outcome::Succeeded)),
+            (300, None, None),
+            (401, None, None),
+            (404, None, None),
+            (416, None, None),
+            (502, None, None),
+        ] {
+            assert_eq!(outcome_of(status, false), manifest, "{status}");
+            assert_eq!(outcome_of(status, true), blob, "{status}");
+        }
     }
 }

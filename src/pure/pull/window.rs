@@ -98,7 +98,7 @@ pub struct Window {
     named: u32,
     /// Of digests that join no tag.
     by_digest: Pull,
-    /// GETs by digest answered 304 while no tag was named.
+    /// GETs by digest answered 304 that would join no tag.
     digests_unchanged: u32,
 }
 
