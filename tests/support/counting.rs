@@ -1,5 +1,6 @@
 //! A gateway without its network: workers' ends that a test fills, and the aggregator behind them.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,12 @@
 //! The rule of folding as it is written in `docs/counting.md`, the plainest way: looking at whole
-//! windows at once, with everything that came before and after. And the small world of manifests
-//! that the tests of folding live in.
+//! windows at once, with everything that came before and after. And what it is compared with, and
+//! the small world of manifests that both live in.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pullgate::pure::pull::event::{Asked, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Outcome};
+use pullgate::pure::pull::fold::{Booking, Fold, Request};
 use pullgate::pure::pull::kin::{self, Kin, Kind};
 use pullgate::pure::pull::rollup::Measures;
 use pullgate::pure::pull::window::{Subject, TagRow};
@@ -73,6 +75,46 @@ impl Sent {
         self.answer.as_deref().or_else(|| self.names_digest().then_some(&*self.reference))
     }
 }
+
+/// Folding as it is, with what it booked.
+pub(crate) struct Simulated {
+    pub(crate) fold: Fold,
+    pub(crate) at_us: u64,
+    pub(crate) booked: Vec<Booking>,
+}
+
+impl Simulated {
+    pub(crate) fn new() -> Self {
+        Self { fold: Fold::new(KEY, WINDOW_US), at_us: 0, booked: Vec::new() }
+    }
+
+    pub(crate) fn take(&mut self, sent: &Sent) {
+        let mut source = [0; 16];
+        source[12..].copy_from_slice(&sent.source.to_be_bytes());
+        let kin = sent.kin();
+        let request = Request {
+            at_us: sent.at_us,
+            minute: sent.minute(),
+            source: Address(source),
+            connection: 1,
+            asked: sent.asked,
+            outcome: sent.outcome,
+            package: sent.package,
+            package_identity: &sent.package.to_be_bytes(),
+            client: 1,
+            family: sent.family,
+            major: "28",
+            reference: sent.reference.as_bytes(),
+            row: sent.row(),
+            digest: sent.answer.as_deref().unwrap_or_default().as_bytes(),
+            kin: kin.bytes(),
+        };
+        let booked = &mut self.booked;
+        self.fold.take(&request, &mut |booking| booked.push(booking));
+    }
+}
+
+const KEY: [u8; 16] = [7; 16];
 
 // === The world ===
 

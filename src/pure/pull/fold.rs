@@ -164,7 +164,7 @@ impl Fold {
             }
             (Asked::Manifest | Asked::ManifestHead, subject @ (Subject::Tag | Subject::Digest)) => {
                 let is_digest = subject == Subject::Digest;
-                let digest = answered.or(is_digest.then_some(hash));
+                let digest = answered.or_else(|| is_digest.then_some(hash));
                 if self.is_supply_chain(request, hash, digest) {
                     return request.book_supply_chain(book);
                 }

@@ -180,14 +180,17 @@ mod tests {
             let names = ["@a", "@b", "@c"].into_iter();
             names.into_iter().find(|name| reference_hash(name.as_bytes()) == hash).unwrap_or("?")
         };
-        let said = decode(kin.bytes()).map_or("nothing".to_owned(), |(kind, members)| {
-            let kind = match kind {
-                Kind::Index => "index",
-                Kind::Image => "image",
-                Kind::SupplyChain => "supply chain",
-            };
-            members.fold(kind.to_owned(), |text, member| format!("{text} {}", name(member)))
-        });
+        let said = decode(kin.bytes()).map_or_else(
+            || "nothing".to_owned(),
+            |(kind, members)| {
+                let kind = match kind {
+                    Kind::Index => "index",
+                    Kind::Image => "image",
+                    Kind::SupplyChain => "supply chain",
+                };
+                members.fold(kind.to_owned(), |text, member| format!("{text} {}", name(member)))
+            },
+        );
         assert_eq!(said, expected, "{body}");
     }
 

@@ -204,11 +204,11 @@ impl Window {
             if !image.answer.is_some_and(|digest| families.has_layer(digest, blob)) {
                 continue;
             }
-            let (row, pull) = match image.tag.map(usize::from).or((!image.is_digest).then_some(at))
-            {
-                Some(at) => (self.references[at].row, &mut self.references[at].pull),
-                None => (TagRow::BY_DIGEST, &mut self.by_digest),
-            };
+            let (row, pull) =
+                match image.tag.map(usize::from).or_else(|| (!image.is_digest).then_some(at)) {
+                    Some(at) => (self.references[at].row, &mut self.references[at].pull),
+                    None => (TagRow::BY_DIGEST, &mut self.by_digest),
+                };
             if pull.is_made && pull.is_seen && !pull.is_complete {
                 pull.is_complete = true;
                 return Some(row);
