@@ -51,6 +51,22 @@ pub const REFUSING_MAX: usize = 32;
 /// descriptor limit: listeners, rings, the store, the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 96;
 
+/// A manifest or a list that is handed on, in bytes: clients take no larger manifests either
+/// (containerd, containers/image).
+pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A registry's error that is handed on, in bytes.
+pub const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// A token service's answer, in bytes: real tokens reach several KiB.
+pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// The head of a registry's answer, in bytes: signed redirects of storage reach several KiB.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = RECEIVE_BYTES;
+
+/// Heads of interim answers (1xx) before the one that counts.
+pub const INTERIM_HEADS_MAX: usize = 8;
+
 /// One page of pull events, in bytes: about 150 events with docker's user agent, 30 at the least.
 pub const PAGE_BYTES: usize = 64 * 1024;
 
@@ -97,6 +113,9 @@ pub const CLIENTS_MAX: usize = 65_536;
 /// Cells that wait in memory while they cannot be written, about 100 bytes each; past it time,
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;
+
+/// The longest list that a registry is asked for at once: what clients of these lists ask for.
+pub const TAGS_N_MAX: usize = 1000;
 
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
