@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use pullgate::cli::demo::image::{Content, Image};
+use pullgate::pure::oci::sha256::sha256_of;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::hosts::GATEWAY;
 
@@ -167,9 +167,7 @@ impl Shelf {
 
 fn manifest(media_type: &'static str, value: &Value) -> Content {
     let bytes = value.to_string().into_bytes();
-    let hex = Sha256::digest(&bytes);
-    let digest = hex.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
-    Content { media_type, digest, bytes }
+    Content { media_type, digest: sha256_of(&bytes), bytes }
 }
 
 fn descriptor(content: &Content) -> Value {
