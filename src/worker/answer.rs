@@ -184,7 +184,7 @@ impl Turn<'_> {
         }
         let asker =
             Asker { at_us: self.now_us, address: Address(address), connection: client.connection };
-        if let Some(event) = observe(&action, head, asker) {
+        if let Some(event) = observe(&action, head, asker, None) {
             worker.count(&event);
         }
         self.meter(head, &action, out.body_bytes());

@@ -13,6 +13,7 @@ pub mod http;
 pub mod process;
 pub mod registry;
 pub mod sandbox;
+pub mod scenes;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
