@@ -13,6 +13,7 @@ docker-registry:docker-registry
 podman:podman
 crun:crun
 skopeo:skopeo
+buildah:buildah
 promtool:prometheus
 unshare:util-linux
 timeout:coreutils
