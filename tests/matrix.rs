@@ -14,9 +14,9 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use support::clients::{self, Client, Skopeo};
-use support::gate::{Counts, DRIVERS, Gate};
-use support::hosts::{GATEWAY, MEMBERS};
+use support::clients::{self, Client};
+use support::gate::{Counts, DRIVERS, Gate, UPSTREAM};
+use support::hosts::{GATEWAY, MEMBERS, TOKENS};
 use support::images::image;
 use support::origin::Request;
 use support::tokens::{Login, RIGHT, WRONG, basic};
@@ -25,19 +25,13 @@ use support::world::{Kind, Storage, World};
 #[test]
 fn every_client_pulls_from_every_registry_by_every_delivery() {
     let storage = Storage::with(repositories());
-    let mut cells = thread::scope(|scope| {
-        let storage = &storage;
-        let halves = [[Kind::Open, Kind::Redirecting], [Kind::Htpasswd, Kind::Token]];
-        let runs = halves.map(|kinds| {
-            scope.spawn(move || {
-                kinds.map(|kind| run(DRIVERS[0], kind, storage, &clients::all())).concat()
-            })
+    let cells = thread::scope(|scope| {
+        let runs = DRIVERS.map(|driver| {
+            let run = |kind| run(driver, kind, &storage, &clients::all());
+            scope.spawn(move || Kind::ALL.map(run).concat())
         });
         runs.into_iter().flat_map(|run| run.join().expect("it ends")).collect::<Vec<_>>()
     });
-    for kind in Kind::ALL {
-        cells.extend(run(DRIVERS[1], kind, &storage, &[Box::new(Skopeo::new())]));
-    }
     let table = table(&cells);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("matrix.md");
     fs::write(target, &table).expect("the table");
@@ -335,7 +329,10 @@ fn repository(way: &str, account: Account) -> String {
 
 /// All packages of a kind, each with the registry's own path.
 fn config(kind: Kind, world: &World) -> String {
-    let mut text = String::new();
+    let mut text = format!(
+        "{UPSTREAM}[[registries]]\nhost = \"{}\"\ntoken_hosts = [\"{TOKENS}\"]\n",
+        world.authority(),
+    );
     for way in WAYS {
         let Way::By(delivery) = way else { continue };
         for account in [Account::Public, Account::Private, Account::Refused] {

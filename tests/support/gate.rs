@@ -17,6 +17,9 @@ use super::process::{Process, run};
 /// `gateway.driver`, for tests that run on each.
 pub const DRIVERS: [&str; 2] = ["io_uring", "epoll"];
 
+/// Allows what the names of `hosts` lead to; more keys of `[upstream]` may follow.
+pub const UPSTREAM: &str = "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n";
+
 /// A gateway on 127.0.0.1, with a data directory of its own.
 pub struct Gate {
     process: Option<Process>,
@@ -54,16 +57,12 @@ impl Gate {
         gate
     }
 
-    /// Like [`Self::start`], for a gateway that asks registries by the names of `hosts` (as root)
-    /// and may dial the loopback addresses behind them. `config` begins within `[upstream]`, whose
-    /// `allow_private` is already there.
+    /// Like [`Self::start`], for a gateway that sees the names of `hosts` (as root).
     pub fn start_proxy(driver: &str, config: &str) -> Self {
-        let config = format!("[upstream]\nallow_private = [\"127.0.0.0/8\"]\n{config}");
-        Self::start_among_names(driver, &config, |_| ())
+        Self::start_among_names(driver, config, |_| ())
     }
 
-    /// Like [`Self::start`], for a gateway that sees the names of `hosts`, which `name` may add to
-    /// (as root).
+    /// Like [`Self::start_proxy`], with more names.
     pub fn start_among_names(driver: &str, config: &str, name: impl FnOnce(&Hosts)) -> Self {
         let mut gate = Self::write(driver, config, |_| ());
         let hosts = Hosts::write(gate.directory.path());

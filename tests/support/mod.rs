@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "it reads like the library that it is to the tests")]
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
+pub mod bench;
 pub mod cdn;
 pub mod clients;
 pub mod eventually;
@@ -16,6 +17,8 @@ pub mod origin;
 pub mod process;
 pub mod registry;
 pub mod sandbox;
+pub mod scripted;
+pub mod tls;
 pub mod tokens;
 pub mod world;
 
