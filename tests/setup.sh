@@ -16,6 +16,7 @@ skopeo:skopeo
 buildah:buildah
 promtool:prometheus
 unshare:util-linux
+ip:iproute2
 timeout:coreutils
 "
 

@@ -127,6 +127,15 @@ impl Gate {
         value.parse().expect("a whole number")
     }
 
+    /// The most memory that it ever had resident, in bytes (proc(5), `VmHWM`).
+    pub fn peak_bytes(&mut self) -> u64 {
+        let file = format!("/proc/{}/status", self.process().id());
+        let text = fs::read_to_string(file).expect("its status");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+        kibibytes << 10
+    }
+
     /// Stops it in an orderly way: every open window is booked and on disk afterwards.
     pub fn stop(&mut self) {
         let mut process = self.process.take().expect("the gateway runs");

@@ -22,12 +22,21 @@ pub const TOKENS: &str = "auth.third.test";
 /// The name of the storage that blobs are redirected to.
 pub const CDN: &str = "cdn.fourth.test";
 
+/// A registry at an address that counts as public; only a network of one's own leads there.
+pub const PUBLIC_REGISTRY: &str = "reg.public.test";
+/// Its token server.
+pub const PUBLIC_TOKENS: &str = "auth.everywhere.test";
+
 /// Where the registries listen.
 pub const REGISTRY_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Where the token server listens.
 pub const TOKENS_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// Where the storage listens.
 pub const CDN_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+/// Where the public registry listens (RFC 5737).
+pub const PUBLIC_REGISTRY_IP: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+/// Where its token server does.
+pub const PUBLIC_TOKENS_IP: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 11);
 
 /// A hosts file, shown to programs as `/etc/hosts` in a mount namespace of their own.
 pub struct Hosts(PathBuf);
@@ -38,7 +47,8 @@ impl Hosts {
         let path = directory.join("hosts");
         let text = format!(
             "127.0.0.1 localhost\n127.0.0.1 {GATEWAY}\n127.0.0.1 {MEMBERS}\n\
-             {REGISTRY_IP} {REGISTRY}\n{TOKENS_IP} {TOKENS}\n{CDN_IP} {CDN}\n"
+             {REGISTRY_IP} {REGISTRY}\n{TOKENS_IP} {TOKENS}\n{CDN_IP} {CDN}\n\
+             {PUBLIC_REGISTRY_IP} {PUBLIC_REGISTRY}\n{PUBLIC_TOKENS_IP} {PUBLIC_TOKENS}\n"
         );
         fs::write(&path, text).expect("the hosts file");
         Self(path)

@@ -30,11 +30,7 @@ impl Connection {
 
     /// Connects to `server` as somebody else: from `source`.
     pub fn open_from(source: IpAddr, server: SocketAddr) -> io::Result<Self> {
-        let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket(family, SocketType::STREAM, None)?;
-        bind(&socket, &SocketAddr::new(source, 0))?;
-        connect(&socket, &server)?;
-        Self::over(TcpStream::from(socket))
+        Self::over(connect_from(source, server)?)
     }
 
     fn over(stream: TcpStream) -> io::Result<Self> {
@@ -139,6 +135,15 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// A bare connection to `server` from `source`.
+pub fn connect_from(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::new(source, 0))?;
+    connect(&socket, &server)?;
+    Ok(TcpStream::from(socket))
 }
 
 /// One GET on a connection of its own.

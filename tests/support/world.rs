@@ -33,6 +33,7 @@ pub struct World {
     /// The storage that blobs are redirected to.
     pub cdn: Option<Origin>,
     _registry: Registry,
+    directory: TempDir,
 }
 
 /// Content that registries share.
@@ -94,7 +95,8 @@ impl World {
             (_, None) => Access::Open,
         };
         let registry = storage.registry(access, blobs_at);
-        Self { registry: registry.front(), tokens, cdn, _registry: registry }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self { registry: registry.front(), tokens, cdn, _registry: registry, directory }
     }
 
     /// Forgets what was asked so far.
@@ -102,6 +104,11 @@ impl World {
         self.registry.requests();
         self.tokens.iter().for_each(|tokens| drop(tokens.requests()));
         self.cdn.iter().for_each(|cdn| drop(cdn.requests()));
+    }
+
+    /// Files that belong to it.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The registry's `host:port`.
