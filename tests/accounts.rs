@@ -8,13 +8,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use support::bench::{ask, request};
-use support::clients;
+use support::clients::{self, Docker};
 use support::eventually::eventually;
 use support::gate::{Counts, DRIVERS, Gate, UPSTREAM};
 use support::hosts::{GATEWAY, MEMBERS, TOKENS};
 use support::http::Connection;
 use support::images::image;
-use support::tokens::{RIGHT, basic};
+use support::tokens::{RIGHT, WRONG, basic};
 use support::world::{Kind, Storage, World};
 
 #[test]
@@ -67,6 +67,26 @@ fn a_password_that_changes_is_read_again() {
             200 => Ok(()),
             status => Err(format!("still {status}")),
         });
+    }
+}
+
+#[test]
+fn docker_login_tells_a_right_password_from_a_wrong_one() {
+    let storage = Storage::with([]);
+    let docker = Docker::start();
+    for (driver, kind) in [(DRIVERS[0], Kind::Htpasswd), (DRIVERS[1], Kind::Token)] {
+        let world = World::start(kind, &storage);
+        let config = format!(
+            "{}[[packages]]\ndomain = \"{MEMBERS}\"\nname = \"there/*\"\n\
+             backend = \"http://{}/there/*\"\ncredentials = \"client\"\n",
+            registries(&world),
+            world.authority(),
+        );
+        let gate = Gate::start_proxy(driver, &config);
+        let authority = format!("{MEMBERS}:{}", gate.address().port());
+        eventually(|| docker.try_login(RIGHT, &authority));
+        let words = docker.try_login(WRONG, &authority).expect_err("a wrong password");
+        assert!(words.contains("unauthorized") || words.contains("401"), "{words}");
     }
 }
 

@@ -187,7 +187,14 @@ impl Docker {
         docker
     }
 
-    /// Leaves what `docker login` leaves behind, which asks the registry before it does.
+    /// `docker login`, which asks the registry.
+    pub fn try_login(&self, login: Login, authority: &str) -> Result<(), String> {
+        let user = ["--username", login.user, "--password", login.password];
+        let arguments = [["login"].as_slice(), &user, &[authority]].concat();
+        attempt(&mut Self::docker(&self.home, &arguments)).map(drop)
+    }
+
+    /// Leaves what `docker login` leaves behind, without asking.
     fn log_in(&self, login: Option<Login>, reference: &str) {
         let authority = reference.split('/').next().unwrap_or_default();
         let auths = login.map_or_else(
