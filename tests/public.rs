@@ -93,7 +93,7 @@ impl World {
         let tls = authority.identify(PUBLIC_TOKENS).server();
         let tokens = Tokens::start_tls(PUBLIC_TOKENS_IP, PUBLIC_TOKENS, tls);
         let files = authority.identify(PUBLIC_REGISTRY).write(directory.path(), "registry");
-        let certificate = Some(files.each_ref().map(|file| Path::new(file)));
+        let certificate = Some(files.each_ref().map(Path::new));
         let start = |access| {
             let (storage, ip) = (storage.path(), PUBLIC_REGISTRY_IP.into());
             Registry::start_with(&Options { storage, access, blobs_at: None, certificate, ip })

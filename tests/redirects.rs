@@ -221,7 +221,7 @@ fn over_tls_no_redirect_leads_back_to_plain_http() {
     authority.write(&file);
     for driver in DRIVERS {
         let (plain, tls) = (elsewhere(CDN_IP), authority.identify(CDN).server());
-        let secure = Origin::start_tls(CDN_IP, tls, |talk| give_body_to_all(talk));
+        let secure = Origin::start_tls(CDN_IP, tls, give_body_to_all);
         let [http, https] = [&plain, &secure].map(|it| it.address().port());
         let lead = move |talk: &mut Talk| {
             while let Some(request) = talk.request()? {

@@ -101,7 +101,8 @@ fn a_token_that_is_refused_is_renewed_once() {
 
 #[test]
 fn a_token_service_that_fails_is_named_and_left_alone_for_a_while() {
-    let failures: [(&str, fn(&mut Talk, &Request) -> io::Result<()>); 6] = [
+    type Fails = fn(&mut Talk, &Request) -> io::Result<()>;
+    let failures: [(&str, Fails); 6] = [
         ("an error", |talk, request| talk.answer(request, "500 Internal Server Error", &[], b"")),
         ("not JSON", |talk, request| talk.answer(request, "200 OK", &[], b"<html>")),
         ("no token", |talk, request| talk.answer(request, "200 OK", &[], b"{}")),

@@ -186,7 +186,7 @@ impl Talk {
     }
 
     /// Ends the connection with a reset.
-    pub fn reset(&mut self) -> io::Result<()> {
+    pub fn reset(&self) -> io::Result<()> {
         rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO))?;
         self.socket.shutdown(std::net::Shutdown::Both)
     }
