@@ -32,6 +32,37 @@ fn a_registry_that_refuses_connections_is_named() {
 }
 
 #[test]
+fn a_name_that_leads_nowhere_is_named() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start_proxy(driver, &config("", BROKER, "nowhere.invalid"));
+        let answer = ask(&gate, "GET", "/v2/acme/rocket/manifests/latest", &[]);
+        is_refusal(&answer, 502, "UNAVAILABLE", "nowhere.invalid");
+        nothing_is_counted(&mut gate, "acme/rocket");
+    }
+}
+
+#[test]
+fn of_several_addresses_one_that_answers_is_enough() {
+    for driver in DRIVERS {
+        let hello = image("hello");
+        let registry = Origin::start(REGISTRY_IP, move |talk| {
+            while let Some(request) = talk.request()? {
+                serve(talk, &request, &hello)?;
+            }
+            Ok(())
+        });
+        for dead in ["::1", "127.0.0.6"] {
+            let backend = format!("{REGISTRY}:{}", registry.address().port());
+            let config = config("", BROKER, &backend)
+                .replace("\"127.0.0.0/8\"", "\"127.0.0.0/8\", \"::1/128\"");
+            let gate = Gate::start_among_names(driver, &config, |hosts| hosts.add(REGISTRY, dead));
+            let answer = ask(&gate, "GET", "/v2/acme/rocket/manifests/latest", &[]);
+            assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        }
+    }
+}
+
+#[test]
 fn a_registry_that_takes_no_connection_times_out() {
     for driver in DRIVERS {
         // Its queue of two is full, so the kernel answers nobody any more.

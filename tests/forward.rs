@@ -7,10 +7,12 @@ mod support;
 use std::io;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use support::bench::{Bench, request};
 use support::eventually::eventually;
 use support::gate::{Counts, DRIVERS};
 use support::hosts::{GATEWAY, REGISTRY};
+use support::http::Connection;
 use support::images::{image, noise};
 use support::origin::{Request, Talk};
 use support::scripted::serve;
@@ -251,6 +253,97 @@ fn a_body_comes_whole_however_it_is_framed() {
             assert_eq!((answer.status, answer.is_whole), (200, true), "{name} on {driver}");
             assert!(answer.body == *bytes, "{name} came otherwise on {driver}");
         }
+    }
+}
+
+#[test]
+fn requests_sent_at_once_are_answered_in_their_order() {
+    for driver in DRIVERS {
+        let bench = sample(driver, "stream");
+        let hello = image("hello");
+        let layer = &hello.platforms[0].layers[1];
+        let targets = [
+            "/v2/acme/rocket/manifests/latest".to_owned(),
+            format!("/v2/acme/rocket/blobs/{}", layer.digest),
+            "/v2/".to_owned(),
+            format!("/v2/acme/rocket/manifests/{}", hello.platforms[1].manifest.digest),
+            "/v2/acme/rocket/blobs/sha256:0".to_owned(),
+            format!("/v2/acme/rocket/blobs/{}", layer.digest),
+        ];
+        let all: Vec<u8> = targets.iter().flat_map(|it| request("GET", it, &[])).collect();
+        let mut connection = bench.connect();
+        connection.send(&all).expect("it is read");
+        let answers = targets.map(|_| connection.answer(false).expect("an answer"));
+        assert_eq!(answers.each_ref().map(|it| it.status), [200, 200, 200, 200, 400, 200]);
+        assert!(answers[0].body == hello.index.bytes);
+        assert!(answers[1].body == layer.bytes);
+        assert!(answers[3].body == hello.platforms[1].manifest.bytes);
+        assert!(answers[5].body == layer.bytes);
+    }
+}
+
+/// HTTP/1.0 knows no chunks: the end of the connection ends the body (RFC 9112, 6.3).
+#[test]
+fn an_old_client_gets_a_chunked_body_up_to_the_end() {
+    for driver in DRIVERS {
+        let bench = bench(driver, "stream", |talk, _| {
+            talk.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            talk.send("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
+        });
+        let mut connection = bench.connect();
+        let target = format!("/v2/acme/rocket/blobs/sha256:{}", "a".repeat(64));
+        let asked = format!("GET {target} HTTP/1.0\r\nHost: {GATEWAY}\r\n\r\n");
+        connection.send(asked.as_bytes()).expect("it is read");
+        let answer = connection.answer(false).expect("an answer");
+        assert_eq!(answer.header("transfer-encoding"), None);
+        assert_eq!((answer.status, &*answer.body), (200, b"hello world".as_slice()));
+    }
+}
+
+#[test]
+fn connections_to_a_registry_are_used_again() {
+    for driver in DRIVERS {
+        let bench = sample(driver, "stream");
+        let hello = image("hello");
+        let blob = format!("/v2/acme/rocket/blobs/{}", hello.platforms[0].layers[1].digest);
+        for target in
+            ["/v2/acme/rocket/manifests/latest", &blob, "/v2/acme/rocket/tags/list"].repeat(5)
+        {
+            assert_eq!(bench.get(target).status, 200);
+            assert_eq!(bench.ask("HEAD", target, &[]).status, 200);
+        }
+        let asked = bench.asked();
+        assert_eq!(asked.len(), 30);
+        assert!(asked.iter().all(|request| request.connection == asked[0].connection));
+    }
+}
+
+#[test]
+fn a_download_under_way_is_finished_before_the_gateway_stops() {
+    for driver in DRIVERS {
+        let (release, released) = crossbeam_channel::bounded::<()>(1);
+        let mut bench = bench(driver, "stream", move |talk, request| {
+            if request.target == "/v2/" {
+                return talk.answer(request, "200 OK", &[], b"{}");
+            }
+            talk.send("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello")?;
+            released.recv().map_err(io::Error::other)?;
+            talk.send(" world")
+        });
+        let mut connection = bench.connect();
+        let target = format!("/v2/acme/rocket/blobs/sha256:{}", "a".repeat(64));
+        connection.send(&request("GET", &target, &[])).expect("it is read");
+        eventually(|| bench.has_arrived("/blobs/"));
+        bench.gate.process().signal(Signal::TERM);
+        eventually(|| match Connection::open(bench.gate.address()) {
+            Err(_) => Ok(()),
+            Ok(_) => Err("it still listens".to_owned()),
+        });
+        release.send(()).expect("it waits");
+        let answer = connection.answer(false).expect("an answer");
+        assert_eq!((answer.status, &*answer.body), (200, b"hello world".as_slice()));
+        let status = bench.gate.process().wait();
+        assert!(status.success(), "{status}");
     }
 }
 
