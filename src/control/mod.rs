@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod logging;
+pub mod prove;
 pub mod reload;
 pub mod signals;
 pub mod status;

@@ -6,6 +6,7 @@
 //! | aggregator → worker | emptied pages | bounded channel | the page is freed |
 //! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
+//! | worker → control | repositories of which nothing is known yet | one bounded channel ([`wanted`]) | nothing: the next request says so again |
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
@@ -19,3 +20,4 @@ pub mod ledger;
 pub mod meters;
 pub mod order;
 pub mod pulls;
+pub mod wanted;

@@ -12,6 +12,7 @@ pub mod limited;
 pub mod limits;
 pub mod observe;
 pub mod oci;
+pub mod proof;
 pub mod pull;
 pub mod route;
 pub mod snapshot;
