@@ -1,0 +1,229 @@
+//! What opens registries: the certificates that are trusted and the passwords, from the files and
+//! variables that the configuration names.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::messages::keyring::{Account, Key, Keyring};
+use crate::pure::config::problem::Problem;
+use crate::pure::config::values::{Config, Password, Registry as Configured};
+use crate::pure::snapshot::Registry;
+
+/// What was read.
+pub struct Keys {
+    /// `upstream.ca_file`
+    roots: Vec<CertificateDer<'static>>,
+    /// In the order of `[[registries]]`.
+    registries: Vec<Own>,
+}
+
+/// What one of `[[registries]]` has.
+struct Own {
+    /// As dialled: `registry.example.net:5000`.
+    authority: String,
+    roots: Vec<CertificateDer<'static>>,
+    account: Option<(String, String)>,
+}
+
+/// Reads the files and variables that `config`, read from `file`, names; or says everything that is
+/// wrong with them.
+pub fn read(file: &str, config: &Config) -> Result<Keys, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let ca_file = config.upstream.ca_file.as_deref();
+    let roots = roots(ca_file, "upstream.ca_file", &mut problems);
+    let mut registries = Vec::new();
+    for (index, registry) in config.registries.iter().enumerate() {
+        let key = |key: &str| format!("registries[{index}].{key}");
+        let ca_file = registry.ca_file.as_deref();
+        registries.push(Own {
+            authority: registry.host.clone(),
+            roots: self::roots(ca_file, &key("ca_file"), &mut problems),
+            account: account(registry, file, key, &mut problems),
+        });
+    }
+    if problems.is_empty() { Ok(Keys { roots, registries }) } else { Err(problems) }
+}
+
+/// The files that [`read`] reads.
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    let of_registry = |registry: &Configured| {
+        let password = match &registry.password {
+            Some(Password::File(path)) => Some(path.clone()),
+            Some(Password::Env(_)) | None => None,
+        };
+        [registry.ca_file.clone(), password]
+    };
+    let registries = config.registries.iter().flat_map(of_registry);
+    registries.chain([config.upstream.ca_file.clone()]).flatten().collect()
+}
+
+impl Keys {
+    /// A key for each of a snapshot's `registries`, in their order. The system's certificates are
+    /// trusted everywhere, those of a registry's `ca_file` at that registry.
+    pub fn keyring(&self, registries: &[Registry]) -> Keyring {
+        let mut everywhere = system_roots();
+        everywhere.add_parsable_certificates(self.roots.iter().cloned());
+        let elsewhere = client_config(everywhere.clone());
+        let key = |registry: &Registry| {
+            let own = self.registries.iter().find(|own| own.authority == authority(registry));
+            let tls = match own {
+                Some(own) if !own.roots.is_empty() => {
+                    let mut roots = everywhere.clone();
+                    roots.add_parsable_certificates(own.roots.iter().cloned());
+                    client_config(roots)
+                }
+                _ => Arc::clone(&elsewhere),
+            };
+            let account = own.and_then(|own| own.account.clone());
+            let account = account.map(|(username, password)| Account { username, password });
+            Key { tls, account }
+        };
+        Keyring { registries: registries.iter().map(key).collect(), elsewhere }
+    }
+}
+
+/// As the configuration writes it: `registry.example.net:5000` of
+/// `https://registry.example.net:5000/v2/`.
+fn authority(registry: &Registry) -> &str {
+    let behind_scheme = registry.base.split_once("://").map_or("", |(_, rest)| rest);
+    behind_scheme.strip_suffix("/v2/").unwrap_or(behind_scheme)
+}
+
+fn roots(
+    path: Option<&Path>,
+    key: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<CertificateDer<'static>> {
+    let Some(path) = path else {
+        return Vec::new();
+    };
+    let mut problem = |line, what: String| {
+        let file = path.display().to_string();
+        problems.push(Problem { file, line, key: key.to_owned(), what });
+    };
+    let text = match read_file(path, CA_FILE_BYTES_MAX) {
+        Ok(text) => text,
+        Err(why) => {
+            problem(1, why);
+            return Vec::new();
+        }
+    };
+    let lines = text.split(|byte| *byte == b'\n').zip(1..);
+    let mut begins = lines.filter(|(line, _)| line.starts_with(BEGIN)).map(|(_, line)| line);
+    let (mut roots, mut store) = (Vec::new(), RootCertStore::empty());
+    let mut found = 0;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let line = begins.next().unwrap_or(1);
+        found += 1;
+        let added = certificate
+            .map_err(|error| error.to_string())
+            .and_then(|root| store.add(root.clone()).map(|()| root).map_err(|e| e.to_string()));
+        match added {
+            Ok(root) => roots.push(root),
+            Err(why) => problem(
+                line,
+                format!("holds a certificate that cannot be trusted: {why}; take it out"),
+            ),
+        }
+    }
+    if found == 0 {
+        problem(1, "holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".to_owned());
+    }
+    roots
+}
+
+fn account(
+    registry: &Configured,
+    file: &str,
+    key: impl Fn(&str) -> String,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, String)> {
+    let (username, password) = (registry.username.clone()?, registry.password.as_ref()?);
+    let (file, line, key, read) = match password {
+        Password::File(path) => {
+            let read = read_file(path, PASSWORD_BYTES_MAX);
+            let text = read.and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| "is not text in UTF-8".to_owned())
+            });
+            (path.display().to_string(), 1, key("password_file"), text)
+        }
+        Password::Env(name) => {
+            let text = std::env::var(name).map_err(|_| {
+                format!("there is no variable {name}; set it for the process, or change the key")
+            });
+            (file.to_owned(), registry.line, key("password_env"), text)
+        }
+    };
+    let one_line = read.and_then(|text| {
+        // One newline at the end is the editor's (`echo`, a mounted secret), not the password's.
+        let text = text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t));
+        match text {
+            "" => Err("holds no password; write it there".to_owned()),
+            text if text.contains(['\n', '\r', '\0']) => {
+                Err("holds more than one line; a password is one".to_owned())
+            }
+            text => Ok(text.to_owned()),
+        }
+    });
+    match one_line {
+        Ok(password) => Some((username, password)),
+        Err(what) => {
+            problems.push(Problem { file, line, key, what });
+            None
+        }
+    }
+}
+
+fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let read = |path: &Path| -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read(path).map_err(|error| {
+        format!("cannot be read: {error}; let pullgate's user read it, or change the key")
+    })?;
+    if bytes.len() > bytes_max {
+        return Err(format!("is longer than {bytes_max} bytes; name the right file"));
+    }
+    Ok(bytes)
+}
+
+/// What the system trusts. Without any, only registries with a `ca_file` can be spoken to over TLS.
+fn system_roots() -> RootCertStore {
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::warn!("the system's certificates: {error}");
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(system.certs);
+    if added == 0 {
+        tracing::warn!(
+            "the system trusts no certificate, so no registry that has a public one can be \
+             reached; install ca-certificates, or set upstream.ca_file"
+        );
+    }
+    roots
+}
+
+fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
+    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions();
+    let Ok(versions) = versions else {
+        unreachable!("ring has cipher suites of TLS 1.2 and 1.3");
+    };
+    Arc::new(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// All roots of Debian are 220 KB.
+const CA_FILE_BYTES_MAX: usize = 4 << 20;
+/// Those of cloud registries are tokens of 2 to 4 KB.
+const PASSWORD_BYTES_MAX: usize = 64 << 10;
