@@ -95,6 +95,9 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::RequestsTooMany => "too many requests from your network; wait a moment",
         Kind::ConnectionsTooMany => "too many connections at once; wait a moment",
+        Kind::UpstreamMalformed => "the registry behind answers what is not valid HTTP/1.1",
+        Kind::UpstreamTooLarge => "the registry behind answers more than fits here",
+        Kind::TokenService => "the token service of the registry behind does not do its part",
     });
     if refusal.fault.kind == Kind::DomainUnknown {
         match refusal.host {

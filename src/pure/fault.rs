@@ -59,6 +59,12 @@ pub enum Kind {
     RequestsTooMany,
     /// This client, or all together, hold too many connections.
     ConnectionsTooMany,
+    /// A registry's answer that is not HTTP, or that can be read in two ways (RFC 9112).
+    UpstreamMalformed,
+    /// A registry's answer that does not fit its bound.
+    UpstreamTooLarge,
+    /// A registry's token service does not give what it should.
+    TokenService,
 }
 
 /// What follows from a kind of fault.
@@ -84,7 +90,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -104,6 +110,9 @@ impl Kind {
         Self::MethodUnsupported,
         Self::RequestsTooMany,
         Self::ConnectionsTooMany,
+        Self::UpstreamMalformed,
+        Self::UpstreamTooLarge,
+        Self::TokenService,
     ];
 
     /// What follows from this kind.
@@ -153,6 +162,13 @@ impl Kind {
             Self::ConnectionsTooMany => {
                 row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
             }
+            Self::UpstreamMalformed => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_malformed", false)
+            }
+            Self::UpstreamTooLarge => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_too_large", false)
+            }
+            Self::TokenService => row("502 Bad Gateway", "UNAVAILABLE", "token_service", false),
         }
     }
 }

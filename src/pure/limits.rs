@@ -90,6 +90,9 @@ pub const CLIENTS_MAX: usize = 65_536;
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;
 
+/// The longest list that a registry is asked for at once: what clients of these lists ask for.
+pub const TAGS_N_MAX: usize = 1000;
+
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(

@@ -2,6 +2,7 @@
 //! is and what was found out arrive as arguments. All policy is here.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod answer;
 pub mod client;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod limited;
 pub mod limits;
 pub mod observe;
 pub mod oci;
+pub mod origin;
 pub mod proof;
 pub mod pull;
 pub mod route;
