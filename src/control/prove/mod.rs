@@ -14,6 +14,8 @@ mod plan;
 mod record;
 mod registry;
 mod schedule;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -125,7 +127,8 @@ impl Prover {
                 Some(Ok((question, answer))) = asked.join_next() => self.told(&question, answer),
                 _ = ticks.tick() => {}
             }
-            while let Some(wanted) = self.options.wanted.try_take() {
+            let wanted = std::iter::from_fn(|| self.options.wanted.try_take());
+            for wanted in wanted.take(WANTED_PER_TICK_MAX) {
                 if let Some((base, repository)) = wanted.parts() {
                     self.schedule.want(base, repository);
                 }
@@ -204,6 +207,8 @@ fn now() -> Duration {
 
 /// How often it is looked whether something is to be asked.
 const TICK: Duration = Duration::from_millis(100);
+/// Names taken at once: workers may send them as fast as they are taken.
+const WANTED_PER_TICK_MAX: usize = 1024;
 /// The least time from one publication to the next.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 /// Packages named in the log at once.
