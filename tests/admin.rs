@@ -155,10 +155,14 @@ fn started(
         health,
         status: Arc::clone(status),
         log_dropped: None,
+        proofs: Default::default(),
     };
     let options = Options { listen, control_socket, sources, query: aggregator.query() };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
-    match control::start(options, signals) {
+    let (_, wanted) = wanted::channel();
+    let (publish, record) = (Arc::new(|_: &_| ()), Default::default());
+    let (prover, _) = Prover::new(prove::Options { wanted, publish, record });
+    match control::start(options, signals, prover) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {
             aggregator.stop(Vec::new());

@@ -1,5 +1,5 @@
-//! Floor 3: what is slow and ordinary. The admin listener, the control socket and the signals share
-//! one thread with a runtime; the configuration's watcher, the access log and the log have theirs.
+//! Floor 3: what is slow and ordinary. The admin listener, the control socket, the signals and the
+//! prover share one thread with a runtime; the configuration's watcher, the access log and the log have theirs.
 #![forbid(unsafe_code)]
 
 pub mod access_log;
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use prove::Prover;
 use signals::Signals;
 
 /// The control thread at work.
@@ -29,8 +30,8 @@ pub struct Control {
 }
 
 /// Binds the admin listener and the control socket, takes the signals, and serves them all on a
-/// thread named `control`. When this returns, connections are taken and no signal is lost.
-pub fn start(admin: admin::Options, signals: Signals) -> io::Result<Control> {
+/// thread named `control`, where the prover runs too. When this returns, connections are taken and no signal is lost.
+pub fn start(admin: admin::Options, signals: Signals, prover: Prover) -> io::Result<Control> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
     let signals = signals::Listening::new(signals)?;
@@ -41,7 +42,9 @@ pub fn start(admin: admin::Options, signals: Signals) -> io::Result<Control> {
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async {
             let signals = tokio::spawn(signals.run());
+            let prover = tokio::spawn(prover.run());
             admin.serve(stopped).await;
+            prover.abort();
             signals.abort();
         });
     })?;

@@ -10,6 +10,8 @@
 //! ```
 
 mod ask;
+#[cfg(test)]
+mod dialogues;
 mod plan;
 mod record;
 mod registry;

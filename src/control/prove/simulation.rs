@@ -133,8 +133,6 @@ fn a_registry_of_100_000_names_hears_five_questions_a_second() {
     let mut simulation = Simulation::new(&format!("ghcr:{names}"), open);
     let asked = simulation.asked_until(600).len();
     assert!((2_900..=3_000).contains(&asked), "{asked}");
-    // And once all are known, one a second.
-    assert!(simulation.schedule.take_changed());
 }
 
 #[test]
