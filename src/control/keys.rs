@@ -227,3 +227,110 @@ const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const CA_FILE_BYTES_MAX: usize = 4 << 20;
 /// Those of cloud registries are tokens of 2 to 4 KB.
 const PASSWORD_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::client::ClientTable;
+    use crate::pure::config::check::check;
+    use crate::pure::snapshot::Snapshot;
+
+    /// What comes of `[[registries]]` with these lines, where `DIR` has `files`: the account's
+    /// password, or the problems.
+    fn password(files: &[(&str, &[u8])], lines: &str) -> Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        let at = dir.path().display().to_string();
+        let text = format!(
+            "[[registries]]\nhost = \"r.example.net\"\n{}\n[[packages]]\ndomain = \"a.com\"\n\
+             name = \"x\"\nbackend = \"r.example.net/x\"\n",
+            lines.replace("DIR", &at)
+        );
+        let (config, _) = check("pullgate.toml", &text).unwrap();
+        let keys = read("pullgate.toml", &config).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+            lines.join("\n").replace(&format!("{at}/"), "")
+        })?;
+        let clients = ClientTable::built_in();
+        let snapshot = Snapshot::build(&config, clients, "pullgate-test", 1, None, 0);
+        let keyring = keys.keyring(&snapshot.registries);
+        Ok(keyring.registries[0].account.as_ref().map_or_else(String::new, |account| {
+            format!("{}:{}", account.username, account.password)
+        }))
+    }
+
+    const FILE: &str = "username = \"pull\"\npassword_file = \"DIR/password\"";
+
+    #[test]
+    fn a_password_is_what_its_file_or_variable_holds_but_for_one_newline() {
+        let from_file = |bytes: &[u8]| password(&[("password", bytes)], FILE).unwrap();
+        assert_eq!(from_file(b"s3cret"), "pull:s3cret");
+        assert_eq!(from_file(b"s3cret\n"), "pull:s3cret");
+        assert_eq!(from_file(b"s3cret\r\n"), "pull:s3cret");
+        assert_eq!(from_file(" für zwei ".as_bytes()), "pull: für zwei ");
+        let from_variable = "username = \"pull\"\npassword_env = \"CARGO_PKG_NAME\"";
+        assert_eq!(password(&[], from_variable).unwrap(), "pull:pullgate");
+        assert_eq!(password(&[], "").unwrap(), "");
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_one_is_said_where_it_stands() {
+        let said = |files: &[(&str, &[u8])], lines| password(files, lines).unwrap_err();
+        assert_eq!(
+            said(&[], FILE),
+            "password:1: registries[0].password_file: cannot be read: No such file or directory \
+             (os error 2); let pullgate's user read it, or change the key"
+        );
+        for (bytes, words) in [
+            (&b"\n"[..], "holds no password"),
+            (b"one\ntwo\n", "holds more than one line"),
+            (b"\xff", "is not text"),
+            (&[b'x'; PASSWORD_BYTES_MAX + 1], "is longer than 65536 bytes"),
+        ] {
+            let said = said(&[("password", bytes)], FILE);
+            let place = "password:1: registries[0].password_file: ";
+            assert!(said.starts_with(&format!("{place}{words}")), "{said}");
+        }
+        assert_eq!(
+            said(&[], "username = \"pull\"\npassword_env = \"PULLGATE_NO_SUCH\""),
+            "pullgate.toml:1: registries[0].password_env: there is no variable PULLGATE_NO_SUCH; \
+             set it for the process, or change the key"
+        );
+    }
+
+    #[test]
+    fn certificates_are_read_and_what_is_none_is_said() {
+        let certified = rcgen::generate_simple_self_signed(["r.example.net".to_owned()]).unwrap();
+        let pem = certified.cert.pem();
+        let ca_file = "ca_file = \"DIR/ca.pem\"";
+        assert_eq!(password(&[("ca.pem", pem.as_bytes())], ca_file), Ok(String::new()));
+        assert_eq!(
+            password(&[("ca.pem", b"nothing")], ca_file).unwrap_err(),
+            "ca.pem:1: registries[0].ca_file: holds no certificate in PEM form (-----BEGIN \
+             CERTIFICATE-----)"
+        );
+        let broken = format!("{pem}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let said = password(&[("ca.pem", broken.as_bytes())], ca_file).unwrap_err();
+        let line = pem.lines().count() + 2;
+        let place = format!("ca.pem:{line}: registries[0].ca_file: holds a certificate that cannot");
+        assert!(said.starts_with(&place), "{said}");
+    }
+
+    #[test]
+    fn the_files_read_are_the_files_watched() {
+        let text = "[upstream]\nca_file = \"/a\"\n[[registries]]\nhost = \"r.example.net\"\n\
+                    ca_file = \"/b\"\nusername = \"u\"\npassword_file = \"/c\"\n";
+        let package = "[[packages]]\ndomain = \"a.com\"\nname = \"x\"\nbackend = \"ghcr.io/x\"\n";
+        let (config, _) = check("pullgate.toml", &[text, package].concat()).unwrap();
+        let mut named: Vec<String> =
+            files(&config).iter().map(|path| path.display().to_string()).collect();
+        named.sort();
+        assert_eq!(named, ["/a", "/b", "/c"]);
+        let problems = read("pullgate.toml", &config).err().unwrap();
+        let mut read: Vec<String> = problems.into_iter().map(|problem| problem.file).collect();
+        read.sort();
+        assert_eq!(read, named);
+    }
+}

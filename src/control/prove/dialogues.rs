@@ -156,11 +156,11 @@ async fn a_repository_that_serves_those_with_an_anonymous_token_says_so() {
     check_rocket(
         r#"/v2/acme/rocket/tags/list?n=1 => 401 Unauthorized\nWWW-Authenticate: Bearer realm="SELF/token",service="r",scope="repository:user/image:pull"\n
            /v2/acme/rocket/tags/list?n=1 => 200 OK\n{}
-           /token?service=r&scope=repository:acme/rocket:pull => 200 OK\n{"token":"t0k3n"}"#,
+           /token?service=r&scope=repository%3Aacme%2Frocket%3Apull => 200 OK\n{"token":"t0k3n"}"#,
         Answer::Repository(Proof::WithToken),
         &[
             TAGS,
-            "GET /token?service=r&scope=repository:acme/rocket:pull",
+            "GET /token?service=r&scope=repository%3Aacme%2Frocket%3Apull",
             "GET /v2/acme/rocket/tags/list?n=1 Bearer t0k3n",
         ],
     )
@@ -192,10 +192,10 @@ async fn everything_else_is_refused() {
         check_rocket(
             &format!(
                 r#"/v2/acme/rocket/tags/list?n=1 => 401 Unauthorized\nWWW-Authenticate: Bearer realm="SELF/token"\n
-                   /token?scope=repository:acme/rocket:pull => {status}"#
+                   /token?scope=repository%3Aacme%2Frocket%3Apull => {status}"#
             ),
             refused(),
-            &[TAGS, "GET /token?scope=repository:acme/rocket:pull"],
+            &[TAGS, "GET /token?scope=repository%3Aacme%2Frocket%3Apull"],
         )
         .await;
     }

@@ -111,3 +111,103 @@ fn in_doubt(package: &Package, has_several: bool) -> Option<Redirect> {
 fn base(backend: &Backend) -> String {
     [backend.scheme.as_str(), &backend.authority, "/v2/"].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::control::prove::{Answer, Facts};
+    use super::*;
+    use crate::control::keys;
+    use crate::pure::client::ClientTable;
+    use crate::pure::config::check::check;
+
+    /// Packages as `domain/name = backend, delivery`, one a line.
+    fn plan(packages: &str) -> Plan {
+        let package = |line: &str| {
+            let (public, rest) = line.trim().split_once(" = ").unwrap();
+            let (domain, name) = public.split_once('/').unwrap();
+            let (backend, delivery) = rest.split_once(", ").unwrap();
+            format!(
+                "[[packages]]\ndomain = \"{domain}\"\nname = \"{name}\"\nbackend = \"{backend}\"\n\
+                 delivery = \"{delivery}\"\n"
+            )
+        };
+        let text: String = packages.lines().map(package).collect();
+        let (config, _) = check("pullgate.toml", &text).unwrap();
+        let clients = ClientTable::built_in();
+        let snapshot = Snapshot::build(&config, clients, "pullgate-test", 1, None, 0);
+        let keyring = keys::read("", &config).unwrap().keyring(&snapshot.registries);
+        Plan::new(&config, Arc::new(snapshot), Arc::new(keyring))
+    }
+
+    /// What is asked of the registries, each as `base: names`.
+    fn asked(packages: &str) -> Vec<String> {
+        let subjects = plan(packages).subjects.into_iter();
+        subjects
+            .map(|Subject { base, names }| {
+                let patterns = names.patterns.iter();
+                let patterns = patterns.map(|(prefix, star)| format!("{prefix}{}", star.as_str()));
+                let names: Vec<String> = names.own.iter().cloned().chain(patterns).collect();
+                format!("{base}: {}", names.join(" "))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn asked_is_what_auto_may_redirect_and_every_registry() {
+        assert_eq!(
+            asked("a.com/acme/x = ghcr.io/acme/x, auto
+                   a.com/acme/y = ghcr.io/acme/y, broker
+                   a.com/lib/** = ghcr.io/other/**, auto
+                   b.com/acme/x = quay.io/acme/x, stream
+                   c.com/acme/x = quay.io/acme/same, redirect"),
+            ["https://ghcr.io/v2/: acme/x other/**", "https://quay.io/v2/: acme/same"]
+        );
+    }
+
+    /// Which redirects fail where each registry asks for a login, and `proof` is what its
+    /// repositories showed.
+    fn failing(packages: &str, challenge: Option<&str>, proof: Proof) -> Vec<String> {
+        let plan = plan(packages);
+        let mut schedule = Schedule::new(1);
+        schedule.adopt(plan.subjects, Duration::ZERO);
+        for second in 0..60 {
+            let now = Duration::from_secs(second);
+            while let Some(question) = schedule.next(now) {
+                let challenge = challenge.map(str::to_owned);
+                let answer = match &question.repository {
+                    None => Answer::Base(Facts { challenge, is_for_all: true }),
+                    Some(_) if proof == Proof::Unknown => Answer::Failed(None),
+                    Some(_) => Answer::Repository(proof),
+                };
+                schedule.told(&question, answer, now);
+            }
+        }
+        plan.redirects.iter().filter_map(|redirect| redirect.fails(&schedule)).collect()
+    }
+
+    #[test]
+    fn a_redirect_fails_where_a_login_is_asked_for_and_the_client_cannot_know_whose() {
+        let renamed = "a.com/acme/x = ghcr.io/acme/y, redirect";
+        assert_eq!(
+            failing(renamed, Some("Bearer"), Proof::WithToken),
+            [
+                "line 1: a.com/acme/x is redirected to ghcr.io, which asks for a login, under \
+                 another name: most clients will fail; set delivery to \"auto\" or \"broker\""
+            ]
+        );
+        // Quay asks at its door, and serves its public repositories to everybody.
+        assert_eq!(failing(renamed, Some("Bearer"), Proof::Open).len(), 0);
+        assert_eq!(failing(renamed, Some("Bearer"), Proof::Unknown).len(), 0);
+        assert_eq!(failing(renamed, None, Proof::Open).len(), 0);
+        let several = "a.com/acme/x = ghcr.io/acme/x, redirect
+                       a.com/acme/y = quay.io/acme/y, broker";
+        assert_eq!(failing(several, Some("Bearer"), Proof::WithToken).len(), 1);
+        let same = "a.com/acme/x = ghcr.io/acme/x, redirect";
+        assert_eq!(failing(same, Some("Bearer"), Proof::WithToken).len(), 0);
+        // Of a pattern only the registry can be judged.
+        let pattern = "a.com/acme/* = ghcr.io/other/*, redirect";
+        assert_eq!(failing(pattern, Some("Bearer"), Proof::Unknown).len(), 1);
+    }
+}
