@@ -139,7 +139,7 @@ impl Asker {
 
     async fn dial(&self, origin: &Origin) -> Result<TcpStream, Failed> {
         let mut last = failed("its addresses may not be dialled; upstream.allow_private names some");
-        for address in self.resolve(origin).await? {
+        for address in by_turns(self.resolve(origin).await?) {
             if !self.snapshot.may_dial(&origin.host, origin.port, octets(address)) {
                 continue;
             }
@@ -240,6 +240,19 @@ fn url(registry: &Registry, rest: &str) -> Result<Url, Failed> {
     Url::parse([&registry.base, rest].concat().as_bytes()).map_err(|_| failed("not a URL"))
 }
 
+/// One of each family after the other, so that one that leads nowhere costs one time-out.
+fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut seen = [0; 2];
+    let mut ranked: Vec<(usize, IpAddr)> = Vec::new();
+    for address in addresses {
+        let rank = &mut seen[usize::from(address.is_ipv4())];
+        ranked.push((*rank, address));
+        *rank += 1;
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, address)| address).collect()
+}
+
 /// An IPv6 address without its brackets.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
@@ -257,3 +270,20 @@ const AGENT: &str = concat!("pullgate/", env!("CARGO_PKG_VERSION"));
 /// How long a name may take to resolve, and how long an exchange may take.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_both_families_take_turns() {
+        let check = |given: &str, expected: &str| {
+            let addresses = |text: &str| -> Vec<IpAddr> {
+                text.split_whitespace().map(|address| address.parse().unwrap()).collect()
+            };
+            assert_eq!(by_turns(addresses(given)), addresses(expected));
+        };
+        check("::1 ::2 ::3 1.1.1.1 2.2.2.2", "::1 1.1.1.1 ::2 2.2.2.2 ::3");
+        check("1.1.1.1 2.2.2.2", "1.1.1.1 2.2.2.2");
+    }
+}
