@@ -14,7 +14,7 @@ use crate::messages::keyring::Keyring;
 use crate::pure::client::ClientTable;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{Config, Credentials};
-use crate::pure::snapshot::Snapshot;
+use crate::pure::snapshot::{Circumstances, Snapshot};
 
 /// Makes one configuration after the other ready.
 pub struct Adoption {
@@ -60,14 +60,13 @@ impl Adoption {
         };
         let last = self.last.as_deref();
         let generation = last.map_or(1, |last| last.generation + 1);
-        let snapshot = Snapshot::build(
-            config,
-            clients.clone(),
-            &self.pseudonym,
-            generation,
-            last,
-            monotonic_us(),
-        );
+        let circumstances = Circumstances {
+            clients: clients.clone(),
+            via: &self.pseudonym,
+            before: last,
+            now_us: monotonic_us(),
+        };
+        let snapshot = Snapshot::build(config, generation, circumstances);
         let keyring = Arc::new(keys.keyring(&snapshot.registries));
         let snapshot = Arc::new(snapshot);
         self.last = Some(Arc::clone(&snapshot));

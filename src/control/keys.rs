@@ -6,12 +6,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 
-use crate::messages::keyring::{Account, Key, Keyring};
+use crate::messages::keyring::{Account, Key, Keyring, trusting};
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{Config, Password, Registry as Configured};
 use crate::pure::snapshot::Registry;
@@ -70,14 +69,14 @@ impl Keys {
     pub fn keyring(&self, registries: &[Registry]) -> Keyring {
         let mut everywhere = system_roots();
         everywhere.add_parsable_certificates(self.roots.iter().cloned());
-        let elsewhere = client_config(everywhere.clone());
+        let elsewhere = trusting(everywhere.clone());
         let key = |registry: &Registry| {
             let own = self.registries.iter().find(|own| own.authority == authority(registry));
             let tls = match own {
                 Some(own) if !own.roots.is_empty() => {
                     let mut roots = everywhere.clone();
                     roots.add_parsable_certificates(own.roots.iter().cloned());
-                    client_config(roots)
+                    trusting(roots)
                 }
                 _ => Arc::clone(&elsewhere),
             };
@@ -213,15 +212,6 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
-    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions();
-    let Ok(versions) = versions else {
-        unreachable!("ring has cipher suites of TLS 1.2 and 1.3");
-    };
-    Arc::new(versions.with_root_certificates(roots).with_no_client_auth())
-}
-
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// All roots of Debian are 220 KB.
 const CA_FILE_BYTES_MAX: usize = 4 << 20;
@@ -231,9 +221,7 @@ const PASSWORD_BYTES_MAX: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::client::ClientTable;
-    use crate::pure::config::check::check;
-    use crate::pure::snapshot::Snapshot;
+    use crate::control::tests::compiled;
 
     /// What comes of `[[registries]]` with these lines, where `DIR` has `files`: the account's
     /// password, or the problems.
@@ -248,13 +236,11 @@ mod tests {
              name = \"x\"\nbackend = \"r.example.net/x\"\n",
             lines.replace("DIR", &at)
         );
-        let (config, _) = check("pullgate.toml", &text).unwrap();
+        let (config, snapshot) = compiled(&text);
         let keys = read("pullgate.toml", &config).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
             lines.join("\n").replace(&format!("{at}/"), "")
         })?;
-        let clients = ClientTable::built_in();
-        let snapshot = Snapshot::build(&config, clients, "pullgate-test", 1, None, 0);
         let keyring = keys.keyring(&snapshot.registries);
         Ok(keyring.registries[0].account.as_ref().map_or_else(String::new, |account| {
             format!("{}:{}", account.username, account.password)
@@ -323,7 +309,7 @@ mod tests {
         let text = "[upstream]\nca_file = \"/a\"\n[[registries]]\nhost = \"r.example.net\"\n\
                     ca_file = \"/b\"\nusername = \"u\"\npassword_file = \"/c\"\n";
         let package = "[[packages]]\ndomain = \"a.com\"\nname = \"x\"\nbackend = \"ghcr.io/x\"\n";
-        let (config, _) = check("pullgate.toml", &[text, package].concat()).unwrap();
+        let (config, _) = compiled(&[text, package].concat());
         let mut named: Vec<String> =
             files(&config).iter().map(|path| path.display().to_string()).collect();
         named.sort();

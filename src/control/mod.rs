@@ -91,6 +91,19 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::pure::client::ClientTable;
+    use crate::pure::config::check::check;
+    use crate::pure::config::values::Config;
+    use crate::pure::snapshot::{Circumstances, Snapshot};
+
+    /// A configuration without problems, and what it compiles to.
+    pub(crate) fn compiled(text: &str) -> (Config, Snapshot) {
+        let (config, _) = check("pullgate.toml", text).unwrap();
+        let clients = ClientTable::built_in();
+        let around = Circumstances { clients, via: "pullgate-test", before: None, now_us: 0 };
+        let snapshot = Snapshot::build(&config, 1, around);
+        (config, snapshot)
+    }
 
     /// Waits until `met`, at most ten seconds.
     #[expect(clippy::disallowed_methods, reason = "a test's thread is its own")]

@@ -14,12 +14,10 @@ use tokio_rustls::TlsAcceptor;
 use super::ask::{Asker, is_for_all};
 use super::{Answer, Facts};
 use crate::control::keys;
-use crate::pure::client::ClientTable;
-use crate::pure::config::check::check;
+use crate::control::tests::compiled;
 use crate::pure::oci::backend::Scheme;
 use crate::pure::origin::Origin;
 use crate::pure::proof::Proof;
-use crate::pure::snapshot::Snapshot;
 
 /// A server that answers each request, known by its target, as `script` says, and closes.
 struct Scripted {
@@ -94,9 +92,7 @@ fn asker(backend: &str, more: &str) -> (Asker, String) {
         "{more}\n[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/rocket\"\n\
          backend = \"{backend}/acme/rocket\"\n"
     );
-    let (config, _) = check("pullgate.toml", &text).unwrap();
-    let clients = ClientTable::built_in();
-    let snapshot = Snapshot::build(&config, clients, "pullgate-test", 1, None, 0);
+    let (config, snapshot) = compiled(&text);
     let keyring = keys::read("pullgate.toml", &config).unwrap().keyring(&snapshot.registries);
     let base = snapshot.registries[0].base.clone();
     (Asker { snapshot: Arc::new(snapshot), keyring: Arc::new(keyring) }, base)

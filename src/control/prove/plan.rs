@@ -119,8 +119,7 @@ mod tests {
     use crate::control::prove::{Answer, Facts};
     use super::*;
     use crate::control::keys;
-    use crate::pure::client::ClientTable;
-    use crate::pure::config::check::check;
+    use crate::control::tests::compiled;
 
     /// Packages as `domain/name = backend, delivery`, one a line.
     fn plan(packages: &str) -> Plan {
@@ -134,9 +133,7 @@ mod tests {
             )
         };
         let text: String = packages.lines().map(package).collect();
-        let (config, _) = check("pullgate.toml", &text).unwrap();
-        let clients = ClientTable::built_in();
-        let snapshot = Snapshot::build(&config, clients, "pullgate-test", 1, None, 0);
+        let (config, snapshot) = compiled(&text);
         let keyring = keys::read("", &config).unwrap().keyring(&snapshot.registries);
         Plan::new(&config, Arc::new(snapshot), Arc::new(keyring))
     }
