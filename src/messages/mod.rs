@@ -8,6 +8,7 @@
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
 //! | worker → control | repositories of which nothing is known yet | one bounded channel ([`wanted`]) | nothing: the next request says so again |
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
+//! | worker ↔ worker | letters: a token is wanted, a token | bounded channel, one per worker, and its doorbell ([`mail`]) | the sender is told, and does it alone |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod doorbell;
 pub mod latency;
 pub mod ledger;
+pub mod mail;
 pub mod meters;
 pub mod order;
 pub mod pulls;

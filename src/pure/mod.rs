@@ -4,10 +4,12 @@
 
 pub mod address;
 pub mod answer;
+pub mod backoff;
 pub mod client;
 pub mod config;
 pub mod decide;
 pub mod fault;
+pub mod follow;
 pub mod http1;
 pub mod limited;
 pub mod limits;
@@ -18,3 +20,4 @@ pub mod proof;
 pub mod pull;
 pub mod route;
 pub mod snapshot;
+pub mod tokens;
