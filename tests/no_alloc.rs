@@ -7,14 +7,16 @@ use std::hint::black_box;
 
 use pullgate::messages::pulls;
 use pullgate::pure::answer;
+use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check::check;
-use pullgate::pure::decide::decide;
+use pullgate::pure::decide::{Known, decide};
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
 use pullgate::pure::observe::{Asker, observe};
+use pullgate::pure::proof::Proofs;
 use pullgate::pure::pull::event::Address;
-use pullgate::pure::snapshot::Snapshot;
+use pullgate::pure::snapshot::{Circumstances, Snapshot};
 
 /// Counts what this thread asks the system for.
 struct Counting;
@@ -58,14 +60,19 @@ fn a_request_is_answered_and_told_to_counting_without_allocating() {
 domain = "registry.acme.com"
 name = "acme/rocket"
 backend = "ghcr.io/acme/rocket"
+delivery = "redirect"
 
 [[packages]]
 domain = "*"
 name = "tools/**"
 backend = "quay.io/acme/**"
+delivery = "redirect"
 "#;
     let (config, _) = check("test", config).expect("a configuration");
-    let snapshot = Snapshot::build(&config, 1);
+    let clients = ClientTable::built_in();
+    let circumstances = Circumstances { clients, via: "pullgate", before: None, now_us: 0 };
+    let snapshot = Snapshot::build(&config, 1, circumstances);
+    let proofs = Proofs::default();
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
@@ -90,7 +97,7 @@ backend = "quay.io/acme/**"
         for request in &requests {
             let head = head::parse(request.as_bytes(), &snapshot.head);
             let head = head.expect("a good head").expect("a whole head");
-            let action = decide(&snapshot, &head);
+            let action = decide(Known { snapshot: &snapshot, proofs: &proofs, now_us: now }, &head);
             let manner = Manner {
                 date: b"Mon, 23 Nov 2026 18:00:00 GMT",
                 head_only: false,

@@ -34,10 +34,12 @@ use crate::control::reload::{self, Applied, Apply, Reload};
 use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
+use crate::messages::clock::monotonic_us;
+use crate::pure::client::ClientTable;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{AccessLog as AccessKind, Config};
-use crate::pure::snapshot::Snapshot;
+use crate::pure::snapshot::{Circumstances, Snapshot};
 
 /// Serves by the file at `path` until a signal ends it. Status 0 after an orderly stop, 1 with
 /// words where the gateway cannot start.
@@ -130,7 +132,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let data_dir = config.gateway.data_dir.clone();
     let lock = while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?;
     let status = Status::new();
-    let snapshot = Arc::new(Snapshot::build(&config, 1));
+    let snapshot = Arc::new(compile(&config, 1, clients.clone(), None));
     let (data_plane, workers, ends) =
         DataPlane::prepare(&config, &snapshot).map_err(StartError::Workers)?;
     tracing::info!(
@@ -171,7 +173,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let apply = applying(&source.path, config, &drain, &aggregator);
+            let apply = applying(&source.path, config, snapshot, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
             let options = reload::Options { path, text, apply, status };
@@ -287,7 +289,13 @@ fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog
 }
 
 /// What puts a changed file in force: one new snapshot in every worker, or none.
-fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator) -> Apply {
+fn applying(
+    path: &Path,
+    started: Config,
+    mut snapshot: Arc<Snapshot>,
+    drain: &Drain,
+    aggregator: &Aggregator,
+) -> Apply {
     let name = path.display().to_string();
     let drain = drain.clone();
     let recount = aggregator.reconfigure();
@@ -301,7 +309,7 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
             tracing::warn!("{warning}");
         }
         generation += 1;
-        let snapshot = Arc::new(Snapshot::build(&config, generation));
+        snapshot = Arc::new(compile(&config, generation, clients.clone(), Some(&snapshot)));
         drain.workers.adopt(&snapshot);
         recount(config.counting.clone(), clients);
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
@@ -311,6 +319,16 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
             needs_restart: reload::needs_restart(&started, &config),
         })
     })
+}
+
+fn compile(
+    config: &Config,
+    generation: u64,
+    clients: ClientTable,
+    before: Option<&Snapshot>,
+) -> Snapshot {
+    let circumstances = Circumstances { clients, via: "pullgate", before, now_us: monotonic_us() };
+    Snapshot::build(config, generation, circumstances)
 }
 
 fn start_access_log(

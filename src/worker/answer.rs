@@ -5,13 +5,14 @@ use crate::messages::access::{AccessLine, Text};
 use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
-use crate::pure::decide::{Action, Refusal, Say, decide};
+use crate::pure::decide::{Action, Known, Refusal, Say, decide};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::observe::{Asker, observe};
 use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::proof::Proofs;
 use crate::pure::pull::event::Address;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::Worker;
@@ -141,8 +142,12 @@ impl Turn<'_> {
         let allowance = snapshot.limits.requests_per_client.map(|rate| (rate, self.place(address)));
         let charged = allowance
             .map_or(Ok(()), |(rate, place)| worker.ledger.charge(place, rate, self.now_us));
-        let action = match charged {
-            Ok(()) => decide(snapshot, head),
+        let proofs = &Proofs::default();
+        let known = Known { snapshot, proofs, now_us: self.now_us };
+        let action = match charged.map(|()| decide(known, head)) {
+            // Nobody forwards yet.
+            Ok(Action::Forward(_)) => Fault::new(Kind::UpstreamUnreachable, "").into(),
+            Ok(action) => action,
             Err(wait_us) => too_many(wait_us),
         };
         let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
@@ -193,6 +198,8 @@ impl Turn<'_> {
                 (asked(&redirect.endpoint), 307)
             }
             Action::Say(Say::Base) => (Counter::RequestsBase, 200),
+            Action::Say(Say::Challenge(_)) => (Counter::RequestsBase, 401),
+            Action::Forward(forward) => (asked(&forward.endpoint), 502),
             Action::Say(Say::Welcome(..) | Say::Robots) => (Counter::RequestsOther, 200),
             Action::Refuse(refusal) => {
                 meters.fault(refusal.fault.kind);
@@ -230,7 +237,7 @@ impl Turn<'_> {
 fn too_many<'r>(wait_us: u64) -> Action<'r> {
     let fault = Fault::new(Kind::RequestsTooMany, "");
     let retry_after_s = wait_us.div_ceil(1_000_000).max(1);
-    Action::Refuse(Refusal { fault, site: None, host: b"", name: None, retry_after_s })
+    Action::Refuse(Refusal { retry_after_s, ..Refusal::of(fault) })
 }
 
 fn asked(endpoint: &Endpoint<'_>) -> Counter {
