@@ -136,7 +136,7 @@ impl ClientTable {
             return Trust::default();
         };
         let within = entry.acts_as.as_ref().and_then(|acts_as| {
-            let at = memmem::find(text, &acts_as.version_after)? + acts_as.version_after.len();
+            let at = memmem::find(text, &acts_as.mark)? + acts_as.mark.len();
             let of_family = |entry: &&Entry| entry.family == acts_as.family;
             let version = leading_version(text.get(at..)?);
             Some((self.entries.iter().find(of_family)?, version))
@@ -203,7 +203,7 @@ impl Survives {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ActsAs {
     family: String,
-    version_after: Vec<u8>,
+    mark: Vec<u8>,
 }
 
 /// A version's numbers; those that are missing are 0.
@@ -286,7 +286,7 @@ impl Entry {
         });
         let acts_as = acts_as.as_ref().map(|acts_as| ActsAs {
             family: acts_as.family.clone(),
-            version_after: acts_as.version_after.to_ascii_lowercase().into_bytes(),
+            mark: acts_as.mark.to_ascii_lowercase().into_bytes(),
         });
         let line = problems.line(written.span().start);
         let family = family.get_ref().clone();
@@ -429,7 +429,7 @@ struct WrittenEntry {
 #[serde(deny_unknown_fields)]
 struct WrittenActsAs {
     family: String,
-    version_after: String,
+    mark: String,
 }
 
 const BUILT_IN: &str = include_str!("../../config/clients.toml");
