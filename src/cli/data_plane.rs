@@ -12,14 +12,17 @@ use rustix::thread::sched_getaffinity;
 
 use crate::control::while_busy;
 use crate::messages::access::{self, AccessReceiver};
+use crate::messages::keyring::Keyring;
 use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::mail;
 use crate::messages::meters::Meters;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
+use crate::messages::wanted::WantedSender;
 use crate::pure::config::values::{AccessLog, Config};
 use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
+use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::driver::Driver;
 use crate::worker::{self, Ended, Parts, listener};
@@ -96,6 +99,8 @@ impl DataPlane {
     pub fn prepare(
         config: &Config,
         snapshot: &Arc<Snapshot>,
+        keyring: &Arc<Keyring>,
+        wanted: &WantedSender,
     ) -> Result<(Self, Starting, Ends), Refused> {
         let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
         let cpus = cpus();
@@ -134,6 +139,8 @@ impl DataPlane {
                 driver,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 snapshot: Arc::clone(snapshot),
+                keyring: Arc::clone(keyring),
+                wanted: wanted.clone(),
                 retired: retire.clone(),
                 orders: order_book,
                 post,
@@ -185,15 +192,23 @@ impl DataPlane {
 }
 
 impl Command {
-    /// New requests are decided by `snapshot`; those that no worker uses any more are freed.
-    pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
+    /// New requests are decided by `snapshot`, and forwarded with the keys of `keyring`; those
+    /// snapshots that no worker uses any more are freed.
+    pub fn adopt(&self, snapshot: &Arc<Snapshot>, keyring: &Arc<Keyring>) {
         for worker in self.orders.iter() {
-            if !worker.give(Order::Adopt(Arc::clone(snapshot))) {
+            if !worker.give(Order::Adopt(Arc::clone(snapshot), Arc::clone(keyring))) {
                 tracing::warn!("a worker that is gone did not take the new configuration");
             }
         }
         // The last request that uses an old one sends it here, most within a turn.
         while self.retired.recv_timeout(RETIRING).is_ok() {}
+    }
+
+    /// This is known of registries from now on.
+    pub fn know(&self, proofs: &Arc<Proofs>) {
+        for worker in self.orders.iter() {
+            worker.give(Order::Know(Arc::clone(proofs)));
+        }
     }
 
     /// The workers end, within `timeout`.

@@ -6,9 +6,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::RootCertStore;
 
 use crate::messages::keyring::{Account, Key, Keyring, trusting};
 use crate::pure::config::problem::Problem;
@@ -256,8 +256,9 @@ mod tests {
         assert_eq!(from_file(b"s3cret\n"), "pull:s3cret");
         assert_eq!(from_file(b"s3cret\r\n"), "pull:s3cret");
         assert_eq!(from_file(" für zwei ".as_bytes()), "pull: für zwei ");
-        let from_variable = "username = \"pull\"\npassword_env = \"CARGO_PKG_NAME\"";
-        assert_eq!(password(&[], from_variable).unwrap(), "pull:pullgate");
+        let from_variable = "username = \"pull\"\npassword_env = \"PATH\"";
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(password(&[], from_variable).unwrap(), format!("pull:{path}"));
         assert_eq!(password(&[], "").unwrap(), "");
     }
 
@@ -297,10 +298,12 @@ mod tests {
             "ca.pem:1: registries[0].ca_file: holds no certificate in PEM form (-----BEGIN \
              CERTIFICATE-----)"
         );
-        let broken = format!("{pem}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        let broken =
+            format!("{pem}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
         let said = password(&[("ca.pem", broken.as_bytes())], ca_file).unwrap_err();
         let line = pem.lines().count() + 2;
-        let place = format!("ca.pem:{line}: registries[0].ca_file: holds a certificate that cannot");
+        let place =
+            format!("ca.pem:{line}: registries[0].ca_file: holds a certificate that cannot");
         assert!(said.starts_with(&place), "{said}");
     }
 

@@ -16,6 +16,7 @@
 pub mod access;
 pub mod clock;
 pub mod doorbell;
+pub mod keyring;
 pub mod latency;
 pub mod ledger;
 pub mod mail;

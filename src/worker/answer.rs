@@ -62,6 +62,7 @@ pub fn batch(
     output: &mut Buffer,
 ) -> Answered {
     let snapshot = worker.snapshot();
+    let proofs = worker.proofs();
     let date = worker.clock.date();
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;
@@ -71,7 +72,14 @@ pub fn batch(
         let turn = match head::parse(rest, &snapshot.head) {
             Ok(None) => break,
             Ok(Some(head)) => {
-                let turn = Turn { worker, snapshot: &snapshot, client, now_us, date: &date };
+                let turn = Turn {
+                    worker,
+                    snapshot: &snapshot,
+                    proofs: &proofs,
+                    client,
+                    now_us,
+                    date: &date,
+                };
                 turn.answer(&head, &mut out).map(|next| (head.length, next))
             }
             Err(fault) => refuse(worker, &mut out, &date, fault).map(|()| (0, Next::Part)),
@@ -125,6 +133,7 @@ fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; DATE_BYTES], fault: Fa
 struct Turn<'t> {
     worker: &'t Worker,
     snapshot: &'t Snapshot,
+    proofs: &'t Proofs,
     client: &'t Client,
     now_us: u64,
     date: &'t [u8; DATE_BYTES],
@@ -142,13 +151,13 @@ impl Turn<'_> {
         let allowance = snapshot.limits.requests_per_client.map(|rate| (rate, self.place(address)));
         let charged = allowance
             .map_or(Ok(()), |(rate, place)| worker.ledger.charge(place, rate, self.now_us));
-        let proofs = &Proofs::default();
-        let known = Known { snapshot, proofs, now_us: self.now_us };
-        let action = match charged.map(|()| decide(known, head)) {
-            // Nobody forwards yet.
-            Ok(Action::Forward(_)) => Fault::new(Kind::UpstreamUnreachable, "").into(),
-            Ok(action) => action,
+        let action = match charged {
+            Ok(()) => decide(Known { snapshot, proofs: self.proofs, now_us: self.now_us }, head),
             Err(wait_us) => too_many(wait_us),
+        };
+        let action = match action {
+            Action::Forward(_) => Fault::new(Kind::UpstreamUnreachable, "").into(),
+            decided => decided,
         };
         let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
         let next = match (parts, head.keep_alive) {
@@ -175,7 +184,7 @@ impl Turn<'_> {
         }
         let asker =
             Asker { at_us: self.now_us, address: Address(address), connection: client.connection };
-        if let Some(event) = observe(&action, head, asker) {
+        if let Some(event) = observe(&action, head, asker, None) {
             worker.count(&event);
         }
         self.meter(head, &action, out.body_bytes());
@@ -197,9 +206,9 @@ impl Turn<'_> {
                 meters.add(Counter::Redirects, 1);
                 (asked(&redirect.endpoint), 307)
             }
-            Action::Say(Say::Base) => (Counter::RequestsBase, 200),
+            Action::Forward(_) => unreachable!("refused for the time being"),
             Action::Say(Say::Challenge(_)) => (Counter::RequestsBase, 401),
-            Action::Forward(forward) => (asked(&forward.endpoint), 502),
+            Action::Say(Say::Base) => (Counter::RequestsBase, 200),
             Action::Say(Say::Welcome(..) | Say::Robots) => (Counter::RequestsOther, 200),
             Action::Refuse(refusal) => {
                 meters.fault(refusal.fault.kind);

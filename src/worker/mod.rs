@@ -33,15 +33,18 @@ use monoio::io::{CancelHandle, Canceller};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::messages::access::AccessSender;
+use crate::messages::keyring::Keyring;
 use crate::messages::latency::LatencySender;
 use crate::messages::ledger::{Ledger, Place, Refused};
 use crate::messages::mail::{Letter, Post};
 use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
+use crate::messages::wanted::WantedSender;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::limited::Limited;
 use crate::pure::limits::REFUSING_MAX;
+use crate::pure::proof::Proofs;
 use crate::pure::pull::event::{Asked, Event};
 use crate::pure::snapshot::Snapshot;
 use buffers::Pool;
@@ -63,6 +66,10 @@ pub struct Parts {
     pub listeners: Vec<TcpListener>,
     /// What it decides by at first.
     pub snapshot: Arc<Snapshot>,
+    /// What opens that snapshot's registries.
+    pub keyring: Arc<Keyring>,
+    /// Its way to whoever finds out what anybody can pull.
+    pub wanted: WantedSender,
     /// Where snapshots go that it no longer uses: freeing a large one takes time.
     pub retired: Sender<Arc<Snapshot>>,
     /// What it is told.
@@ -117,6 +124,10 @@ pub fn spawn(parts: Parts, ended: Sender<Ended>) -> io::Result<()> {
 /// A worker's state, shared by the tasks of its one thread.
 pub struct Worker {
     snapshot: RefCell<Rc<Adopted>>,
+    /// Behind a count of its own: that of all workers is touched when it is adopted only.
+    proofs: RefCell<Rc<Arc<Proofs>>>,
+    /// Its way to whoever finds out what anybody can pull.
+    pub wanted: WantedSender,
     /// Its buffers.
     pub pool: Rc<Pool>,
     /// Its pipes.
@@ -159,6 +170,7 @@ pub struct Worker {
 /// A snapshot in use. The last request that uses it sends it back to be freed.
 pub struct Adopted {
     snapshot: Option<Arc<Snapshot>>,
+    keyring: Arc<Keyring>,
     retired: Sender<Arc<Snapshot>>,
 }
 
@@ -196,11 +208,13 @@ async fn run(mut parts: Parts) -> io::Result<Vec<Parcel>> {
 
 /// A worker that follows orders, reads letters and takes turns, but whose timer does not tick yet.
 fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
-    let Parts { orders, snapshot, retired, .. } = parts;
+    let Parts { orders, snapshot, keyring, retired, .. } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
     let worker = Rc::new(Worker {
-        snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), retired })),
+        snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), keyring, retired })),
+        proofs: RefCell::default(),
+        wanted: parts.wanted,
         pool: Rc::default(),
         pipes: Rc::default(),
         slots: Rc::default(),
@@ -235,6 +249,11 @@ impl Worker {
     /// The snapshot that requests are decided by which begin now.
     pub fn snapshot(&self) -> Rc<Adopted> {
         Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// What is known of registries.
+    pub fn proofs(&self) -> Rc<Arc<Proofs>> {
+        Rc::clone(&self.proofs.borrow())
     }
 
     /// Counts a connection from `address`, unless there are too many. Trusted proxies stand for
@@ -352,11 +371,12 @@ impl Worker {
     /// Does what control says.
     fn follow(&self, order: Order) {
         match order {
-            Order::Adopt(snapshot) => {
+            Order::Adopt(snapshot, keyring) => {
                 let retired = self.snapshot.borrow().retired.clone();
-                let adopted = Adopted { snapshot: Some(snapshot), retired };
+                let adopted = Adopted { snapshot: Some(snapshot), keyring, retired };
                 self.snapshot.replace(Rc::new(adopted));
             }
+            Order::Know(proofs) => drop(self.proofs.replace(Rc::new(proofs))),
             Order::Drain(timeout) => {
                 let by = self.clock.sweep() + sweeps(timeout);
                 self.drained_by.set(Some(by));
@@ -440,6 +460,13 @@ impl Drop for Refusing {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get() - 1);
+    }
+}
+
+impl Adopted {
+    /// What opens the snapshot's registries.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 }
 

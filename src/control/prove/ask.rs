@@ -138,7 +138,8 @@ impl Asker {
     }
 
     async fn dial(&self, origin: &Origin) -> Result<TcpStream, Failed> {
-        let mut last = failed("its addresses may not be dialled; upstream.allow_private names some");
+        let mut last =
+            failed("its addresses may not be dialled; upstream.allow_private names some");
         for address in by_turns(self.resolve(origin).await?) {
             if !self.snapshot.may_dial(&origin.host, origin.port, octets(address)) {
                 continue;

@@ -77,13 +77,14 @@ impl Scripted {
     /// What it was asked: `GET /v2/`, with what stood in `Authorization` behind it.
     fn asked(&mut self) -> Vec<String> {
         let heads = std::iter::from_fn(|| self.heads.try_recv().ok());
-        heads.map(|head| {
-            let mut lines = head.split("\r\n");
-            let line = lines.next().unwrap_or_default().replace(" HTTP/1.1", "");
-            let authorization = lines.filter_map(|line| line.strip_prefix("authorization: "));
-            authorization.fold(line, |line, value| format!("{line} {value}"))
-        })
-        .collect()
+        heads
+            .map(|head| {
+                let mut lines = head.split("\r\n");
+                let line = lines.next().unwrap_or_default().replace(" HTTP/1.1", "");
+                let authorization = lines.filter_map(|line| line.strip_prefix("authorization: "));
+                authorization.fold(line, |line, value| format!("{line} {value}"))
+            })
+            .collect()
     }
 }
 
@@ -208,7 +209,8 @@ async fn what_a_registry_cannot_answer_is_no_answer() {
     check_rocket("", Answer::Failed(None), &[TAGS]).await;
     let script = format!(r"/v2/acme/rocket/tags/list?n=1 => 200 OK\nX: {}\n", "x".repeat(99_999));
     check_rocket(&script, Answer::Failed(None), &[TAGS]).await;
-    let script = r"/v2/acme/rocket/tags/list?n=1 => 302 Found\nLocation: /v2/acme/rocket/tags/list?n=1\n";
+    let script =
+        r"/v2/acme/rocket/tags/list?n=1 => 302 Found\nLocation: /v2/acme/rocket/tags/list?n=1\n";
     check_rocket(script, Answer::Failed(None), &[TAGS; 5]).await;
 }
 

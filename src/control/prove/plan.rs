@@ -116,9 +116,9 @@ fn base(backend: &Backend) -> String {
 mod tests {
     use std::time::Duration;
 
-    use crate::control::prove::{Answer, Facts};
     use super::*;
     use crate::control::keys;
+    use crate::control::prove::{Answer, Facts};
     use crate::control::tests::compiled;
 
     /// Packages as `domain/name = backend, delivery`, one a line.
@@ -154,11 +154,13 @@ mod tests {
     #[test]
     fn asked_is_what_auto_may_redirect_and_every_registry() {
         assert_eq!(
-            asked("a.com/acme/x = ghcr.io/acme/x, auto
+            asked(
+                "a.com/acme/x = ghcr.io/acme/x, auto
                    a.com/acme/y = ghcr.io/acme/y, broker
                    a.com/lib/** = ghcr.io/other/**, auto
                    b.com/acme/x = quay.io/acme/x, stream
-                   c.com/acme/x = quay.io/acme/same, redirect"),
+                   c.com/acme/x = quay.io/acme/same, redirect"
+            ),
             ["https://ghcr.io/v2/: acme/x other/**", "https://quay.io/v2/: acme/same"]
         );
     }
@@ -189,10 +191,8 @@ mod tests {
         let renamed = "a.com/acme/x = ghcr.io/acme/y, redirect";
         assert_eq!(
             failing(renamed, Some("Bearer"), Proof::WithToken),
-            [
-                "line 1: a.com/acme/x is redirected to ghcr.io, which asks for a login, under \
-                 another name: most clients will fail; set delivery to \"auto\" or \"broker\""
-            ]
+            ["line 1: a.com/acme/x is redirected to ghcr.io, which asks for a login, under \
+                 another name: most clients will fail; set delivery to \"auto\" or \"broker\""]
         );
         // Quay asks at its door, and serves its public repositories to everybody.
         assert_eq!(failing(renamed, Some("Bearer"), Proof::Open).len(), 0);

@@ -166,10 +166,11 @@ fn what_was_known_stays_for_half_an_hour_of_silence() {
 
 #[test]
 fn one_repository_that_fails_holds_up_no_other_for_long() {
-    let mut simulation = Simulation::new("ghcr: bad a b c", |question| match &question.repository {
-        Some(name) if &**name == "bad" => Answer::Failed(None),
-        _ => open(question),
-    });
+    let mut simulation =
+        Simulation::new("ghcr: bad a b c", |question| match &question.repository {
+            Some(name) if &**name == "bad" => Answer::Failed(None),
+            _ => open(question),
+        });
     simulation.asked_until(10);
     for name in ["a", "b", "c"] {
         assert_eq!(simulation.proof("ghcr", name), Proof::Open);
@@ -305,7 +306,13 @@ fn a_flood_of_names_is_bounded() {
     assert_eq!(simulation.schedule.registry("ghcr").unwrap().patterned(), 1000);
     assert_eq!(
         simulation.asked_until(1),
-        ["0.0 ghcr", "0.2 ghcr/acme/a", "0.4 ghcr/library/n0", "0.6 ghcr/library/n1", "0.8 ghcr/library/n2"]
+        [
+            "0.0 ghcr",
+            "0.2 ghcr/acme/a",
+            "0.4 ghcr/library/n0",
+            "0.6 ghcr/library/n1",
+            "0.8 ghcr/library/n2"
+        ]
     );
 }
 
