@@ -13,9 +13,10 @@ use crossbeam_channel::bounded;
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::meters::Meters;
 use crate::messages::{latency, mail, order, pulls};
+use crate::pure::client::ClientTable;
 use crate::pure::config::check::check;
 use crate::pure::config::values::Driver as Wanted;
-use crate::pure::snapshot::Snapshot;
+use crate::pure::snapshot::{Circumstances, Snapshot};
 use crate::worker::driver::Driver;
 use crate::worker::{Parts, Worker, begin, tick};
 
@@ -50,7 +51,9 @@ pub fn snapshot(config: &str) -> Arc<Snapshot> {
     let (config, _) = check("trial.toml", config).unwrap_or_else(|problems| {
         panic!("{}", problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())
     });
-    Arc::new(Snapshot::build(&config, 1))
+    let clients = ClientTable::built_in();
+    let around = Circumstances { clients, via: "pullgate-trial", before: None, now_us: 0 };
+    Arc::new(Snapshot::build(&config, 1, around))
 }
 
 /// Lets as many workers as there are `errands` each do one. All of them run until the last errand

@@ -20,7 +20,7 @@ use crate::pure::origin::Url;
 use crate::pure::tokens::{Granted, Identity, KeyRef, NoToken};
 use crate::worker::upstream::{self, Method, Request};
 use crate::worker::within::within;
-use crate::worker::{Adopted, Worker};
+use crate::worker::{Adopted, Worker, sweeps};
 
 /// A registry, as the configuration in use knows it.
 #[derive(Clone)]
@@ -38,8 +38,11 @@ pub async fn fetch(
     key: KeyRef<'_>,
     at: &Url,
 ) -> Result<Granted<HeaderValue>, NoToken> {
-    let asking = within(worker, FETCH_SWEEPS_MAX, ask(worker, source, key, at)).await;
-    let outcome = asking.unwrap_or_else(|| Err(failed(at, TOO_SLOW)));
+    let limits = &source.adopted.upstream;
+    // However steadily a few bytes come: connecting, the head and the body.
+    let patience = limits.connect_timeout + 2 * limits.first_byte_timeout;
+    let asked = within(worker, sweeps(patience), ask(worker, source, key, at)).await;
+    let outcome = asked.unwrap_or_else(|| Err(failed(at, TOO_SLOW)));
     worker.meters.add(
         match &outcome {
             Ok(_) => Counter::TokensGranted,
@@ -149,9 +152,6 @@ fn of_token_service(fault: Fault) -> Fault {
     }
     Fault::new(Kind::TokenService, fault.detail)
 }
-
-/// How long one exchange may take, however steadily a few bytes come: half a minute.
-const FETCH_SWEEPS_MAX: u64 = 300;
 
 const TOO_SLOW: Fault = Fault::new(Kind::TokenService, "it takes too long");
 
