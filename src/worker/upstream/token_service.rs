@@ -54,8 +54,8 @@ pub async fn fetch(
     if let Err(NoToken::Failed { fault, host }) = &outcome
         && let Some(repeats) = worker.wallet.complaints.borrow_mut().pass(monotonic_us())
     {
-        let base = key.base;
-        tracing::warn!("no token for {base} from {host}: {}{repeats}", fault.detail);
+        let (base, what, detail) = (key.base, fault.kind.row().label, fault.detail);
+        tracing::warn!("no token for {base} from {host}: {what}: {detail}{repeats}");
     }
     outcome
 }
@@ -104,11 +104,11 @@ async fn ask(
     };
     let asked_at_us = monotonic_us();
     let answer = upstream::ask(worker, &source.adopted, &request);
-    let answer = answer.await.map_err(|fault| failed(at, of_token_service(fault)))?;
+    let answer = answer.await.map_err(|fault| failed(at, fault))?;
     let detail = match answer.head.status {
         200 => {
             let body = answer.read_body(worker, TOKEN_BYTES_MAX).await;
-            let body = body.map_err(|fault| failed(at, of_token_service(fault)))?;
+            let body = body.map_err(|fault| failed(at, fault))?;
             let granted = granted(&body).map_err(|fault| failed(at, fault))?;
             let token = secret(&format!("Bearer {}", granted.token))?;
             return Ok(Granted::for_s(token, asked_at_us, granted.expires_in_s));
@@ -143,14 +143,6 @@ fn fields(source: &Source, identity: Identity) -> Result<HeaderMap, NoToken> {
         fields.insert(AUTHORIZATION, secret(&basic(&account.username, &account.password))?);
     }
     Ok(fields)
-}
-
-/// What failed between us and the token service is its fault, but for what may not be asked.
-fn of_token_service(fault: Fault) -> Fault {
-    if fault.kind == Kind::UpstreamForbidden {
-        return fault;
-    }
-    Fault::new(Kind::TokenService, fault.detail)
 }
 
 const TOO_SLOW: Fault = Fault::new(Kind::TokenService, "it takes too long");

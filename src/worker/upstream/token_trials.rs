@@ -12,6 +12,7 @@ use http::HeaderValue;
 use super::token::{authorization, renew};
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::{Counter, Meters};
+use crate::pure::fault::Fault;
 use crate::pure::oci::challenge::Challenge;
 use crate::pure::origin::Url;
 use crate::pure::snapshot::Snapshot;
@@ -109,6 +110,7 @@ fn said(outcome: Result<HeaderValue, NoToken>) -> String {
         Err(NoToken::Denied(status)) => format!("denied {status}"),
         Err(NoToken::Failed { fault, host }) => {
             let host = host.split(':').next().unwrap().to_owned();
+            let fault = Fault::from(NoToken::Failed { fault, host: host.as_str().into() });
             format!("{:?} of {host}: {}", fault.kind, fault.detail)
         }
     }
