@@ -74,6 +74,16 @@ pub enum Counter {
     Unfolded,
     /// An access log line was dropped, because the writer is behind.
     AccessLinesDropped,
+    /// A body went to a client whole.
+    StreamsWhole,
+    /// A body was broken off by its client.
+    StreamsBrokenByClient,
+    /// A body was broken off by its registry.
+    StreamsBrokenByUpstream,
+    /// Bytes of bodies that went through by splice(2).
+    StreamedBytesSpliced,
+    /// Bytes of bodies that went through a buffer.
+    StreamedBytesCopied,
 }
 
 /// What rises and falls, as of the worker's last tick. Names and help are in [`GAUGES`].
@@ -90,6 +100,8 @@ pub enum Gauge {
     UnfoldedPending,
     /// Generation of the snapshot that new requests are answered from.
     SnapshotGeneration,
+    /// Bodies on their way to clients.
+    StreamsOpen,
 }
 
 impl Meters {
@@ -278,6 +290,26 @@ pub const COUNTERS: &[Family<Counter>] = &[
         label: "",
         series: &[(Counter::AccessLinesDropped, "")],
     },
+    Family {
+        name: "pullgate_streams_total",
+        help: "Bodies streamed from registries to clients, by whether they came through whole or \
+               who broke them off.",
+        label: "outcome",
+        series: &[
+            (Counter::StreamsWhole, "whole"),
+            (Counter::StreamsBrokenByClient, "client"),
+            (Counter::StreamsBrokenByUpstream, "registry"),
+        ],
+    },
+    Family {
+        name: "pullgate_streamed_bytes_total",
+        help: "Bytes of streamed bodies, by whether the kernel moved them or they were copied.",
+        label: "way",
+        series: &[
+            (Counter::StreamedBytesSpliced, "splice"),
+            (Counter::StreamedBytesCopied, "copy"),
+        ],
+    },
 ];
 
 /// Faults, by [`Kind`] in the order of `Kind::ALL`, whose label is each kind's own.
@@ -320,10 +352,16 @@ pub const GAUGES: &[Family<Gauge>] = &[
         label: "",
         series: &[(Gauge::SnapshotGeneration, "")],
     },
+    Family {
+        name: "pullgate_streams_open",
+        help: "Bodies on their way from registries to clients.",
+        label: "",
+        series: &[(Gauge::StreamsOpen, "")],
+    },
 ];
 
-const COUNTERS_LEN: usize = Counter::AccessLinesDropped as usize + 1;
-const GAUGES_LEN: usize = Gauge::SnapshotGeneration as usize + 1;
+const COUNTERS_LEN: usize = Counter::StreamedBytesCopied as usize + 1;
+const GAUGES_LEN: usize = Gauge::StreamsOpen as usize + 1;
 
 #[cfg(test)]
 mod tests {

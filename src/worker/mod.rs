@@ -8,8 +8,10 @@ pub mod connection;
 pub mod driver;
 pub mod guard;
 pub mod listener;
+pub mod relay;
 pub mod slots;
 pub mod tick;
+pub mod upstream;
 pub mod usher;
 
 use std::cell::{Cell, RefCell};
@@ -42,6 +44,7 @@ use buffers::Pool;
 use clock::Clock;
 use driver::Driver;
 use listener::Listener;
+use relay::pipes::Pipes;
 use slots::{Patience, Phase, Slots};
 
 /// What a worker is given to begin with.
@@ -108,6 +111,8 @@ pub struct Worker {
     snapshot: RefCell<Rc<Adopted>>,
     /// Its buffers.
     pub pool: Rc<Pool>,
+    /// Its pipes.
+    pub pipes: Rc<Pipes>,
     /// Its connections' slots.
     pub slots: Rc<Slots>,
     /// Its time.
@@ -167,6 +172,7 @@ async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
     let worker = Rc::new(Worker {
         snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), retired })),
         pool: Rc::default(),
+        pipes: Rc::default(),
         slots: Rc::default(),
         clock: Clock::default(),
         meters: parts.meters,
@@ -368,7 +374,7 @@ impl Worker {
                     Phase::Idle => Counter::TimeoutsIdle,
                     Phase::Head => Counter::TimeoutsHeader,
                     Phase::Writing => Counter::TimeoutsWrite,
-                    Phase::Lingering | Phase::Overdue => return,
+                    Phase::Forwarding | Phase::Lingering | Phase::Overdue => return,
                 },
                 1,
             );
@@ -398,7 +404,9 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            self.slots.end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
+            let all =
+                [Phase::Idle, Phase::Head, Phase::Writing, Phase::Forwarding, Phase::Lingering];
+            self.slots.end_all(&all);
         }
         let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
         settled || now >= by.saturating_add(LAST_SWEEPS)
