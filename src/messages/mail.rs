@@ -9,6 +9,37 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::messages::doorbell::Bell;
 use crate::pure::limits::LETTERS_WAITING_MAX;
+use crate::pure::origin::Url;
+use crate::pure::tokens::{Granted, Key, NoToken};
+
+/// What workers write to each other.
+pub enum Letter {
+    /// To the owner of a key: a token is wanted.
+    TokenWanted(Wanted),
+    /// The answer.
+    Token {
+        /// [`Wanted::round`].
+        round: u64,
+        /// What it is for.
+        key: Key,
+        /// The value of an `Authorization` field.
+        outcome: Result<Granted<Box<str>>, NoToken>,
+    },
+}
+
+/// A token is wanted.
+pub struct Wanted {
+    /// The worker to answer.
+    pub from: usize,
+    /// Its number for this question.
+    pub round: u64,
+    /// What the token is for.
+    pub key: Key,
+    /// Where the registry said that tokens are fetched.
+    pub at: Url,
+    /// The token that the registry has not taken.
+    pub refused: Option<Box<str>>,
+}
 
 /// Makes the post of as many workers as there are `bells`, in their order. Letters come with a
 /// ring of the receiver's bell.
@@ -71,7 +102,7 @@ mod tests {
     use super::*;
     use crate::messages::doorbell::Doorbell;
 
-    fn workers(number: usize) -> (Vec<Post<u32>>, Vec<Doorbell>) {
+    fn workers(number: usize) -> (Vec<Post<usize>>, Vec<Doorbell>) {
         let (bells, doorbells): (Vec<_>, Vec<_>) =
             (0..number).map(|_| Bell::new().unwrap()).unzip();
         (post(bells), doorbells)
@@ -106,7 +137,7 @@ mod tests {
     fn who_finds_no_room_is_told_and_so_is_who_writes_to_nobody() {
         let (mut post, _doorbells) = workers(2);
         for number in 0..LETTERS_WAITING_MAX {
-            assert_eq!(post[0].send(1, number as u32), Ok(()));
+            assert_eq!(post[0].send(1, number), Ok(()));
         }
         assert_eq!(post[0].send(1, 4711), Err(4711));
         assert_eq!(post[1].take(), Some(0));

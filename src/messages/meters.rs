@@ -72,6 +72,12 @@ pub enum Counter {
     Events,
     /// A counted request went on as a total, because its event could not be kept.
     Unfolded,
+    /// A token service has given a token.
+    TokensGranted,
+    /// A token service has said that there is no token for us.
+    TokensDenied,
+    /// A token service has failed, or may not be asked.
+    TokensFailed,
     /// An access log line was dropped, because the writer is behind.
     AccessLinesDropped,
     /// A body went to a client whole.
@@ -98,6 +104,8 @@ pub enum Gauge {
     BacklogBytes,
     /// Requests that wait to be sent to the aggregator as totals.
     UnfoldedPending,
+    /// Tokens that are held.
+    TokensHeld,
     /// Generation of the snapshot that new requests are answered from.
     SnapshotGeneration,
     /// Bodies on their way to clients.
@@ -285,6 +293,16 @@ pub const COUNTERS: &[Family<Counter>] = &[
         series: &[(Counter::Unfolded, "")],
     },
     Family {
+        name: "pullgate_token_requests_total",
+        help: "Requests for tokens of registries, by how they went.",
+        label: "outcome",
+        series: &[
+            (Counter::TokensGranted, "granted"),
+            (Counter::TokensDenied, "denied"),
+            (Counter::TokensFailed, "failed"),
+        ],
+    },
+    Family {
         name: "pullgate_access_log_dropped_total",
         help: "Access log lines dropped because their writer was behind.",
         label: "",
@@ -345,6 +363,12 @@ pub const GAUGES: &[Family<Gauge>] = &[
         help: "Requests that wait in the worker to be counted as totals.",
         label: "",
         series: &[(Gauge::UnfoldedPending, "")],
+    },
+    Family {
+        name: "pullgate_tokens_held",
+        help: "Tokens of registries that the worker holds, for itself and as a copy.",
+        label: "",
+        series: &[(Gauge::TokensHeld, "")],
     },
     Family {
         name: "pullgate_worker_snapshot_generation",

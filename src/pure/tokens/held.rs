@@ -1,7 +1,9 @@
 //! The tokens that one worker holds, and those that it waits for.
 
-use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
+
 use hashbrown::HashMap;
+use siphasher::sip::SipHasher13;
 
 use crate::pure::backoff::Backoff;
 use crate::pure::limits::TOKENS_MAX;
@@ -32,7 +34,7 @@ pub struct Fetch<A> {
 /// Tokens by what they are for: `A` says where they are fetched, `T` is what requests carry, `W`
 /// is one who waits. At most [`TOKENS_MAX`] are kept, and those that somebody waits for.
 pub struct Tokens<A, T, W> {
-    entries: HashMap<Key, Entry<A, T, W>, FixedState>,
+    entries: HashMap<Key, Entry<A, T, W>, Keyed>,
     entries_max: usize,
     /// How often anything was looked up: the entries' measure of age.
     uses: u64,
@@ -49,19 +51,22 @@ struct Entry<A, T, W> {
     used: u64,
 }
 
+/// Clients have a say in repositories' names: which of them collide must be nobody's to guess.
+struct Keyed(u64);
+
 struct UnderWay<W> {
     round: u64,
     waiting: Vec<W>,
 }
 
 impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
-    /// None is held. `seed` should be nobody's to guess: clients have a say in repositories' names.
+    /// None is held. `seed` is a random number.
     pub fn new(seed: u64) -> Self {
         Self::with_room_for(TOKENS_MAX, seed)
     }
 
     fn with_room_for(entries_max: usize, seed: u64) -> Self {
-        let entries = HashMap::with_hasher(FixedState::with_seed(seed));
+        let entries = HashMap::with_hasher(Keyed(seed));
         Self { entries, entries_max, uses: 0, rounds: 0 }
     }
 
@@ -215,6 +220,14 @@ impl<A: Clone, T, W> Entry<A, T, W> {
         *rounds += 1;
         self.under_way = Some(UnderWay { round: *rounds, waiting: Vec::new() });
         Some(Fetch { round: *rounds, at })
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, 0)
     }
 }
 

@@ -9,7 +9,7 @@ use std::hash::BuildHasher as _;
 use foldhash::fast::FixedState;
 use hashbrown::Equivalent;
 
-use crate::pure::fault::Fault;
+use crate::pure::fault::{Fault, Kind};
 
 mod held;
 #[cfg(test)]
@@ -97,6 +97,15 @@ impl<T> Granted<T> {
     pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Granted<U> {
         let Self { token, renew_at_us, expires_at_us } = self;
         Granted { token: to(token), renew_at_us, expires_at_us }
+    }
+}
+
+impl From<NoToken> for Fault {
+    fn from(none: NoToken) -> Self {
+        match none {
+            NoToken::Denied(_) => Self::new(Kind::UpstreamDenied, ""),
+            NoToken::Failed { fault, .. } => fault,
+        }
     }
 }
 
