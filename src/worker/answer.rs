@@ -5,13 +5,14 @@ use crate::messages::access::{AccessLine, Text};
 use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
-use crate::pure::decide::{Action, Refusal, Say, decide};
+use crate::pure::decide::{Action, Known, Refusal, Say, decide};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::observe::{Asker, observe};
 use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::proof::Proofs;
 use crate::pure::pull::event::Address;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::Worker;
@@ -61,6 +62,7 @@ pub fn batch(
     output: &mut Buffer,
 ) -> Answered {
     let snapshot = worker.snapshot();
+    let proofs = Proofs::default();
     let date = worker.clock.date();
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;
@@ -70,7 +72,14 @@ pub fn batch(
         let turn = match head::parse(rest, &snapshot.head) {
             Ok(None) => break,
             Ok(Some(head)) => {
-                let turn = Turn { worker, snapshot: &snapshot, client, now_us, date: &date };
+                let turn = Turn {
+                    worker,
+                    snapshot: &snapshot,
+                    proofs: &proofs,
+                    client,
+                    now_us,
+                    date: &date,
+                };
                 turn.answer(&head, &mut out).map(|next| (head.length, next))
             }
             Err(fault) => refuse(worker, &mut out, &date, fault).map(|()| (0, Next::Part)),
@@ -124,6 +133,7 @@ fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; DATE_BYTES], fault: Fa
 struct Turn<'t> {
     worker: &'t Worker,
     snapshot: &'t Snapshot,
+    proofs: &'t Proofs,
     client: &'t Client,
     now_us: u64,
     date: &'t [u8; DATE_BYTES],
@@ -142,8 +152,12 @@ impl Turn<'_> {
         let charged = allowance
             .map_or(Ok(()), |(rate, place)| worker.ledger.charge(place, rate, self.now_us));
         let action = match charged {
-            Ok(()) => decide(snapshot, head),
+            Ok(()) => decide(Known { snapshot, proofs: self.proofs, now_us: self.now_us }, head),
             Err(wait_us) => too_many(wait_us),
+        };
+        let action = match action {
+            Action::Forward(_) => Fault::new(Kind::UpstreamUnreachable, "").into(),
+            decided => decided,
         };
         let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
         let next = match (parts, head.keep_alive) {
@@ -170,7 +184,7 @@ impl Turn<'_> {
         }
         let asker =
             Asker { at_us: self.now_us, address: Address(address), connection: client.connection };
-        if let Some(event) = observe(&action, head, asker) {
+        if let Some(event) = observe(&action, head, asker, None) {
             worker.count(&event);
         }
         self.meter(head, &action, out.body_bytes());
@@ -192,6 +206,8 @@ impl Turn<'_> {
                 meters.add(Counter::Redirects, 1);
                 (asked(&redirect.endpoint), 307)
             }
+            Action::Forward(_) => unreachable!("refused for the time being"),
+            Action::Say(Say::Challenge(_)) => (Counter::RequestsBase, 401),
             Action::Say(Say::Base) => (Counter::RequestsBase, 200),
             Action::Say(Say::Welcome(..) | Say::Robots) => (Counter::RequestsOther, 200),
             Action::Refuse(refusal) => {
@@ -230,7 +246,7 @@ impl Turn<'_> {
 fn too_many<'r>(wait_us: u64) -> Action<'r> {
     let fault = Fault::new(Kind::RequestsTooMany, "");
     let retry_after_s = wait_us.div_ceil(1_000_000).max(1);
-    Action::Refuse(Refusal { fault, site: None, host: b"", name: None, retry_after_s })
+    Action::Refuse(Refusal { retry_after_s, ..Refusal::of(fault) })
 }
 
 fn asked(endpoint: &Endpoint<'_>) -> Counter {

@@ -8,6 +8,7 @@
 //! the texts are 77; 100,000 packages are compiled in 18 ms, 1,000,000 in 0.4 s; a site and a name
 //! are found among them in 0.1 to 0.15 us.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
@@ -15,9 +16,13 @@ use hashbrown::HashTable;
 
 use super::pattern::Star;
 use super::rule::{Host, HostBase, Rule, Text};
-use crate::pure::config::values::{Domain, Package};
+use crate::pure::config::values::{Credentials, Delivery, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
+use crate::pure::oci::backend::Backend;
 use crate::pure::oci::name::Name;
+use crate::pure::origin::Origin;
+
+pub use super::rule::Facts;
 
 /// All rules, compiled.
 pub struct Table {
@@ -30,7 +35,19 @@ pub struct Table {
     by_host: HashTable<u32>,
     /// The index of `*` in `hosts`.
     any: Option<u32>,
+    registries: Vec<Home>,
     hasher: FixedState,
+}
+
+/// A registry that packages live on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Where it is asked.
+    pub origin: Origin,
+    /// Host and port as the configuration writes them.
+    pub authority: String,
+    /// `https://ghcr.io/v2/`
+    pub base: String,
 }
 
 /// What the table knows of one host that a client named.
@@ -44,8 +61,9 @@ pub struct Site<'t> {
 /// Where `/v2/` of a host lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base<'t> {
-    /// All rules that can apply lead to this registry: `https://ghcr.io/v2/`.
-    Registry(&'t str),
+    /// All rules that can apply lead to this registry: `https://ghcr.io/v2/`, and which of the
+    /// snapshot's it is.
+    Registry(&'t str, usize),
     /// They lead to several, or there is none.
     Several,
 }
@@ -62,6 +80,14 @@ pub struct Match<'t> {
     /// `https://ghcr.io/v2/acme/rocket`; for a pattern up to where the tail joins:
     /// `https://ghcr.io/v2/acme/`.
     pub location: &'t str,
+    /// How much of it is the registry's `/v2/`; behind it begins the backend's name.
+    pub base_length: usize,
+    /// Which of the snapshot's registries that is.
+    pub registry: usize,
+    /// How it gets to clients.
+    pub delivery: Delivery,
+    /// Whose login the registry sees.
+    pub credentials: Credentials,
     /// The byte of the public name where the tail begins; its length for an exact name.
     pub tail_from: usize,
 }
@@ -77,12 +103,21 @@ impl Table {
             hosts: Vec::new(),
             by_host: HashTable::new(),
             any: None,
+            registries: Vec::new(),
             hasher: FixedState::default(),
         };
-        let mut sorted: Vec<&Package> = packages.iter().collect();
-        sorted.sort_by(|a, b| a.domain.cmp(&b.domain));
-        for of_one_domain in sorted.chunk_by(|a, b| a.domain == b.domain) {
-            table.add_host(&of_one_domain[0].domain, of_one_domain);
+        let mut known = HashMap::new();
+        let mut sorted: Vec<(&Package, u32)> = packages
+            .iter()
+            .map(|package| {
+                let Backend { scheme, authority, .. } = &package.backend;
+                let index = known.entry((*scheme, authority.as_str()));
+                (package, *index.or_insert_with(|| table.add_registry(&package.backend)))
+            })
+            .collect();
+        sorted.sort_by(|(a, _), (b, _)| a.domain.cmp(&b.domain));
+        for of_one_domain in sorted.chunk_by(|(a, _), (b, _)| a.domain == b.domain) {
+            table.add_host(&of_one_domain[0].0.domain, of_one_domain);
         }
         for domain in domains {
             if table.host_index(domain.host.as_bytes()).is_none() {
@@ -105,6 +140,11 @@ impl Table {
         let exact = host_name(host, &mut buffer).and_then(|name| self.host_index(name));
         let host = |index: u32| &self.hosts[index as usize];
         Site { table: self, exact: exact.map(host), any: self.any.map(host) }
+    }
+
+    /// The registries that packages live on, each once; rules name them by their place here.
+    pub fn registries(&self) -> &[Home] {
+        &self.registries
     }
 
     fn host_index(&self, name: &[u8]) -> Option<u32> {
@@ -149,23 +189,49 @@ impl Table {
             id: self.text(rule.id()),
             collection: if rule.star.is_some() { self.text(rule.pattern()) } else { "" },
             location: self.text(rule.location()),
+            base_length: usize::from(rule.base_length),
+            registry: rule.registry as usize,
+            delivery: rule.delivery,
+            credentials: rule.credentials,
             tail_from,
         }
     }
 
-    fn add_host(&mut self, name: &str, packages: &[&Package]) {
+    fn add_registry(&mut self, backend: &Backend) -> u32 {
+        let Backend { scheme, authority, .. } = backend;
+        self.registries.push(Home {
+            origin: Origin {
+                scheme: *scheme,
+                host: backend.host().to_owned(),
+                port: backend.port(),
+            },
+            authority: authority.clone(),
+            base: format!("{}{authority}/v2/", scheme.as_str()),
+        });
+        index(self.registries.len() - 1)
+    }
+
+    fn add_host(&mut self, name: &str, packages: &[(&Package, u32)]) {
         let first = index(self.rules.len());
         let mut host = Host {
             name: self.keep(name),
             rules: first..first,
             longest_prefix: None,
             base: HostBase::None,
+            facts: Facts::default(),
             list: false,
         };
-        for package in packages {
-            let rule = self.add_rule(first, package);
+        for &(package, registry) in packages {
+            let rule = self.add_rule(first, package, registry);
             host.rules.end += 1;
-            host.base = self.joined(host.base, HostBase::Registry(rule.base()));
+            let base = HostBase::Registry { base: rule.base(), index: registry };
+            host.base = self.joined(host.base, base);
+            host.facts = host.facts.joined(Facts {
+                clients_log_in: package.credentials == Credentials::Client,
+                may_redirect: matches!(package.delivery, Delivery::Auto | Delivery::Redirect),
+                redirects: package.delivery == Delivery::Redirect,
+                since_us: 0,
+            });
             if rule.star.is_some() {
                 host.longest_prefix = host.longest_prefix.max(Some(rule.prefix().length));
             }
@@ -178,7 +244,7 @@ impl Table {
         hosts.push(host);
     }
 
-    fn add_rule(&mut self, first_of_host: u32, package: &Package) -> Rule {
+    fn add_rule(&mut self, first_of_host: u32, package: &Package, registry: u32) -> Rule {
         let backend = &package.backend;
         let pattern = self.keep(&package.name.to_string());
         let base = self.keep(backend.scheme.as_str()).length
@@ -191,6 +257,9 @@ impl Table {
             location_length: base + self.keep(&backend.repository).length,
             id_length: self.keep(package.id.as_deref().unwrap_or("")).length,
             star: package.name.star,
+            delivery: package.delivery,
+            credentials: package.credentials,
+            registry,
         };
         let hash = self.hash(first_of_host, rule.star, package.name.prefix.as_bytes());
         // The table was made with room for all, so nothing is hashed again.
@@ -201,19 +270,45 @@ impl Table {
 
     /// What leads a client of a host to one registry holds for the rules of `*` too.
     fn join_bases(&mut self) {
-        let Some(any) = self.any.map(|any| self.hosts[any as usize].base) else {
+        let Some(any) = self.any else {
             return;
         };
+        let Host { base, facts, .. } = self.hosts[any as usize];
         for at in 0..self.hosts.len() {
-            self.hosts[at].base = self.joined(self.hosts[at].base, any);
+            self.hosts[at].base = self.joined(self.hosts[at].base, base);
+            self.hosts[at].facts = self.hosts[at].facts.joined(facts);
+        }
+    }
+
+    /// Notes since when each host's `/v2/` is what it is: since `before`, where it was the same
+    /// there.
+    pub fn carry_over(&mut self, before: Option<&Self>, now_us: u64) {
+        for at in 0..self.hosts.len() {
+            let host = &self.hosts[at];
+            let earlier = before.and_then(|before| {
+                let index = before.host_index(self.text(host.name).as_bytes())?;
+                let other = &before.hosts[index as usize];
+                let is_same = match (host.base, other.base) {
+                    (HostBase::Registry { base: a, .. }, HostBase::Registry { base: b, .. }) => {
+                        self.text(a) == before.text(b)
+                            && host.facts.may_redirect == other.facts.may_redirect
+                            && host.facts.clients_log_in == other.facts.clients_log_in
+                    }
+                    _ => false,
+                };
+                is_same.then_some(other.facts.since_us)
+            });
+            self.hosts[at].facts.since_us = earlier.unwrap_or(now_us);
         }
     }
 
     fn joined(&self, a: HostBase, b: HostBase) -> HostBase {
         match (a, b) {
             (HostBase::None, other) | (other, HostBase::None) => other,
-            (HostBase::Registry(a), HostBase::Registry(b)) if self.text(a) == self.text(b) => {
-                HostBase::Registry(a)
+            (HostBase::Registry { base: a, index }, HostBase::Registry { base: b, .. })
+                if self.text(a) == self.text(b) =>
+            {
+                HostBase::Registry { base: a, index }
             }
             _ => HostBase::Several,
         }
@@ -249,9 +344,16 @@ impl<'t> Site<'t> {
     /// Where `/v2/` lives.
     pub fn base(&self) -> Base<'t> {
         match self.exact.or(self.any).map(|host| host.base) {
-            Some(HostBase::Registry(text)) => Base::Registry(self.table.text(text)),
+            Some(HostBase::Registry { base, index }) => {
+                Base::Registry(self.table.text(base), index as usize)
+            }
             Some(HostBase::Several | HostBase::None) | None => Base::Several,
         }
+    }
+
+    /// What all its rules together say.
+    pub fn facts(&self) -> Facts {
+        self.exact.or(self.any).map(|host| host.facts).unwrap_or_default()
     }
 
     /// The rule that serves `name`: of the exact domain before `*`; there the exact name, then the
@@ -324,6 +426,8 @@ mod tests {
             domain: domain.to_owned(),
             name: Pattern::parse(name).unwrap(),
             backend: Backend::parse(backend).unwrap(),
+            delivery: Delivery::Auto,
+            credentials: Credentials::None,
             id: None,
             line: 0,
         }
@@ -407,7 +511,7 @@ mod tests {
 
     #[test]
     fn a_host_has_a_base_where_all_its_rules_lead_to_one_registry() {
-        let one = Base::Registry("https://ghcr.io/v2/");
+        let one = Base::Registry("https://ghcr.io/v2/", 0);
         let two = table("a.b x ghcr.io/x\n a.b y ghcr.io/y\n c.d x quay.io/x\n c.d y ghcr.io/y");
         assert_eq!(two.site(b"a.b").base(), one);
         assert_eq!(two.site(b"c.d").base(), Base::Several);
