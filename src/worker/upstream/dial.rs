@@ -27,16 +27,13 @@ pub async fn dial(
     way: &Rc<Way>,
 ) -> Result<Link, Fault> {
     let bound = sweeps(adopted.upstream.connect_timeout);
-    let link = within(worker, bound, connect(worker, adopted, way)).await.unwrap_or(Err(TOO_SLOW))?;
+    let link =
+        within(worker, bound, connect(worker, adopted, way)).await.unwrap_or(Err(TOO_SLOW))?;
     worker.meters.add(Counter::UpstreamConnectionsOpened, 1);
     Ok(link)
 }
 
-async fn connect(
-    worker: &Rc<Worker>,
-    adopted: &Rc<Adopted>,
-    way: &Rc<Way>,
-) -> Result<Link, Fault> {
+async fn connect(worker: &Rc<Worker>, adopted: &Rc<Adopted>, way: &Rc<Way>) -> Result<Link, Fault> {
     let origin = &way.origin;
     let found = worker.upstreams.resolver.resolve(worker, &origin.host).await?;
     let may_dial = |address: &IpAddr| adopted.may_dial(&origin.host, origin.port, mapped(*address));

@@ -39,7 +39,8 @@ pub async fn encode(request: &Request) -> Result<Bytes, Fault> {
     let mut written = Written(Vec::with_capacity(HEAD_BYTES_USUAL));
     let mut encoder = GenericEncoder::new(&mut written);
     let encoded = async {
-        encoder.send(RequestRef { parts, body: Payload::None }).await?;
+        let body: Payload = Payload::None;
+        encoder.send(RequestRef { parts, body }).await?;
         Sink::<RequestRef<'_>>::flush(&mut encoder).await
     };
     // Into memory, what parsed above is written always.
@@ -71,5 +72,6 @@ impl AsyncWriteRent for Written {
     }
 }
 
-const NO_TARGET: Fault = Fault::new(Kind::UpstreamMalformed, "it names a URL that nobody can ask for");
+const NO_TARGET: Fault =
+    Fault::new(Kind::UpstreamMalformed, "it names a URL that nobody can ask for");
 const HEAD_BYTES_USUAL: usize = 1024;

@@ -106,8 +106,7 @@ fn broken(seat: &Seat, otherwise: Failed) -> Failed {
     otherwise
 }
 
-const LIMITS: HeadLimits =
-    HeadLimits { head_bytes: UPSTREAM_HEAD_BYTES_MAX, headers: HEADERS_MAX };
+const LIMITS: HeadLimits = HeadLimits { head_bytes: UPSTREAM_HEAD_BYTES_MAX, headers: HEADERS_MAX };
 const INTERIM: Fault =
     Fault::new(Kind::UpstreamMalformed, "it sends one interim answer after another");
 const CUT_SHORT: Fault =
