@@ -95,6 +95,18 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::RequestsTooMany => "too many requests from your network; wait a moment",
         Kind::ConnectionsTooMany => "too many connections at once; wait a moment",
+        Kind::UpstreamUnreachable
+        | Kind::UpstreamTimeout
+        | Kind::UpstreamMalformed
+        | Kind::UpstreamTooLarge
+        | Kind::UpstreamDigest
+        | Kind::UpstreamRedirects
+        | Kind::UpstreamForbidden
+        | Kind::UpstreamTls
+        | Kind::UpstreamName
+        | Kind::UpstreamDenied
+        | Kind::TokenService
+        | Kind::LoopDetected => "the registry behind does not serve this now",
     });
     if refusal.fault.kind == Kind::DomainUnknown {
         match refusal.host {

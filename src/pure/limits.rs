@@ -51,6 +51,25 @@ pub const REFUSING_MAX: usize = 32;
 /// descriptor limit: listeners, rings, the store, the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 96;
 
+/// A manifest or a list that is handed on, in bytes: clients take no larger manifests either
+/// (containerd, containers/image).
+pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A registry's error that is handed on, in bytes.
+pub const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// A token service's answer, in bytes: real tokens reach several KiB.
+pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// The head of a registry's answer, in bytes: signed redirects of storage reach several KiB.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = RECEIVE_BYTES;
+
+/// Heads of interim answers (1xx) before the one that counts.
+pub const INTERIM_HEADS_MAX: usize = 8;
+
+/// Entries on a page of tags or referrers.
+pub const TAGS_N_MAX: u64 = 1000;
+
 /// One page of pull events, in bytes: about 200 events with docker's user agent.
 pub const PAGE_BYTES: usize = 64 * 1024;
 

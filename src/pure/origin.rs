@@ -38,7 +38,11 @@ impl Origin {
     pub fn new(scheme: Scheme, written: &str) -> Result<Self, UrlInvalid> {
         let written = authority(written).ok_or(UrlInvalid)?;
         let (host, port) = split_port(&written);
-        Ok(Self { scheme, host: host.to_owned(), port: port.unwrap_or(default_port(scheme)) })
+        Ok(Self {
+            scheme,
+            host: host.to_owned(),
+            port: port.unwrap_or_else(|| default_port(scheme)),
+        })
     }
 
     /// What stands in a `Host` field (RFC 9110, 7.2): no port where it is the scheme's.
@@ -99,12 +103,9 @@ impl Url {
             return Self::parse(format!("{scheme}{text}").as_bytes());
         }
         let text = without_fragment(text);
-        let (path, query) = match self.target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (self.target.as_str(), None),
-        };
+        let path = self.target.split('?').next().unwrap_or_default();
         let target = match text.chars().next() {
-            None => query.map_or(path.to_owned(), |query| format!("{path}?{query}")),
+            None => self.target.clone(),
             Some('?') => format!("{path}{text}"),
             Some('/') => text.to_owned(),
             Some(_) => {
@@ -159,7 +160,10 @@ fn without_dots(target: &str) -> String {
         }
     }
     let path = format!("/{}", kept.join("/"));
-    query.map_or(path.clone(), |query| format!("{path}?{query}"))
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
 }
 
 const fn default_port(scheme: Scheme) -> u16 {

@@ -71,7 +71,8 @@ pub fn query(query: Option<&[u8]>, asked: Asked) -> Cow<'_, [u8]> {
     }
     let most = format!("n={TAGS_N_MAX}").into_bytes();
     let pairs = query.split(|byte| *byte == b'&');
-    let pairs: Vec<&[u8]> = pairs.map(|pair| if is_over(pair) { &most[..] } else { pair }).collect();
+    let pairs: Vec<&[u8]> =
+        pairs.map(|pair| if is_over(pair) { &most[..] } else { pair }).collect();
     Cow::Owned(pairs.join(&b'&'))
 }
 
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn answers() {
-        let answer = b"HTTP/1.1 200 OK\r\nServer: s\r\nVary: v\r\nContent-Type: t; charset=utf-8\r\n\
+        let answer =
+            b"HTTP/1.1 200 OK\r\nServer: s\r\nVary: v\r\nContent-Type: t; charset=utf-8\r\n\
             Content-Length: 5\r\nTransfer-Encoding: chunked\r\nDocker-Content-Digest: d\r\n\
             docker-ratelimit-source: 192.0.2.1\r\nRateLimit-Remaining: 9;w=1\r\nOCI-Subject: o\r\n\
             Set-Cookie: c\r\nWWW-Authenticate: Basic\r\nKeep-Alive: 5\r\nLink: l\r\nETag: e\r\n\
@@ -177,9 +179,11 @@ mod tests {
     proptest! {
         #[test]
         fn secrets_and_hops_never_pass(
-            name in "(?i)(authorization|cookie|set-cookie|proxy-[a-z]{1,9}|te|upgrade|keep-alive|connection|transfer-encoding|trailer|docker-ratelimit-source|forwarded|x-forwarded-for|content-length)",
+            name in "(authorization|cookie|set-cookie|proxy-[a-z]{1,9}|te|upgrade|keep-alive|connection|transfer-encoding|trailer|docker-ratelimit-source|forwarded|x-forwarded-for|content-length)",
+            upper: bool,
             challenge: bool,
         ) {
+            let name = if upper { name.to_ascii_uppercase() } else { name };
             let head = format!("HTTP/1.1 200 OK\r\n{name}: x\r\n\r\n");
             prop_assert_eq!(response_fields(head.as_bytes(), challenge).count(), 0);
             for asked in [Asked::Manifest, Asked::Blob, Asked::List, Asked::Base] {

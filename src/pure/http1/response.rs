@@ -179,7 +179,12 @@ mod tests {
         match parse(head.replace('\n', "\r\n").as_bytes(), &LIMITS, is_head) {
             Ok(None) => "more".to_owned(),
             Ok(Some(head)) => {
-                format!("{} {:?}{}", head.status, head.framing, if head.keep_alive { "" } else { " closes" })
+                format!(
+                    "{} {:?}{}",
+                    head.status,
+                    head.framing,
+                    if head.keep_alive { "" } else { " closes" }
+                )
             }
             Err(fault) => fault.detail.to_owned(),
         }
@@ -194,7 +199,10 @@ mod tests {
             ("HTTP/1.1 200 OK\n\n", "200 UntilClose closes"),
             ("HTTP/1.0 200 OK\nContent-Length: 5\n\n", "200 Length(5) closes"),
             ("HTTP/1.0 200 OK\nConnection: Keep-Alive\nContent-Length: 5\n\n", "200 Length(5)"),
-            ("HTTP/1.1 200 OK\nConnection: x, close\nContent-Length: 5\n\n", "200 Length(5) closes"),
+            (
+                "HTTP/1.1 200 OK\nConnection: x, close\nContent-Length: 5\n\n",
+                "200 Length(5) closes",
+            ),
             ("HTTP/1.1 204 No Content\nContent-Length: 5\n\n", "204 None"),
             ("HTTP/1.1 304 Not Modified\nContent-Length: 5\n\n", "304 None"),
             ("HTTP/1.1 103 Early Hints\nLink: </a>\n\n", "103 None"),

@@ -20,7 +20,7 @@ pub struct Backend {
 }
 
 /// How a registry is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Over TLS.
     Https,

@@ -76,8 +76,8 @@ pub fn may_be_realm(realm: &Url, registry: &Origin, token_hosts: &[String]) -> b
         return false;
     }
     let is_known_pair = || {
-        let is_it = |(of, at): &&(&str, &str)| *of == registry.host && *at == host;
-        *scheme == Scheme::Https && KNOWN_PAIRS.iter().find(is_it).is_some()
+        let is_it = |(of, at): &(&str, &str)| *of == registry.host && *at == host;
+        *scheme == Scheme::Https && KNOWN_PAIRS.iter().any(is_it)
     };
     let is_named = || {
         let authority = realm.origin.authority();
@@ -139,7 +139,7 @@ fn bearer(parameters: &[(&str, String)]) -> Result<Challenge, Fault> {
     };
     let realm = find("realm").and_then(|realm| Url::parse(realm.as_bytes()).ok());
     let detail = "its challenge names no realm that can be asked";
-    let realm = realm.ok_or(Fault::new(Kind::UpstreamMalformed, detail))?;
+    let realm = realm.ok_or_else(|| Fault::new(Kind::UpstreamMalformed, detail))?;
     Ok(Challenge::Bearer { realm, service: find("service"), scope: find("scope") })
 }
 
@@ -247,18 +247,19 @@ mod tests {
                 "https://auth.docker.io/token registry.docker.io ",
             ),
             (
-                &[r#"Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:user/image:pull""#],
+                &[
+                    r#"Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:user/image:pull""#,
+                ],
                 "https://ghcr.io/token ghcr.io repository:user/image:pull",
             ),
             (
-                &[r#"bearer  realm = "https://a.b/t?x=1,2" , service=plain, error="a \"quoted\" one""#],
+                &[
+                    r#"bearer  realm = "https://a.b/t?x=1,2" , service=plain, error="a \"quoted\" one""#,
+                ],
                 "https://a.b/t?x=1,2 plain ",
             ),
             (&[r#"Basic realm="x", charset="UTF-8""#], "basic"),
-            (
-                &[r#"Basic realm="x", Bearer realm="https://a.b/t",service="s""#],
-                "https://a.b/t s ",
-            ),
+            (&[r#"Basic realm="x", Bearer realm="https://a.b/t",service="s""#], "https://a.b/t s "),
             (&["Basic realm=x", r#"Bearer realm="https://a.b/t""#], "https://a.b/t  "),
             (&["Negotiate", "Digest realm=x"], "none"),
             (&[], "none"),
