@@ -1,7 +1,7 @@
 //! An action in bytes: the redirect, what the gateway says by itself, and the words of refusals.
 
 use crate::pure::decide::{Action, Redirect, Refusal, Say};
-use crate::pure::fault::Kind;
+use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{self, Manner, Out};
 use crate::pure::route::table::Site;
 
@@ -10,6 +10,13 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
     match action {
         Action::Redirect(to) => redirect(out, manner, to),
         Action::Say(Say::Base) => encode::base(out, manner),
+        Action::Say(Say::Challenge(challenge)) => {
+            let fields = ["\r\nWWW-Authenticate: ", challenge].concat();
+            let words = b"log in, or ask for a token, as the challenge says";
+            let fault = Fault::new(Kind::LoginWanted, "");
+            encode::error(out, manner, fault, words, fields.as_bytes());
+        }
+        Action::Forward(_) => debug_assert!(false, "somebody else's answer is relayed"),
         Action::Say(Say::Robots) => encode::text(out, manner, ROBOTS),
         Action::Say(Say::Welcome(site, host)) => {
             let mut memory = [0; WORDS_BYTES_MAX];
@@ -37,7 +44,8 @@ fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, to: &Redirect<'_>) {
     };
     let location = [to.location, to.name_tail, kind, what, mark].map(str::as_bytes);
     let [start, tail, kind, what, mark] = location;
-    encode::redirect(out, manner, &[start, tail, kind, what, mark, query]);
+    let pieces = [start, tail, kind, what, mark, query];
+    encode::redirect(out, manner, &pieces, to.depends_on_client);
 }
 
 fn welcome(words: &mut Out<'_>, site: Site<'_>, host: &[u8]) {
@@ -95,19 +103,33 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::RequestsTooMany => "too many requests from your network; wait a moment",
         Kind::ConnectionsTooMany => "too many connections at once; wait a moment",
-        Kind::UpstreamUnreachable
-        | Kind::UpstreamTimeout
-        | Kind::UpstreamMalformed
-        | Kind::UpstreamTooLarge
-        | Kind::UpstreamDigest
-        | Kind::UpstreamRedirects
-        | Kind::UpstreamForbidden
-        | Kind::UpstreamTls
-        | Kind::UpstreamName
-        | Kind::UpstreamDenied
-        | Kind::TokenService
-        | Kind::LoopDetected => "the registry behind does not serve this now",
+        Kind::LoginWanted => "log in first",
+        Kind::UpstreamUnreachable => "the registry behind cannot be reached; try again",
+        Kind::UpstreamTimeout => "the registry behind does not answer in time; try again",
+        Kind::UpstreamMalformed => "the registry behind does not answer in valid HTTP",
+        Kind::UpstreamTooLarge => "the registry behind answers with more than is taken",
+        Kind::UpstreamDigest => {
+            "the registry behind answers with a manifest that is not what its digest says"
+        }
+        Kind::UpstreamRedirects => "the registry behind redirects to where nobody goes",
+        Kind::UpstreamForbidden => {
+            "the registry behind leads to an address that this gateway may not ask; its operator \
+             can allow it"
+        }
+        Kind::UpstreamTls => "the registry behind cannot be trusted: its TLS fails",
+        Kind::UpstreamName => "the registry behind has no address",
+        Kind::UpstreamDenied => {
+            "the registry behind does not let this package be pulled by everybody: it is private, \
+             or there is none of this name"
+        }
+        Kind::TokenService => "the registry behind gives no token; try again",
+        Kind::LoopDetected => "the registry behind leads back to this gateway",
     });
+    if let Some(registry) = refusal.registry {
+        words.put(" (");
+        words.put_json(registry);
+        words.put(")");
+    }
     if refusal.fault.kind == Kind::DomainUnknown {
         match refusal.host {
             b"" => words.put("(none was sent)"),

@@ -41,6 +41,17 @@ pub struct ClientTable {
     entries: Vec<Entry>,
 }
 
+/// What a client can be trusted with, by what is known of its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// It finds its way through a redirect to a registry that asks for a token.
+    pub survives_redirect: bool,
+    /// It does so only where its `/v2/` was redirected there before: classic docker.
+    pub asks_base_first: bool,
+    /// It gives up where `/v2/` demands nothing.
+    pub needs_challenge: bool,
+}
+
 /// Something that is wrong with a table. It prints as `LINE: key: what is wrong, what is allowed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientsProblem {
@@ -112,6 +123,28 @@ impl ClientTable {
         }
     }
 
+    /// What the client that `user_agent` is can be trusted with. Allocates nothing.
+    pub fn trust(&self, user_agent: &[u8]) -> Trust {
+        let mut memory = [0; USER_AGENT_BYTES_MAX];
+        let length = user_agent.len().min(memory.len());
+        for (lower, byte) in memory.iter_mut().zip(user_agent) {
+            *lower = byte.to_ascii_lowercase();
+        }
+        let text = memory.get(..length).unwrap_or_default();
+        let found = self.entries.iter().find_map(|entry| Some((entry, entry.version_in(text)?)));
+        let Some((entry, version)) = found else {
+            return Trust::default();
+        };
+        let within = entry.acts_as.as_ref().and_then(|acts_as| {
+            let at = memmem::find(text, &acts_as.version_after)? + acts_as.version_after.len();
+            let of_family = |entry: &&Entry| entry.family == acts_as.family;
+            let version = leading_version(text.get(at..)?);
+            Some((self.entries.iter().find(of_family)?, version))
+        });
+        let (rules, version) = within.unwrap_or((entry, version));
+        Trust { needs_challenge: entry.needs_challenge, ..rules.survives.trust(version) }
+    }
+
     /// The families that the table knows, in its order, some more than once.
     pub fn families(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.family.as_str())
@@ -124,8 +157,62 @@ struct Entry {
     family: String,
     mark: Mark,
     version: VersionAt,
+    survives: Survives,
+    acts_as: Option<ActsAs>,
+    needs_challenge: bool,
     /// Where it stands in the file, from 1.
     line: usize,
+}
+
+/// Whether a client survives a redirect to a registry that asks for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Survives {
+    Never,
+    Always,
+    /// Where its `/v2/` was redirected too.
+    AfterBase,
+    /// From this version on.
+    From([u32; VERSION_NUMBERS_MAX]),
+}
+
+impl Survives {
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "never" => Some(Self::Never),
+            "always" => Some(Self::Always),
+            "after /v2/" => Some(Self::AfterBase),
+            version => {
+                let is_whole = leading_version(version.as_bytes()) == version;
+                (is_whole && !version.is_empty()).then(|| Self::From(numbers(version)))
+            }
+        }
+    }
+
+    fn trust(self, version: &str) -> Trust {
+        let survives_redirect = match self {
+            Self::Never => false,
+            Self::Always | Self::AfterBase => true,
+            Self::From(first) => !version.is_empty() && numbers(version) >= first,
+        };
+        let asks_base_first = self == Self::AfterBase;
+        Trust { survives_redirect, asks_base_first, needs_challenge: false }
+    }
+}
+
+/// A client that has another one in it, which does the pulling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ActsAs {
+    family: String,
+    version_after: Vec<u8>,
+}
+
+/// A version's numbers; those that are missing are 0.
+fn numbers(version: &str) -> [u32; VERSION_NUMBERS_MAX] {
+    let mut numbers = [0; VERSION_NUMBERS_MAX];
+    for (number, text) in numbers.iter_mut().zip(version.split('.')) {
+        *number = text.parse().unwrap_or(u32::MAX);
+    }
+    numbers
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +239,7 @@ impl Entry {
         let mut wrong = |span, name: &str, what: String| {
             problems.add(span, format!("clients[{index}].{name}"), what);
         };
-        let WrittenEntry { family, begins, has, version_after } = written.get_ref();
+        let WrittenEntry { family, begins, has, version_after, .. } = written.get_ref();
         if !is_family(family.get_ref()) {
             let what = format!(
                 "{:?} is no family: 1 to 32 of a-z, 0-9 and . _ / + -, the first a letter or \
@@ -184,9 +271,29 @@ impl Entry {
                 return None;
             }
         };
+        let WrittenEntry { survives_redirect, acts_as, needs_challenge, .. } = written.get_ref();
+        let survives = survives_redirect.as_ref().map_or(Some(Survives::Never), |text| {
+            let read = Survives::read(text.get_ref());
+            if read.is_none() {
+                let what = format!(
+                    "{:?} is not \"never\", \"always\", \"after /v2/\" or a version such as \
+                     \"1.5.5\"",
+                    text.get_ref()
+                );
+                wrong(text.span(), "survives_redirect", what);
+            }
+            read
+        });
+        let acts_as = acts_as.as_ref().map(|acts_as| ActsAs {
+            family: acts_as.family.clone(),
+            version_after: acts_as.version_after.to_ascii_lowercase().into_bytes(),
+        });
         let line = problems.line(written.span().start);
         let family = family.get_ref().clone();
-        (problems.found.len() == found_before).then_some(Self { family, mark, version, line })
+        let needs_challenge = *needs_challenge;
+        let entry =
+            Self { family, mark, version, survives: survives?, acts_as, needs_challenge, line };
+        (problems.found.len() == found_before).then_some(entry)
     }
 
     /// The version in `text`, if the entry matches it; empty where none stands there.
@@ -312,6 +419,17 @@ struct WrittenEntry {
     begins: Option<Spanned<String>>,
     has: Option<Spanned<String>>,
     version_after: Option<Spanned<String>>,
+    survives_redirect: Option<Spanned<String>>,
+    acts_as: Option<WrittenActsAs>,
+    #[serde(default)]
+    needs_challenge: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenActsAs {
+    family: String,
+    version_after: String,
 }
 
 const BUILT_IN: &str = include_str!("../../config/clients.toml");

@@ -1,18 +1,33 @@
 //! The heart: one request head becomes one action. Twin of `docs/request.md`; the two move
 //! together.
 
+use crate::pure::config::values::{Credentials, Delivery};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::oci::name::Name;
+use crate::pure::proof::{Proof, Proofs};
 use crate::pure::route::table::{Base, Match, Site};
 use crate::pure::snapshot::Snapshot;
+
+/// What is decided by.
+#[derive(Clone, Copy)]
+pub struct Known<'r> {
+    /// The configuration.
+    pub snapshot: &'r Snapshot,
+    /// What was found out about registries.
+    pub proofs: &'r Proofs,
+    /// Now, in microseconds of the monotonic clock.
+    pub now_us: u64,
+}
 
 /// What is done about a request. Borrowed from the request and the snapshot.
 #[derive(Clone, Copy)]
 pub enum Action<'r> {
     /// The client is sent to the backend.
     Redirect(Redirect<'r>),
+    /// The backend is asked in the client's stead.
+    Forward(Forward<'r>),
     /// The gateway answers by itself.
     Say(Say<'r>),
     /// The request is refused.
@@ -32,6 +47,41 @@ pub struct Redirect<'r> {
     pub query: Option<&'r [u8]>,
     /// The rule that matched; `None` for `/v2/`, which names no package.
     pub matched: Option<Match<'r>>,
+    /// Whether another client might be answered otherwise.
+    pub depends_on_client: bool,
+}
+
+/// What to ask for, and where: as in [`Redirect`].
+#[derive(Clone, Copy)]
+pub struct Forward<'r> {
+    /// Which of the snapshot's registries is asked.
+    pub registry: usize,
+    /// The backend's URL up to where the name's tail joins.
+    pub location: &'r str,
+    /// How much of it is the registry's `/v2/`.
+    pub base_length: usize,
+    /// What a pattern's star stood for; empty for an exact name.
+    pub name_tail: &'r str,
+    /// What is asked for there.
+    pub endpoint: Endpoint<'r>,
+    /// The request's query, as sent.
+    pub query: Option<&'r [u8]>,
+    /// The rule that matched; `None` for `/v2/`, which names no package.
+    pub matched: Option<Match<'r>>,
+    /// Whether blobs come through the gateway even where storage could be redirected to.
+    pub streams: bool,
+    /// Whose login the registry sees.
+    pub credentials: Credentials,
+    /// Whether a redirect might do, if only it were known that everybody can pull this.
+    pub wants_proof: bool,
+}
+
+impl Forward<'_> {
+    /// The backend's name for the repository; empty for `/v2/`.
+    pub fn repository(&self) -> String {
+        let prefix = self.location.get(self.base_length..).unwrap_or_default();
+        [prefix, self.name_tail].concat()
+    }
 }
 
 /// What the gateway says by itself.
@@ -39,6 +89,8 @@ pub struct Redirect<'r> {
 pub enum Say<'r> {
     /// 200 at `/v2/`: the distribution API is spoken here.
     Base,
+    /// 401 at `/v2/`, with the registry's challenge: for clients that need one.
+    Challenge(&'r str),
     /// A sentence for a browser at `/`.
     Welcome(Site<'r>, &'r [u8]),
     /// `robots.txt`: nothing here is worth crawling.
@@ -56,6 +108,8 @@ pub struct Refusal<'r> {
     pub host: &'r [u8],
     /// The repository name, where one was understood.
     pub name: Option<Name<'r>>,
+    /// The registry that is to blame, where one is.
+    pub registry: Option<&'r str>,
     /// After how many seconds it is worth trying again, where that helps.
     pub retry_after_s: u64,
 }
@@ -63,15 +117,22 @@ pub struct Refusal<'r> {
 impl From<Fault> for Action<'_> {
     /// A refusal of which nothing more is known, such as that of a head that did not parse.
     fn from(fault: Fault) -> Self {
-        Self::Refuse(Refusal { fault, site: None, host: b"", name: None, retry_after_s: 1 })
+        Self::Refuse(Refusal::of(fault))
+    }
+}
+
+impl Refusal<'_> {
+    /// A refusal of which nothing more is known.
+    pub fn of(fault: Fault) -> Self {
+        Self { fault, site: None, host: b"", name: None, registry: None, retry_after_s: 1 }
     }
 }
 
 /// Decides about the request that `head` begins.
-pub fn decide<'r>(snapshot: &'r Snapshot, head: &RequestHead<'r>) -> Action<'r> {
+pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
     let host = head.host.unwrap_or_default();
     let refuse_with =
-        |fault, site, name| Action::Refuse(Refusal { fault, site, host, name, retry_after_s: 1 });
+        |fault, site, name| Action::Refuse(Refusal { site, host, name, ..Refusal::of(fault) });
     let refuse = |kind, site, name| refuse_with(Fault::new(kind, ""), site, name);
     if matches!(head.method, Method::Other(_)) {
         return refuse(Kind::MethodUnsupported, None, None);
@@ -80,7 +141,7 @@ pub fn decide<'r>(snapshot: &'r Snapshot, head: &RequestHead<'r>) -> Action<'r> 
         Ok(endpoint) => endpoint,
         Err(fault) => return refuse_with(fault, None, None),
     };
-    let site = snapshot.routes.site(host);
+    let site = known.snapshot.routes.site(host);
     match endpoint {
         Endpoint::Root => return Action::Say(Say::Welcome(site, host)),
         Endpoint::Robots => return Action::Say(Say::Robots),
@@ -97,28 +158,136 @@ pub fn decide<'r>(snapshot: &'r Snapshot, head: &RequestHead<'r>) -> Action<'r> 
     if !site.is_known() {
         return refuse(Kind::DomainUnknown, None, endpoint.name());
     }
+    let asked = Asked { known, head, site, endpoint };
     let Some(name) = endpoint.name() else {
-        return match site.base() {
-            // Classic docker learns a registry's challenge here, and files it under the host that
-            // answered: one registry per domain, so it is that registry's to answer.
-            Base::Registry(location) => Action::Redirect(Redirect {
-                location,
-                name_tail: "",
-                endpoint,
-                query: head.query,
-                matched: None,
-            }),
-            Base::Several => Action::Say(Say::Base),
-        };
+        return asked.base();
     };
     match site.find(name) {
-        Some(matched) => Action::Redirect(Redirect {
-            location: matched.location,
-            name_tail: name.as_str().get(matched.tail_from..).unwrap_or_default(),
-            endpoint,
-            query: head.query,
-            matched: Some(matched),
-        }),
+        Some(matched) => asked.package(name, matched),
         None => refuse(Kind::NameUnknown, Some(site), Some(name)),
     }
 }
+
+/// A request that makes sense, and all that it is judged by.
+struct Asked<'a, 'r> {
+    known: Known<'r>,
+    head: &'a RequestHead<'r>,
+    site: Site<'r>,
+    endpoint: Endpoint<'r>,
+}
+
+impl<'r> Asked<'_, 'r> {
+    /// `/v2/`: which image will be pulled is not known yet, so domain and user agent decide.
+    fn base(&self) -> Action<'r> {
+        let Base::Registry(location, registry) = self.site.base() else {
+            return Action::Say(Say::Base);
+        };
+        let facts = self.site.facts();
+        if facts.clients_log_in {
+            return Action::Forward(Forward {
+                registry,
+                location,
+                base_length: location.len(),
+                name_tail: "",
+                endpoint: self.endpoint,
+                query: self.head.query,
+                matched: None,
+                streams: false,
+                credentials: Credentials::Client,
+                wants_proof: false,
+            });
+        }
+        let proof = self.known.proofs.registry(location);
+        let challenge = proof.and_then(|proof| proof.challenge.as_deref());
+        let trust = self.known.snapshot.clients.trust(self.head.user_agent);
+        // Classic docker learns a registry's challenge here, and files it under the host that
+        // answered: where its manifests are redirected, this has to be too.
+        let needs_token = match proof {
+            Some(_) => challenge.is_some() && facts.may_redirect,
+            None => facts.redirects,
+        };
+        if trust.asks_base_first && needs_token {
+            return Action::Redirect(Redirect {
+                location,
+                name_tail: "",
+                endpoint: self.endpoint,
+                query: self.head.query,
+                matched: None,
+                depends_on_client: true,
+            });
+        }
+        match challenge.filter(|_| trust.needs_challenge) {
+            Some(challenge) => Action::Say(Say::Challenge(challenge)),
+            None => Action::Say(Say::Base),
+        }
+    }
+
+    fn package(&self, name: Name<'r>, matched: Match<'r>) -> Action<'r> {
+        let name_tail = name.as_str().get(matched.tail_from..).unwrap_or_default();
+        let redirect = |depends_on_client| {
+            Action::Redirect(Redirect {
+                location: matched.location,
+                name_tail,
+                endpoint: self.endpoint,
+                query: self.head.query,
+                matched: Some(matched),
+                depends_on_client,
+            })
+        };
+        let forward = |wants_proof| {
+            Action::Forward(Forward {
+                registry: matched.registry,
+                location: matched.location,
+                base_length: matched.base_length,
+                name_tail,
+                endpoint: self.endpoint,
+                query: self.head.query,
+                matched: Some(matched),
+                streams: matched.delivery == Delivery::Stream,
+                credentials: matched.credentials,
+                wants_proof,
+            })
+        };
+        match (matched.delivery, matched.credentials) {
+            (Delivery::Redirect, _) => redirect(false),
+            (Delivery::Broker | Delivery::Stream, _)
+            | (Delivery::Auto, Credentials::Client | Credentials::Registry) => forward(false),
+            (Delivery::Auto, Credentials::None) => {
+                match self.known.proofs.repository(matched.location, name_tail) {
+                    Proof::Open => redirect(false),
+                    Proof::WithToken if self.survives(name, matched, name_tail) => redirect(true),
+                    Proof::WithToken | Proof::Refused => forward(false),
+                    Proof::Unknown => forward(true),
+                }
+            }
+        }
+    }
+
+    /// Whether this client finds its way through a redirect to a registry that asks for a token:
+    /// it asks for that by the name it knows, and at the registry whose challenge it has seen.
+    fn survives(&self, name: Name<'_>, matched: Match<'_>, name_tail: &str) -> bool {
+        let Base::Registry(base, _) = self.site.base() else {
+            return false;
+        };
+        let there = matched.location.get(matched.base_length..).unwrap_or_default();
+        let is_same_name = name.as_str().strip_prefix(there) == Some(name_tail);
+        if !is_same_name || self.head.authorization.is_some() {
+            return false;
+        }
+        let trust = self.known.snapshot.clients.trust(self.head.user_agent);
+        if !trust.asks_base_first {
+            return trust.survives_redirect;
+        }
+        // A client between its `/v2/` and its pull must not be caught by a change.
+        let facts = self.site.facts();
+        let since_us = self.known.proofs.registry(base).map(|proof| proof.since_us);
+        let is_settled = since_us.is_some_and(|since_us| {
+            let redirected_since_us = since_us.max(facts.since_us);
+            redirected_since_us.saturating_add(BASE_SETTLES_US) <= self.known.now_us
+        });
+        trust.survives_redirect && is_settled && !facts.clients_log_in
+    }
+}
+
+/// How long `/v2/` has to have been a redirect before manifests are one too for who asks it first.
+const BASE_SETTLES_US: u64 = 60_000_000;

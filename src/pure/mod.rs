@@ -15,6 +15,7 @@ pub mod limits;
 pub mod observe;
 pub mod oci;
 pub mod origin;
+pub mod proof;
 pub mod pull;
 pub mod route;
 pub mod snapshot;

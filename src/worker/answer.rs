@@ -103,7 +103,14 @@ pub fn batch(
         let turn = match head::parse(rest, &snapshot.head) {
             Ok(None) => break,
             Ok(Some(head)) => {
-                let turn = Turn { worker, snapshot: &snapshot, proofs: &proofs, client, now_us, date: &date };
+                let turn = Turn {
+                    worker,
+                    snapshot: &snapshot,
+                    proofs: &proofs,
+                    client,
+                    now_us,
+                    date: &date,
+                };
                 turn.answer(&head, &mut out).map(|next| (head.length, next))
             }
             Err(fault) => refuse(worker, &mut out, &date, fault).map(|()| (0, Next::Part)),
@@ -241,7 +248,11 @@ impl Turn<'_> {
             Action::Forward(_) => unreachable!("answered by `forward`"),
         };
         let read_at_us = self.now_us;
-        record::answered(self.worker, head, Recorded { asked, status, bytes: bytes as u64, read_at_us });
+        record::answered(
+            self.worker,
+            head,
+            Recorded { asked, status, bytes: bytes as u64, read_at_us },
+        );
     }
 }
 

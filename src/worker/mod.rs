@@ -398,7 +398,13 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            self.slots.end_all(&[Phase::Idle, Phase::Head, Phase::Forwarding, Phase::Writing, Phase::Lingering]);
+            self.slots.end_all(&[
+                Phase::Idle,
+                Phase::Head,
+                Phase::Forwarding,
+                Phase::Writing,
+                Phase::Lingering,
+            ]);
         }
         let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
         settled || now >= by.saturating_add(LAST_SWEEPS)

@@ -119,7 +119,7 @@ impl Slot {
             Phase::Idle | Phase::Head => Shutdown::Read,
             Phase::Forwarding | Phase::Writing | Phase::Lingering | Phase::Overdue => {
                 Shutdown::Both
-            },
+            }
         };
         // SAFETY: the slot is taken, so its connection has not closed the descriptor yet (`Seat`).
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };

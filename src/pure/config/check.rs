@@ -6,11 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use toml::de::DeTable;
 
-use super::file::{self, Registry, SECTIONS};
+use super::file::{self, SECTIONS};
+use super::logins::{accounts_are_whole, logins_can_work};
 use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
-use super::values::{Admin, Config, Counting, Domain, Gateway, Limits, Log, Package};
+use super::values::{
+    Admin, Config, Counting, Domain, Gateway, Limits, Log, Package, Registry, Upstream,
+};
 use crate::pure::limits::PACKAGES_MAX;
 use crate::pure::oci::backend::{Backend, Scheme};
 
@@ -35,6 +38,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let log = document.once::<Log>();
     let counting = document.once::<Counting>();
     let limits = document.once::<Limits>();
+    let upstream = document.once::<Upstream>();
     let domains = document.several::<Domain>();
     let registries = document.several::<Registry>();
     let mut packages = document.several::<file::Package>();
@@ -51,23 +55,36 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     stars_match(&mut document, &packages);
     no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
     not_too_many(&mut document, &packages);
+    accounts_are_whole(&mut document, &registries);
+    logins_can_work(&mut document, &registries, &packages);
     let warnings = warnings(&document, &listening, &domains, &registries, &packages);
 
-    let read = (gateway, admin, log, counting, limits);
-    if let (Some(gateway), Some(admin), Some(log), Some(counting), Some(limits)) = read
-        && document.problems.is_empty()
+    if document.problems.is_empty()
+        && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)
+        && let (Some(counting), Some(limits), Some(upstream)) = (counting, limits, upstream)
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
+        let registries = registries.into_iter().map(|entry| entry.value).collect();
         let packages = packages.into_iter().map(package).collect();
-        let config = Config { gateway, admin, log, counting, limits, domains, packages };
+        let config = Config {
+            gateway,
+            admin,
+            log,
+            counting,
+            limits,
+            upstream,
+            domains,
+            registries,
+            packages,
+        };
         return Ok((config, warnings));
     }
     Err(document.problems.into_sorted())
 }
 
 fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
-    let file::Package { domain, name, backend, delivery: (), credentials: (), id } = value;
-    Package { domain, name, backend, id, line }
+    let file::Package { domain, name, backend, delivery, credentials, id } = value;
+    Package { domain, name, backend, delivery, credentials, id, line }
 }
 
 fn apply_plain_http(registries: &[Entry<Registry>], packages: &mut [Entry<file::Package>]) {

@@ -63,6 +63,11 @@ impl<'b> Out<'b> {
         }
     }
 
+    /// How many bytes more there is room for.
+    pub fn room(&self) -> usize {
+        self.bytes.len().saturating_sub(self.used)
+    }
+
     /// How many bytes are used.
     pub fn used(&self) -> usize {
         self.used
@@ -116,10 +121,14 @@ pub enum Connection {
 pub const DATE_BYTES: usize = 29;
 
 /// A 307 (RFC 9110, 15.4.8) to the URL that `location`'s pieces make together.
-pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]]) {
+/// `depends`: whether another client might be sent elsewhere, so that no cache may answer it.
+pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]], depends: bool) {
     out.put(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: ");
     for piece in location {
         out.put(piece);
+    }
+    if depends {
+        out.put(b"\r\nCache-Control: no-store\r\nVary: User-Agent, Authorization");
     }
     out.put(b"\r\nContent-Length: 0\r\nDocker-Distribution-Api-Version: registry/2.0\r\nDate: ");
     out.put(manner.date);

@@ -3,6 +3,18 @@
 use std::ops::Range;
 
 use super::pattern::Star;
+use crate::pure::config::values::{Credentials, Delivery};
+
+impl Facts {
+    pub(super) fn joined(self, other: Self) -> Self {
+        Self {
+            clients_log_in: self.clients_log_in || other.clients_log_in,
+            may_redirect: self.may_redirect || other.may_redirect,
+            redirects: self.redirects || other.redirects,
+            since_us: self.since_us.max(other.since_us),
+        }
+    }
+}
 
 /// One host's part of the table.
 pub(super) struct Host {
@@ -12,13 +24,27 @@ pub(super) struct Host {
     /// The length of the longest prefix that a star follows; `None` without stars.
     pub(super) longest_prefix: Option<u16>,
     pub(super) base: HostBase,
+    pub(super) facts: Facts,
     pub(super) list: bool,
+}
+
+/// What all rules of a host together say about `/v2/`, which names none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// For some, clients log in at the registry.
+    pub clients_log_in: bool,
+    /// For some, clients may be redirected: `redirect` or `auto`.
+    pub may_redirect: bool,
+    /// For some, clients are always redirected.
+    pub redirects: bool,
+    /// Since when this is so, in microseconds of the monotonic clock.
+    pub since_us: u64,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum HostBase {
     None,
-    Registry(Text),
+    Registry { base: Text, index: u32 },
     Several,
 }
 
@@ -32,6 +58,10 @@ pub(super) struct Rule {
     pub(super) base_length: u16,
     pub(super) id_length: u16,
     pub(super) star: Option<Star>,
+    pub(super) delivery: Delivery,
+    pub(super) credentials: Credentials,
+    /// Which of the snapshot's registries.
+    pub(super) registry: u32,
 }
 
 impl Rule {

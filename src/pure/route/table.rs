@@ -15,9 +15,11 @@ use hashbrown::HashTable;
 
 use super::pattern::Star;
 use super::rule::{Host, HostBase, Rule, Text};
-use crate::pure::config::values::{Domain, Package};
+use crate::pure::config::values::{Credentials, Delivery, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
 use crate::pure::oci::name::Name;
+
+pub use super::rule::Facts;
 
 /// All rules, compiled.
 pub struct Table {
@@ -44,8 +46,9 @@ pub struct Site<'t> {
 /// Where `/v2/` of a host lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base<'t> {
-    /// All rules that can apply lead to this registry: `https://ghcr.io/v2/`.
-    Registry(&'t str),
+    /// All rules that can apply lead to this registry: `https://ghcr.io/v2/`, and which of the
+    /// snapshot's it is.
+    Registry(&'t str, usize),
     /// They lead to several, or there is none.
     Several,
 }
@@ -62,6 +65,14 @@ pub struct Match<'t> {
     /// `https://ghcr.io/v2/acme/rocket`; for a pattern up to where the tail joins:
     /// `https://ghcr.io/v2/acme/`.
     pub location: &'t str,
+    /// How much of it is the registry's `/v2/`; behind it begins the backend's name.
+    pub base_length: usize,
+    /// Which of the snapshot's registries that is.
+    pub registry: usize,
+    /// How it gets to clients.
+    pub delivery: Delivery,
+    /// Whose login the registry sees.
+    pub credentials: Credentials,
     /// The byte of the public name where the tail begins; its length for an exact name.
     pub tail_from: usize,
 }
@@ -69,7 +80,8 @@ pub struct Match<'t> {
 impl Table {
     /// Compiles checked packages: no two of one domain have the same name, and there are no more
     /// than [`crate::pure::limits::PACKAGES_MAX`], so that all texts have 32-bit places.
-    pub fn build(packages: &[Package], domains: &[Domain]) -> Self {
+    /// `registries` says of each package which of the snapshot's registries it lives on.
+    pub fn build(packages: &[Package], domains: &[Domain], registries: &[u32]) -> Self {
         let mut table = Self {
             texts: String::new(),
             rules: Vec::with_capacity(packages.len()),
@@ -79,10 +91,11 @@ impl Table {
             any: None,
             hasher: FixedState::default(),
         };
-        let mut sorted: Vec<&Package> = packages.iter().collect();
-        sorted.sort_by(|a, b| a.domain.cmp(&b.domain));
-        for of_one_domain in sorted.chunk_by(|a, b| a.domain == b.domain) {
-            table.add_host(&of_one_domain[0].domain, of_one_domain);
+        let mut sorted: Vec<(&Package, u32)> =
+            packages.iter().zip(registries.iter().copied()).collect();
+        sorted.sort_by(|(a, _), (b, _)| a.domain.cmp(&b.domain));
+        for of_one_domain in sorted.chunk_by(|(a, _), (b, _)| a.domain == b.domain) {
+            table.add_host(&of_one_domain[0].0.domain, of_one_domain);
         }
         for domain in domains {
             if table.host_index(domain.host.as_bytes()).is_none() {
@@ -149,23 +162,35 @@ impl Table {
             id: self.text(rule.id()),
             collection: if rule.star.is_some() { self.text(rule.pattern()) } else { "" },
             location: self.text(rule.location()),
+            base_length: usize::from(rule.base_length),
+            registry: rule.registry as usize,
+            delivery: rule.delivery,
+            credentials: rule.credentials,
             tail_from,
         }
     }
 
-    fn add_host(&mut self, name: &str, packages: &[&Package]) {
+    fn add_host(&mut self, name: &str, packages: &[(&Package, u32)]) {
         let first = index(self.rules.len());
         let mut host = Host {
             name: self.keep(name),
             rules: first..first,
             longest_prefix: None,
             base: HostBase::None,
+            facts: Facts::default(),
             list: false,
         };
-        for package in packages {
-            let rule = self.add_rule(first, package);
+        for &(package, registry) in packages {
+            let rule = self.add_rule(first, package, registry);
             host.rules.end += 1;
-            host.base = self.joined(host.base, HostBase::Registry(rule.base()));
+            let base = HostBase::Registry { base: rule.base(), index: registry };
+            host.base = self.joined(host.base, base);
+            host.facts = host.facts.joined(Facts {
+                clients_log_in: package.credentials == Credentials::Client,
+                may_redirect: matches!(package.delivery, Delivery::Auto | Delivery::Redirect),
+                redirects: package.delivery == Delivery::Redirect,
+                since_us: 0,
+            });
             if rule.star.is_some() {
                 host.longest_prefix = host.longest_prefix.max(Some(rule.prefix().length));
             }
@@ -178,7 +203,7 @@ impl Table {
         hosts.push(host);
     }
 
-    fn add_rule(&mut self, first_of_host: u32, package: &Package) -> Rule {
+    fn add_rule(&mut self, first_of_host: u32, package: &Package, registry: u32) -> Rule {
         let backend = &package.backend;
         let pattern = self.keep(&package.name.to_string());
         let base = self.keep(backend.scheme.as_str()).length
@@ -191,6 +216,9 @@ impl Table {
             location_length: base + self.keep(&backend.repository).length,
             id_length: self.keep(package.id.as_deref().unwrap_or("")).length,
             star: package.name.star,
+            delivery: package.delivery,
+            credentials: package.credentials,
+            registry,
         };
         let hash = self.hash(first_of_host, rule.star, package.name.prefix.as_bytes());
         // The table was made with room for all, so nothing is hashed again.
@@ -201,19 +229,45 @@ impl Table {
 
     /// What leads a client of a host to one registry holds for the rules of `*` too.
     fn join_bases(&mut self) {
-        let Some(any) = self.any.map(|any| self.hosts[any as usize].base) else {
+        let Some(any) = self.any else {
             return;
         };
+        let Host { base, facts, .. } = self.hosts[any as usize];
         for at in 0..self.hosts.len() {
-            self.hosts[at].base = self.joined(self.hosts[at].base, any);
+            self.hosts[at].base = self.joined(self.hosts[at].base, base);
+            self.hosts[at].facts = self.hosts[at].facts.joined(facts);
+        }
+    }
+
+    /// Notes since when each host's `/v2/` is what it is: since `before`, where it was the same
+    /// there.
+    pub fn carry_over(&mut self, before: Option<&Self>, now_us: u64) {
+        for at in 0..self.hosts.len() {
+            let host = &self.hosts[at];
+            let earlier = before.and_then(|before| {
+                let index = before.host_index(self.text(host.name).as_bytes())?;
+                let other = &before.hosts[index as usize];
+                let is_same = match (host.base, other.base) {
+                    (HostBase::Registry { base: a, .. }, HostBase::Registry { base: b, .. }) => {
+                        self.text(a) == before.text(b)
+                            && host.facts.may_redirect == other.facts.may_redirect
+                            && host.facts.clients_log_in == other.facts.clients_log_in
+                    }
+                    _ => false,
+                };
+                is_same.then_some(other.facts.since_us)
+            });
+            self.hosts[at].facts.since_us = earlier.unwrap_or(now_us);
         }
     }
 
     fn joined(&self, a: HostBase, b: HostBase) -> HostBase {
         match (a, b) {
             (HostBase::None, other) | (other, HostBase::None) => other,
-            (HostBase::Registry(a), HostBase::Registry(b)) if self.text(a) == self.text(b) => {
-                HostBase::Registry(a)
+            (HostBase::Registry { base: a, index }, HostBase::Registry { base: b, .. })
+                if self.text(a) == self.text(b) =>
+            {
+                HostBase::Registry { base: a, index }
             }
             _ => HostBase::Several,
         }
@@ -249,9 +303,16 @@ impl<'t> Site<'t> {
     /// Where `/v2/` lives.
     pub fn base(&self) -> Base<'t> {
         match self.exact.or(self.any).map(|host| host.base) {
-            Some(HostBase::Registry(text)) => Base::Registry(self.table.text(text)),
+            Some(HostBase::Registry { base, index }) => {
+                Base::Registry(self.table.text(base), index as usize)
+            }
             Some(HostBase::Several | HostBase::None) | None => Base::Several,
         }
+    }
+
+    /// What all its rules together say.
+    pub fn facts(&self) -> Facts {
+        self.exact.or(self.any).map(|host| host.facts).unwrap_or_default()
     }
 
     /// The rule that serves `name`: of the exact domain before `*`; there the exact name, then the

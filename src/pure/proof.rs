@@ -1,0 +1,102 @@
+//! What control has found out about registries: who can pull what there without a login. Immutable;
+//! what is found out later comes in a new one.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+/// What is known of one repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: it was not asked for yet, or did not answer.
+    Unknown,
+    /// Not everybody can pull it, or a redirect there is not safe.
+    Refused,
+    /// Everybody can pull it, without a token.
+    Open,
+    /// Everybody can pull it, with a token that the registry gives to anybody.
+    WithToken,
+}
+
+/// What is known of one registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryProof {
+    /// What its `/v2/` demands, as `WWW-Authenticate` says it; `None` where it demands nothing.
+    pub challenge: Option<String>,
+    /// Since when that is known, in microseconds of the monotonic clock.
+    pub since_us: u64,
+}
+
+/// All that is known.
+#[derive(Default)]
+pub struct Proofs {
+    repositories: HashTable<(String, Proof)>,
+    registries: Vec<(String, RegistryProof)>,
+    hasher: FixedState,
+}
+
+impl Proofs {
+    /// From repositories by their URL (`https://ghcr.io/v2/acme/rocket`) and registries by theirs
+    /// (`https://ghcr.io/v2/`).
+    pub fn build(
+        repositories: impl IntoIterator<Item = (String, Proof)>,
+        registries: impl IntoIterator<Item = (String, RegistryProof)>,
+    ) -> Self {
+        let mut proofs = Self { registries: registries.into_iter().collect(), ..Self::default() };
+        let Self { repositories: table, hasher, .. } = &mut proofs;
+        for (location, proof) in repositories {
+            let hash = hash_of(hasher, &location, "");
+            table.insert_unique(hash, (location, proof), |(it, _)| hash_of(hasher, it, ""));
+        }
+        proofs
+    }
+
+    /// What is known of the repository whose URL is `location` and `tail` together. Allocates
+    /// nothing.
+    pub fn repository(&self, location: &str, tail: &str) -> Proof {
+        let is_it = |(known, _): &(String, Proof)| {
+            known.strip_prefix(location).is_some_and(|rest| rest == tail)
+        };
+        let found = self.repositories.find(hash_of(&self.hasher, location, tail), is_it);
+        found.map_or(Proof::Unknown, |(_, proof)| *proof)
+    }
+
+    /// What is known of the registry with this base.
+    pub fn registry(&self, base: &str) -> Option<&RegistryProof> {
+        let found = self.registries.iter().find(|(known, _)| known == base);
+        found.map(|(_, proof)| proof)
+    }
+}
+
+fn hash_of(hasher: &FixedState, location: &str, tail: &str) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    // Byte by byte, so that it does not matter where one ends and the other begins.
+    for byte in location.bytes().chain(tail.bytes()) {
+        hasher.write_u8(byte);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_found_however_its_url_is_cut() {
+        let url = "https://ghcr.io/v2/acme/rocket";
+        let registry = RegistryProof { challenge: None, since_us: 7 };
+        let proofs = Proofs::build(
+            [(url.to_owned(), Proof::Open), (format!("{url}s"), Proof::WithToken)],
+            [("https://ghcr.io/v2/".to_owned(), registry.clone())],
+        );
+        for cut in 0..=url.len() {
+            let (location, tail) = url.split_at(cut);
+            assert_eq!(proofs.repository(location, tail), Proof::Open, "{cut}");
+        }
+        assert_eq!(proofs.repository(url, "s"), Proof::WithToken);
+        assert_eq!(proofs.repository(url, "t"), Proof::Unknown);
+        assert_eq!(proofs.registry("https://ghcr.io/v2/"), Some(&registry));
+        assert_eq!(proofs.registry("http://ghcr.io/v2/"), None);
+    }
+}
