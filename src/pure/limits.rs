@@ -67,9 +67,6 @@ pub const UPSTREAM_HEAD_BYTES_MAX: usize = RECEIVE_BYTES;
 /// Heads of interim answers (1xx) before the one that counts.
 pub const INTERIM_HEADS_MAX: usize = 8;
 
-/// Entries on a page of tags or referrers.
-pub const TAGS_N_MAX: u64 = 1000;
-
 /// One page of pull events, in bytes: about 200 events with docker's user agent.
 pub const PAGE_BYTES: usize = 64 * 1024;
 
@@ -108,6 +105,9 @@ pub const CLIENTS_MAX: usize = 65_536;
 /// Cells that wait in memory while they cannot be written, about 100 bytes each; past it time,
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;
+
+/// The longest list that a registry is asked for at once: what clients of these lists ask for.
+pub const TAGS_N_MAX: usize = 1000;
 
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);

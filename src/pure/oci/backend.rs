@@ -89,14 +89,19 @@ impl Backend {
 
     /// The registry's port, written or its scheme's.
     pub fn port(&self) -> u16 {
-        split_port(&self.authority).1.unwrap_or(match self.scheme {
-            Scheme::Https => 443,
-            Scheme::Http => 80,
-        })
+        split_port(&self.authority).1.unwrap_or(self.scheme.port())
     }
 }
 
 impl Scheme {
+    /// The port that a URL without one has.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http => 80,
+        }
+    }
+
     /// As it stands in front of a URL.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -139,7 +144,9 @@ pub fn split_port(authority: &str) -> (&str, Option<u16>) {
     match authority.get(host_end..).and_then(|rest| rest.find(':')) {
         Some(colon) => {
             let (host, port) = authority.split_at(host_end + colon);
-            (host, port.get(1..).and_then(|digits| digits.parse().ok()))
+            let digits =
+                port.get(1..).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+            (host, digits.and_then(|digits| digits.parse().ok()))
         }
         None => (authority, None),
     }
@@ -247,6 +254,7 @@ mod tests {
         reads("", "RepositoryMissing");
         reads("host:0/rocket", "Host");
         reads("host:port/rocket", "Host");
+        reads("host:+80/rocket", "Host");
         reads("-a.b/rocket", "Host");
         reads("user@host.io/rocket", "Login");
         reads("https://user:password@host.io/rocket", "Login");
