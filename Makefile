@@ -19,7 +19,7 @@ test: ## installs what the tests need (Debian, as root), then runs all of them
 
 clients: ## only the real clients
 	sh tests/setup.sh
-	cargo test --locked --test clients
+	cargo test --locked --test clients --test matrix
 
 bench: ## micro-benchmarks, each beside its naive twin
 	cargo bench --locked

@@ -7,14 +7,16 @@ use std::hint::black_box;
 
 use pullgate::messages::pulls;
 use pullgate::pure::answer;
+use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check::check;
-use pullgate::pure::decide::decide;
+use pullgate::pure::decide::{Known, decide};
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
 use pullgate::pure::observe::{Asker, observe};
+use pullgate::pure::proof::{Proof, Proofs, RegistryProof};
 use pullgate::pure::pull::event::Address;
-use pullgate::pure::snapshot::Snapshot;
+use pullgate::pure::snapshot::{Circumstances, Snapshot};
 
 /// Counts what this thread asks the system for.
 struct Counting;
@@ -58,14 +60,30 @@ fn a_request_is_answered_and_told_to_counting_without_allocating() {
 domain = "registry.acme.com"
 name = "acme/rocket"
 backend = "ghcr.io/acme/rocket"
+delivery = "auto"
 
 [[packages]]
-domain = "*"
+domain = "registry.acme.com"
 name = "tools/**"
-backend = "quay.io/acme/**"
+backend = "ghcr.io/acme/**"
+delivery = "redirect"
 "#;
     let (config, _) = check("test", config).expect("a configuration");
-    let snapshot = Snapshot::build(&config, 1);
+    let snapshot = Snapshot::build(
+        &config,
+        1,
+        Circumstances {
+            clients: ClientTable::built_in(),
+            via: "pullgate-1",
+            before: None,
+            now_us: 0,
+        },
+    );
+    let token = RegistryProof { challenge: Some("Bearer x".to_owned()), since_us: 0 };
+    let proofs = Proofs::build(
+        [("https://ghcr.io/v2/acme/rocket".to_owned(), Proof::WithToken)],
+        [("https://ghcr.io/v2/".to_owned(), token)],
+    );
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
@@ -90,7 +108,8 @@ backend = "quay.io/acme/**"
         for request in &requests {
             let head = head::parse(request.as_bytes(), &snapshot.head);
             let head = head.expect("a good head").expect("a whole head");
-            let action = decide(&snapshot, &head);
+            let known = Known { snapshot: &snapshot, proofs: &proofs, now_us: 1 << 40 };
+            let action = decide(known, &head);
             let manner = Manner {
                 date: b"Mon, 23 Nov 2026 18:00:00 GMT",
                 head_only: false,
@@ -100,7 +119,7 @@ backend = "quay.io/acme/**"
             answer::write(&mut out, &manner, &action);
             assert!(!out.is_overrun() && out.used() > 100);
             let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
-            if let Some(event) = observe(&action, &head, asker) {
+            if let Some(event) = observe(&action, &head, asker, None) {
                 sender.offer(&event);
             }
         }

@@ -28,7 +28,7 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
                 "trusted_proxies = [\"127.0.0.1\"]\n\
                  [log]\nlevel = \"trace\"\nformat = \"json\"\naccess = \"json\"\n\
                  access_file = \"{}\"\n\
-                 [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+                 [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\ndelivery = \"redirect\"\n\
                  backend = \"ghcr.io/acme/rocket\"\n",
                 access_file.display()
             ),

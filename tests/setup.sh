@@ -13,8 +13,10 @@ docker-registry:docker-registry
 podman:podman
 crun:crun
 skopeo:skopeo
+buildah:buildah
 promtool:prometheus
 unshare:util-linux
+ip:iproute2
 timeout:coreutils
 "
 

@@ -14,6 +14,7 @@ use crate::control::while_busy;
 use crate::messages::access::{self, AccessReceiver};
 use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
+use crate::messages::mail;
 use crate::messages::meters::Meters;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
@@ -114,8 +115,10 @@ impl DataPlane {
         let (mut orders, mut meters) = (Vec::new(), Vec::new());
         let (end, ended) = bounded(count);
         let mut starting = Starting { parts: Vec::new(), end };
-        for index in 0..count {
-            let (order, order_book) = order::channel().map_err(Refused::System)?;
+        let channels: Result<Vec<_>, _> = (0..count).map(|_| order::channel()).collect();
+        let channels = channels.map_err(Refused::System)?;
+        let post = mail::post(channels.iter().map(|(order, _)| order.bell()));
+        for (index, ((order, order_book), post)) in channels.into_iter().zip(post).enumerate() {
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency::channel();
             let access = (config.log.access != AccessLog::Off).then(access::channel).map(
@@ -133,6 +136,8 @@ impl DataPlane {
                 snapshot: Arc::clone(snapshot),
                 retired: retire.clone(),
                 orders: order_book,
+                post,
+                seed: random().map_err(Refused::System)?,
                 pulls,
                 meters: Arc::clone(&worker_meters),
                 latency,

@@ -34,10 +34,11 @@ use crate::control::reload::{self, Applied, Apply, Reload};
 use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
+use crate::messages::clock::monotonic_us;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{AccessLog as AccessKind, Config};
-use crate::pure::snapshot::Snapshot;
+use crate::pure::snapshot::{Circumstances, Snapshot};
 
 /// Serves by the file at `path` until a signal ends it. Status 0 after an orderly stop, 1 with
 /// words where the gateway cannot start.
@@ -130,7 +131,16 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let data_dir = config.gateway.data_dir.clone();
     let lock = while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?;
     let status = Status::new();
-    let snapshot = Arc::new(Snapshot::build(&config, 1));
+    let snapshot = Arc::new(Snapshot::build(
+        &config,
+        1,
+        Circumstances {
+            clients: clients.clone(),
+            via: "pullgate",
+            before: None,
+            now_us: monotonic_us(),
+        },
+    ));
     let (data_plane, workers, ends) =
         DataPlane::prepare(&config, &snapshot).map_err(StartError::Workers)?;
     tracing::info!(
@@ -301,7 +311,16 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
             tracing::warn!("{warning}");
         }
         generation += 1;
-        let snapshot = Arc::new(Snapshot::build(&config, generation));
+        let snapshot = Arc::new(Snapshot::build(
+            &config,
+            generation,
+            Circumstances {
+                clients: clients.clone(),
+                via: "pullgate",
+                before: None,
+                now_us: monotonic_us(),
+            },
+        ));
         drain.workers.adopt(&snapshot);
         recount(config.counting.clone(), clients);
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);

@@ -72,8 +72,24 @@ pub enum Counter {
     Events,
     /// A counted request went on as a total, because its event could not be kept.
     Unfolded,
+    /// A token service has given a token.
+    TokensGranted,
+    /// A token service has said that there is no token for us.
+    TokensDenied,
+    /// A token service has failed, or may not be asked.
+    TokensFailed,
     /// An access log line was dropped, because the writer is behind.
     AccessLinesDropped,
+    /// A body went to a client whole.
+    StreamsWhole,
+    /// A body was broken off by its client.
+    StreamsBrokenByClient,
+    /// A body was broken off by its registry.
+    StreamsBrokenByUpstream,
+    /// Bytes of bodies that went through by splice(2).
+    StreamedBytesSpliced,
+    /// Bytes of bodies that went through a buffer.
+    StreamedBytesCopied,
 }
 
 /// What rises and falls, as of the worker's last tick. Names and help are in [`GAUGES`].
@@ -88,8 +104,12 @@ pub enum Gauge {
     BacklogBytes,
     /// Requests that wait to be sent to the aggregator as totals.
     UnfoldedPending,
+    /// Tokens that are held.
+    TokensHeld,
     /// Generation of the snapshot that new requests are answered from.
     SnapshotGeneration,
+    /// Bodies on their way to clients.
+    StreamsOpen,
 }
 
 impl Meters {
@@ -273,10 +293,40 @@ pub const COUNTERS: &[Family<Counter>] = &[
         series: &[(Counter::Unfolded, "")],
     },
     Family {
+        name: "pullgate_token_requests_total",
+        help: "Requests for tokens of registries, by how they went.",
+        label: "outcome",
+        series: &[
+            (Counter::TokensGranted, "granted"),
+            (Counter::TokensDenied, "denied"),
+            (Counter::TokensFailed, "failed"),
+        ],
+    },
+    Family {
         name: "pullgate_access_log_dropped_total",
         help: "Access log lines dropped because their writer was behind.",
         label: "",
         series: &[(Counter::AccessLinesDropped, "")],
+    },
+    Family {
+        name: "pullgate_streams_total",
+        help: "Bodies streamed from registries to clients, by whether they came through whole or \
+               who broke them off.",
+        label: "outcome",
+        series: &[
+            (Counter::StreamsWhole, "whole"),
+            (Counter::StreamsBrokenByClient, "client"),
+            (Counter::StreamsBrokenByUpstream, "registry"),
+        ],
+    },
+    Family {
+        name: "pullgate_streamed_bytes_total",
+        help: "Bytes of streamed bodies, by whether the kernel moved them or they were copied.",
+        label: "way",
+        series: &[
+            (Counter::StreamedBytesSpliced, "splice"),
+            (Counter::StreamedBytesCopied, "copy"),
+        ],
     },
 ];
 
@@ -315,15 +365,27 @@ pub const GAUGES: &[Family<Gauge>] = &[
         series: &[(Gauge::UnfoldedPending, "")],
     },
     Family {
+        name: "pullgate_tokens_held",
+        help: "Tokens of registries that the worker holds, for itself and as a copy.",
+        label: "",
+        series: &[(Gauge::TokensHeld, "")],
+    },
+    Family {
         name: "pullgate_worker_snapshot_generation",
         help: "Generation of the configuration that new requests are answered from.",
         label: "",
         series: &[(Gauge::SnapshotGeneration, "")],
     },
+    Family {
+        name: "pullgate_streams_open",
+        help: "Bodies on their way from registries to clients.",
+        label: "",
+        series: &[(Gauge::StreamsOpen, "")],
+    },
 ];
 
-const COUNTERS_LEN: usize = Counter::AccessLinesDropped as usize + 1;
-const GAUGES_LEN: usize = Gauge::SnapshotGeneration as usize + 1;
+const COUNTERS_LEN: usize = Counter::StreamedBytesCopied as usize + 1;
+const GAUGES_LEN: usize = Gauge::StreamsOpen as usize + 1;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@
 //! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
+//! | worker ↔ worker | letters: a token is wanted, a token | bounded channel, one per worker, and its doorbell ([`mail`]) | the sender is told, and does it alone |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod doorbell;
 pub mod latency;
 pub mod ledger;
+pub mod mail;
 pub mod meters;
 pub mod order;
 pub mod pulls;

@@ -38,6 +38,11 @@ impl Orders {
         self.bell.ring();
         given
     }
+
+    /// What wakes the worker, for whatever else waits for it.
+    pub fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
 }
 
 /// The worker's end.

@@ -291,3 +291,216 @@ impl<'r> Asked<'_, 'r> {
 
 /// How long `/v2/` has to have been a redirect before manifests are one too for who asks it first.
 const BASE_SETTLES_US: u64 = 60_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::client::ClientTable;
+    use crate::pure::config::check;
+    use crate::pure::http1::head::{self, HeadLimits};
+    use crate::pure::proof::RegistryProof;
+    use crate::pure::snapshot::Circumstances;
+
+    const DOCKER: &str = "docker/20.10.24 go/go1.19.8 os/linux arch/amd64";
+    const DOCKER_29: &str = "docker/29.0.1 os/linux arch/amd64 containerd-client/2.1.5";
+    const CONTAINERD: &str = "containerd/1.7.24~ds1";
+    const OLD_CONTAINERD: &str = "containerd/1.5.4";
+    const PODMAN: &str = "containers/5.34.2 (github.com/containers/image)";
+    const WATCHTOWER: &str = "Watchtower (Docker)";
+    const BEARER: &str = "Bearer realm=\"https://ghcr.io/token\"";
+    const MINUTE_US: u64 = 60_000_000;
+
+    /// One package `acme/rocket` on `a.b`, and what is known about its registry.
+    struct World {
+        snapshot: Snapshot,
+        proofs: Proofs,
+        now_us: u64,
+    }
+
+    impl World {
+        fn new(keys: &str, proof: Proof, challenge: Option<Option<&str>>) -> Self {
+            let text = format!(
+                "[[packages]]\ndomain = \"a.b\"\nname = \"acme/rocket\"\n{}\
+                 [[registries]]\nhost = \"ghcr.io\"\nusername = \"u\"\npassword_env = \"P\"\n",
+                if keys.contains("backend") {
+                    keys.to_owned()
+                } else {
+                    format!("backend = \"ghcr.io/acme/rocket\"\n{keys}")
+                }
+            );
+            let (config, _) = check("f", &text).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+            let clients = ClientTable::built_in();
+            let around = Circumstances { clients, via: "p", before: None, now_us: 0 };
+            let known = challenge.map(|challenge| {
+                let challenge = challenge.map(str::to_owned);
+                ("https://ghcr.io/v2/".to_owned(), RegistryProof { challenge, since_us: 0 })
+            });
+            let repositories =
+                ["rocket", "moon"].map(|name| (format!("https://ghcr.io/v2/acme/{name}"), proof));
+            Self {
+                snapshot: Snapshot::build(&config, 1, around),
+                proofs: Proofs::build(repositories, known),
+                now_us: MINUTE_US,
+            }
+        }
+
+        fn told(&self, path: &str, user_agent: &str, more: &str) -> String {
+            let text = format!(
+                "GET {path} HTTP/1.1\r\nHost: a.b\r\nUser-Agent: {user_agent}\r\n{more}\r\n"
+            );
+            let limits = HeadLimits { head_bytes: 4096, headers: 64 };
+            let head = head::parse(text.as_bytes(), &limits).unwrap().unwrap();
+            let Self { snapshot, proofs, now_us } = self;
+            match decide(Known { snapshot, proofs, now_us: *now_us }, &head) {
+                Action::Redirect(to) if to.depends_on_client => "redirect, this client".to_owned(),
+                Action::Redirect(_) => "redirect".to_owned(),
+                Action::Forward(Forward { streams, wants_proof, .. }) => {
+                    let how = if streams { "stream" } else { "broker" };
+                    format!("{how}{}", if wants_proof { ", wants proof" } else { "" })
+                }
+                Action::Say(Say::Base) => "200".to_owned(),
+                Action::Say(Say::Challenge(challenge)) => format!("401 {challenge}"),
+                Action::Say(Say::Welcome(..) | Say::Robots) => "a sentence".to_owned(),
+                Action::Refuse(refusal) => format!("{:?}", refusal.fault.kind),
+            }
+        }
+
+        fn manifest(&self, user_agent: &str) -> String {
+            self.told("/v2/acme/rocket/manifests/latest", user_agent, "")
+        }
+
+        fn base(&self, user_agent: &str) -> String {
+            self.told("/v2/", user_agent, "")
+        }
+    }
+
+    #[test]
+    fn a_delivery_that_is_written_is_what_happens() {
+        for (delivery, expected) in
+            [("redirect", "redirect"), ("broker", "broker"), ("stream", "stream")]
+        {
+            for proof in [Proof::Unknown, Proof::Refused, Proof::Open, Proof::WithToken] {
+                let keys = format!("delivery = \"{delivery}\"\n");
+                let world = World::new(&keys, proof, Some(Some(BEARER)));
+                assert_eq!(world.manifest(PODMAN), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn auto_redirects_where_it_is_proven_safe() {
+        let auto = |proof| World::new("", proof, Some(Some(BEARER)));
+        for (proof, user_agent, expected) in [
+            (Proof::Unknown, CONTAINERD, "broker, wants proof"),
+            (Proof::Refused, CONTAINERD, "broker"),
+            (Proof::Open, PODMAN, "redirect"),
+            (Proof::Open, "", "redirect"),
+            (Proof::WithToken, CONTAINERD, "redirect, this client"),
+            (Proof::WithToken, DOCKER, "redirect, this client"),
+            (Proof::WithToken, DOCKER_29, "redirect, this client"),
+            (Proof::WithToken, OLD_CONTAINERD, "broker"),
+            (Proof::WithToken, "containerd/", "broker"),
+            (Proof::WithToken, "docker/29.0.1 containerd-client/1.4.0", "broker"),
+            (Proof::WithToken, PODMAN, "broker"),
+            (Proof::WithToken, WATCHTOWER, "broker"),
+            (Proof::WithToken, "", "broker"),
+        ] {
+            assert_eq!(auto(proof).manifest(user_agent), expected, "{proof:?} {user_agent}");
+        }
+        let world = auto(Proof::WithToken);
+        let path = "/v2/acme/rocket/blobs/sha256:".to_owned() + &"0".repeat(64);
+        assert_eq!(world.told(&path, CONTAINERD, ""), "redirect, this client");
+        let login = "Authorization: Basic dTpw\r\n";
+        assert_eq!(world.told(&path, CONTAINERD, login), "broker");
+        assert_eq!(auto(Proof::Open).told(&path, PODMAN, login), "redirect");
+    }
+
+    #[test]
+    fn a_renamed_package_and_one_with_a_login_are_not_redirected_to_a_token() {
+        let renamed = "backend = \"ghcr.io/acme/moon\"\n";
+        let world = World::new(renamed, Proof::WithToken, Some(Some(BEARER)));
+        assert_eq!(world.manifest(CONTAINERD), "broker");
+        let world = World::new(renamed, Proof::Open, Some(None));
+        assert_eq!(world.manifest(CONTAINERD), "redirect");
+        for credentials in ["client", "registry"] {
+            let keys = format!("credentials = \"{credentials}\"\n");
+            let world = World::new(&keys, Proof::Open, Some(None));
+            assert_eq!(world.manifest(CONTAINERD), "broker", "{credentials}");
+        }
+    }
+
+    #[test]
+    fn classic_docker_is_redirected_once_its_base_has_been_for_a_minute() {
+        let mut world = World::new("", Proof::WithToken, Some(Some(BEARER)));
+        world.now_us = MINUTE_US - 1;
+        assert_eq!(world.base(DOCKER), "redirect, this client");
+        assert_eq!(world.manifest(DOCKER), "broker");
+        assert_eq!(world.manifest(CONTAINERD), "redirect, this client");
+        world.now_us = MINUTE_US;
+        assert_eq!(world.manifest(DOCKER), "redirect, this client");
+    }
+
+    #[test]
+    fn a_minute_goes_on_through_reloads_that_change_nothing_here() {
+        let text = "[[packages]]\ndomain = \"a.b\"\nname = \"acme/rocket\"\n\
+                    backend = \"ghcr.io/acme/rocket\"\n";
+        let build = |text: &str, before: Option<&Snapshot>, now_us| {
+            let (config, _) = check("f", text).expect("a configuration");
+            let clients = ClientTable::built_in();
+            Snapshot::build(&config, 1, Circumstances { clients, via: "p", before, now_us })
+        };
+        let since_us = |snapshot: &Snapshot| snapshot.routes.site(b"a.b").facts().since_us;
+        let first = build(text, None, 7);
+        assert_eq!(since_us(&first), 7);
+        let more = format!("{text}{}", text.replace("rocket", "lander"));
+        let second = build(&more, Some(&first), 8);
+        assert_eq!(since_us(&second), 7);
+        let elsewhere = text.replace("ghcr.io", "quay.io");
+        assert_eq!(since_us(&build(&elsewhere, Some(&second), 9)), 9);
+    }
+
+    #[test]
+    fn base_is_decided_by_domain_and_user_agent() {
+        let wanted = format!("401 {BEARER}");
+        let broker = "delivery = \"broker\"\n";
+        let redirect = "delivery = \"redirect\"\n";
+        for (keys, challenge, user_agent, expected) in [
+            // Clients log in: the registry's own answer.
+            ("credentials = \"client\"\n", None, DOCKER, "broker"),
+            ("credentials = \"client\"\n", Some(Some(BEARER)), WATCHTOWER, "broker"),
+            // Its token is needed.
+            ("", Some(Some(BEARER)), DOCKER, "redirect, this client"),
+            (redirect, Some(Some(BEARER)), DOCKER, "redirect, this client"),
+            (broker, Some(Some(BEARER)), DOCKER, "200"),
+            ("", Some(Some(BEARER)), DOCKER_29, "200"),
+            ("", Some(Some(BEARER)), CONTAINERD, "200"),
+            ("", Some(Some(BEARER)), PODMAN, "200"),
+            ("", Some(Some(BEARER)), WATCHTOWER, wanted.as_str()),
+            (broker, Some(Some(BEARER)), WATCHTOWER, wanted.as_str()),
+            // None is.
+            ("", Some(None), DOCKER, "200"),
+            ("", Some(None), WATCHTOWER, "200"),
+            // Nobody knows yet.
+            ("", None, DOCKER, "200"),
+            (redirect, None, DOCKER, "redirect, this client"),
+            (redirect, None, PODMAN, "200"),
+            (redirect, None, WATCHTOWER, "200"),
+            // The operator's account counts as nobody's.
+            ("credentials = \"registry\"\n", Some(Some(BEARER)), PODMAN, "200"),
+        ] {
+            let world = World::new(keys, Proof::Unknown, challenge);
+            assert_eq!(world.base(user_agent), expected, "{keys} {challenge:?} {user_agent}");
+        }
+    }
+
+    #[test]
+    fn several_registries_have_no_base_of_their_own() {
+        let keys = "backend = \"ghcr.io/acme/rocket\"\n\
+            [[packages]]\ndomain = \"a.b\"\nname = \"other\"\nbackend = \"quay.io/other\"\n";
+        let world = World::new(keys, Proof::WithToken, Some(Some(BEARER)));
+        for user_agent in [DOCKER, PODMAN, WATCHTOWER] {
+            assert_eq!(world.base(user_agent), "200", "{user_agent}");
+        }
+        assert_eq!(world.manifest(CONTAINERD), "broker");
+    }
+}

@@ -81,6 +81,8 @@ pub enum Kind {
     UpstreamName,
     /// A registry does not let the gateway pull this package.
     UpstreamDenied,
+    /// A registry refuses the login that it asked for.
+    UpstreamUnauthorized,
     /// A registry's token service gives no token.
     TokenService,
     /// The request has come by this gateway before.
@@ -110,7 +112,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -141,6 +143,7 @@ impl Kind {
         Self::UpstreamTls,
         Self::UpstreamName,
         Self::UpstreamDenied,
+        Self::UpstreamUnauthorized,
         Self::TokenService,
         Self::LoopDetected,
     ];
@@ -215,6 +218,9 @@ impl Kind {
             Self::UpstreamTls => row("502 Bad Gateway", "UNAVAILABLE", "upstream_tls", false),
             Self::UpstreamName => row("502 Bad Gateway", "UNAVAILABLE", "upstream_name", false),
             Self::UpstreamDenied => row("403 Forbidden", "DENIED", "upstream_denied", false),
+            Self::UpstreamUnauthorized => {
+                row("401 Unauthorized", "UNAUTHORIZED", "upstream_unauthorized", false)
+            }
             Self::TokenService => row("502 Bad Gateway", "UNAVAILABLE", "token_service", false),
             Self::LoopDetected => row("508 Loop Detected", "UNAVAILABLE", "loop", false),
         }

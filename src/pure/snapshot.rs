@@ -1,13 +1,11 @@
 //! A configuration compiled for the workers: flat, immutable, read by all of them.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::pure::address::is_public;
 use crate::pure::client::ClientTable;
 use crate::pure::config::values::{Cidr, Config, Limits, Private, Upstream};
 use crate::pure::http1::head::HeadLimits;
-use crate::pure::oci::backend::{Backend, Scheme};
 use crate::pure::origin::Origin;
 use crate::pure::route::table::Table;
 
@@ -63,9 +61,9 @@ impl Snapshot {
     /// Compiles `config`.
     pub fn build(config: &Config, generation: u64, circumstances: Circumstances<'_>) -> Self {
         let Circumstances { clients, via, before, now_us } = circumstances;
-        let (registries, of_packages) = registries(config);
-        let mut routes = Table::build(&config.packages, &config.domains, &of_packages);
+        let mut routes = Table::build(&config.packages, &config.domains);
         routes.carry_over(before.map(|before| &before.routes), now_us);
+        let registries = registries(&routes, config);
         Self {
             routes,
             named: named(&registries),
@@ -100,26 +98,18 @@ impl Snapshot {
     }
 }
 
-/// All registries, and for each package which one is its.
-fn registries(config: &Config) -> (Vec<Registry>, Vec<u32>) {
-    let mut registries: Vec<Registry> = Vec::new();
-    let mut known: HashMap<(Scheme, &str), u32> = HashMap::new();
-    let of_packages = config.packages.iter().map(|package| {
-        let Backend { scheme, authority, .. } = &package.backend;
-        *known.entry((*scheme, authority)).or_insert_with(|| {
-            let section = config.registries.iter().find(|one| one.host == *authority);
-            let (host, port) = (package.backend.host().to_owned(), package.backend.port());
-            registries.push(Registry {
-                origin: Origin { scheme: *scheme, host, port },
-                base: format!("{}{authority}/v2/", scheme.as_str()),
+fn registries(routes: &Table, config: &Config) -> Vec<Registry> {
+    let homes = routes.registries().iter();
+    homes
+        .map(|home| {
+            let section = config.registries.iter().find(|one| one.host == home.authority);
+            Registry {
+                origin: home.origin.clone(),
+                base: home.base.clone(),
                 token_hosts: section.map(|one| one.token_hosts.clone()).unwrap_or_default(),
-            });
-            // There are no more than packages, which are far fewer than 2^32.
-            u32::try_from(registries.len() - 1).unwrap_or(u32::MAX)
+            }
         })
-    });
-    let of_packages = of_packages.collect();
-    (registries, of_packages)
+        .collect()
 }
 
 fn named(registries: &[Registry]) -> Vec<(String, u16)> {

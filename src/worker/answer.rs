@@ -260,5 +260,5 @@ impl Turn<'_> {
 fn too_many<'r>(wait_us: u64) -> Action<'r> {
     let fault = Fault::new(Kind::RequestsTooMany, "");
     let retry_after_s = wait_us.div_ceil(1_000_000).max(1);
-    Action::Refuse(Refusal { fault, site: None, host: b"", name: None, retry_after_s })
+    Action::Refuse(Refusal { retry_after_s, ..Refusal::of(fault) })
 }

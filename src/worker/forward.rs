@@ -32,7 +32,7 @@ use crate::pure::pull::kin;
 use crate::worker::answer::{Client, Next, manner_of};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Over};
-use crate::worker::obtain::{Obtained, obtain};
+use crate::worker::obtain::{Obtained, Trouble, obtain};
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
 use crate::worker::slots::Phase;
@@ -65,8 +65,16 @@ pub fn serve<'c>(
         };
         let bytes = input.filled().get(..head.length).unwrap_or_default();
         let (worker, adopted) = (&worker, &adopted);
-        let exchange =
-            Exchange { worker, adopted, action: &action, plan, head: &head, bytes, client, read_at_us };
+        let exchange = Exchange {
+            worker,
+            adopted,
+            action: &action,
+            plan,
+            head: &head,
+            bytes,
+            client,
+            read_at_us,
+        };
         down.wait(Phase::Forwarding);
         let next = exchange.run(down).await?;
         let length = head.length;
@@ -107,7 +115,7 @@ impl Exchange<'_> {
                 self.head_only(down, answer).await
             }
             Ok(Obtained::Answered(answer)) => self.whole(down, answer).await,
-            Err(fault) => self.refuse(down, fault).await,
+            Err(Trouble { fault, at }) => self.refuse(down, fault, at.as_deref()).await,
         }
     }
 
@@ -140,7 +148,7 @@ impl Exchange<'_> {
         let most = if (200..300).contains(&status) { MANIFEST_BYTES_MAX } else { ERROR_BYTES_MAX };
         let body = match answer.read_body(self.worker, most).await {
             Ok(body) => body,
-            Err(fault) => return self.refuse(down, fault).await,
+            Err(fault) => return self.refuse(down, fault, None).await,
         };
         let length = Length::Known(body.len() as u64);
         let mut relayed = self.relayed(&upstream, status, length);
@@ -155,7 +163,7 @@ impl Exchange<'_> {
                 && asked.as_str() != digest
             {
                 let fault = Fault::new(Kind::UpstreamDigest, "");
-                return self.refuse(down, fault).await;
+                return self.refuse(down, fault, None).await;
             }
             relayed.digest = Some(&digest);
             self.count(status, digest.as_bytes(), kin::read(&body).bytes());
@@ -191,18 +199,25 @@ impl Exchange<'_> {
         }
     }
 
-    async fn refuse(&self, down: &mut Downstream, fault: Fault) -> Result<Next, Over> {
+    /// `at`: whose fault it is, where that is not the registry itself.
+    async fn refuse(
+        &self,
+        down: &mut Downstream,
+        fault: Fault,
+        at: Option<&str>,
+    ) -> Result<Next, Over> {
         self.complain(fault);
         let registry = &self.adopted.registries[self.plan.registry];
         let authority = registry.origin.authority();
         let refusal = Refusal {
-            registry: Some(&authority),
+            registry: Some(at.unwrap_or(&authority)),
             name: self.plan.endpoint.name(),
             ..Refusal::of(fault)
         };
         let (next, connection) = manner_of(self.worker, self.head, false);
         let date = self.worker.clock.date();
-        let manner = Manner { date: &date, head_only: self.head.method == Method::Head, connection };
+        let manner =
+            Manner { date: &date, head_only: self.head.method == Method::Head, connection };
         let mut output = self.worker.pool.lend();
         let mut out = Out::new(output.all_mut(), 0);
         answer::write(&mut out, &manner, &Action::Refuse(refusal));
@@ -225,14 +240,15 @@ impl Exchange<'_> {
             && relayed.status == 200;
         let (next, connection) = manner_of(self.worker, self.head, is_until_close);
         let date: [u8; DATE_BYTES] = self.worker.clock.date();
-        let manner = Manner { date: &date, head_only: self.head.method == Method::Head, connection };
+        let manner =
+            Manner { date: &date, head_only: self.head.method == Method::Head, connection };
         let mut output = self.worker.pool.lend();
         let mut out = Out::new(output.all_mut(), 0);
         relayed::write(&mut out, &manner, relayed, &self.adopted.via);
         if out.is_overrun() {
             drop(output);
             let fault = Fault::new(Kind::UpstreamTooLarge, "its answer's header fields");
-            return Box::pin(self.refuse(down, fault)).await;
+            return Box::pin(self.refuse(down, fault, None)).await;
         }
         let fits = body.len() <= out.room();
         if fits {
@@ -261,7 +277,7 @@ impl Exchange<'_> {
     /// Tells counting what came of the request.
     fn count(&self, status: u16, digest: &[u8], kin: &[u8]) {
         let address = Address(self.client.address_behind(self.head, self.adopted));
-        let asker = Asker { at_us: self.read_at_us, address, connection: self.client.connection };
+        let asker = Asker { at_us: monotonic_us(), address, connection: self.client.connection };
         let seen = Seen { status, digest, kin };
         if let Some(event) = observe(self.action, self.head, asker, Some(seen)) {
             self.worker.count(&event);

@@ -5,12 +5,21 @@ pub mod answer;
 pub mod buffers;
 pub mod clock;
 pub mod connection;
+pub mod downstream;
 pub mod driver;
+pub mod forward;
 pub mod guard;
 pub mod listener;
+pub mod obtain;
+pub mod record;
+pub mod relay;
 pub mod slots;
 pub mod tick;
+#[cfg(test)]
+pub mod trial;
+pub mod upstream;
 pub mod usher;
+pub mod within;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -30,6 +39,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::messages::access::AccessSender;
 use crate::messages::latency::LatencySender;
 use crate::messages::ledger::{Ledger, Place, Refused};
+use crate::messages::mail::{Letter, Post};
 use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
@@ -42,6 +52,7 @@ use buffers::Pool;
 use clock::Clock;
 use driver::Driver;
 use listener::Listener;
+use relay::pipes::Pipes;
 use slots::{Patience, Phase, Slots};
 
 /// What a worker is given to begin with.
@@ -60,6 +71,10 @@ pub struct Parts {
     pub retired: Sender<Arc<Snapshot>>,
     /// What it is told.
     pub orders: OrderBook,
+    /// Its letters to the other workers, and theirs.
+    pub post: Post<Letter>,
+    /// A random number.
+    pub seed: u64,
     /// Its way to the aggregator.
     pub pulls: PullSender,
     /// Its counters.
@@ -108,6 +123,8 @@ pub struct Worker {
     snapshot: RefCell<Rc<Adopted>>,
     /// Its buffers.
     pub pool: Rc<Pool>,
+    /// Its pipes.
+    pub pipes: Rc<Pipes>,
     /// Its connections' slots.
     pub slots: Rc<Slots>,
     /// Its time.
@@ -118,6 +135,8 @@ pub struct Worker {
     pub ledger: Arc<Ledger>,
     /// Its way to the access log, if there is one.
     pub access: Option<AccessSender>,
+    /// Its letters to the other workers, and theirs.
+    pub post: Post<Letter>,
     /// How often it says that it cannot accept.
     pub complaints: RefCell<Limited>,
     pulls: RefCell<PullSender>,
@@ -160,19 +179,41 @@ pub struct Busy(Rc<Worker>);
 /// A refused connection that is being told so.
 pub struct Refusing(Rc<Worker>);
 
-async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
-    let Parts { listeners, orders, snapshot, retired, .. } = parts;
+async fn run(mut parts: Parts) -> io::Result<Vec<Parcel>> {
+    let listeners = std::mem::take(&mut parts.listeners);
+    let (worker, timer) = begin(parts)?;
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        let listener = Listener::new(listener, worker.is_on_ring())?;
+        accepting.push(monoio::spawn(listener.accept(Rc::clone(&worker))));
+    }
+    tick::run(&worker, timer).await?;
+    for accepted in accepting {
+        accepted.await;
+    }
+    // The runtime may keep a task for ever, and with it the worker: whoever has an order for it is
+    // to know that nobody follows it.
+    worker.orders.take();
+    let rest = worker.pulls.borrow_mut().rest();
+    Ok(rest)
+}
+
+/// A worker that follows orders, reads letters and takes turns, but whose timer does not tick yet.
+fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
+    let Parts { orders, snapshot, retired, .. } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
     let worker = Rc::new(Worker {
         snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), retired })),
         pool: Rc::default(),
+        pipes: Rc::default(),
         slots: Rc::default(),
         clock: Clock::default(),
         meters: parts.meters,
         ledger: parts.ledger,
         access: parts.access,
         complaints: RefCell::new(Limited::per(COMPLAINTS_US)),
+        post: parts.post,
         pulls: RefCell::new(parts.pulls),
         latency: RefCell::new(parts.latency),
         driver: parts.driver,
@@ -188,23 +229,10 @@ async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
         refusing: Cell::new(0),
         orders: RefCell::new(Some(orders.to_follow)),
     });
-    let mut accepting = Vec::new();
-    for listener in listeners {
-        let listener = Listener::new(listener, worker.is_on_ring())?;
-        accepting.push(monoio::spawn(listener.accept(Rc::clone(&worker))));
-    }
     monoio::spawn(tick::follow_orders(Rc::clone(&worker), doorbell));
     let ushered = Rc::clone(&worker);
     monoio::spawn(async move { ushered.usher.run().await });
-    tick::run(&worker, timer).await?;
-    for accepted in accepting {
-        accepted.await;
-    }
-    // The runtime may keep a task for ever, and with it the worker: whoever has an order for it is
-    // to know that nobody follows it.
-    worker.orders.take();
-    let rest = worker.pulls.borrow_mut().rest();
-    Ok(rest)
+    Ok((worker, timer))
 }
 
 impl Worker {
@@ -368,7 +396,7 @@ impl Worker {
                     Phase::Idle => Counter::TimeoutsIdle,
                     Phase::Head => Counter::TimeoutsHeader,
                     Phase::Writing => Counter::TimeoutsWrite,
-                    Phase::Lingering | Phase::Overdue => return,
+                    Phase::Forwarding | Phase::Lingering | Phase::Overdue => return,
                 },
                 1,
             );
@@ -398,13 +426,9 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            self.slots.end_all(&[
-                Phase::Idle,
-                Phase::Head,
-                Phase::Forwarding,
-                Phase::Writing,
-                Phase::Lingering,
-            ]);
+            let all =
+                [Phase::Idle, Phase::Head, Phase::Writing, Phase::Forwarding, Phase::Lingering];
+            self.slots.end_all(&all);
         }
         let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
         settled || now >= by.saturating_add(LAST_SWEEPS)

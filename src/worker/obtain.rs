@@ -14,7 +14,8 @@ use crate::pure::http1::response::{field, fields};
 use crate::pure::oci::challenge;
 use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::origin::Url;
-use crate::worker::upstream::token::{self, Identity};
+use crate::pure::tokens::{Identity, NoToken};
+use crate::worker::upstream::token;
 use crate::worker::upstream::{self, Answer, Request};
 use crate::worker::{Adopted, Worker};
 
@@ -31,6 +32,30 @@ pub enum Obtained {
     },
 }
 
+/// Why there is no answer.
+pub struct Trouble {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Whose fault it is, where that is not the registry itself.
+    pub at: Option<Box<str>>,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self { fault, at: None }
+    }
+}
+
+impl From<NoToken> for Trouble {
+    fn from(none: NoToken) -> Self {
+        match none {
+            NoToken::Denied(401) => Fault::new(Kind::UpstreamUnauthorized, "").into(),
+            NoToken::Denied(_) => Fault::new(Kind::UpstreamDenied, "").into(),
+            NoToken::Failed { fault, host } => Self { fault, at: Some(host) },
+        }
+    }
+}
+
 /// Asks the registry of `plan` for what the client's `head`, of which `bytes` are the bytes, asks
 /// for.
 ///
@@ -43,9 +68,9 @@ pub async fn obtain(
     plan: &Forward<'_>,
     head: &RequestHead<'_>,
     bytes: &[u8],
-) -> Result<Obtained, Fault> {
+) -> Result<Obtained, Trouble> {
     if pass::via_names(bytes, &adopted.via) {
-        return Err(Fault::new(Kind::LoopDetected, ""));
+        return Err(Fault::new(Kind::LoopDetected, "").into());
     }
     let asked = asked(&plan.endpoint);
     let base_fields = base_fields(bytes, asked, &adopted.via);
@@ -97,10 +122,7 @@ pub async fn obtain(
                     challenge,
                     refused,
                 );
-                authorization = match renewed.await? {
-                    Some(renewed) => Some(renewed),
-                    None => return Ok(Obtained::Answered(answer)),
-                };
+                authorization = Some(renewed.await?);
                 answer.discard(worker);
             }
             301 | 302 | 303 | 307 | 308 => {

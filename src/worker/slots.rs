@@ -16,7 +16,7 @@ pub enum Phase {
     Head,
     /// For the client to take its answer.
     Writing,
-    /// For a registry, whose own waits are bounded.
+    /// For the other side of what is forwarded, whose own wait is bounded.
     Forwarding,
     /// For a refused client to see its answer and go.
     Lingering,
@@ -117,7 +117,7 @@ impl Slot {
     fn end(&mut self) {
         let how = match self.phase {
             Phase::Idle | Phase::Head => Shutdown::Read,
-            Phase::Forwarding | Phase::Writing | Phase::Lingering | Phase::Overdue => {
+            Phase::Writing | Phase::Forwarding | Phase::Lingering | Phase::Overdue => {
                 Shutdown::Both
             }
         };

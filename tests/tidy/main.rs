@@ -180,6 +180,11 @@ const EXCEPTIONS: &[Exception] = &[
         why: "the ring reads into memory that is ours",
     },
     Exception {
+        file: "src/worker/relay/mod.rs",
+        says: "unsafe",
+        why: "the system is asked directly about sockets that the ring's streams own",
+    },
+    Exception {
         file: "src/worker/slots.rs",
         says: "unsafe",
         why: "the sweep ends waits on connections' descriptors",

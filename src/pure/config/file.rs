@@ -276,7 +276,9 @@ mod tests {
                         let value = if other.name == key.name { text } else { example };
                         file.push_str(&format!("{} = {value}\n", other.name));
                     }
-                    let problems = check("f", &file).err().unwrap_or_default();
+                    let mut problems = check("f", &file).err().unwrap_or_default();
+                    // What does not go with the others' examples is said of those.
+                    problems.retain(|problem| problem.key.ends_with(key.name));
                     assert_eq!(problems, [], "{file}");
                 }
             }

@@ -94,7 +94,13 @@ pub(super) fn logins_can_work(
                             .to_owned(),
                     );
                 }
-                if let Some(other) = second_registry.get(domain.as_str()) {
+                let second = second_registry.get(domain.as_str());
+                let is_itself = |other: &&Entry<Package>| other.index == entry.index;
+                let other = second.copied().map(|second| match is_itself(&second) {
+                    true => first_of_domain.get(domain.as_str()).copied().unwrap_or(second),
+                    false => second,
+                });
+                if let Some(other) = other {
                     wrong(
                         "credentials",
                         format!(

@@ -8,6 +8,7 @@
 //! the texts are 77; 100,000 packages are compiled in 18 ms, 1,000,000 in 0.4 s; a site and a name
 //! are found among them in 0.1 to 0.15 us.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
@@ -17,7 +18,9 @@ use super::pattern::Star;
 use super::rule::{Host, HostBase, Rule, Text};
 use crate::pure::config::values::{Credentials, Delivery, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
+use crate::pure::oci::backend::Backend;
 use crate::pure::oci::name::Name;
+use crate::pure::origin::Origin;
 
 pub use super::rule::Facts;
 
@@ -32,7 +35,19 @@ pub struct Table {
     by_host: HashTable<u32>,
     /// The index of `*` in `hosts`.
     any: Option<u32>,
+    registries: Vec<Home>,
     hasher: FixedState,
+}
+
+/// A registry that packages live on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Where it is asked.
+    pub origin: Origin,
+    /// Host and port as the configuration writes them.
+    pub authority: String,
+    /// `https://ghcr.io/v2/`
+    pub base: String,
 }
 
 /// What the table knows of one host that a client named.
@@ -80,8 +95,7 @@ pub struct Match<'t> {
 impl Table {
     /// Compiles checked packages: no two of one domain have the same name, and there are no more
     /// than [`crate::pure::limits::PACKAGES_MAX`], so that all texts have 32-bit places.
-    /// `registries` says of each package which of the snapshot's registries it lives on.
-    pub fn build(packages: &[Package], domains: &[Domain], registries: &[u32]) -> Self {
+    pub fn build(packages: &[Package], domains: &[Domain]) -> Self {
         let mut table = Self {
             texts: String::new(),
             rules: Vec::with_capacity(packages.len()),
@@ -89,10 +103,18 @@ impl Table {
             hosts: Vec::new(),
             by_host: HashTable::new(),
             any: None,
+            registries: Vec::new(),
             hasher: FixedState::default(),
         };
-        let mut sorted: Vec<(&Package, u32)> =
-            packages.iter().zip(registries.iter().copied()).collect();
+        let mut known = HashMap::new();
+        let mut sorted: Vec<(&Package, u32)> = packages
+            .iter()
+            .map(|package| {
+                let Backend { scheme, authority, .. } = &package.backend;
+                let index = known.entry((*scheme, authority.as_str()));
+                (package, *index.or_insert_with(|| table.add_registry(&package.backend)))
+            })
+            .collect();
         sorted.sort_by(|(a, _), (b, _)| a.domain.cmp(&b.domain));
         for of_one_domain in sorted.chunk_by(|(a, _), (b, _)| a.domain == b.domain) {
             table.add_host(&of_one_domain[0].0.domain, of_one_domain);
@@ -118,6 +140,11 @@ impl Table {
         let exact = host_name(host, &mut buffer).and_then(|name| self.host_index(name));
         let host = |index: u32| &self.hosts[index as usize];
         Site { table: self, exact: exact.map(host), any: self.any.map(host) }
+    }
+
+    /// The registries that packages live on, each once; rules name them by their place here.
+    pub fn registries(&self) -> &[Home] {
+        &self.registries
     }
 
     fn host_index(&self, name: &[u8]) -> Option<u32> {
@@ -168,6 +195,20 @@ impl Table {
             credentials: rule.credentials,
             tail_from,
         }
+    }
+
+    fn add_registry(&mut self, backend: &Backend) -> u32 {
+        let Backend { scheme, authority, .. } = backend;
+        self.registries.push(Home {
+            origin: Origin {
+                scheme: *scheme,
+                host: backend.host().to_owned(),
+                port: backend.port(),
+            },
+            authority: authority.clone(),
+            base: format!("{}{authority}/v2/", scheme.as_str()),
+        });
+        index(self.registries.len() - 1)
     }
 
     fn add_host(&mut self, name: &str, packages: &[(&Package, u32)]) {
@@ -385,6 +426,8 @@ mod tests {
             domain: domain.to_owned(),
             name: Pattern::parse(name).unwrap(),
             backend: Backend::parse(backend).unwrap(),
+            delivery: Delivery::Auto,
+            credentials: Credentials::None,
             id: None,
             line: 0,
         }
@@ -468,7 +511,7 @@ mod tests {
 
     #[test]
     fn a_host_has_a_base_where_all_its_rules_lead_to_one_registry() {
-        let one = Base::Registry("https://ghcr.io/v2/");
+        let one = Base::Registry("https://ghcr.io/v2/", 0);
         let two = table("a.b x ghcr.io/x\n a.b y ghcr.io/y\n c.d x quay.io/x\n c.d y ghcr.io/y");
         assert_eq!(two.site(b"a.b").base(), one);
         assert_eq!(two.site(b"c.d").base(), Base::Several);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::pattern::{Pattern, Star};
 use super::table::Table;
-use crate::pure::config::values::Package;
+use crate::pure::config::values::{Credentials, Delivery, Package};
 use crate::pure::oci::backend::Backend;
 use crate::pure::oci::name::Name;
 
@@ -42,6 +42,8 @@ fn rules() -> impl Strategy<Value = Vec<Package>> {
             domain: domain.to_owned(),
             name: Pattern::parse(&name).unwrap(),
             backend: Backend::parse(&format!("ghcr.io/r{index}")).unwrap(),
+            delivery: Delivery::Auto,
+            credentials: Credentials::None,
             id: None,
             line: 0,
         };
