@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
+use rustix::net::sockopt::set_socket_linger;
 
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
@@ -36,6 +36,7 @@ use crate::worker::obtain::{Obtained, Trouble, obtain};
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
 use crate::worker::slots::Phase;
+use crate::worker::socket::descriptor;
 use crate::worker::upstream::Answer;
 use crate::worker::{Adopted, Worker};
 
@@ -192,7 +193,7 @@ impl Exchange<'_> {
                 self.complain(fault);
                 if framing == ClientFraming::UntilClose {
                     // Without a length, only a reset says that this is not the end.
-                    let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+                    let _ = set_socket_linger(descriptor(stream), Some(Duration::ZERO));
                 }
                 Err(Over)
             }
