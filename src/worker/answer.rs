@@ -191,7 +191,7 @@ impl Turn<'_> {
         };
         if let Action::Forward(plan) = &action {
             if plan.wants_proof {
-                worker.want_proof(plan);
+                worker.wanted.offer(plan.location, plan.base_length, plan.name_tail);
             }
             return Some(Next::Forward);
         }

@@ -87,7 +87,10 @@ pub async fn obtain(
         }
         None => head.authorization.and_then(|value| HeaderValue::from_bytes(value).ok()),
     };
-    let method = if head.method == Method::Head { Method::Head } else { Method::Get };
+    let method = match head.method {
+        Method::Head => upstream::Method::Head,
+        Method::Get | Method::Other(_) => upstream::Method::Get,
+    };
     let mut url = Url { origin: registry.origin.clone(), target: target(plan, &repository, asked) };
     let (mut is_renewed, mut followed) = (false, 0);
     loop {
