@@ -80,7 +80,7 @@ fn in_turn(addresses: Vec<IpAddr>) -> impl Iterator<Item = IpAddr> {
 
 /// The first connection that comes to be. The next address is tried when one has failed, or has
 /// not answered for a while; those before it go on being tried.
-async fn first_of(
+pub(super) async fn first_of(
     worker: &Worker,
     mut addresses: impl Iterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
