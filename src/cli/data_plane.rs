@@ -20,6 +20,7 @@ use crate::messages::meters::Meters;
 use crate::messages::names;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
+use crate::messages::wanted::WantedSender;
 use crate::pure::config::values::{AccessLog, Config};
 use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
 use crate::pure::proof::Proofs;
@@ -101,6 +102,7 @@ impl DataPlane {
         config: &Config,
         snapshot: &Arc<Snapshot>,
         keyring: &Arc<Keyring>,
+        wanted: &WantedSender,
     ) -> Result<(Self, Starting, Ends), Refused> {
         let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
         let cpus = cpus();
@@ -144,6 +146,7 @@ impl DataPlane {
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 snapshot: Arc::clone(snapshot),
                 keyring: Arc::clone(keyring),
+                wanted: wanted.clone(),
                 retired: retire.clone(),
                 orders: order_book,
                 post,

@@ -59,8 +59,6 @@ pub enum Kind {
     RequestsTooMany,
     /// This client, or all together, hold too many connections.
     ConnectionsTooMany,
-    /// `/v2/` for a client that needs a challenge.
-    LoginWanted,
     /// A registry does not take connections, or drops them.
     UpstreamUnreachable,
     /// A registry does not answer in time.
@@ -110,7 +108,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 31] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -130,7 +128,6 @@ impl Kind {
         Self::MethodUnsupported,
         Self::RequestsTooMany,
         Self::ConnectionsTooMany,
-        Self::LoginWanted,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
         Self::UpstreamMalformed,
@@ -192,7 +189,6 @@ impl Kind {
             Self::ConnectionsTooMany => {
                 row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
             }
-            Self::LoginWanted => row("401 Unauthorized", "UNAUTHORIZED", "login", false),
             Self::UpstreamUnreachable => {
                 row("502 Bad Gateway", "UNAVAILABLE", "upstream_unreachable", false)
             }

@@ -62,7 +62,7 @@ pub fn batch(
     output: &mut Buffer,
 ) -> Answered {
     let snapshot = worker.snapshot();
-    let proofs = Proofs::default();
+    let proofs = worker.proofs();
     let date = worker.clock.date();
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;

@@ -45,6 +45,7 @@ use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::messages::names::Names;
 use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
+use crate::messages::wanted::WantedSender;
 use crate::pure::fault::Fault;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::limited::Limited;
@@ -75,8 +76,10 @@ pub struct Parts {
     pub listeners: Vec<TcpListener>,
     /// What it decides by at first.
     pub snapshot: Arc<Snapshot>,
-    /// What opens its registries at first.
+    /// What opens that snapshot's registries.
     pub keyring: Arc<Keyring>,
+    /// Its way to whoever finds out what anybody can pull.
+    pub wanted: WantedSender,
     /// Where snapshots go that it no longer uses: freeing a large one takes time.
     pub retired: Sender<Arc<Snapshot>>,
     /// What it is told.
@@ -133,7 +136,10 @@ pub fn spawn(parts: Parts, ended: Sender<Ended>) -> io::Result<()> {
 /// A worker's state, shared by the tasks of its one thread.
 pub struct Worker {
     snapshot: RefCell<Rc<Adopted>>,
+    /// Behind a count of its own: that of all workers is touched when it is adopted only.
     proofs: RefCell<Rc<Arc<Proofs>>>,
+    /// Its way to whoever finds out what anybody can pull.
+    pub wanted: WantedSender,
     /// Its buffers.
     pub pool: Rc<Pool>,
     /// Its pipes.
@@ -221,6 +227,7 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
     let worker = Rc::new(Worker {
         snapshot: RefCell::new(Rc::new(Adopted::new(snapshot, keyring, retired))),
         proofs: RefCell::default(),
+        wanted: parts.wanted,
         pool: Rc::default(),
         pipes: Rc::default(),
         slots: Rc::default(),

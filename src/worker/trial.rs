@@ -13,7 +13,7 @@ use crossbeam_channel::bounded;
 use crate::messages::keyring::Keyring;
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::meters::Meters;
-use crate::messages::{latency, mail, names, order, pulls};
+use crate::messages::{latency, mail, names, order, pulls, wanted};
 use crate::pure::client::ClientTable;
 use crate::pure::config::check;
 use crate::pure::config::values::Driver as Wanted;
@@ -84,6 +84,7 @@ pub fn workers<T: Send>(
                 listeners: Vec::new(),
                 snapshot: Arc::clone(snapshot),
                 keyring: Arc::clone(keyring),
+                wanted: wanted::channel().0,
                 retired: retired.clone(),
                 orders: order_book,
                 post,

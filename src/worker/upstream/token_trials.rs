@@ -13,6 +13,7 @@ use super::token::{authorization, renew};
 use crate::messages::clock::monotonic_us;
 use crate::messages::keyring::{Account, Key, Keyring};
 use crate::messages::meters::{Counter, Meters};
+use crate::pure::fault::Fault;
 use crate::pure::oci::challenge::Challenge;
 use crate::pure::origin::Url;
 use crate::pure::snapshot::Snapshot;
@@ -81,7 +82,7 @@ fn bearer(host: &str, port: u16) -> Challenge {
 /// One registry without TLS on 127.0.0.1, with an account, where loopback may be dialled.
 fn snapshot() -> Arc<Snapshot> {
     trial::snapshot(
-        "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n\
+        "[upstream]\nallow_private = [\"127.0.0.0/8\"]\nfirst_byte_timeout = \"1s\"\n\
          [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
          backend = \"http://127.0.0.1:1/acme/rocket\"\n",
     )
@@ -118,6 +119,7 @@ fn said(outcome: Result<HeaderValue, NoToken>) -> String {
         Err(NoToken::Denied(status)) => format!("denied {status}"),
         Err(NoToken::Failed { fault, host }) => {
             let host = host.split(':').next().unwrap().to_owned();
+            let fault = Fault::from(NoToken::Failed { fault, host: host.as_str().into() });
             format!("{:?} of {host}: {}", fault.kind, fault.detail)
         }
     }
