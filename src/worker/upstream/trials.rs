@@ -38,9 +38,15 @@ fn a_connection_is_used_again() {
         });
         assert_eq!(told, ["200 hello", "200 ", "200 hello"], "{driver}");
         let asked = |line: &str, number| {
-            (number, format!("{line} HTTP/1.1\r\nhost: {address}\r\naccept: a/b\r\naccept: */*\r\n\r\n"))
+            (
+                number,
+                format!("{line} HTTP/1.1\r\nhost: {address}\r\naccept: a/b\r\naccept: */*\r\n\r\n"),
+            )
         };
-        assert_eq!(origin.asked(), [asked("GET /a", 0), asked("HEAD /b?c=d", 0), asked("GET /", 0)]);
+        assert_eq!(
+            origin.asked(),
+            [asked("GET /a", 0), asked("HEAD /b?c=d", 0), asked("GET /", 0)]
+        );
         assert_eq!(connections(&meters), "1 opened, 2 used again, 0 stale");
         assert_eq!(meters.counter(Counter::UpstreamAnswers2xx), 3);
     }
@@ -65,11 +71,13 @@ fn a_connection_that_was_closed_unheard_is_done_without_once() {
             }
             told
         });
-        let unheard = "UpstreamUnreachable it drops the connection";
+        let unheard = "UpstreamUnreachable a connection that is dropped";
         assert_eq!(told, ["200 hello", "200 hello", "200 hello", unheard, unheard], "{driver}");
-        let asked: Vec<_> = origin.asked().into_iter().map(|(number, head)| {
-            format!("{number} {}", head.split(' ').nth(1).unwrap())
-        }).collect();
+        let asked: Vec<_> = origin
+            .asked()
+            .into_iter()
+            .map(|(number, head)| format!("{number} {}", head.split(' ').nth(1).unwrap()))
+            .collect();
         assert_eq!(asked, ["0 /1", "0 /2", "1 /2", "1 /3", "2 /3", "2 /4", "3 /4", "4 /5"]);
         assert_eq!(connections(&meters), "5 opened, 3 used again, 3 stale");
     }
@@ -107,10 +115,12 @@ fn a_connection_with_anything_unread_or_doubtful_is_never_used_again() {
 #[test]
 fn what_comes_unasked_spoils_an_idle_connection() {
     for driver in drivers() {
+        let (idle, is_idle) = bounded(MANY);
         let (unasked, came) = bounded(MANY);
         let origin = origin(move |_, talk| {
             talk.hear();
             talk.say(HELLO);
+            is_idle.recv().unwrap();
             talk.say("HTTP/1.1 408 Request Timeout\r\n\r\n");
             unasked.send(()).unwrap();
             talk.hear();
@@ -118,9 +128,9 @@ fn what_comes_unasked_spoils_an_idle_connection() {
         let address = origin.address;
         trial(driver, move |worker| async move {
             for target in ["/1", "/2"] {
-                let answer = ask(&worker, &worker.snapshot(), &get(address, target)).await.unwrap();
+                assert_eq!(whole(&worker, &get(address, target)).await, "200 hello");
+                idle.send(()).unwrap();
                 came.recv().unwrap();
-                let _ = answer.read_body(&worker, 5).await;
             }
         });
         let numbers: Vec<_> = origin.asked().into_iter().map(|(number, _)| number).collect();
@@ -152,8 +162,8 @@ fn who_does_not_answer_in_time_is_not_waited_for() {
             assert_eq!(worker.upstream_slots.taken(), 0);
             told
         });
-        let late = "UpstreamTimeout it does not answer in time";
-        assert_eq!(told, [late, late, "UpstreamTimeout in the middle of a body"], "{driver}");
+        let late = "UpstreamTimeout a head that does not come";
+        assert_eq!(told, [late, late, "UpstreamTimeout a body that does not go on"], "{driver}");
     }
 }
 
@@ -190,14 +200,15 @@ fn nothing_is_sent_where_it_may_not_go() {
         let port = listener.local_addr().unwrap().port();
         let asks = errand(move |worker: Rc<Worker>| async move {
             let mut told = Vec::new();
-            for host in ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]", "[2002:7f00:1::]"] {
+            for host in ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]", "[2002:7f00:1::]"]
+            {
                 let origin = Origin { scheme: Scheme::Http, host: host.into(), port };
                 told.push(whole(&worker, &Request { origin, ..get(ANYWHERE, "/") }).await);
             }
             told
         });
         let told = workers(driver, &snapshot(""), &Arc::new(Keyring::bare()), vec![asks]).remove(0);
-        assert_eq!(told.0, ["UpstreamForbidden its address is not public"; 5], "{driver}");
+        assert_eq!(told.0, ["UpstreamForbidden an address that is not public"; 5], "{driver}");
         listener.set_nonblocking(true).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "{driver}");
     }
@@ -213,8 +224,10 @@ fn who_cannot_be_found_or_reached_is_said() {
             let nobody = Request { origin: nobody, ..get(closed, "/") };
             [whole(&worker, &get(closed, "/")).await, whole(&worker, &nobody).await]
         });
-        let expected =
-            ["UpstreamUnreachable it cannot be reached", "UpstreamName its name is not found"];
+        let expected = [
+            "UpstreamUnreachable no address takes a connection",
+            "UpstreamName a name that is not found",
+        ];
         assert_eq!(told, expected, "{driver}");
         assert_eq!(meters.counter(Counter::NamesFailed), 1);
         assert_eq!(meters.counter(Counter::UpstreamFailed), 2);
@@ -236,7 +249,7 @@ fn an_address_that_swallows_everything_is_not_waited_for_long() {
                 let began = worker.clock.sweep();
                 let stream = dial::first_of(&worker, addresses.into_iter()).await.unwrap();
                 assert_eq!(stream.peer_addr().unwrap(), good);
-                assert!(worker.clock.sweep() - began < 50, "the system gives up after minutes");
+                assert!(worker.clock.sweep() - began < 600, "the system would take two minutes");
             }
         });
     }
@@ -266,25 +279,34 @@ fn bodies_are_read_whole_or_not_at_all() {
         ),
         (
             "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100) + &length(5, "hello"),
-            "UpstreamMalformed it sends one interim answer after another",
+            "UpstreamMalformed one interim answer after another",
         ),
         (length(9, "hello"), "UpstreamMalformed less body than it announced"),
         (length(4, "hello"), "UpstreamMalformed more body than it announced"),
-        (length(50_001, &long), "UpstreamTooLarge its answer's body"),
-        (format!("HTTP/1.1 200 OK\r\n\r\n{long}{long}"), "UpstreamTooLarge its answer's body"),
-        (chunked(&"9c40\r\n".replace("9c40", "ffffffff")), "UpstreamMalformed less body than it announced"),
-        (chunked(&format!("9c40\r\n{long}\r\n").repeat(2)), "UpstreamTooLarge its answer's body"),
+        (length(50_001, &long), "UpstreamTooLarge a body that is too long"),
+        (
+            format!("HTTP/1.1 200 OK\r\n\r\n{long}{long}"),
+            "UpstreamTooLarge a body that is too long",
+        ),
+        (
+            chunked(&"9c40\r\n".replace("9c40", "ffffffff")),
+            "UpstreamMalformed less body than it announced",
+        ),
+        (
+            chunked(&format!("9c40\r\n{long}\r\n").repeat(2)),
+            "UpstreamTooLarge a body that is too long",
+        ),
         (chunked("5\nhello\n0\n\n"), "UpstreamMalformed"),
         (chunked("5\r\nhello\r\n"), "UpstreamMalformed less body than it announced"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
-            "UpstreamMalformed its answer has several Content-Length fields",
+            "UpstreamMalformed several Content-Length fields",
         ),
         (
             format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(200 * 1024)),
-            "UpstreamTooLarge its answer's head",
+            "UpstreamTooLarge a head that is too long",
         ),
-        ("HTTP/1.1 200 OK\r\nContent-".to_owned(), "UpstreamUnreachable it drops the connection in the middle of its answer"),
+        ("HTTP/1.1 200 OK\r\nContent-".to_owned(), "UpstreamUnreachable a head that breaks off"),
     ];
     for driver in drivers() {
         let answers: Vec<String> = cases.iter().map(|(answer, _)| answer.clone()).collect();
@@ -335,7 +357,10 @@ fn a_small_body_that_nobody_wants_costs_no_connection() {
             }
             // The large one's connection is closed.
             continued.send(()).unwrap();
-            ask(&worker, &worker.snapshot(), &get(address, "/small")).await.unwrap().discard(&worker);
+            ask(&worker, &worker.snapshot(), &get(address, "/small"))
+                .await
+                .unwrap()
+                .discard(&worker);
         });
         assert_eq!(connections(&meters), "2 opened, 2 used again, 0 stale", "{driver}");
     }
@@ -357,7 +382,8 @@ fn connections_do_not_outlive_their_configuration_or_their_idle_time() {
             let answer = ask(&worker, &before, &get(address, "/")).await.unwrap();
             worker.follow(Order::Adopt(snapshot(LOOPBACK), Arc::new(Keyring::bare())));
             answer.read_body(&worker, 5).await.unwrap();
-            let idle = || worker.meters.gauge(crate::messages::meters::Gauge::UpstreamConnectionsIdle);
+            let idle =
+                || worker.meters.gauge(crate::messages::meters::Gauge::UpstreamConnectionsIdle);
             whole(&worker, &get(address, "/")).await;
             assert_eq!(connections(&worker.meters), "2 opened, 1 used again, 0 stale");
             while idle() == 0 {
@@ -378,14 +404,15 @@ const HEAD_OF_5: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
 const MANY: usize = 1000;
 
 /// With which the other side gives up soon, and loopback may be asked.
-const LOOPBACK: &str = "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n\
+pub(super) const LOOPBACK: &str = "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n\
                         first_byte_timeout = \"1s\"\nidle_timeout = \"1s\"\n";
 
 /// Where nobody listens.
-const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+const ANYWHERE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 /// Lets a worker do something that may ask loopback. Returns what came of it and its meters.
-pub(super) fn trial<T: Send, F: Future<Output = T> + 'static>(
+fn trial<T: Send, F: Future<Output = T> + 'static>(
     driver: Driver,
     does: impl FnOnce(Rc<Worker>) -> F + Send + 'static,
 ) -> (T, Arc<Meters>) {
