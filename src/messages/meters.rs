@@ -56,6 +56,8 @@ pub enum Counter {
     RequestsPipelined,
     /// A redirect to a registry.
     Redirects,
+    /// A request that a registry was asked for in the client's stead, and that was answered.
+    Forwarded,
     /// An answer with status 1xx or 2xx.
     Answers2xx,
     /// An answer with status 3xx.
@@ -287,6 +289,12 @@ pub const COUNTERS: &[Family<Counter>] = &[
         help: "Answers that sent the client to a registry.",
         label: "",
         series: &[(Counter::Redirects, "")],
+    },
+    Family {
+        name: "pullgate_forwarded_total",
+        help: "Answers to requests that the gateway asked a registry itself for.",
+        label: "",
+        series: &[(Counter::Forwarded, "")],
     },
     Family {
         name: "pullgate_answers_total",

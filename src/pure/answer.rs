@@ -117,6 +117,7 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
             "the registry behind does not let this package be pulled by everybody: it is private, \
              or there is none of this name"
         }
+        Kind::UpstreamUnauthorized => "the registry behind refuses this gateway's login",
         Kind::TokenService => "the registry behind gives no token; try again",
         Kind::LoopDetected => "the registry behind leads back to this gateway",
     });
