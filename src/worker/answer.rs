@@ -157,7 +157,7 @@ impl Turn<'_> {
         };
         let action = match action {
             Action::Forward(_) => Fault::new(Kind::UpstreamUnreachable, "").into(),
-            decided => decided,
+            decided @ (Action::Redirect(_) | Action::Say(_) | Action::Refuse(_)) => decided,
         };
         let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
         let next = match (parts, head.keep_alive) {
