@@ -100,11 +100,14 @@ impl<T> Granted<T> {
     }
 }
 
+/// What failed at the token service is its fault to a client, whatever failed; but that it may not be
+/// asked is the gateway's word.
 impl From<NoToken> for Fault {
     fn from(none: NoToken) -> Self {
         match none {
             NoToken::Denied(_) => Self::new(Kind::UpstreamDenied, ""),
-            NoToken::Failed { fault, .. } => fault,
+            NoToken::Failed { fault, .. } if fault.kind == Kind::UpstreamForbidden => fault,
+            NoToken::Failed { fault, .. } => Self::new(Kind::TokenService, fault.detail),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::pure::origin::Url;
 use crate::pure::tokens::{Granted, Identity, KeyRef, NoToken};
 use crate::worker::upstream::{self, Method, Request};
 use crate::worker::within::within;
-use crate::worker::{Adopted, Worker};
+use crate::worker::{Adopted, Worker, sweeps};
 
 /// A registry, as the configuration in use knows it.
 #[derive(Clone)]
@@ -38,8 +38,11 @@ pub async fn fetch(
     key: KeyRef<'_>,
     at: &Url,
 ) -> Result<Granted<HeaderValue>, NoToken> {
-    let asking = within(worker, FETCH_SWEEPS_MAX, ask(worker, source, key, at)).await;
-    let outcome = asking.unwrap_or_else(|| Err(failed(at, TOO_SLOW)));
+    let limits = &source.adopted.upstream;
+    // However steadily a few bytes come: connecting, the head and the body.
+    let patience = limits.connect_timeout + 2 * limits.first_byte_timeout;
+    let asked = within(worker, sweeps(patience), ask(worker, source, key, at)).await;
+    let outcome = asked.unwrap_or_else(|| Err(failed(at, TOO_SLOW)));
     worker.meters.add(
         match &outcome {
             Ok(_) => Counter::TokensGranted,
@@ -51,8 +54,8 @@ pub async fn fetch(
     if let Err(NoToken::Failed { fault, host }) = &outcome
         && let Some(repeats) = worker.wallet.complaints.borrow_mut().pass(monotonic_us())
     {
-        let base = key.base;
-        tracing::warn!("no token for {base} from {host}: {}{repeats}", fault.detail);
+        let (base, what, detail) = (key.base, fault.kind.row().label, fault.detail);
+        tracing::warn!("no token for {base} from {host}: {what}: {detail}{repeats}");
     }
     outcome
 }
@@ -101,11 +104,11 @@ async fn ask(
     };
     let asked_at_us = monotonic_us();
     let answer = upstream::ask(worker, &source.adopted, &request);
-    let answer = answer.await.map_err(|fault| failed(at, of_token_service(fault)))?;
+    let answer = answer.await.map_err(|fault| failed(at, fault))?;
     let detail = match answer.head.status {
         200 => {
             let body = answer.read_body(worker, TOKEN_BYTES_MAX).await;
-            let body = body.map_err(|fault| failed(at, of_token_service(fault)))?;
+            let body = body.map_err(|fault| failed(at, fault))?;
             let granted = granted(&body).map_err(|fault| failed(at, fault))?;
             let token = secret(&format!("Bearer {}", granted.token))?;
             return Ok(Granted::for_s(token, asked_at_us, granted.expires_in_s));
@@ -141,17 +144,6 @@ fn fields(source: &Source, identity: Identity) -> Result<HeaderMap, NoToken> {
     }
     Ok(fields)
 }
-
-/// What failed between us and the token service is its fault, but for what may not be asked.
-fn of_token_service(fault: Fault) -> Fault {
-    if fault.kind == Kind::UpstreamForbidden {
-        return fault;
-    }
-    Fault::new(Kind::TokenService, fault.detail)
-}
-
-/// How long one exchange may take, however steadily a few bytes come: half a minute.
-const FETCH_SWEEPS_MAX: u64 = 300;
 
 const TOO_SLOW: Fault = Fault::new(Kind::TokenService, "it takes too long");
 

@@ -12,13 +12,14 @@ use http::HeaderValue;
 use super::token::{authorization, renew};
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::{Counter, Meters};
+use crate::pure::fault::Fault;
 use crate::pure::oci::challenge::Challenge;
 use crate::pure::origin::Url;
 use crate::pure::snapshot::Snapshot;
 use crate::pure::tokens::{Identity, KeyRef, NoToken, owner};
 use crate::worker::Worker;
 use crate::worker::driver::Driver;
-use crate::worker::trial::{Errand, drivers, errand, workers};
+use crate::worker::trial::{self, Errand, drivers, errand, workers};
 
 const REPOSITORY: &str = "acme/rocket";
 
@@ -79,21 +80,10 @@ fn bearer(host: &str, port: u16) -> Challenge {
 
 /// One registry without TLS on 127.0.0.1, with an account, where loopback may be dialled.
 fn snapshot() -> Arc<Snapshot> {
-    use crate::pure::config::check::check;
-    let (config, _) = check("t", "[gateway]\nlisten = [\"127.0.0.1:0\"]\n")
-        .map_err(|p| p.iter().map(|p| p.to_string()).collect::<Vec<_>>())
-        .unwrap();
-    let mut s = Snapshot::build(&config, 1);
-    s.registries.push(crate::pure::snapshot::Registry {
-        origin: crate::pure::origin::Origin {
-            scheme: crate::pure::oci::backend::Scheme::Http,
-            host: "127.0.0.1".into(),
-            port: 1,
-        },
-        base: "http://127.0.0.1:1/v2/".into(),
-        token_hosts: Vec::new(),
-    });
-    Arc::new(s)
+    trial::snapshot(
+        "[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\nbackend = \"http://127.0.0.1:1/acme/rocket\"\n\
+         [upstream]\nallow_private = [\"127.0.0.0/8\"]\nfirst_byte_timeout = \"1s\"\n",
+    )
 }
 
 /// After a 401 that says to ask `service`.
@@ -120,6 +110,7 @@ fn said(outcome: Result<HeaderValue, NoToken>) -> String {
         Err(NoToken::Denied(status)) => format!("denied {status}"),
         Err(NoToken::Failed { fault, host }) => {
             let host = host.split(':').next().unwrap().to_owned();
+            let fault = Fault::from(NoToken::Failed { fault, host: host.as_str().into() });
             format!("{:?} of {host}: {}", fault.kind, fault.detail)
         }
     }
