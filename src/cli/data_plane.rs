@@ -17,6 +17,7 @@ use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::mail;
 use crate::messages::meters::Meters;
+use crate::messages::names;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
 use crate::messages::wanted::WantedSender;
@@ -25,6 +26,7 @@ use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
 use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::driver::Driver;
+use crate::worker::upstream::resolver;
 use crate::worker::{self, Ended, Parts, listener};
 
 /// All workers.
@@ -122,8 +124,12 @@ impl DataPlane {
         let mut starting = Starting { parts: Vec::new(), end };
         let channels: Result<Vec<_>, _> = (0..count).map(|_| order::channel()).collect();
         let channels = channels.map_err(Refused::System)?;
-        let post = mail::post(channels.iter().map(|(order, _)| order.bell()));
-        for (index, ((order, order_book), post)) in channels.into_iter().zip(post).enumerate() {
+        let bells = || channels.iter().map(|(order, _)| order.bell());
+        let post = mail::post(bells());
+        let (names, desk) = names::channel(bells());
+        resolver::spawn(&desk).map_err(Refused::System)?;
+        let each = channels.into_iter().zip(post).zip(names).enumerate();
+        for (index, (((order, order_book), post), names)) in each {
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency::channel();
             let access = (config.log.access != AccessLog::Off).then(access::channel).map(
@@ -144,6 +150,7 @@ impl DataPlane {
                 retired: retire.clone(),
                 orders: order_book,
                 post,
+                names,
                 seed: random().map_err(Refused::System)?,
                 pulls,
                 meters: Arc::clone(&worker_meters),
@@ -192,8 +199,8 @@ impl DataPlane {
 }
 
 impl Command {
-    /// New requests are decided by `snapshot`, and forwarded with the keys of `keyring`; those
-    /// snapshots that no worker uses any more are freed.
+    /// New requests are decided by `snapshot`, whose registries `keyring` opens; snapshots that no
+    /// worker uses any more are freed.
     pub fn adopt(&self, snapshot: &Arc<Snapshot>, keyring: &Arc<Keyring>) {
         for worker in self.orders.iter() {
             if !worker.give(Order::Adopt(Arc::clone(snapshot), Arc::clone(keyring))) {
@@ -204,7 +211,8 @@ impl Command {
         while self.retired.recv_timeout(RETIRING).is_ok() {}
     }
 
-    /// This is known of registries from now on.
+    /// New requests are decided by `proofs` too. Freeing those before takes time: whoever calls
+    /// this keeps them a while longer than the workers do.
     pub fn know(&self, proofs: &Arc<Proofs>) {
         for worker in self.orders.iter() {
             worker.give(Order::Know(Arc::clone(proofs)));
