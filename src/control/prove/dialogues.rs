@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::ask::{Asker, is_for_all};
 use super::{Answer, Facts};
 use crate::control::keys;
-use crate::control::tests::compiled;
+use crate::control::tests::{compiled, scratch};
 use crate::pure::oci::backend::Scheme;
 use crate::pure::origin::Origin;
 use crate::pure::proof::Proof;
@@ -246,7 +246,7 @@ async fn a_registry_with_a_certificate_of_its_own_is_trusted_by_its_ca_file() {
     let (stranger, base) = asker(&backend, "");
     assert_eq!(stranger.ask(&base, None).await, Answer::Failed(None));
 
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let ca_file = dir.path().join("ca.pem");
     std::fs::write(&ca_file, certified.cert.pem()).unwrap();
     let more = format!(
