@@ -35,6 +35,7 @@ use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
 use crate::messages::clock::monotonic_us;
+use crate::messages::keyring::Keyring;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{AccessLog as AccessKind, Config};
@@ -141,8 +142,9 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             now_us: monotonic_us(),
         },
     ));
+    let keyring = Arc::new(Keyring::bare());
     let (data_plane, workers, ends) =
-        DataPlane::prepare(&config, &snapshot).map_err(StartError::Workers)?;
+        DataPlane::prepare(&config, &snapshot, &keyring).map_err(StartError::Workers)?;
     tracing::info!(
         "{} workers on {} listen at {}",
         data_plane.meters.len(),
@@ -321,7 +323,7 @@ fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator
                 now_us: monotonic_us(),
             },
         ));
-        drain.workers.adopt(&snapshot);
+        drain.workers.adopt(&snapshot, &Arc::new(Keyring::bare()));
         recount(config.counting.clone(), clients);
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
         drain.status.adopted(generation, config.packages.len() as u64);

@@ -78,6 +78,24 @@ pub enum Counter {
     TokensDenied,
     /// A token service has failed, or may not be asked.
     TokensFailed,
+    /// A registry, or whoever it has named, has answered with status 2xx.
+    UpstreamAnswers2xx,
+    /// It has answered with status 3xx.
+    UpstreamAnswers3xx,
+    /// It has answered with status 4xx.
+    UpstreamAnswers4xx,
+    /// It has answered with status 5xx.
+    UpstreamAnswers5xx,
+    /// It has not answered, or with what is no answer.
+    UpstreamFailed,
+    /// A connection to one was made.
+    UpstreamConnectionsOpened,
+    /// A connection was used again.
+    UpstreamConnectionsReused,
+    /// A connection that was used again had been closed: the request went by another one.
+    UpstreamConnectionsStale,
+    /// A name could not be looked up.
+    NamesFailed,
     /// An access log line was dropped, because the writer is behind.
     AccessLinesDropped,
     /// A body went to a client whole.
@@ -104,6 +122,10 @@ pub enum Gauge {
     BacklogBytes,
     /// Requests that wait to be sent to the aggregator as totals.
     UnfoldedPending,
+    /// Connections to registries and their like that are used.
+    UpstreamConnectionsUsed,
+    /// Those that nobody uses at the moment.
+    UpstreamConnectionsIdle,
     /// Tokens that are held.
     TokensHeld,
     /// Generation of the snapshot that new requests are answered from.
@@ -170,6 +192,16 @@ impl Counter {
             300..400 => Self::Answers3xx,
             400..500 => Self::Answers4xx,
             500.. => Self::Answers5xx,
+        }
+    }
+
+    /// The counter of answers with `status` from registries.
+    pub fn upstream_answered(status: u16) -> Self {
+        match status {
+            0..300 => Self::UpstreamAnswers2xx,
+            300..400 => Self::UpstreamAnswers3xx,
+            400..500 => Self::UpstreamAnswers4xx,
+            500.. => Self::UpstreamAnswers5xx,
         }
     }
 }
@@ -303,6 +335,35 @@ pub const COUNTERS: &[Family<Counter>] = &[
         ],
     },
     Family {
+        name: "pullgate_upstream_requests_total",
+        help: "Requests to registries, their token services and storage, by the class of the answer.",
+        label: "outcome",
+        series: &[
+            (Counter::UpstreamAnswers2xx, "2xx"),
+            (Counter::UpstreamAnswers3xx, "3xx"),
+            (Counter::UpstreamAnswers4xx, "4xx"),
+            (Counter::UpstreamAnswers5xx, "5xx"),
+            (Counter::UpstreamFailed, "failed"),
+        ],
+    },
+    Family {
+        name: "pullgate_upstream_connections_total",
+        help: "Connections that those requests took: new ones, ones used again, and of these those \
+               that had been closed meanwhile, so that the request went by a new one.",
+        label: "how",
+        series: &[
+            (Counter::UpstreamConnectionsOpened, "opened"),
+            (Counter::UpstreamConnectionsReused, "reused"),
+            (Counter::UpstreamConnectionsStale, "stale"),
+        ],
+    },
+    Family {
+        name: "pullgate_names_failed_total",
+        help: "Host names that could not be looked up.",
+        label: "",
+        series: &[(Counter::NamesFailed, "")],
+    },
+    Family {
         name: "pullgate_access_log_dropped_total",
         help: "Access log lines dropped because their writer was behind.",
         label: "",
@@ -363,6 +424,18 @@ pub const GAUGES: &[Family<Gauge>] = &[
         help: "Requests that wait in the worker to be counted as totals.",
         label: "",
         series: &[(Gauge::UnfoldedPending, "")],
+    },
+    Family {
+        name: "pullgate_upstream_connections_used",
+        help: "Connections to registries, their token services and storage that a request uses.",
+        label: "",
+        series: &[(Gauge::UpstreamConnectionsUsed, "")],
+    },
+    Family {
+        name: "pullgate_upstream_connections_idle",
+        help: "Connections kept for the next request.",
+        label: "",
+        series: &[(Gauge::UpstreamConnectionsIdle, "")],
     },
     Family {
         name: "pullgate_tokens_held",

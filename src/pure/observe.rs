@@ -39,6 +39,7 @@ pub fn observe<'r>(
 ) -> Option<Event<'r>> {
     let (endpoint, matched) = match action {
         Action::Redirect(redirect) => (redirect.endpoint, redirect.matched?),
+        Action::Forward(forward) => (forward.endpoint, forward.matched?),
         Action::Say(_) | Action::Refuse(_) => return None,
     };
     let is_blob = matches!(endpoint, Endpoint::Blob { .. });

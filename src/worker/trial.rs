@@ -10,14 +10,16 @@ use std::thread;
 
 use crossbeam_channel::bounded;
 
+use crate::messages::keyring::Keyring;
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::meters::Meters;
-use crate::messages::{latency, mail, order, pulls};
+use crate::messages::{latency, mail, names, order, pulls};
 use crate::pure::client::ClientTable;
-use crate::pure::config::check::check;
+use crate::pure::config::check;
 use crate::pure::config::values::Driver as Wanted;
 use crate::pure::snapshot::{Circumstances, Snapshot};
 use crate::worker::driver::Driver;
+use crate::worker::upstream::resolver;
 use crate::worker::{Parts, Worker, begin, tick};
 
 /// What one worker does.
@@ -43,7 +45,7 @@ pub fn alone<T: Send, F: Future<Output = T> + 'static>(
     driver: Driver,
     does: impl FnOnce(Rc<Worker>) -> F + Send + 'static,
 ) -> T {
-    workers(driver, &snapshot(""), vec![errand(does)]).remove(0).0
+    workers(driver, &snapshot(""), &Arc::new(Keyring::bare()), vec![errand(does)]).remove(0).0
 }
 
 /// What a configuration compiles to.
@@ -52,7 +54,7 @@ pub fn snapshot(config: &str) -> Arc<Snapshot> {
         panic!("{}", problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())
     });
     let clients = ClientTable::built_in();
-    let around = Circumstances { clients, via: "pullgate-trial", before: None, now_us: 0 };
+    let around = Circumstances { clients, via: "trial", before: None, now_us: 0 };
     Arc::new(Snapshot::build(&config, 1, around))
 }
 
@@ -61,25 +63,31 @@ pub fn snapshot(config: &str) -> Arc<Snapshot> {
 pub fn workers<T: Send>(
     driver: Driver,
     snapshot: &Arc<Snapshot>,
+    keyring: &Arc<Keyring>,
     errands: Vec<Errand<T>>,
 ) -> Vec<(T, Arc<Meters>)> {
     let (retired, _) = bounded(errands.len());
     let channels: Vec<_> = errands.iter().map(|_| order::channel().unwrap()).collect();
-    let post = mail::post(channels.iter().map(|(orders, _)| orders.bell()));
+    let bells = || channels.iter().map(|(orders, _)| orders.bell());
+    let post = mail::post(bells());
+    let (names, desk) = names::channel(bells());
+    resolver::spawn(&desk).unwrap();
     let under_way = Under(Arc::new(AtomicUsize::new(errands.len())));
     thread::scope(|scope| {
         let mut running = Vec::new();
-        let each = errands.into_iter().zip(channels).zip(post).enumerate();
-        for (index, ((errand, (orders, order_book)), post)) in each {
+        let each = errands.into_iter().zip(channels).zip(post).zip(names).enumerate();
+        for (index, (((errand, (orders, order_book)), post), names)) in each {
             let parts = Parts {
                 index,
                 cpu: None,
                 driver,
                 listeners: Vec::new(),
                 snapshot: Arc::clone(snapshot),
+                keyring: Arc::clone(keyring),
                 retired: retired.clone(),
                 orders: order_book,
                 post,
+                names,
                 seed: index as u64,
                 pulls: pulls::channel().0,
                 meters: Meters::new(),

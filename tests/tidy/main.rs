@@ -59,7 +59,7 @@ const FLOORS: &[Floor] = &[
     Floor {
         name: "messages",
         ours: &["pure"],
-        outside: &["crossbeam_channel", "hdrhistogram", "rustix", "siphasher", "tracing"],
+        outside: &["crossbeam_channel", "hdrhistogram", "rustix", "rustls", "siphasher", "tracing"],
         never: &[
             "std::fs",
             "std::thread",
@@ -75,11 +75,15 @@ const FLOORS: &[Floor] = &[
         name: "worker",
         ours: &["pure", "messages"],
         outside: &[
+            "bytes",
             "crossbeam_channel",
+            "http",
             "io_uring",
             "jiff",
             "monoio",
+            "monoio_http",
             "rustix",
+            "rustls",
             "socket2",
             "tracing",
         ],
@@ -180,7 +184,7 @@ const EXCEPTIONS: &[Exception] = &[
         why: "the ring reads into memory that is ours",
     },
     Exception {
-        file: "src/worker/relay/mod.rs",
+        file: "src/worker/socket.rs",
         says: "unsafe",
         why: "the system is asked directly about sockets that the ring's streams own",
     },
@@ -188,6 +192,16 @@ const EXCEPTIONS: &[Exception] = &[
         file: "src/worker/slots.rs",
         says: "unsafe",
         why: "the sweep ends waits on connections' descriptors",
+    },
+    Exception {
+        file: "src/worker/upstream/encode.rs",
+        says: "unsafe",
+        why: "what monoio-http has written is copied from its buffer",
+    },
+    Exception {
+        file: "src/worker/upstream/resolver.rs",
+        says: "to_socket_addrs",
+        why: "threads of its own wait for names, so that no worker does",
     },
     Exception {
         file: "src/worker/driver.rs",

@@ -285,7 +285,7 @@ fn a_stream_that_never_waits_lets_the_others_have_their_turns() {
             in_turn,
         };
         let stream = scene.of(&pace, &pipes, &sink);
-        let mut link = Link::Plain(source);
+        let mut link = Link::nowhere(source);
         // What a client of its own is watched for, /dev/null knows nothing of.
         let passed = stream.pass(&mut link, pool.lend());
         unless(monoio::spawn(neighbour()), passed).await
@@ -459,7 +459,7 @@ impl Scene {
         let (up, client) = (self.adopt(up), self.adopt(down));
         let slots = Rc::new(Slots::default());
         let (upstream_seat, client_seat) = (slots.seat(&up, 0), slots.seat(&client, 0));
-        let mut link = Link::Plain(up);
+        let mut link = Link::nowhere(up);
         let flags = |link: &Link| {
             [link.plain().unwrap(), &client].map(|socket| fcntl_getfl(descriptor(socket)).unwrap())
         };

@@ -14,14 +14,13 @@ pub mod splice;
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use monoio::net::TcpStream;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{SendFlags, send};
 
 use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::pure::fault::{Fault, Kind};
@@ -31,6 +30,7 @@ use crate::worker::Worker;
 use crate::worker::buffers::Buffer;
 use crate::worker::clock::Clock;
 use crate::worker::slots::{Phase, Seat};
+use crate::worker::socket::{descriptor, peek};
 use crate::worker::upstream::{Answer, Link};
 use crate::worker::usher::Usher;
 use pipes::Pipes;
@@ -261,18 +261,6 @@ async fn unless<T>(end: impl Future<Output = ()>, future: impl Future<Output = T
 /// Whether something has come that nobody has read.
 fn has_unread(stream: &TcpStream) -> bool {
     peek(stream).is_ok_and(|bytes| bytes > 0)
-}
-
-/// How many bytes (at most one) could be read now; 0 at the end.
-fn peek(stream: &TcpStream) -> Result<usize, Errno> {
-    let mut byte = [0; 1];
-    let (bytes, _) = recv(descriptor(stream), &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
-    Ok(bytes)
-}
-
-fn descriptor(stream: &TcpStream) -> BorrowedFd<'_> {
-    // SAFETY: the stream owns its descriptor and is borrowed for as long.
-    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }
 
 /// A body that stopped coming.

@@ -9,10 +9,11 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use super::pipes::Lent;
-use super::{Broke, Stream, descriptor, has_unread};
+use super::{Broke, Stream, has_unread};
 use crate::messages::meters::Counter;
 use crate::pure::http1::body::{TOO_LONG, TOO_SHORT};
 use crate::worker::buffers::Buffer;
+use crate::worker::socket::descriptor;
 
 /// Moves `left` bytes (where that is `None`, all until the end) to the client: `rest` first, then
 /// what comes `from` the registry.

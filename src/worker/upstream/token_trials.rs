@@ -11,6 +11,7 @@ use http::HeaderValue;
 
 use super::token::{authorization, renew};
 use crate::messages::clock::monotonic_us;
+use crate::messages::keyring::{Account, Key, Keyring};
 use crate::messages::meters::{Counter, Meters};
 use crate::pure::fault::Fault;
 use crate::pure::oci::challenge::Challenge;
@@ -81,9 +82,17 @@ fn bearer(host: &str, port: u16) -> Challenge {
 /// One registry without TLS on 127.0.0.1, with an account, where loopback may be dialled.
 fn snapshot() -> Arc<Snapshot> {
     trial::snapshot(
-        "[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\nbackend = \"http://127.0.0.1:1/acme/rocket\"\n\
-         [upstream]\nallow_private = [\"127.0.0.0/8\"]\nfirst_byte_timeout = \"1s\"\n",
+        "[upstream]\nallow_private = [\"127.0.0.0/8\"]\nfirst_byte_timeout = \"1s\"\n\
+         [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+         backend = \"http://127.0.0.1:1/acme/rocket\"\n",
     )
+}
+
+fn keyring() -> Arc<Keyring> {
+    let bare = Keyring::bare();
+    let account = Account { username: "user".into(), password: "pass".into() };
+    let key = Key { tls: Arc::clone(&bare.elsewhere), account: Some(account) };
+    Arc::new(Keyring { registries: vec![key], ..bare })
 }
 
 /// After a 401 that says to ask `service`.
@@ -126,7 +135,7 @@ fn once(
         let adopted = worker.snapshot();
         said(renew(&worker, &adopted, 0, REPOSITORY, identity, challenge(), None).await)
     });
-    workers(driver, &snapshot(), vec![asks]).remove(0).0
+    workers(driver, &snapshot(), &keyring(), vec![asks]).remove(0).0
 }
 
 #[test]
@@ -149,7 +158,7 @@ fn a_hundred_who_wait_in_two_workers_cause_one_request() {
                 assert_eq!(said(held(&worker).await), "Bearer T1");
             })
         };
-        let done = workers(driver, &snapshot(), vec![fifty(), fifty()]);
+        let done = workers(driver, &snapshot(), &keyring(), vec![fifty(), fifty()]);
         let granted = |((), meters): &((), Arc<Meters>)| meters.counter(Counter::TokensGranted);
         assert_eq!(done.iter().map(granted).sum::<u64>(), 1);
         let asked: Vec<String> = service.asked.try_iter().collect();
@@ -182,7 +191,7 @@ fn a_service_that_fails_is_left_alone_for_a_while_and_then_asked_again() {
             assert_eq!(asked.len(), 2);
             assert!(monotonic_us() >= began_us + 1_000_000);
         });
-        workers(driver, &snapshot(), vec![asks]);
+        workers(driver, &snapshot(), &keyring(), vec![asks]);
     }
 }
 
@@ -267,7 +276,7 @@ fn a_refused_token_is_renewed_once_for_all_who_were_refused() {
             assert_eq!(refused(first).await, "Bearer T2", "it comes late");
             asked.len()
         });
-        assert_eq!(workers(driver, &snapshot(), vec![asks]).remove(0).0, 2);
+        assert_eq!(workers(driver, &snapshot(), &keyring(), vec![asks]).remove(0).0, 2);
     }
 }
 
@@ -294,7 +303,7 @@ fn an_owner_that_does_not_answer_is_done_without() {
         for index in 0..2 {
             errands.extend(if index == owner { owns.take() } else { asks.take() });
         }
-        let told = workers(driver, &snapshot, errands);
+        let told = workers(driver, &snapshot, &keyring(), errands);
         assert_eq!(told[1 - owner].0, "Bearer T1");
         assert_eq!(told[1 - owner].1.counter(Counter::TokensGranted), 1);
     }
