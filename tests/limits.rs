@@ -186,8 +186,8 @@ fn a_hundred_thousand_packages_are_served_and_reloaded() {
             (0..100_000).fold(String::new(), |mut text, number| {
                 write!(
                     text,
-                    "[[packages]]\ndomain = \"*\"\nname = \"acme/p{number}\"\ndelivery = \"redirect\"\n\
-                 backend = \"{host}/acme/p{number}\"\n"
+                    "[[packages]]\ndomain = \"*\"\nname = \"acme/p{number}\"\n\
+                 backend = \"{host}/acme/p{number}\"\ndelivery = \"redirect\"\n"
                 )
                 .unwrap();
                 text
@@ -218,8 +218,8 @@ fn a_hundred_thousand_packages_are_served_and_reloaded() {
 
 fn with_package(config: &str) -> String {
     format!(
-        "{config}\n[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\ndelivery = \"redirect\"\n\
-         backend = \"ghcr.io/acme/rocket\"\n"
+        "{config}\n[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+         backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\n"
     )
 }
 

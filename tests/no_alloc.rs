@@ -14,7 +14,7 @@ use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
 use pullgate::pure::observe::{Asker, observe};
-use pullgate::pure::proof::{Proof, Proofs, RegistryProof};
+use pullgate::pure::proof::Proofs;
 use pullgate::pure::pull::event::Address;
 use pullgate::pure::snapshot::{Circumstances, Snapshot};
 
@@ -60,30 +60,19 @@ fn a_request_is_answered_and_told_to_counting_without_allocating() {
 domain = "registry.acme.com"
 name = "acme/rocket"
 backend = "ghcr.io/acme/rocket"
-delivery = "auto"
+delivery = "redirect"
 
 [[packages]]
-domain = "registry.acme.com"
+domain = "*"
 name = "tools/**"
-backend = "ghcr.io/acme/**"
+backend = "quay.io/acme/**"
 delivery = "redirect"
 "#;
     let (config, _) = check("test", config).expect("a configuration");
-    let snapshot = Snapshot::build(
-        &config,
-        1,
-        Circumstances {
-            clients: ClientTable::built_in(),
-            via: "pullgate-1",
-            before: None,
-            now_us: 0,
-        },
-    );
-    let token = RegistryProof { challenge: Some("Bearer x".to_owned()), since_us: 0 };
-    let proofs = Proofs::build(
-        [("https://ghcr.io/v2/acme/rocket".to_owned(), Proof::WithToken)],
-        [("https://ghcr.io/v2/".to_owned(), token)],
-    );
+    let clients = ClientTable::built_in();
+    let circumstances = Circumstances { clients, via: "pullgate", before: None, now_us: 0 };
+    let snapshot = Snapshot::build(&config, 1, circumstances);
+    let proofs = Proofs::default();
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
@@ -108,8 +97,7 @@ delivery = "redirect"
         for request in &requests {
             let head = head::parse(request.as_bytes(), &snapshot.head);
             let head = head.expect("a good head").expect("a whole head");
-            let known = Known { snapshot: &snapshot, proofs: &proofs, now_us: 1 << 40 };
-            let action = decide(known, &head);
+            let action = decide(Known { snapshot: &snapshot, proofs: &proofs, now_us: now }, &head);
             let manner = Manner {
                 date: b"Mon, 23 Nov 2026 18:00:00 GMT",
                 head_only: false,

@@ -28,8 +28,8 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
                 "trusted_proxies = [\"127.0.0.1\"]\n\
                  [log]\nlevel = \"trace\"\nformat = \"json\"\naccess = \"json\"\n\
                  access_file = \"{}\"\n\
-                 [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\ndelivery = \"redirect\"\n\
-                 backend = \"ghcr.io/acme/rocket\"\n",
+                 [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+                 backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\n",
                 access_file.display()
             ),
         );

@@ -109,7 +109,8 @@ fn a_group_that_does_not_exist_is_refused_with_those_that_do() {
 }
 
 fn started() -> Gate {
-    let packages = "\n[[packages]]\ndomain = \"*\"\nname = \"acme/*\"\ndelivery = \"redirect\"\nbackend = \"one.example/acme/*\"\n";
+    let packages = "\n[[packages]]\ndomain = \"*\"\nname = \"acme/*\"\nbackend = \"one.example/acme/*\"\n\
+         delivery = \"redirect\"\n";
     Gate::start(DRIVERS[0], packages)
 }
 

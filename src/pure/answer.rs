@@ -1,22 +1,17 @@
 //! An action in bytes: the redirect, what the gateway says by itself, and the words of refusals.
 
 use crate::pure::decide::{Action, Redirect, Refusal, Say};
-use crate::pure::fault::{Fault, Kind};
+use crate::pure::fault::Kind;
 use crate::pure::http1::encode::{self, Manner, Out};
 use crate::pure::route::table::Site;
 
-/// Writes the answer that `action` is.
+/// Writes the answer that `action` is. That of a forwarded request comes from the registry: of it
+/// there is nothing to write.
 pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
     match action {
         Action::Redirect(to) => redirect(out, manner, to),
         Action::Say(Say::Base) => encode::base(out, manner),
-        Action::Say(Say::Challenge(challenge)) => {
-            let fields = ["\r\nWWW-Authenticate: ", challenge].concat();
-            let words = b"log in, or ask for a token, as the challenge says";
-            let fault = Fault::new(Kind::LoginWanted, "");
-            encode::error(out, manner, fault, words, fields.as_bytes());
-        }
-        Action::Forward(_) => debug_assert!(false, "somebody else's answer is relayed"),
+        Action::Say(Say::Challenge(challenge)) => encode::challenge(out, manner, challenge),
         Action::Say(Say::Robots) => encode::text(out, manner, ROBOTS),
         Action::Say(Say::Welcome(site, host)) => {
             let mut memory = [0; WORDS_BYTES_MAX];
@@ -24,6 +19,7 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
             welcome(&mut words, *site, host);
             encode::text(out, manner, words.written(0));
         }
+        Action::Forward(_) => {}
         Action::Refuse(refusal) => {
             let mut memory = [0; WORDS_BYTES_MAX];
             let mut words = Out::new(&mut memory, 0);
@@ -103,7 +99,6 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::RequestsTooMany => "too many requests from your network; wait a moment",
         Kind::ConnectionsTooMany => "too many connections at once; wait a moment",
-        Kind::LoginWanted => "log in first",
         Kind::UpstreamUnreachable => "the registry behind cannot be reached; try again",
         Kind::UpstreamTimeout => "the registry behind does not answer in time; try again",
         Kind::UpstreamMalformed => "the registry behind does not answer in valid HTTP",
@@ -122,6 +117,7 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
             "the registry behind does not let this package be pulled by everybody: it is private, \
              or there is none of this name"
         }
+        Kind::UpstreamUnauthorized => "the registry behind refuses this gateway's login",
         Kind::TokenService => "the registry behind gives no token; try again",
         Kind::LoopDetected => "the registry behind leads back to this gateway",
     });

@@ -59,8 +59,6 @@ pub enum Kind {
     RequestsTooMany,
     /// This client, or all together, hold too many connections.
     ConnectionsTooMany,
-    /// `/v2/` for a client that needs a challenge.
-    LoginWanted,
     /// A registry does not take connections, or drops them.
     UpstreamUnreachable,
     /// A registry does not answer in time.
@@ -81,6 +79,8 @@ pub enum Kind {
     UpstreamName,
     /// A registry does not let the gateway pull this package.
     UpstreamDenied,
+    /// A registry refuses the login that it asked for.
+    UpstreamUnauthorized,
     /// A registry's token service gives no token.
     TokenService,
     /// The request has come by this gateway before.
@@ -130,7 +130,6 @@ impl Kind {
         Self::MethodUnsupported,
         Self::RequestsTooMany,
         Self::ConnectionsTooMany,
-        Self::LoginWanted,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
         Self::UpstreamMalformed,
@@ -141,6 +140,7 @@ impl Kind {
         Self::UpstreamTls,
         Self::UpstreamName,
         Self::UpstreamDenied,
+        Self::UpstreamUnauthorized,
         Self::TokenService,
         Self::LoopDetected,
     ];
@@ -192,7 +192,6 @@ impl Kind {
             Self::ConnectionsTooMany => {
                 row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
             }
-            Self::LoginWanted => row("401 Unauthorized", "UNAUTHORIZED", "login", false),
             Self::UpstreamUnreachable => {
                 row("502 Bad Gateway", "UNAVAILABLE", "upstream_unreachable", false)
             }
@@ -215,6 +214,9 @@ impl Kind {
             Self::UpstreamTls => row("502 Bad Gateway", "UNAVAILABLE", "upstream_tls", false),
             Self::UpstreamName => row("502 Bad Gateway", "UNAVAILABLE", "upstream_name", false),
             Self::UpstreamDenied => row("403 Forbidden", "DENIED", "upstream_denied", false),
+            Self::UpstreamUnauthorized => {
+                row("401 Unauthorized", "UNAUTHORIZED", "upstream_unauthorized", false)
+            }
             Self::TokenService => row("502 Bad Gateway", "UNAVAILABLE", "token_service", false),
             Self::LoopDetected => row("508 Loop Detected", "UNAVAILABLE", "loop", false),
         }

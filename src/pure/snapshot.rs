@@ -6,7 +6,7 @@ use crate::pure::address::is_public;
 use crate::pure::client::ClientTable;
 use crate::pure::config::values::{Cidr, Config, Limits, Private, Upstream};
 use crate::pure::http1::head::HeadLimits;
-use crate::pure::origin::Origin;
+use crate::pure::origin::{Origin, Url};
 use crate::pure::route::table::Table;
 
 /// What a worker decides by. Built once per configuration, never written afterwards.
@@ -29,9 +29,6 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<Cidr>,
     /// Counts up with each configuration that was adopted, from 1.
     pub generation: u64,
-    /// Hosts and ports that the configuration names by an address: they may be dialled though they
-    /// may not be public.
-    named: Vec<(String, u16)>,
 }
 
 /// A registry that packages live on.
@@ -62,11 +59,10 @@ impl Snapshot {
     pub fn build(config: &Config, generation: u64, circumstances: Circumstances<'_>) -> Self {
         let Circumstances { clients, via, before, now_us } = circumstances;
         let mut routes = Table::build(&config.packages, &config.domains);
+        let registries: Vec<_> = routes.registries().map(|base| registry(base, config)).collect();
         routes.carry_over(before.map(|before| &before.routes), now_us);
-        let registries = registries(&routes, config);
         Self {
             routes,
-            named: named(&registries),
             registries,
             clients,
             head: HeadLimits {
@@ -86,11 +82,14 @@ impl Snapshot {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
-    /// Whether `address`, which is `host`'s, may be dialled at `port`: it is public, or the
-    /// configuration names it.
+    /// Whether `address`, which `host` (as [`Origin`] has it) resolved to, may be dialled at `port`:
+    /// it is public, or the configuration allows it, or a backend is written as that very address.
     pub fn may_dial(&self, host: &str, port: u16, address: [u8; 16]) -> bool {
+        let is_written = |Registry { origin, .. }: &Registry| {
+            origin.host == host && origin.port == port && is_address(host)
+        };
         is_public(address)
-            || self.named.iter().any(|(named, at)| named == host && *at == port)
+            || self.registries.iter().any(is_written)
             || self.upstream.allow_private.iter().any(|private| match private {
                 Private::Network(network) => network.contains(address),
                 Private::Host(named) => named == host,
@@ -98,25 +97,18 @@ impl Snapshot {
     }
 }
 
-fn registries(routes: &Table, config: &Config) -> Vec<Registry> {
-    let homes = routes.registries().iter();
-    homes
-        .map(|home| {
-            let section = config.registries.iter().find(|one| one.host == home.authority);
-            Registry {
-                origin: home.origin.clone(),
-                base: home.base.clone(),
-                token_hosts: section.map(|one| one.token_hosts.clone()).unwrap_or_default(),
-            }
-        })
-        .collect()
+#[expect(clippy::expect_used, reason = "made of a backend, whose host was checked")]
+fn registry(base: &str, config: &Config) -> Registry {
+    let Url { origin, .. } = Url::parse(base.as_bytes()).expect("the URL of a checked backend");
+    let authority = base.split('/').nth(2).unwrap_or_default();
+    let section = config.registries.iter().find(|one| one.host == authority);
+    let token_hosts = section.map(|one| one.token_hosts.clone()).unwrap_or_default();
+    Registry { origin, base: base.to_owned(), token_hosts }
 }
 
-fn named(registries: &[Registry]) -> Vec<(String, u16)> {
-    let is_address =
-        |host: &str| host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    let named = registries.iter().map(|one| &one.origin).filter(|origin| is_address(&origin.host));
-    named.map(|origin| (origin.host.clone(), origin.port)).collect()
+/// Whether the host is this machine's own name or an address.
+fn is_address(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod origin;
 pub mod process;
 pub mod registry;
 pub mod sandbox;
+pub mod scenes;
 pub mod scripted;
 pub mod tls;
 pub mod tokens;

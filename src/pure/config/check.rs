@@ -12,7 +12,7 @@ use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Admin, Config, Counting, Domain, Gateway, Limits, Log, Package, Registry, Upstream,
+    Admin, Config, Counting, Domain, Gateway, Limits, Log, Package, Password, Registry, Upstream,
 };
 use crate::pure::limits::PACKAGES_MAX;
 use crate::pure::oci::backend::{Backend, Scheme};
@@ -40,7 +40,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let limits = document.once::<Limits>();
     let upstream = document.once::<Upstream>();
     let domains = document.several::<Domain>();
-    let registries = document.several::<Registry>();
+    let registries = document.several::<file::Registry>();
     let mut packages = document.several::<file::Package>();
 
     apply_plain_http(&registries, &mut packages);
@@ -64,7 +64,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
         && let (Some(counting), Some(limits), Some(upstream)) = (counting, limits, upstream)
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
-        let registries = registries.into_iter().map(|entry| entry.value).collect();
+        let registries = registries.into_iter().map(registry).collect();
         let packages = packages.into_iter().map(package).collect();
         let config = Config {
             gateway,
@@ -87,7 +87,14 @@ fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
     Package { domain, name, backend, delivery, credentials, id, line }
 }
 
-fn apply_plain_http(registries: &[Entry<Registry>], packages: &mut [Entry<file::Package>]) {
+fn registry(Entry { value, line, .. }: Entry<file::Registry>) -> Registry {
+    let file::Registry { password_file, password_env, .. } = value;
+    let password = password_file.map(Password::File).or(password_env.map(Password::Env));
+    let file::Registry { host, username, ca_file, plain_http, token_hosts, .. } = value;
+    Registry { host, username, password, ca_file, plain_http, token_hosts, line }
+}
+
+fn apply_plain_http(registries: &[Entry<file::Registry>], packages: &mut [Entry<file::Package>]) {
     let plain: HashSet<&str> = registries
         .iter()
         .filter(|entry| entry.value.plain_http)
@@ -231,7 +238,7 @@ fn warnings(
     document: &Document<'_>,
     listening: &[SocketAddr],
     domains: &[Entry<Domain>],
-    registries: &[Entry<Registry>],
+    registries: &[Entry<file::Registry>],
     packages: &[Entry<file::Package>],
 ) -> Vec<Warning> {
     let mut found = Vec::new();

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::file::Package;
+use super::file::{Package, Registry};
 use super::problem::quoted;
 use super::section::{Document, Entry};
-use super::values::{Credentials, Delivery, Registry};
+use super::values::{Credentials, Delivery};
 
 /// An account is a name and one password.
 pub(super) fn accounts_are_whole(document: &mut Document<'_>, registries: &[Entry<Registry>]) {
@@ -94,13 +94,7 @@ pub(super) fn logins_can_work(
                             .to_owned(),
                     );
                 }
-                let second = second_registry.get(domain.as_str());
-                let is_itself = |other: &&Entry<Package>| other.index == entry.index;
-                let other = second.copied().map(|second| match is_itself(&second) {
-                    true => first_of_domain.get(domain.as_str()).copied().unwrap_or(second),
-                    false => second,
-                });
-                if let Some(other) = other {
+                if let Some(other) = second_registry.get(domain.as_str()) {
                     wrong(
                         "credentials",
                         format!(

@@ -222,22 +222,31 @@ pub struct Domain {
 pub struct Registry {
     /// Host and port as they are dialled, lower case.
     pub host: String,
-    /// Whether it speaks plain HTTP.
-    pub plain_http: bool,
-    /// The operator's account there.
+    /// The operator's account there. It has a password if it has a name.
     pub username: Option<String>,
-    /// Its password, in a file.
-    pub password_file: Option<PathBuf>,
-    /// Its password, in an environment variable.
-    pub password_env: Option<String>,
+    /// Where its password is.
+    pub password: Option<Password>,
     /// Certificates that are trusted for this registry, beside all others.
     pub ca_file: Option<PathBuf>,
-    /// Hosts, with or without a port, that may give its tokens.
+    /// Whether it speaks plain HTTP.
+    pub plain_http: bool,
+    /// Hosts, lower case, with or without a port, that may give its tokens.
     pub token_hosts: Vec<String>,
+    /// Where the section begins in the file.
+    pub line: usize,
+}
+
+/// Where a password is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// In this file.
+    File(PathBuf),
+    /// In this environment variable.
+    Env(String),
 }
 
 /// `packages.delivery`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// By redirect where that is proven safe, else as a broker.
     Auto,
@@ -250,7 +259,7 @@ pub enum Delivery {
 }
 
 /// `packages.credentials`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Credentials {
     /// Pulled by anybody.
     None,

@@ -120,8 +120,8 @@ pub enum Connection {
 /// The length of an IMF-fixdate.
 pub const DATE_BYTES: usize = 29;
 
-/// A 307 (RFC 9110, 15.4.8) to the URL that `location`'s pieces make together.
-/// `depends`: whether another client might be sent elsewhere, so that no cache may answer it.
+/// A 307 (RFC 9110, 15.4.8) to the URL that `location`'s pieces make together. Where it `depends`
+/// on the client, no cache may give it to another one.
 pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]], depends: bool) {
     out.put(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: ");
     for piece in location {
@@ -142,6 +142,20 @@ pub fn base(out: &mut Out<'_>, manner: &Manner<'_>) {
     put_end(out, manner);
     if !manner.head_only {
         out.put(b"{}");
+    }
+}
+
+/// The 401 that carries a registry's `challenge` (RFC 9110, 11.6.1), for clients that cannot do
+/// without one.
+pub fn challenge(out: &mut Out<'_>, manner: &Manner<'_>, challenge: &str) {
+    const BODY: &[u8] =
+        br#"{"errors":[{"code":"UNAUTHORIZED","message":"ask for a token as the challenge says"}]}"#;
+    put_head(out, manner, "401 Unauthorized", "application/json", BODY.len());
+    out.put(b"\r\nWWW-Authenticate: ");
+    out.put(challenge);
+    put_end(out, manner);
+    if !manner.head_only {
+        out.put(BODY);
     }
 }
 
@@ -175,8 +189,8 @@ pub fn error(out: &mut Out<'_>, manner: &Manner<'_>, fault: Fault, message: &[u8
     }
 }
 
-/// Everything of a head but the end of its last line, so that further fields can follow. Answers of our own are never to be kept by a cache:
-/// what is refused now may be served in a second.
+/// Everything of a head but the end of its last line, so that further fields can follow. Answers of
+/// our own are never to be kept by a cache: what is refused now may be served in a second.
 fn put_head(out: &mut Out<'_>, manner: &Manner<'_>, status: &str, kind: &str, length: usize) {
     out.put(b"HTTP/1.1 ");
     out.put(status);

@@ -15,12 +15,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::pattern::Star;
-use super::rule::{Host, HostBase, Rule, Text};
+use super::rule::{Host, HostBase, Rule, Terms, Text};
 use crate::pure::config::values::{Credentials, Delivery, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
-use crate::pure::oci::backend::Backend;
 use crate::pure::oci::name::Name;
-use crate::pure::origin::Origin;
 
 pub use super::rule::Facts;
 
@@ -28,6 +26,9 @@ pub use super::rule::Facts;
 pub struct Table {
     texts: String,
     rules: Vec<Rule>,
+    terms: Vec<Terms>,
+    /// The URLs of all registries that rules lead to, each once: `https://ghcr.io/v2/`.
+    registries: Vec<Text>,
     /// Indices of `rules`, by domain, star and prefix.
     by_name: HashTable<u32>,
     hosts: Vec<Host>,
@@ -35,19 +36,7 @@ pub struct Table {
     by_host: HashTable<u32>,
     /// The index of `*` in `hosts`.
     any: Option<u32>,
-    registries: Vec<Home>,
     hasher: FixedState,
-}
-
-/// A registry that packages live on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home {
-    /// Where it is asked.
-    pub origin: Origin,
-    /// Host and port as the configuration writes them.
-    pub authority: String,
-    /// `https://ghcr.io/v2/`
-    pub base: String,
 }
 
 /// What the table knows of one host that a client named.
@@ -61,8 +50,8 @@ pub struct Site<'t> {
 /// Where `/v2/` of a host lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base<'t> {
-    /// All rules that can apply lead to this registry: `https://ghcr.io/v2/`, and which of the
-    /// snapshot's it is.
+    /// All rules that can apply lead to this registry: its URL (`https://ghcr.io/v2/`), and which
+    /// of the snapshot's it is.
     Registry(&'t str, usize),
     /// They lead to several, or there is none.
     Several,
@@ -99,22 +88,16 @@ impl Table {
         let mut table = Self {
             texts: String::new(),
             rules: Vec::with_capacity(packages.len()),
+            terms: Vec::new(),
+            registries: Vec::new(),
             by_name: HashTable::with_capacity(packages.len()),
             hosts: Vec::new(),
             by_host: HashTable::new(),
             any: None,
-            registries: Vec::new(),
             hasher: FixedState::default(),
         };
-        let mut known = HashMap::new();
-        let mut sorted: Vec<(&Package, u32)> = packages
-            .iter()
-            .map(|package| {
-                let Backend { scheme, authority, .. } = &package.backend;
-                let index = known.entry((*scheme, authority.as_str()));
-                (package, *index.or_insert_with(|| table.add_registry(&package.backend)))
-            })
-            .collect();
+        let terms = table.add_terms(packages);
+        let mut sorted: Vec<(&Package, u32)> = packages.iter().zip(terms).collect();
         sorted.sort_by(|(a, _), (b, _)| a.domain.cmp(&b.domain));
         for of_one_domain in sorted.chunk_by(|(a, _), (b, _)| a.domain == b.domain) {
             table.add_host(&of_one_domain[0].0.domain, of_one_domain);
@@ -140,11 +123,6 @@ impl Table {
         let exact = host_name(host, &mut buffer).and_then(|name| self.host_index(name));
         let host = |index: u32| &self.hosts[index as usize];
         Site { table: self, exact: exact.map(host), any: self.any.map(host) }
-    }
-
-    /// The registries that packages live on, each once; rules name them by their place here.
-    pub fn registries(&self) -> &[Home] {
-        &self.registries
     }
 
     fn host_index(&self, name: &[u8]) -> Option<u32> {
@@ -184,31 +162,18 @@ impl Table {
     }
 
     fn matched<'t>(&'t self, host: &'t Host, rule: &Rule, tail_from: usize) -> Match<'t> {
+        let terms = &self.terms[rule.terms as usize];
         Match {
             domain: self.text(host.name),
             id: self.text(rule.id()),
             collection: if rule.star.is_some() { self.text(rule.pattern()) } else { "" },
             location: self.text(rule.location()),
-            base_length: usize::from(rule.base_length),
-            registry: rule.registry as usize,
-            delivery: rule.delivery,
-            credentials: rule.credentials,
+            base_length: usize::from(self.registries[terms.registry as usize].length),
+            registry: terms.registry as usize,
+            delivery: terms.delivery,
+            credentials: terms.credentials,
             tail_from,
         }
-    }
-
-    fn add_registry(&mut self, backend: &Backend) -> u32 {
-        let Backend { scheme, authority, .. } = backend;
-        self.registries.push(Home {
-            origin: Origin {
-                scheme: *scheme,
-                host: backend.host().to_owned(),
-                port: backend.port(),
-            },
-            authority: authority.clone(),
-            base: format!("{}{authority}/v2/", scheme.as_str()),
-        });
-        index(self.registries.len() - 1)
     }
 
     fn add_host(&mut self, name: &str, packages: &[(&Package, u32)]) {
@@ -221,17 +186,12 @@ impl Table {
             facts: Facts::default(),
             list: false,
         };
-        for &(package, registry) in packages {
-            let rule = self.add_rule(first, package, registry);
+        for (package, terms) in packages {
+            let rule = self.add_rule(first, package, *terms);
             host.rules.end += 1;
-            let base = HostBase::Registry { base: rule.base(), index: registry };
-            host.base = self.joined(host.base, base);
-            host.facts = host.facts.joined(Facts {
-                clients_log_in: package.credentials == Credentials::Client,
-                may_redirect: matches!(package.delivery, Delivery::Auto | Delivery::Redirect),
-                redirects: package.delivery == Delivery::Redirect,
-                since_us: 0,
-            });
+            let terms = &self.terms[*terms as usize];
+            host.base = host.base.joined(HostBase::Registry(terms.registry));
+            host.facts = host.facts.joined(Facts::of(terms));
             if rule.star.is_some() {
                 host.longest_prefix = host.longest_prefix.max(Some(rule.prefix().length));
             }
@@ -244,22 +204,19 @@ impl Table {
         hosts.push(host);
     }
 
-    fn add_rule(&mut self, first_of_host: u32, package: &Package, registry: u32) -> Rule {
+    fn add_rule(&mut self, first_of_host: u32, package: &Package, terms: u32) -> Rule {
         let backend = &package.backend;
         let pattern = self.keep(&package.name.to_string());
         let base = self.keep(backend.scheme.as_str()).length
             + self.keep(&backend.authority).length
-            + self.keep("/v2/").length;
+            + self.keep(V2).length;
         let rule = Rule {
             at: pattern.at,
+            terms,
             pattern_length: pattern.length,
-            base_length: base,
             location_length: base + self.keep(&backend.repository).length,
             id_length: self.keep(package.id.as_deref().unwrap_or("")).length,
             star: package.name.star,
-            delivery: package.delivery,
-            credentials: package.credentials,
-            registry,
         };
         let hash = self.hash(first_of_host, rule.star, package.name.prefix.as_bytes());
         // The table was made with room for all, so nothing is hashed again.
@@ -268,57 +225,83 @@ impl Table {
         rule
     }
 
-    /// What leads a client of a host to one registry holds for the rules of `*` too.
+    /// Keeps the registries and the terms of all packages, each once, and says for each package
+    /// which terms are its.
+    fn add_terms(&mut self, packages: &[Package]) -> Vec<u32> {
+        let mut registries = HashMap::new();
+        let mut known = HashMap::new();
+        let of_package = |package: &Package| {
+            let Package { backend, delivery, credentials, .. } = package;
+            let registry = (backend.scheme, backend.authority.clone());
+            let registry = *registries.entry(registry).or_insert_with(|| {
+                let url = self.keep(&[backend.scheme.as_str(), &backend.authority, V2].concat());
+                self.registries.push(url);
+                index(self.registries.len() - 1)
+            });
+            let terms = Terms { registry, delivery: *delivery, credentials: *credentials };
+            *known.entry(terms).or_insert_with(|| {
+                self.terms.push(terms);
+                index(self.terms.len() - 1)
+            })
+        };
+        packages.iter().map(of_package).collect()
+    }
+
+    /// What holds for the rules of `*` holds for clients of every host: they are its rules too.
     fn join_bases(&mut self) {
         let Some(any) = self.any else {
             return;
         };
         let Host { base, facts, .. } = self.hosts[any as usize];
-        for at in 0..self.hosts.len() {
-            self.hosts[at].base = self.joined(self.hosts[at].base, base);
-            self.hosts[at].facts = self.hosts[at].facts.joined(facts);
+        for host in &mut self.hosts {
+            host.base = host.base.joined(base);
+            host.facts = host.facts.joined(facts);
         }
     }
 
-    /// Notes since when each host's `/v2/` is what it is: since `before`, where it was the same
-    /// there.
+    /// Notes since when the rules are what they are that decide each host's `/v2/`: since `now_us`,
+    /// or longer where they were the same `before`.
     pub fn carry_over(&mut self, before: Option<&Self>, now_us: u64) {
-        for at in 0..self.hosts.len() {
-            let host = &self.hosts[at];
-            let earlier = before.and_then(|before| {
-                let index = before.host_index(self.text(host.name).as_bytes())?;
-                let other = &before.hosts[index as usize];
-                let is_same = match (host.base, other.base) {
-                    (HostBase::Registry { base: a, .. }, HostBase::Registry { base: b, .. }) => {
-                        self.text(a) == before.text(b)
-                            && host.facts.may_redirect == other.facts.may_redirect
-                            && host.facts.clients_log_in == other.facts.clients_log_in
-                    }
-                    _ => false,
-                };
-                is_same.then_some(other.facts.since_us)
-            });
-            self.hosts[at].facts.since_us = earlier.unwrap_or(now_us);
-        }
-    }
-
-    fn joined(&self, a: HostBase, b: HostBase) -> HostBase {
-        match (a, b) {
-            (HostBase::None, other) | (other, HostBase::None) => other,
-            (HostBase::Registry { base: a, index }, HostBase::Registry { base: b, .. })
-                if self.text(a) == self.text(b) =>
-            {
-                HostBase::Registry { base: a, index }
-            }
-            _ => HostBase::Several,
+        let since = |host: &Host| {
+            let before = before?;
+            let earlier = before.site(self.text(host.name).as_bytes());
+            let earlier = earlier.exact.or(earlier.any)?;
+            let is_same = match (host.base, earlier.base) {
+                (HostBase::Registry(a), HostBase::Registry(b)) => {
+                    self.registry(a) == before.registry(b) && host.facts.agrees(&earlier.facts)
+                }
+                (HostBase::None | HostBase::Several, _)
+                | (_, HostBase::None | HostBase::Several) => false,
+            };
+            is_same.then_some(earlier.facts.since_us)
+        };
+        let since: Vec<_> = self.hosts.iter().map(|host| since(host).unwrap_or(now_us)).collect();
+        // A host without rules of its own is served by those of `*` from now on.
+        let is_gone = |host: &Host| {
+            before
+                .is_some_and(|before| self.host_index(before.text(host.name).as_bytes()).is_none())
+        };
+        let some_are_gone = before.is_some_and(|before| before.hosts.iter().any(is_gone));
+        for (at, since_us) in since.into_iter().enumerate() {
+            let is_any = self.any == Some(index(at));
+            let host = &mut self.hosts[at];
+            host.facts.since_us = if is_any && some_are_gone { now_us } else { since_us };
         }
     }
 
     fn keep(&mut self, text: &str) -> Text {
         let at = index(self.texts.len());
         self.texts.push_str(text);
-        // Names, hosts and ids are bounded far below: `limits.rs` asserts it.
-        Text { at, length: u16::try_from(text.len()).unwrap_or(u16::MAX) }
+        Text { at, length: length(text.len()) }
+    }
+
+    /// The URLs of the registries that rules lead to, in the order of [`Match::registry`].
+    pub fn registries(&self) -> impl Iterator<Item = &str> {
+        self.registries.iter().map(|url| self.text(*url))
+    }
+
+    fn registry(&self, index: u32) -> &str {
+        self.text(self.registries[index as usize])
     }
 
     fn text(&self, text: Text) -> &str {
@@ -344,8 +327,8 @@ impl<'t> Site<'t> {
     /// Where `/v2/` lives.
     pub fn base(&self) -> Base<'t> {
         match self.exact.or(self.any).map(|host| host.base) {
-            Some(HostBase::Registry { base, index }) => {
-                Base::Registry(self.table.text(base), index as usize)
+            Some(HostBase::Registry(index)) => {
+                Base::Registry(self.table.registry(index), index as usize)
             }
             Some(HostBase::Several | HostBase::None) | None => Base::Several,
         }
@@ -412,6 +395,14 @@ fn index(length: usize) -> u32 {
     u32::try_from(length).expect("PACKAGES_MAX packages fit 32 bits: limits.rs asserts it")
 }
 
+/// The length of a text. Names, hosts and ids are bounded far below: `limits.rs` asserts it.
+fn length(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
+}
+
+/// Behind a registry's host (distribution spec, "Endpoints").
+const V2: &str = "/v2/";
+
 /// The domain that stands for any.
 const ANY: &[u8] = b"*";
 
@@ -426,7 +417,7 @@ mod tests {
             domain: domain.to_owned(),
             name: Pattern::parse(name).unwrap(),
             backend: Backend::parse(backend).unwrap(),
-            delivery: Delivery::Auto,
+            delivery: Delivery::Redirect,
             credentials: Credentials::None,
             id: None,
             line: 0,

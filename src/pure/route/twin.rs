@@ -42,7 +42,7 @@ fn rules() -> impl Strategy<Value = Vec<Package>> {
             domain: domain.to_owned(),
             name: Pattern::parse(&name).unwrap(),
             backend: Backend::parse(&format!("ghcr.io/r{index}")).unwrap(),
-            delivery: Delivery::Auto,
+            delivery: Delivery::Redirect,
             credentials: Credentials::None,
             id: None,
             line: 0,
