@@ -17,7 +17,7 @@ use monoio_http::h1::codec::decoder::ClientResponseDecoder;
 
 use super::Answer;
 use crate::pure::fault::{Fault, Kind};
-use crate::pure::http1::body::Body;
+use crate::pure::http1::body::{Body, TOO_SHORT};
 use crate::pure::http1::response::Framing;
 use crate::worker::Worker;
 use crate::worker::buffers::Buffer;
@@ -119,13 +119,13 @@ impl Judged<'_> {
         seat.wait(Phase::Writing, self.worker.clock.sweep());
         let (read, came) = link.read(self.worker.pool.lend()).await;
         if seat.phase() == Phase::Overdue {
-            return Err(Fault::new(Kind::UpstreamTimeout, "in the middle of a body"));
+            return Err(Fault::new(Kind::UpstreamTimeout, "a body that does not go on"));
         }
         match read {
             Ok(0) if head.framing == Framing::UntilClose => self.is_over = true,
             Ok(0) => self.body.end()?,
             Ok(_) => {}
-            Err(_) => return Err(Fault::new(Kind::UpstreamUnreachable, "in the middle of a body")),
+            Err(_) => return Err(TOO_SHORT),
         }
         Ok(came)
     }
@@ -167,5 +167,5 @@ impl AsyncReadRent for Judged<'_> {
     }
 }
 
-const TOO_LARGE: Fault = Fault::new(Kind::UpstreamTooLarge, "its answer's body");
-const UNREAD: Fault = Fault::new(Kind::UpstreamMalformed, "its answer's body cannot be read");
+const TOO_LARGE: Fault = Fault::new(Kind::UpstreamTooLarge, "a body that is too long");
+const UNREAD: Fault = Fault::new(Kind::UpstreamMalformed, "a body that cannot be read");

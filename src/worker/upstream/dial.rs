@@ -50,9 +50,9 @@ async fn connect(worker: &Rc<Worker>, adopted: &Rc<Adopted>, way: &Rc<Way>) -> R
         Fault::new(kind, detail)
     };
     let to = in_turn(allowed).map(|address| SocketAddr::new(address, origin.port));
-    let stream = first_of(worker, to)
-        .await
-        .map_err(|error| failed(Kind::UpstreamUnreachable, "it cannot be reached", &error))?;
+    let stream = first_of(worker, to).await.map_err(|error| {
+        failed(Kind::UpstreamUnreachable, "no address takes a connection", &error)
+    })?;
     // Without it, only speed is lost.
     let _ = stream.set_nodelay(true);
     match origin.scheme {
@@ -60,9 +60,8 @@ async fn connect(worker: &Rc<Worker>, adopted: &Rc<Adopted>, way: &Rc<Way>) -> R
         Scheme::Https => {
             let config = adopted.tls(way.registry);
             let stream = tls::Stream::connect(stream, config, &origin.host, &worker.pool).await;
-            let stream = stream.map_err(|error| {
-                failed(Kind::UpstreamTls, "it does not speak TLS as it should", &error)
-            })?;
+            let stream = stream
+                .map_err(|error| failed(Kind::UpstreamTls, "a handshake that fails", &error))?;
             Ok(Link::over_tls(Rc::clone(way), stream))
         }
     }
@@ -80,7 +79,7 @@ fn in_turn(addresses: Vec<IpAddr>) -> impl Iterator<Item = IpAddr> {
 
 /// The first connection that comes to be. The next address is tried when one has failed, or has
 /// not answered for a while; those before it go on being tried.
-async fn first_of(
+pub(super) async fn first_of(
     worker: &Worker,
     mut addresses: impl Iterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
@@ -120,8 +119,8 @@ async fn any_of(attempts: &mut Vec<Attempt>) -> io::Result<TcpStream> {
     .await
 }
 
-const TOO_SLOW: Fault = Fault::new(Kind::UpstreamTimeout, "it does not take a connection in time");
-const FORBIDDEN: Fault = Fault::new(Kind::UpstreamForbidden, "its address is not public");
+const TOO_SLOW: Fault = Fault::new(Kind::UpstreamTimeout, "no address takes a connection");
+const FORBIDDEN: Fault = Fault::new(Kind::UpstreamForbidden, "an address that is not public");
 /// How long the next address waits for the one before it: two sweeps (RFC 8305, 5: 250 ms, at least
 /// 100 ms).
 const ATTEMPT_SWEEPS: u64 = 2;

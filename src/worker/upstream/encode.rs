@@ -72,6 +72,5 @@ impl AsyncWriteRent for Written {
     }
 }
 
-const NO_TARGET: Fault =
-    Fault::new(Kind::UpstreamMalformed, "it names a URL that nobody can ask for");
+const NO_TARGET: Fault = Fault::new(Kind::UpstreamMalformed, "a URL that nobody can ask for");
 const HEAD_BYTES_USUAL: usize = 1024;

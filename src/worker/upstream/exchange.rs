@@ -9,6 +9,7 @@ use monoio::buf::IoBufMut;
 use super::Answer;
 use super::link::Link;
 use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::body::TOO_LONG;
 use crate::pure::http1::head::HeadLimits;
 use crate::pure::http1::response::{self, Framing, ResponseHead};
 use crate::pure::limits::{BUFFER_BYTES, HEADERS_MAX, INTERIM_HEADS_MAX, UPSTREAM_HEAD_BYTES_MAX};
@@ -47,7 +48,7 @@ pub async fn exchange(
             if let Framing::Length(length) = head.framing
                 && rest.filled().len() as u64 > length
             {
-                return Err(Failed::Fault(LONGER));
+                return Err(Failed::Fault(TOO_LONG));
             }
             return Ok(Answer { head, head_bytes, rest, seat, link });
         }
@@ -66,7 +67,7 @@ impl Failed {
     /// What is wrong, where nothing is left to try.
     pub fn fault(self) -> Fault {
         match self {
-            Self::Unheard => Fault::new(Kind::UpstreamUnreachable, "it drops the connection"),
+            Self::Unheard => Fault::new(Kind::UpstreamUnreachable, "a connection that is dropped"),
             Self::Fault(fault) => fault,
         }
     }
@@ -101,14 +102,11 @@ impl Heads {
 /// The time is up, if it was the sweep that ended it; else `otherwise`.
 fn broken(seat: &Seat, otherwise: Failed) -> Failed {
     if seat.phase() == Phase::Overdue {
-        return Failed::Fault(Fault::new(Kind::UpstreamTimeout, "it does not answer in time"));
+        return Failed::Fault(Fault::new(Kind::UpstreamTimeout, "a head that does not come"));
     }
     otherwise
 }
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: UPSTREAM_HEAD_BYTES_MAX, headers: HEADERS_MAX };
-const INTERIM: Fault =
-    Fault::new(Kind::UpstreamMalformed, "it sends one interim answer after another");
-const CUT_SHORT: Fault =
-    Fault::new(Kind::UpstreamUnreachable, "it drops the connection in the middle of its answer");
-const LONGER: Fault = Fault::new(Kind::UpstreamMalformed, "more body than it announced");
+const INTERIM: Fault = Fault::new(Kind::UpstreamMalformed, "one interim answer after another");
+const CUT_SHORT: Fault = Fault::new(Kind::UpstreamUnreachable, "a head that breaks off");

@@ -13,6 +13,8 @@ pub mod link;
 pub mod resolve;
 pub mod resolver;
 pub mod tls;
+#[cfg(test)]
+mod tls_trials;
 pub mod token;
 pub mod token_service;
 #[cfg(test)]

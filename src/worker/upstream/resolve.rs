@@ -166,7 +166,7 @@ impl Memory {
     }
 }
 
-const UNKNOWN: Fault = Fault::new(Kind::UpstreamName, "its name is not found");
+const UNKNOWN: Fault = Fault::new(Kind::UpstreamName, "a name that is not found");
 /// How long a failure is remembered: a second.
 const FAILURE_SWEEPS: u64 = 10;
 /// How long addresses serve while they are looked up again: an hour.
