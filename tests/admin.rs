@@ -15,11 +15,13 @@ use std::sync::Arc;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
 use pullgate::control::admin::{Options, Sources};
+use pullgate::control::prove::{self, Prover};
 use pullgate::control::signals::Signals;
 use pullgate::control::status::Status;
 use pullgate::control::{self, Control};
 use pullgate::messages::latency;
 use pullgate::messages::meters::Meters;
+use pullgate::messages::wanted;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
 use support::http::get;
@@ -155,10 +157,14 @@ fn started(
         health,
         status: Arc::clone(status),
         log_dropped: None,
+        proofs: Default::default(),
     };
     let options = Options { listen, control_socket, sources, query: aggregator.query() };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
-    match control::start(options, signals) {
+    let (_, wanted) = wanted::channel();
+    let (publish, record) = (Arc::new(|_: &_| ()), Default::default());
+    let (prover, _) = Prover::new(prove::Options { wanted, publish, record });
+    match control::start(options, signals, prover) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {
             aggregator.stop(Vec::new());

@@ -139,7 +139,7 @@ delivery = "redirect"
             let is_written = matches!(action, Action::Forward(_)) || out.used() > 100;
             assert!(!out.is_overrun() && is_written);
             let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
-            if let Some(event) = observe(&action, &head, asker) {
+            if let Some(event) = observe(&action, &head, asker, None) {
                 sender.offer(&event);
             }
         }

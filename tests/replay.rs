@@ -2,44 +2,68 @@
 //!
 //! `golden/replay/*.txt` holds one client per file. Header lines before the first scene are sent
 //! with every request; indented ones replace the header of that name for the request above them.
-//! `@2` goes on as another client: from another address, on another connection. An answer is a
-//! redirect unless `-> STATUS` stands behind the request. The line that begins with `=` is what
-//! must be counted once everything has been booked.
+//! `@2` goes on as another client: from another address, on another connection.
+//!
+//! An answer is a redirect, and 200 where the gateway fetches what is asked for; `-> STATUS` behind
+//! the request says otherwise, `-> REDIRECTED/FETCHED` for each, and `-` that no client asks then.
+//! The line that begins with `=` is what must be counted once everything has been booked (how far
+//! the pulls went is seen only where the gateway fetches), `~` behind it what must be where the
+//! gateway fetches, if that is something else.
 
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
+#[path = "support/counting.rs"]
+mod counting;
 mod support;
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::thread;
 
+use pullgate::aggregator::{Ask, open_offline};
 use pullgate::cli::demo::image::Image;
+use pullgate::pure::oci::endpoint::Endpoint;
+use pullgate::pure::pull::event::{Asked, Event, Outcome};
+use pullgate::pure::pull::kin::{self, Kin};
 use support::eventually::eventually;
-use support::gate::{Counts, DRIVERS, Gate};
+use support::gate::{DRIVERS, Gate};
 use support::hosts::{GATEWAY, REGISTRY};
 use support::http::Connection;
+use support::scenes::{Counted, Scene, Shelf, Step};
 
 #[test]
 fn every_client_is_counted_as_its_file_says() {
-    let scenes = scenes();
+    let scenes = Shelf::new().scenes();
     for driver in DRIVERS {
         let mut gate = Gate::start(driver, &config());
         for (number, scene) in scenes.iter().enumerate() {
             play(&gate, number, scene);
         }
         gate.stop();
-        let mut wrong = String::new();
+        let pulls = gate.pulls(&[]);
+        compare(driver, &pulls, &scenes, |scene| scene.redirected);
+    }
+}
+
+/// The same where the gateway fetches what clients ask for: the events of its answers, by any of
+/// two workers.
+#[test]
+fn every_client_is_counted_so_where_answers_are_seen() {
+    let shelf = Shelf::new();
+    let scenes = shelf.scenes();
+    for workers in [1, 2] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut gateway = counting::Gateway::start_with(dir.path(), workers, counting::counting());
         for (number, scene) in scenes.iter().enumerate() {
-            let counted = gate.counts(&format!("{GATEWAY}/{}", name(number)));
-            if counted != scene.expected {
-                let Scene { title, expected, .. } = scene;
-                wrong += &format!("{title}\n   must be {expected:?}\n       was {counted:?}\n");
+            for (at, step) in scene.steps.iter().enumerate() {
+                gateway.worker = at % workers;
+                tell(&mut gateway, &shelf, number, step);
             }
         }
-        assert!(wrong.is_empty(), "on {driver}:\n{wrong}");
+        gateway.stop();
+        let query = open_offline(dir.path()).expect("the store");
+        let pulls = serde_json::to_value(query.rows(&Ask::default()).expect("an answer"));
+        compare("fetched", &pulls.expect("JSON"), &scenes, |scene| scene.fetched);
     }
 }
 
@@ -82,20 +106,6 @@ fn counts_show_on(driver: &str) {
     expect(1, 3);
 }
 
-struct Scene {
-    title: String,
-    steps: Vec<Step>,
-    expected: Counts,
-}
-
-struct Step {
-    client: u8,
-    method: String,
-    target: String,
-    headers: Vec<String>,
-    status: u16,
-}
-
 /// Every scene is a package of its own, so that all of them are told apart in one run.
 fn name(number: usize) -> String {
     format!("replay/scene-{number}")
@@ -121,112 +131,64 @@ fn play(gate: &Gate, number: usize, scene: &Scene) {
         let said = |what: String| format!("{}: {} {target}: {what}", scene.title, step.method);
         let answer = answer.unwrap_or_else(|problem| panic!("{}", said(problem.to_string())));
         let words = String::from_utf8_lossy(&answer.body).into_owned();
-        assert_eq!(answer.status, step.status, "{}", said(words));
+        assert_eq!(answer.status, step.redirected, "{}", said(words));
         if answer.header("connection") == Some("close") {
             connections.remove(&step.client);
         }
     }
 }
 
-fn scenes() -> Vec<Scene> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/replay");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .expect("the scenes' folder")
-        .map(|entry| entry.expect("its entry").path())
-        .collect();
-    files.sort();
-    let values = placeholders();
-    let mut scenes = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a file of scenes");
-        let text = values.iter().fold(text, |text, (name, value)| text.replace(name, value));
-        let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        read(&file, &text, &mut scenes);
-    }
-    assert!(!scenes.is_empty());
-    scenes
+/// Tells counting of one request that the gateway fetched the answer to.
+fn tell(gateway: &mut counting::Gateway, shelf: &Shelf, number: usize, step: &Step) {
+    let name = name(number);
+    let target = step.target.replace("{name}", &name);
+    let path = target.split('?').next().unwrap_or_default();
+    let (asked, reference) = match (Endpoint::parse(path.as_bytes()), step.method.as_str()) {
+        (Ok(Endpoint::Manifest { reference, .. }), "GET") => (Asked::Manifest, reference.as_str()),
+        (Ok(Endpoint::Manifest { reference, .. }), _) => (Asked::ManifestHead, reference.as_str()),
+        (Ok(Endpoint::Blob { digest, .. }), _) => (Asked::Blob, digest.as_str()),
+        (Ok(Endpoint::Referrers { digest, .. }), _) => (Asked::Referrers, digest.as_str()),
+        _ => return,
+    };
+    let outcome = match step.fetched {
+        Some(200..=299) => Outcome::Succeeded,
+        Some(304) => Outcome::NotModified,
+        _ => return,
+    };
+    let manifest = shelf.find(reference).filter(|_| asked != Asked::Blob);
+    let kin = match (manifest, asked) {
+        (Some(manifest), Asked::Manifest) => kin::read(&manifest.bytes),
+        _ => Kin::default(),
+    };
+    let agent = step.headers.iter().rev().find_map(|line| line.strip_prefix("User-Agent: "));
+    let client = u32::try_from(number).expect("few scenes") << 8 | u32::from(step.client);
+    gateway.senders[gateway.worker].offer(&Event {
+        asked,
+        outcome,
+        domain: GATEWAY.as_bytes(),
+        user_agent: agent.unwrap_or_default().as_bytes(),
+        digest: manifest.map_or(b"", |manifest| manifest.digest.as_bytes()),
+        kin: kin.bytes(),
+        ..counting::event(client, &name, reference)
+    });
 }
 
-fn placeholders() -> Vec<(&'static str, String)> {
-    let image = Image::hello().expect("the sample image");
-    let [amd64, arm64] = image.platforms.as_slice() else { panic!("two platforms") };
-    let stranger = |digit: &str| format!("sha256:{}", digit.repeat(64));
-    vec![
-        ("{tag}", "v1.2".into()),
-        ("{tag2}", "v1.3".into()),
-        ("{index}", image.index.digest.clone()),
-        ("{index2}", stranger("2")),
-        ("{index_tag}", image.index.digest.replace(':', "-")),
-        ("{amd64}", amd64.manifest.digest.clone()),
-        ("{arm64}", arm64.manifest.digest.clone()),
-        ("{config}", amd64.config.digest.clone()),
-        ("{config2}", arm64.config.digest.clone()),
-        ("{layer1}", amd64.layers[0].digest.clone()),
-        ("{layer2}", amd64.layers[1].digest.clone()),
-        ("{layer3}", amd64.layers[2].digest.clone()),
-        ("{attestation}", stranger("a")),
-        ("{attestation_tag}", stranger("a").replace(':', "-")),
-    ]
-}
-
-fn read(file: &str, text: &str, scenes: &mut Vec<Scene>) {
-    let mut common = vec![format!("Host: {GATEWAY}")];
-    let (mut title, mut client, mut steps) = (String::new(), 1, Vec::<Step>::new());
-    for (number, line) in text.lines().enumerate() {
-        let bad = || format!("{file}:{}: {line}", number + 1);
-        if let Some(words) = line.strip_prefix("## ") {
-            title = format!("{file}:{}: {words}", number + 1);
-        } else if line.is_empty() || line.starts_with('#') {
-        } else if let Some(other) = line.strip_prefix('@') {
-            client = other.parse().unwrap_or_else(|_| panic!("{}", bad()));
-        } else if let Some(counts) = line.strip_prefix("= ") {
-            let expected = counts_of(counts).unwrap_or_else(|| panic!("{}", bad()));
-            scenes.push(Scene {
-                title: title.clone(),
-                steps: std::mem::take(&mut steps),
-                expected,
-            });
-            client = 1;
-        } else if let Some(header) = line.strip_prefix("  ") {
-            let step = steps.last_mut().unwrap_or_else(|| panic!("{}", bad()));
-            replace(&mut step.headers, header, &common);
-        } else if title.is_empty() {
-            common.push(line.to_owned());
-        } else {
-            let (request, status) = line.split_once(" -> ").unwrap_or((line, "307"));
-            let (method, target) = request.split_once(' ').unwrap_or_else(|| panic!("{}", bad()));
-            steps.push(Step {
-                client,
-                method: method.into(),
-                target: target.into(),
-                headers: common.clone(),
-                status: status.parse().unwrap_or_else(|_| panic!("{}", bad())),
-            });
+/// Compares each scene's row in what `pullgate pulls --json` says with what it must be.
+fn compare(
+    run: &str,
+    pulls: &serde_json::Value,
+    scenes: &[Scene],
+    expected: impl Fn(&Scene) -> Counted,
+) {
+    let rows = pulls["rows"].as_array().expect("rows");
+    let mut wrong = String::new();
+    for (number, scene) in scenes.iter().enumerate() {
+        let package = format!("{GATEWAY}/{}", name(number));
+        let row = rows.iter().find(|row| row["package"] == package);
+        let (counted, expected) = (row.map_or_else(Counted::default, Counted::of), expected(scene));
+        if counted != expected {
+            wrong += &format!("{}\n   must be {expected:?}\n       was {counted:?}\n", scene.title);
         }
     }
-    assert!(steps.is_empty(), "{file}: the last scene has no line of counts");
-}
-
-/// Adds `header`; the first of its name takes the place of those in `common`.
-fn replace(headers: &mut Vec<String>, header: &str, common: &[String]) {
-    let name = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
-    headers.retain(|line| name(line) != name(header) || !common.contains(line));
-    headers.push(header.to_owned());
-}
-
-fn counts_of(text: &str) -> Option<Counts> {
-    let mut counts = Counts::default();
-    let words: Vec<&str> = text.split(' ').collect();
-    for pair in words.chunks(2) {
-        let [key, number] = pair else { return None };
-        let number = number.parse().ok()?;
-        match *key {
-            "requests" => counts.requests = number,
-            "pulls" => counts.pulls = number,
-            "checks" => counts.checks = number,
-            "supply_chain" => counts.supply_chain = number,
-            _ => return None,
-        }
-    }
-    Some(counts)
+    assert!(wrong.is_empty(), "{run}:\n{wrong}");
 }

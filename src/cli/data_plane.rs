@@ -12,15 +12,21 @@ use rustix::thread::sched_getaffinity;
 
 use crate::control::while_busy;
 use crate::messages::access::{self, AccessReceiver};
+use crate::messages::keyring::Keyring;
 use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
+use crate::messages::mail;
 use crate::messages::meters::Meters;
+use crate::messages::names;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
+use crate::messages::wanted::WantedSender;
 use crate::pure::config::values::{AccessLog, Config};
 use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
+use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::driver::Driver;
+use crate::worker::upstream::resolver;
 use crate::worker::{self, Ended, Parts, listener};
 
 /// All workers.
@@ -95,6 +101,8 @@ impl DataPlane {
     pub fn prepare(
         config: &Config,
         snapshot: &Arc<Snapshot>,
+        keyring: &Arc<Keyring>,
+        wanted: &WantedSender,
     ) -> Result<(Self, Starting, Ends), Refused> {
         let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
         let cpus = cpus();
@@ -114,8 +122,14 @@ impl DataPlane {
         let (mut orders, mut meters) = (Vec::new(), Vec::new());
         let (end, ended) = bounded(count);
         let mut starting = Starting { parts: Vec::new(), end };
-        for index in 0..count {
-            let (order, order_book) = order::channel().map_err(Refused::System)?;
+        let channels: Result<Vec<_>, _> = (0..count).map(|_| order::channel()).collect();
+        let channels = channels.map_err(Refused::System)?;
+        let bells = || channels.iter().map(|(order, _)| order.bell());
+        let post = mail::post(bells());
+        let (names, desk) = names::channel(bells());
+        resolver::spawn(&desk).map_err(Refused::System)?;
+        let each = channels.into_iter().zip(post).zip(names).enumerate();
+        for (index, (((order, order_book), post), names)) in each {
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency::channel();
             let access = (config.log.access != AccessLog::Off).then(access::channel).map(
@@ -131,8 +145,13 @@ impl DataPlane {
                 driver,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 snapshot: Arc::clone(snapshot),
+                keyring: Arc::clone(keyring),
+                wanted: wanted.clone(),
                 retired: retire.clone(),
                 orders: order_book,
+                post,
+                names,
+                seed: random().map_err(Refused::System)?,
                 pulls,
                 meters: Arc::clone(&worker_meters),
                 latency,
@@ -180,15 +199,24 @@ impl DataPlane {
 }
 
 impl Command {
-    /// New requests are decided by `snapshot`; those that no worker uses any more are freed.
-    pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
+    /// New requests are decided by `snapshot`, whose registries `keyring` opens; snapshots that no
+    /// worker uses any more are freed.
+    pub fn adopt(&self, snapshot: &Arc<Snapshot>, keyring: &Arc<Keyring>) {
         for worker in self.orders.iter() {
-            if !worker.give(Order::Adopt(Arc::clone(snapshot))) {
+            if !worker.give(Order::Adopt(Arc::clone(snapshot), Arc::clone(keyring))) {
                 tracing::warn!("a worker that is gone did not take the new configuration");
             }
         }
         // The last request that uses an old one sends it here, most within a turn.
         while self.retired.recv_timeout(RETIRING).is_ok() {}
+    }
+
+    /// New requests are decided by `proofs` too. Freeing those before takes time: whoever calls
+    /// this keeps them a while longer than the workers do.
+    pub fn know(&self, proofs: &Arc<Proofs>) {
+        for worker in self.orders.iter() {
+            worker.give(Order::Know(Arc::clone(proofs)));
+        }
     }
 
     /// The workers end, within `timeout`.

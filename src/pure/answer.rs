@@ -127,6 +127,9 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
             let remedy = "it is private there or does not exist; check the name";
             return blame("does not let this gateway pull the package", remedy);
         }
+        Kind::UpstreamUnauthorized => {
+            return blame("refuses the login that it asked for", OPERATOR);
+        }
         Kind::LoopDetected => {
             let remedy = "this gateway's operator has to name the registry where it lives";
             return blame("leads back to this gateway", remedy);

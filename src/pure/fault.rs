@@ -79,6 +79,8 @@ pub enum Kind {
     UpstreamName,
     /// A registry does not let the gateway pull this package.
     UpstreamDenied,
+    /// A registry refuses the login that it asked for.
+    UpstreamUnauthorized,
     /// A registry's token service gives no token.
     TokenService,
     /// The request has come by this gateway before.
@@ -108,7 +110,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -138,6 +140,7 @@ impl Kind {
         Self::UpstreamTls,
         Self::UpstreamName,
         Self::UpstreamDenied,
+        Self::UpstreamUnauthorized,
         Self::TokenService,
         Self::LoopDetected,
     ];
@@ -211,6 +214,9 @@ impl Kind {
             Self::UpstreamTls => row("502 Bad Gateway", "UNAVAILABLE", "upstream_tls", false),
             Self::UpstreamName => row("502 Bad Gateway", "UNAVAILABLE", "upstream_name", false),
             Self::UpstreamDenied => row("403 Forbidden", "DENIED", "upstream_denied", false),
+            Self::UpstreamUnauthorized => {
+                row("401 Unauthorized", "UNAUTHORIZED", "upstream_unauthorized", false)
+            }
             Self::TokenService => row("502 Bad Gateway", "UNAVAILABLE", "token_service", false),
             Self::LoopDetected => row("508 Loop Detected", "UNAVAILABLE", "loop", false),
         }

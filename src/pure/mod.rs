@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod answer;
+pub mod backoff;
 pub mod client;
 pub mod config;
 pub mod decide;
@@ -19,3 +20,4 @@ pub mod proof;
 pub mod pull;
 pub mod route;
 pub mod snapshot;
+pub mod tokens;

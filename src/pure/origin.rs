@@ -29,7 +29,7 @@ impl Origin {
             Some(address) => format!("[{}]", address.ok()?),
             None => host.to_owned(),
         };
-        Some(Self { scheme, host, port: port.unwrap_or(scheme.port()) })
+        Some(Self { scheme, host, port: port.unwrap_or_else(|| scheme.port()) })
     }
 
     /// `ghcr.io`, `localhost:5000`: the port is left out where it is the scheme's.

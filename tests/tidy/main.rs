@@ -59,7 +59,7 @@ const FLOORS: &[Floor] = &[
     Floor {
         name: "messages",
         ours: &["pure"],
-        outside: &["crossbeam_channel", "hdrhistogram", "rustix", "siphasher", "tracing"],
+        outside: &["crossbeam_channel", "hdrhistogram", "rustix", "rustls", "siphasher", "tracing"],
         never: &[
             "std::fs",
             "std::thread",
@@ -75,11 +75,15 @@ const FLOORS: &[Floor] = &[
         name: "worker",
         ours: &["pure", "messages"],
         outside: &[
+            "bytes",
             "crossbeam_channel",
+            "http",
             "io_uring",
             "jiff",
             "monoio",
+            "monoio_http",
             "rustix",
+            "rustls",
             "socket2",
             "tracing",
         ],
@@ -119,12 +123,18 @@ const FLOORS: &[Floor] = &[
         outside: &[
             "axum",
             "crossbeam_channel",
+            "http_body_util",
+            "hyper",
+            "hyper_util",
             "jiff",
             "notify",
             "rustix",
+            "rustls",
+            "rustls_native_certs",
             "serde",
             "serde_json",
             "tokio",
+            "tokio_rustls",
             "tracing",
             "tracing_appender",
             "tracing_subscriber",
@@ -180,9 +190,24 @@ const EXCEPTIONS: &[Exception] = &[
         why: "the ring reads into memory that is ours",
     },
     Exception {
+        file: "src/worker/socket.rs",
+        says: "unsafe",
+        why: "the system is asked directly about sockets that the ring's streams own",
+    },
+    Exception {
         file: "src/worker/slots.rs",
         says: "unsafe",
         why: "the sweep ends waits on connections' descriptors",
+    },
+    Exception {
+        file: "src/worker/upstream/encode.rs",
+        says: "unsafe",
+        why: "what monoio-http has written is copied from its buffer",
+    },
+    Exception {
+        file: "src/worker/upstream/resolver.rs",
+        says: "to_socket_addrs",
+        why: "threads of its own wait for names, so that no worker does",
     },
     Exception {
         file: "src/worker/driver.rs",

@@ -271,7 +271,8 @@ mod tests {
                 let told = match decoded(wire.as_bytes(), piece) {
                     Ok((body, taken)) => {
                         let body = String::from_utf8(body).unwrap();
-                        let taken = taken.map_or(", more".into(), |bytes| format!(" in {bytes}"));
+                        let taken =
+                            taken.map_or_else(|| ", more".into(), |bytes| format!(" in {bytes}"));
                         format!("{body:?}{taken}")
                     }
                     Err(fault) => fault.detail.into(),

@@ -1,5 +1,6 @@
 //! HTTP/1 as bytes: heads, what follows them, and what the gateway says (RFC 9110, RFC 9112).
 
+pub mod body;
 pub mod chunked;
 pub mod encode;
 pub mod forwarded;

@@ -24,10 +24,7 @@ pub enum Asked {
 ///
 /// `Authorization` is not among them: whose it is, is decided elsewhere. Encodings and ranges are
 /// for blobs only: everything else is read here, whole, and compared with its digest.
-pub fn request_fields<'a>(
-    head: &'a [u8],
-    asked: Asked,
-) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+pub fn request_fields(head: &[u8], asked: Asked) -> impl Iterator<Item = (&str, &[u8])> {
     let is_blob = asked == Asked::Blob;
     fields(head).filter(move |(name, _)| {
         let passes = is_one_of(name, &REQUEST_FIELDS)
@@ -38,10 +35,7 @@ pub fn request_fields<'a>(
 
 /// The fields of a registry's head that go to the client, as they came. How its body ends is not
 /// among them: that is said anew. A challenge passes only if the client is to log in there itself.
-pub fn response_fields<'a>(
-    head: &'a [u8],
-    challenge: bool,
-) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+pub fn response_fields(head: &[u8], challenge: bool) -> impl Iterator<Item = (&str, &[u8])> {
     fields(head).filter(move |(name, _)| {
         let passes = is_one_of(name, &RESPONSE_FIELDS)
             || challenge && name.eq_ignore_ascii_case("WWW-Authenticate")
@@ -77,9 +71,8 @@ pub fn via_names(head: &[u8], pseudonym: &str) -> bool {
 
 /// Whether a pair of a query asks for too long a list. The name may be percent-encoded too.
 fn asks_too_much(pair: &[u8]) -> bool {
-    let value = match pair {
-        [b'n', value @ ..] | [b'%', b'6', b'e' | b'E', value @ ..] => value,
-        _ => return false,
+    let ([b'n', value @ ..] | [b'%', b'6', b'e' | b'E', value @ ..]) = pair else {
+        return false;
     };
     let number = match value {
         [] => return true,

@@ -91,7 +91,7 @@ pub fn parse(
 
 /// The fields of a head that has been parsed before, a request's or an answer's: names as sent,
 /// values without the spaces around them, in order.
-pub fn fields<'a>(head: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+pub fn fields(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     // Before a request's first line there may be an empty one.
     let mut rest = head.strip_prefix(b"\r\n").unwrap_or(head);
     next_line(&mut rest);

@@ -90,7 +90,7 @@ impl Backend {
 
     /// The registry's port, written or its scheme's.
     pub fn port(&self) -> u16 {
-        split_port(&self.authority).1.unwrap_or(self.scheme.port())
+        split_port(&self.authority).1.unwrap_or_else(|| self.scheme.port())
     }
 }
 

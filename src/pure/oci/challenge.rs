@@ -116,11 +116,12 @@ pub struct Granted {
 /// [`Kind::TokenService`], with what is wrong.
 pub fn granted(body: &[u8]) -> Result<Granted, Fault> {
     let answer: TokenAnswer<'_> = serde_json::from_slice(body)
-        .map_err(|_| refused("its answer is not the JSON of a token"))?;
+        .map_err(|_| refused("the token service's answer is not the JSON of a token"))?;
     let given = [answer.token, answer.access_token].into_iter().flatten().find(|t| !t.is_empty());
-    let token = given.ok_or_else(|| refused("its answer has no token"))?.into_owned();
+    let token =
+        given.ok_or_else(|| refused("the token service's answer has no token"))?.into_owned();
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(refused("its token has a byte that no header field has"));
+        return Err(refused("the token service's token has a byte that no field has"));
     }
     let expires_in_s = match answer.expires_in {
         Some(Value::Number(seconds)) => {
@@ -172,7 +173,7 @@ impl Said {
         };
         let realm = self.realm.as_deref().map(Url::parse);
         let Some(Ok(realm)) = realm else {
-            return Err(refused("the registry's challenge names no URL to get one at"));
+            return Err(refused("the registry's challenge names no URL to get a token at"));
         };
         let service = self.service.map(text).transpose()?;
         let scope = self.scope.map(text).transpose()?;
@@ -374,7 +375,7 @@ mod tests {
 
     #[test]
     fn challenges_that_say_nothing_good_say_why() {
-        let no_url = "the registry's challenge names no URL to get one at";
+        let no_url = "the registry's challenge names no URL to get a token at";
         for (line, expected) in [
             ("Bearer", no_url),
             ("Bearer realm=\"\"", no_url),
@@ -484,16 +485,19 @@ mod tests {
             (r#"{"token":"a","expires_in":18446744073709551615}"#, "a 86400"),
             (r#"{"token":"a","expires_in":"300"}"#, "a 60"),
             (r#"{"token":"a\u002eb"}"#, "a.b 60"),
-            (r#"{}"#, "its answer has no token"),
-            (r#"{"token":""}"#, "its answer has no token"),
-            (r#"{"token":"a b"}"#, "its token has a byte that no header field has"),
-            (r#"{"token":"a\r\nX: y"}"#, "its token has a byte that no header field has"),
-            (r#"{"token":"\u00e9"}"#, "its token has a byte that no header field has"),
-            (r#"{"token":5}"#, "its answer is not the JSON of a token"),
-            (r#"{"token":"a","token":"b"}"#, "its answer is not the JSON of a token"),
-            (r#"["a"]"#, "its answer is not the JSON of a token"),
-            ("", "its answer is not the JSON of a token"),
-            ("<html>", "its answer is not the JSON of a token"),
+            (r#"{}"#, "the token service's answer has no token"),
+            (r#"{"token":""}"#, "the token service's answer has no token"),
+            (r#"{"token":"a b"}"#, "the token service's token has a byte that no field has"),
+            (r#"{"token":"a\r\nX: y"}"#, "the token service's token has a byte that no field has"),
+            (r#"{"token":"\u00e9"}"#, "the token service's token has a byte that no field has"),
+            (r#"{"token":5}"#, "the token service's answer is not the JSON of a token"),
+            (
+                r#"{"token":"a","token":"b"}"#,
+                "the token service's answer is not the JSON of a token",
+            ),
+            (r#"["a"]"#, "the token service's answer is not the JSON of a token"),
+            ("", "the token service's answer is not the JSON of a token"),
+            ("<html>", "the token service's answer is not the JSON of a token"),
         ] {
             let told = granted(body.as_bytes()).map_or_else(
                 |fault| fault.detail.to_owned(),
