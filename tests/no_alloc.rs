@@ -107,7 +107,7 @@ delivery = "redirect"
             answer::write(&mut out, &manner, &action);
             assert!(!out.is_overrun() && out.used() > 100);
             let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
-            if let Some(event) = observe(&action, &head, asker) {
+            if let Some(event) = observe(&action, &head, asker, None) {
                 sender.offer(&event);
             }
         }

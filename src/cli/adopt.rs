@@ -109,7 +109,7 @@ fn lent(config: &Config) -> Vec<String> {
         packages.truncate(NAMED_MAX);
         let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!(
-            "credentials = \"registry\": with the gateway's own account at {registry}, everybody \
+            "credentials = \"registry\": with the gateway's own account at {registry}, anybody \
              can pull {}{and_more}",
             packages.join(", ")
         )

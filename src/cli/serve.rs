@@ -187,7 +187,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let apply = applying(config, adoption, plans.clone(), &drain, &aggregator);
+            let apply = applying(config, adoption, plans, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
             let options = reload::Options { path, text, files, apply, status };

@@ -96,6 +96,11 @@ pub(crate) mod tests {
     use crate::pure::config::values::Config;
     use crate::pure::snapshot::{Circumstances, Snapshot};
 
+    /// A directory that goes away with the test.
+    pub(crate) fn scratch() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
     /// A configuration without problems, and what it compiles to.
     pub(crate) fn compiled(text: &str) -> (Config, Snapshot) {
         let (config, _) = check("pullgate.toml", text).unwrap();

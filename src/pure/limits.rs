@@ -61,6 +61,9 @@ pub const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// A token service's answer, in bytes: real tokens reach several KiB.
 pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
+/// A challenge of a registry's `/v2/` that is relayed in an answer of ours, in bytes.
+pub const CHALLENGE_BYTES_MAX: usize = 4 * 1024;
+
 /// The head of a registry's answer, in bytes: signed redirects of storage reach several KiB.
 pub const UPSTREAM_HEAD_BYTES_MAX: usize = RECEIVE_BYTES;
 
@@ -126,6 +129,7 @@ pub const LETTERS_WAITING_MAX: usize = 1024;
 pub const TAGS_N_MAX: usize = 1000;
 
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
+const _: () = assert!(BUFFER_BYTES >= CHALLENGE_BYTES_MAX + 1024);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(
     PAGE_BYTES

@@ -4,7 +4,9 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
+
+use crate::pure::limits::CHALLENGE_BYTES_MAX;
 
 /// What is known of one repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +34,22 @@ pub struct RegistryProof {
 #[derive(Default)]
 pub struct Proofs {
     repositories: HashTable<(String, Proof)>,
-    registries: Vec<(String, RegistryProof)>,
+    registries: HashMap<String, RegistryProof, FixedState>,
     hasher: FixedState,
 }
 
 impl Proofs {
     /// From repositories by their URL (`https://ghcr.io/v2/acme/rocket`) and registries by theirs
-    /// (`https://ghcr.io/v2/`).
+    /// (`https://ghcr.io/v2/`), each once. A registry whose challenge cannot be relayed, because it
+    /// is too long or no field's value, stays unknown.
     pub fn build(
         repositories: impl IntoIterator<Item = (String, Proof)>,
         registries: impl IntoIterator<Item = (String, RegistryProof)>,
     ) -> Self {
-        let mut proofs = Self { registries: registries.into_iter().collect(), ..Self::default() };
+        let registries = registries.into_iter().filter(|(_, proof)| {
+            proof.challenge.as_deref().is_none_or(|challenge| can_be_relayed(challenge.as_bytes()))
+        });
+        let mut proofs = Self { registries: registries.collect(), ..Self::default() };
         let Self { repositories: table, hasher, .. } = &mut proofs;
         for (location, proof) in repositories {
             let hash = hash_of(hasher, &location, "");
@@ -64,9 +70,14 @@ impl Proofs {
 
     /// What is known of the registry with this base.
     pub fn registry(&self, base: &str) -> Option<&RegistryProof> {
-        let found = self.registries.iter().find(|(known, _)| known == base);
-        found.map(|(_, proof)| proof)
+        self.registries.get(base)
     }
+}
+
+/// RFC 9110, 5.5.
+fn can_be_relayed(value: &[u8]) -> bool {
+    (1..=CHALLENGE_BYTES_MAX).contains(&value.len())
+        && value.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | 0x80..))
 }
 
 fn hash_of(hasher: &FixedState, location: &str, tail: &str) -> u64 {
@@ -98,5 +109,21 @@ mod tests {
         assert_eq!(proofs.repository(url, "t"), Proof::Unknown);
         assert_eq!(proofs.registry("https://ghcr.io/v2/"), Some(&registry));
         assert_eq!(proofs.registry("http://ghcr.io/v2/"), None);
+    }
+
+    #[test]
+    fn a_challenge_that_cannot_be_relayed_is_none() {
+        for (challenge, is_known) in [
+            ("Bearer realm=\"https://ghcr.io/token\"".to_owned(), true),
+            ("Basic realm=\"caf\u{e9}\"".to_owned(), true),
+            ("x".repeat(CHALLENGE_BYTES_MAX), true),
+            ("x".repeat(CHALLENGE_BYTES_MAX + 1), false),
+            ("Bearer\r\nX: y".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let proof = RegistryProof { challenge: Some(challenge), since_us: 0 };
+            let proofs = Proofs::build([], [("base".to_owned(), proof.clone())]);
+            assert_eq!(proofs.registry("base").is_some(), is_known, "{proof:?}");
+        }
     }
 }

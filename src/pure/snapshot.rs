@@ -1,11 +1,10 @@
 //! A configuration compiled for the workers: flat, immutable, read by all of them.
 
-use std::net::IpAddr;
-
 use crate::pure::address::is_public;
 use crate::pure::client::ClientTable;
 use crate::pure::config::values::{Cidr, Config, Limits, Private, Upstream};
 use crate::pure::http1::head::HeadLimits;
+use crate::pure::oci::backend::is_address;
 use crate::pure::origin::{Origin, Url};
 use crate::pure::route::table::Table;
 
@@ -86,7 +85,8 @@ impl Snapshot {
     /// it is public, or the configuration allows it, or a backend is written as that very address.
     pub fn may_dial(&self, host: &str, port: u16, address: [u8; 16]) -> bool {
         let is_written = |Registry { origin, .. }: &Registry| {
-            origin.host == host && origin.port == port && is_address(host)
+            let is_address = host == "localhost" || is_address(host);
+            is_address && origin.host == host && origin.port == port
         };
         is_public(address)
             || self.registries.iter().any(is_written)
@@ -104,11 +104,6 @@ fn registry(base: &str, config: &Config) -> Registry {
     let section = config.registries.iter().find(|one| one.host == authority);
     let token_hosts = section.map(|one| one.token_hosts.clone()).unwrap_or_default();
     Registry { origin, base: base.to_owned(), token_hosts }
-}
-
-/// Whether the host is this machine's own name or an address.
-fn is_address(host: &str) -> bool {
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]

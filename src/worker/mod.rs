@@ -141,7 +141,7 @@ pub fn spawn(parts: Parts, ended: Sender<Ended>) -> io::Result<()> {
 pub struct Worker {
     snapshot: RefCell<Rc<Adopted>>,
     /// Behind a count of its own: that of all workers is touched when it is adopted only.
-    #[expect(clippy::redundant_allocation, reason = "the Arc's count is shared by all workers")]
+    #[expect(clippy::redundant_allocation, reason = "two counts, as said")]
     proofs: RefCell<Rc<Arc<Proofs>>>,
     /// Its way to whoever finds out what anybody can pull.
     pub wanted: WantedSender,

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::ask::{Asker, is_for_all};
 use super::{Answer, Facts};
 use crate::control::keys;
-use crate::control::tests::compiled;
+use crate::control::tests::{compiled, scratch};
 use crate::pure::oci::backend::Scheme;
 use crate::pure::origin::Origin;
 use crate::pure::proof::Proof;
@@ -59,11 +59,12 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &str) ->
     let head = String::from_utf8(head).unwrap();
     let target = head.split(' ').nth(1).unwrap_or_default();
     let answers = script.lines().filter_map(|line| line.trim().split_once(" => "));
-    let answer = answers.filter(|(asked, _)| *asked == target).map(|(_, answer)| answer);
+    let answers = answers.filter(|(asked, _)| *asked == target).map(|(_, answer)| answer);
+    let answers: Vec<&str> = answers.collect();
     // With a token the second answer to the same target counts.
-    let nth = usize::from(head.contains("authorization: "));
-    if let Some(answer) = answer.clone().nth(nth).or(answer.last()) {
-        let (fields, body) = answer.rsplit_once("\\n").unwrap_or((answer, ""));
+    let nth = if head.contains("authorization: ") { answers.last() } else { answers.first() };
+    if let Some(answer) = nth {
+        let (fields, body) = answer.rsplit_once("\\n").unwrap_or((*answer, ""));
         let fields = fields.replace("\\n", "\r\n");
         let length = body.len();
         let text = format!("HTTP/1.1 {fields}\r\ncontent-length: {length}\r\n\r\n{body}");
@@ -245,7 +246,7 @@ async fn a_registry_with_a_certificate_of_its_own_is_trusted_by_its_ca_file() {
     let (stranger, base) = asker(&backend, "");
     assert_eq!(stranger.ask(&base, None).await, Answer::Failed(None));
 
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let ca_file = dir.path().join("ca.pem");
     std::fs::write(&ca_file, certified.cert.pem()).unwrap();
     let more = format!(

@@ -41,10 +41,13 @@ pub struct Options {
     /// Names that workers met.
     pub wanted: WantedReceiver,
     /// Hands what is known to the workers; may block for a moment.
-    pub publish: Arc<dyn Fn(&Arc<Proofs>) + Send + Sync>,
+    pub publish: Arc<Publish>,
     /// Where it counts.
     pub record: Arc<Record>,
 }
+
+/// See [`Options::publish`].
+pub type Publish = dyn Fn(&Arc<Proofs>) + Send + Sync;
 
 /// The prover, to be run on control's runtime.
 pub struct Prover {
@@ -61,7 +64,6 @@ pub struct Prover {
 }
 
 /// Tells the prover of a new configuration.
-#[derive(Clone)]
 pub struct Plans(mpsc::Sender<Plan>);
 
 impl Plans {

@@ -83,7 +83,7 @@ impl ClientTable {
         }
         let text = memory.get(..length).unwrap_or_default();
         let found = self.entries.iter().find_map(|entry| Some((entry, entry.version_in(text)?)));
-        found.map_or(Trust::default(), |(entry, version)| entry.rules.trust(text, version))
+        found.map_or_else(Trust::default, |(entry, version)| entry.rules.trust(text, version))
     }
 
     /// The families that the table knows, in its order, some more than once.

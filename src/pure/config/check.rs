@@ -89,7 +89,7 @@ fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
 
 fn registry(Entry { value, line, .. }: Entry<file::Registry>) -> Registry {
     let file::Registry { password_file, password_env, .. } = value;
-    let password = password_file.map(Password::File).or(password_env.map(Password::Env));
+    let password = password_file.map(Password::File).or_else(|| password_env.map(Password::Env));
     let file::Registry { host, username, ca_file, plain_http, token_hosts, .. } = value;
     Registry { host, username, password, ca_file, plain_http, token_hosts, line }
 }

@@ -310,12 +310,9 @@ impl Scalar for PrivatePlace {
     }
 
     fn make(&self, written: String) -> Result<Private, String> {
-        if let Ok(network) = Cidr::parse(&written) {
-            return Ok(Private::Network(network));
-        }
-        let is_address = written.contains(['/', ':'])
-            || written.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        if is_address {
+        let is_meant_as_name = written.contains(|letter: char| letter.is_ascii_alphabetic())
+            && !written.contains(['/', ':']);
+        if !is_meant_as_name {
             return Cidr::parse(&written).map(Private::Network);
         }
         let host = backend::authority(&written);
@@ -323,7 +320,7 @@ impl Scalar for PrivatePlace {
     }
 }
 
-/// A word of printable letters; empty for none.
+/// A user's or a variable's name; empty for none.
 pub struct Word;
 
 impl Scalar for Word {
@@ -331,12 +328,13 @@ impl Scalar for Word {
     type Value = Option<String>;
 
     fn allowed(&self) -> String {
-        "printable letters without a colon; \"\" for none".to_owned()
+        "printable ASCII without spaces and colons; \"\" for none".to_owned()
     }
 
     fn make(&self, written: String) -> Result<Option<String>, String> {
         if written.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b':') {
-            return Err(format!("{} has other letters", quoted(&written)));
+            // Not repeated: a password may have been put behind it.
+            return Err("has a space, a colon or a byte that is not printable".to_owned());
         }
         Ok((!written.is_empty()).then_some(written))
     }

@@ -11,19 +11,16 @@ use super::values::{Credentials, Delivery};
 pub(super) fn accounts_are_whole(document: &mut Document<'_>, registries: &[Entry<Registry>]) {
     for Entry { index, value, .. } in registries {
         let Registry { username, password_file, password_env, .. } = value;
-        let passwords = usize::from(password_file.is_some()) + usize::from(password_env.is_some());
-        let (key, what) = match (username, passwords) {
-            (None, 0) | (Some(_), 1) => continue,
-            (Some(_), 0) => {
-                ("username", "has no password beside it; add password_file or password_env")
+        let (key, what) = match (username, password_file, password_env) {
+            (None, None, None) | (Some(_), Some(_), None) | (Some(_), None, Some(_)) => continue,
+            (_, Some(_), Some(_)) => {
+                ("password_env", "stands beside password_file; leave one of them out")
             }
-            (None, _) if password_file.is_some() => {
-                ("password_file", "has no username beside it; add username, or leave it out")
+            (Some(_), None, None) => {
+                ("username", "has no password; add password_file or password_env")
             }
-            (None, _) => {
-                ("password_env", "has no username beside it; add username, or leave it out")
-            }
-            (Some(_), _) => ("password_env", "stands beside password_file; leave one of them out"),
+            (None, Some(_), None) => ("password_file", "has no username; add it"),
+            (None, None, Some(_)) => ("password_env", "has no username; add it"),
         };
         document.wrong(("registries", Some(*index), key), what);
     }
@@ -35,90 +32,102 @@ pub(super) fn logins_can_work(
     registries: &[Entry<Registry>],
     packages: &[Entry<Package>],
 ) {
-    let mut first_of_domain: HashMap<&str, &Entry<Package>> = HashMap::new();
-    let mut second_registry: HashMap<&str, &Entry<Package>> = HashMap::new();
+    let homes = Homes::of(packages);
     for entry in packages {
-        let domain = entry.value.domain.as_str();
-        let first = first_of_domain.entry(domain).or_insert(entry);
-        let registry = |entry: &Entry<Package>| {
-            (entry.value.backend.scheme, entry.value.backend.authority.clone())
+        let wrong = match entry.value.credentials {
+            Credentials::None => continue,
+            Credentials::Registry => of_ours(&entry.value, registries),
+            Credentials::Client => of_clients(&entry.value, &homes),
         };
-        if registry(first) != registry(entry) {
-            second_registry.entry(domain).or_insert(entry);
-        }
-    }
-    for entry in packages {
-        let Package { domain, name, backend, delivery, credentials, .. } = &entry.value;
-        let mut wrong = |key: &str, what: String| {
+        for (key, what) in wrong {
             document.wrong(("packages", Some(entry.index), key), what);
-        };
-        match credentials {
-            Credentials::None => {}
-            Credentials::Registry => {
-                if *delivery == Delivery::Redirect {
-                    wrong(
-                        "delivery",
-                        "redirect sends clients to the registry without your account; \
-                        use \"broker\" or \"stream\" with credentials = \"registry\""
-                            .to_owned(),
-                    );
-                }
-                let has_account = |one: &Entry<Registry>| {
-                    one.value.host == backend.authority && one.value.username.is_some()
-                };
-                if !registries.iter().any(has_account) {
-                    wrong(
-                        "credentials",
-                        format!(
-                            "needs your account at {}; add a section [[registries]] with this host, \
-                         username and password_file",
-                            backend.authority
-                        ),
-                    );
-                }
-            }
-            Credentials::Client => {
-                if *delivery == Delivery::Redirect {
-                    wrong(
-                        "delivery",
-                        "redirect loses the client's login on its way to another host; \
-                        use \"auto\", \"broker\" or \"stream\" with credentials = \"client\""
-                            .to_owned(),
-                    );
-                }
-                if domain == "*" {
-                    wrong(
-                        "credentials",
-                        "\"client\" needs a domain of its own, for `*` nobody can \
-                        log in to; name the domain"
-                            .to_owned(),
-                    );
-                }
-                if let Some(other) = second_registry.get(domain.as_str()) {
-                    wrong(
-                        "credentials",
-                        format!(
-                            "\"client\" needs one registry to a domain, so that it is clear whose login \
-                         is asked for; the package in line {} lives on another one",
-                            other.line
-                        ),
-                    );
-                }
-                let there = backend.star.map_or_else(
-                    || backend.repository.clone(),
-                    |star| format!("{}{}", backend.repository, star.as_str()),
-                );
-                if name.to_string() != there {
-                    wrong(
-                        "backend",
-                        format!(
-                            "has another name than {}, but with credentials = \"client\" clients ask for \
-                         tokens by the public name; give both the same name",
-                            quoted(&name.to_string())
-                        ),
-                    );
-                }
-            }
         }
     }
+}
+
+type Wrong = Vec<(&'static str, String)>;
+
+fn of_ours(package: &Package, registries: &[Entry<Registry>]) -> Wrong {
+    let Package { backend, delivery, .. } = package;
+    let mut wrong = Wrong::new();
+    if *delivery == Delivery::Redirect {
+        let what = "redirect sends clients to the registry without your account; with credentials = \
+                    \"registry\" use \"auto\", \"broker\" or \"stream\"";
+        wrong.push(("delivery", what.to_owned()));
+    }
+    let is_account = |entry: &Entry<Registry>| {
+        entry.value.host == backend.authority && entry.value.username.is_some()
+    };
+    if !registries.iter().any(is_account) {
+        let what = format!(
+            "needs your account at {}; add a section [[registries]] for this host with a username \
+             and a password_file",
+            backend.authority
+        );
+        wrong.push(("credentials", what));
+    }
+    wrong
+}
+
+/// The registry's challenge is relayed, so clients ask its token service for the name they know,
+/// and there is one registry to a domain.
+fn of_clients(package: &Package, homes: &Homes<'_>) -> Wrong {
+    let Package { domain, name, backend, delivery, .. } = package;
+    let mut wrong = Wrong::new();
+    if *delivery == Delivery::Redirect {
+        let what = "redirect loses the client's login on its way to another host; with credentials \
+                    = \"client\" use \"auto\", \"broker\" or \"stream\"";
+        wrong.push(("delivery", what.to_owned()));
+    }
+    if domain == "*" {
+        let what = "\"client\" is not for `*`, where nobody can log in; name the domain";
+        wrong.push(("credentials", what.to_owned()));
+    }
+    if let Some(other) = homes.another(package) {
+        let what = format!(
+            "\"client\" needs one registry for all packages of a domain, those of `*` included; the \
+             one in line {} lives on {}; give one of them a domain of its own",
+            other.line, other.value.backend.authority
+        );
+        wrong.push(("credentials", what));
+    }
+    if (&name.prefix, name.star) != (&backend.repository, backend.star) {
+        let there =
+            [backend.repository.as_str(), backend.star.map_or("", |star| star.as_str())].concat();
+        let what = format!(
+            "is not of the same name as {}, by which clients log in where credentials = \"client\"; \
+             serve it as {}",
+            quoted(&name.to_string()),
+            quoted(&there)
+        );
+        wrong.push(("backend", what));
+    }
+    wrong
+}
+
+/// Of each domain a package on each of at most two registries: more are not told apart.
+struct Homes<'p>(HashMap<&'p str, Vec<&'p Entry<Package>>>);
+
+impl<'p> Homes<'p> {
+    fn of(packages: &'p [Entry<Package>]) -> Self {
+        let mut homes: HashMap<&str, Vec<&Entry<Package>>> = HashMap::new();
+        for entry in packages {
+            let known = homes.entry(&entry.value.domain).or_default();
+            if known.len() < 2 && known.iter().all(|one| !is_neighbour(&one.value, &entry.value)) {
+                known.push(entry);
+            }
+        }
+        Self(homes)
+    }
+
+    /// One that clients of the package's domain can pull, on another registry.
+    fn another(&self, package: &Package) -> Option<&'p Entry<Package>> {
+        let of_domain = [package.domain.as_str(), "*"].map(|domain| self.0.get(domain));
+        let mut all = of_domain.into_iter().flatten().flatten();
+        all.find(|one| !is_neighbour(&one.value, package)).copied()
+    }
+}
+
+fn is_neighbour(one: &Package, other: &Package) -> bool {
+    (one.backend.scheme, &one.backend.authority) == (other.backend.scheme, &other.backend.authority)
 }

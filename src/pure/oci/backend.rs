@@ -1,6 +1,7 @@
 //! Where a package lives: what one would type after `docker pull`, without the tag.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::pure::limits::HOST_BYTES_MAX;
 use crate::pure::route::pattern::{Pattern, PatternInvalid, Star};
@@ -136,6 +137,12 @@ pub fn authority(text: &str) -> Option<String> {
         host.len() <= HOST_BYTES_MAX && host.split('.').all(is_label)
     };
     (valid && is_written_port == port.is_some_and(|port| port > 0)).then_some(text)
+}
+
+/// Whether a host, without a port, is an IP address; IPv6 in its brackets.
+pub fn is_address(host: &str) -> bool {
+    let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    ipv6.unwrap_or(host).parse::<IpAddr>().is_ok()
 }
 
 /// A host and the port behind it, where there is one that can be read.
