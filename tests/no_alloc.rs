@@ -14,7 +14,7 @@ use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
 use pullgate::pure::observe::{Asker, observe};
-use pullgate::pure::proof::Proofs;
+use pullgate::pure::proof::{Proof, Proofs, RegistryProof};
 use pullgate::pure::pull::event::Address;
 use pullgate::pure::snapshot::{Circumstances, Snapshot};
 
@@ -48,6 +48,8 @@ fn allocations_of(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
+const DOCKER: &str = "docker/28.5.2 go/go1.24 os/linux arch/amd64";
+
 #[test]
 fn the_allocator_counts() {
     assert_eq!(allocations_of(|| drop(black_box(Box::new(7)))), 1);
@@ -63,32 +65,46 @@ backend = "ghcr.io/acme/rocket"
 delivery = "redirect"
 
 [[packages]]
+domain = "registry.acme.com"
+name = "acme/launch"
+backend = "ghcr.io/acme/launch"
+delivery = "auto"
+
+[[packages]]
 domain = "*"
 name = "tools/**"
-backend = "quay.io/acme/**"
-delivery = "redirect"
+backend = "ghcr.io/acme/**"
+delivery = "auto"
 "#;
     let (config, _) = check("test", config).expect("a configuration");
     let clients = ClientTable::built_in();
     let circumstances = Circumstances { clients, via: "pullgate", before: None, now_us: 0 };
     let snapshot = Snapshot::build(&config, 1, circumstances);
-    let proofs = Proofs::default();
+    let challenge = Some("Bearer realm=\"https://ghcr.io/token\"".to_owned());
+    let proofs = Proofs::build(
+        [
+            ("https://ghcr.io/v2/acme/a/b/c".to_owned(), Proof::Open),
+            ("https://ghcr.io/v2/acme/launch".to_owned(), Proof::WithToken),
+        ],
+        [("https://ghcr.io/v2/".to_owned(), RegistryProof { challenge, since_us: 0 })],
+    );
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
-        "GET /v2/acme/rocket/manifests/latest",
-        "HEAD /v2/acme/rocket/manifests/latest",
-        "GET /v2/",
-        "GET /v2/acme/rocket/tags/list?n=3",
-        "GET /v2/tools/a/b/c/manifests/1.0",
-        "GET /v2/acme/unknown/manifests/latest",
-        "GET /v2/acme/../rocket/manifests/latest",
-        "POST /v2/acme/rocket/blobs/uploads/",
+        ("GET /v2/acme/rocket/manifests/latest", DOCKER),
+        ("HEAD /v2/acme/rocket/manifests/latest", DOCKER),
+        ("GET /v2/", DOCKER),
+        ("GET /v2/", "Watchtower (Docker)"),
+        ("GET /v2/acme/launch/manifests/latest", "containerd/2.1.4"),
+        ("GET /v2/acme/rocket/tags/list?n=3", DOCKER),
+        ("GET /v2/tools/a/b/c/manifests/1.0", DOCKER),
+        ("GET /v2/acme/unknown/manifests/latest", DOCKER),
+        ("GET /v2/acme/../rocket/manifests/latest", DOCKER),
+        ("POST /v2/acme/rocket/blobs/uploads/", DOCKER),
     ]
-    .map(|line| {
+    .map(|(line, user_agent)| {
         format!(
-            "{line} HTTP/1.1\r\nHost: registry.acme.com\r\n\
-             User-Agent: docker/28.5.2 go/go1.24 os/linux arch/amd64\r\n\
+            "{line} HTTP/1.1\r\nHost: registry.acme.com\r\nUser-Agent: {user_agent}\r\n\
              Accept: application/vnd.oci.image.index.v1+json\r\n\r\n"
         )
     });
