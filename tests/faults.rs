@@ -265,7 +265,8 @@ fn what_can_be_read_in_two_ways_is_not_read() {
 fn more_than_was_announced_is_cut_and_ends_the_connection() {
     for driver in DRIVERS {
         let hello = image("hello");
-        let layer = hello.platforms[0].layers[0].clone();
+        // Longer than what comes with a head: what is too much shows when the answer is under way.
+        let layer = hello.platforms[0].layers[1].clone();
         let served = layer.clone();
         let bench = Bench::start(driver, "broker", move |talk| {
             while let Some(request) = talk.request()? {
@@ -280,7 +281,7 @@ fn more_than_was_announced_is_cut_and_ends_the_connection() {
         });
         for _ in 0..3 {
             let answer = bench.get(&format!("/v2/acme/rocket/blobs/{}", layer.digest));
-            assert_eq!((answer.status, answer.body), (200, layer.bytes.clone()));
+            assert!(answer.status == 200 && answer.body == layer.bytes, "{}", answer.status);
             let answer = bench.get("/v2/acme/rocket/manifests/latest");
             assert_eq!(answer.status, 200);
             assert_ne!(answer.body, b"evil");

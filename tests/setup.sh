@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs what the tests need from Debian: real clients, a real registry, and a linter of metrics.
+# More can be named, as program:package.
 # Installs nothing when everything is there. Asks for root only when something is missing.
 set -eu
 
@@ -18,6 +19,7 @@ promtool:prometheus
 unshare:util-linux
 ip:iproute2
 timeout:coreutils
+$*
 "
 
 packages=""

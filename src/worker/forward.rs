@@ -48,7 +48,7 @@ pub fn serve<'c>(
     down: &'c mut Downstream,
     client: &'c Client,
     mut input: Buffer,
-) -> Pin<Box<dyn Future<Output = Result<(Buffer, Next), Over>> + 'c>> {
+) -> Pin<Box<dyn Future<Output = Served> + 'c>> {
     Box::pin(async move {
         let worker = Rc::clone(&down.worker);
         let adopted = worker.snapshot();
@@ -83,6 +83,9 @@ pub fn serve<'c>(
         Ok((input, next))
     })
 }
+
+/// What follows a request's answer, if the connection goes on.
+pub type Served = Result<(Buffer, Next), Over>;
 
 /// One request, what was decided about it, and who asks.
 struct Exchange<'e> {
