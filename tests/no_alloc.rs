@@ -9,7 +9,7 @@ use pullgate::messages::pulls;
 use pullgate::pure::answer;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check::check;
-use pullgate::pure::decide::{Known, decide};
+use pullgate::pure::decide::{Action, Known, decide};
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
@@ -48,7 +48,8 @@ fn allocations_of(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
-const DOCKER: &str = "docker/28.5.2 go/go1.24 os/linux arch/amd64";
+/// Long after everything was found out.
+const HOUR_US: u64 = 3_600_000_000;
 
 #[test]
 fn the_allocator_counts() {
@@ -65,16 +66,15 @@ backend = "ghcr.io/acme/rocket"
 delivery = "redirect"
 
 [[packages]]
-domain = "registry.acme.com"
-name = "acme/launch"
-backend = "ghcr.io/acme/launch"
-delivery = "auto"
+domain = "ghcr.acme.com"
+name = "acme/*"
+backend = "ghcr.io/acme/*"
 
 [[packages]]
 domain = "*"
 name = "tools/**"
 backend = "ghcr.io/acme/**"
-delivery = "auto"
+delivery = "redirect"
 "#;
     let (config, _) = check("test", config).expect("a configuration");
     let clients = ClientTable::built_in();
@@ -82,38 +82,53 @@ delivery = "auto"
     let snapshot = Snapshot::build(&config, 1, circumstances);
     let challenge = Some("Bearer realm=\"https://ghcr.io/token\"".to_owned());
     let proofs = Proofs::build(
-        [
-            ("https://ghcr.io/v2/acme/a/b/c".to_owned(), Proof::Open),
-            ("https://ghcr.io/v2/acme/launch".to_owned(), Proof::WithToken),
-        ],
+        [("https://ghcr.io/v2/acme/rocket".to_owned(), Proof::WithToken)],
         [("https://ghcr.io/v2/".to_owned(), RegistryProof { challenge, since_us: 0 })],
     );
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
-        ("GET /v2/acme/rocket/manifests/latest", DOCKER),
-        ("HEAD /v2/acme/rocket/manifests/latest", DOCKER),
-        ("GET /v2/", DOCKER),
-        ("GET /v2/", "Watchtower (Docker)"),
-        ("GET /v2/acme/launch/manifests/latest", "containerd/2.1.4"),
-        ("GET /v2/acme/rocket/tags/list?n=3", DOCKER),
-        ("GET /v2/tools/a/b/c/manifests/1.0", DOCKER),
-        ("GET /v2/acme/unknown/manifests/latest", DOCKER),
-        ("GET /v2/acme/../rocket/manifests/latest", DOCKER),
-        ("POST /v2/acme/rocket/blobs/uploads/", DOCKER),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "HEAD /v2/acme/rocket/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/rocket/tags/list?n=3"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/tools/a/b/c/manifests/1.0"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/unknown/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/../rocket/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "POST /v2/acme/rocket/blobs/uploads/"),
+        // Only with `auto` it matters who asks.
+        ("docker/28.5.2", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("containerd/2.1.4", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("containerd/1.5.4", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("containerd/2.1.4", "ghcr.acme.com", "GET /v2/acme/lander/manifests/latest"),
+        ("x (WindowsPowerShell/5.1)", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("Watchtower (Docker)", "ghcr.acme.com", "GET /v2/"),
     ]
-    .map(|(line, user_agent)| {
+    .map(|(user_agent, host, line)| {
         format!(
-            "{line} HTTP/1.1\r\nHost: registry.acme.com\r\nUser-Agent: {user_agent}\r\n\
+            "{line} HTTP/1.1\r\nHost: {host}\r\n\
+             User-Agent: {user_agent} go/go1.24 os/linux arch/amd64\r\n\
              Accept: application/vnd.oci.image.index.v1+json\r\n\r\n"
         )
     });
+    let told = |action: &Action<'_>| match action {
+        Action::Redirect(_) => 'r',
+        Action::Forward(_) => 'f',
+        Action::Say(_) => 's',
+        Action::Refuse(_) => 'x',
+    };
+    let mut decided = String::with_capacity(requests.len());
 
     let mut turn = |now: u64| {
+        decided.clear();
         for request in &requests {
             let head = head::parse(request.as_bytes(), &snapshot.head);
             let head = head.expect("a good head").expect("a whole head");
-            let action = decide(Known { snapshot: &snapshot, proofs: &proofs, now_us: now }, &head);
+            let action = decide(
+                Known { snapshot: &snapshot, proofs: &proofs, now_us: HOUR_US + now },
+                &head,
+            );
+            decided.push(told(&action));
             let manner = Manner {
                 date: b"Mon, 23 Nov 2026 18:00:00 GMT",
                 head_only: false,
@@ -121,7 +136,8 @@ delivery = "auto"
             };
             let mut out = Out::new(&mut memory, 0);
             answer::write(&mut out, &manner, &action);
-            assert!(!out.is_overrun() && out.used() > 100);
+            let is_written = matches!(action, Action::Forward(_)) || out.used() > 100;
+            assert!(!out.is_overrun() && is_written);
             let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
             if let Some(event) = observe(&action, &head, asker, None) {
                 sender.offer(&event);
@@ -138,4 +154,5 @@ delivery = "auto"
     (0..2_000).for_each(&mut turn);
     let allocations = allocations_of(|| (2_000..22_000).for_each(&mut turn));
     assert_eq!(allocations, 0);
+    assert_eq!(decided, "rrrrrxxxrrfffs");
 }
