@@ -273,9 +273,10 @@ impl Exchange<'_> {
         Ok(next)
     }
 
-    fn relayed<'r>(&self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
+    fn relayed<'r>(&'r self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
         let shows_challenge = self.plan.credentials == Credentials::Client;
-        Relayed { status, upstream, location: None, digest: None, length, shows_challenge }
+        let path = self.head.path;
+        Relayed { status, upstream, path, location: None, digest: None, length, shows_challenge }
     }
 
     /// Tells counting what came of the request.
