@@ -51,7 +51,10 @@ impl From<NoToken> for Trouble {
         match none {
             NoToken::Denied(401) => Fault::new(Kind::UpstreamUnauthorized, "").into(),
             NoToken::Denied(_) => Fault::new(Kind::UpstreamDenied, "").into(),
-            NoToken::Failed { fault, host } => Self { fault, at: Some(host) },
+            NoToken::Failed { ref host, .. } => {
+                let at = Some(host.clone());
+                Self { fault: none.into(), at }
+            }
         }
     }
 }
