@@ -252,7 +252,7 @@ impl Cell {
     /// As counts name the client (`config/clients.toml`).
     fn family(&self) -> &'static str {
         match self.client {
-            "podman" => "containers",
+            "podman" => "containers/image",
             other => other,
         }
     }
