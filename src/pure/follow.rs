@@ -43,11 +43,11 @@ impl Hop<'_> {
     pub fn course(&self) -> Result<Course, Fault> {
         let location = self.location.ok_or_else(|| refused("a redirect to nowhere"))?;
         let to = self.asked.join(location).map_err(|_| refused("a redirect to what is no URL"))?;
-        if self.is_blob && !self.streams && self.is_storage(&to) {
-            return Ok(Course::HandOn(to));
-        }
         if self.asked.origin.scheme == Scheme::Https && to.origin.scheme == Scheme::Http {
             return Err(refused("a redirect from https to http"));
+        }
+        if self.is_blob && !self.streams && self.is_storage(&to) {
+            return Ok(Course::HandOn(to));
         }
         if self.followed >= self.most {
             return Err(refused("too many redirects"));
