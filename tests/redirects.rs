@@ -92,7 +92,7 @@ fn a_blob_elsewhere_is_handed_on_by_broker_and_followed_by_stream() {
                     location.trim_start_matches("http:").trim_start_matches("//")
                 );
                 assert_eq!(answer.status, 307);
-                assert_eq!(answer.header("location"), Some(&*absolute));
+                assert_eq!(answer.header("location"), Some(&*absolute), "{answer:?}");
                 assert!(asked.is_empty(), "the client goes there, not the gateway");
             } else {
                 assert_eq!((answer.status, &*answer.body), (206, &BODY[1..]));
@@ -126,7 +126,7 @@ fn a_relative_location_is_the_registry_s_own() {
             let backend = format!("{REGISTRY}:{}", bench.registry.address().port());
             if delivery == "broker" {
                 let absolute = format!("http://{backend}/v2/kept/here?a=b");
-                assert_eq!(answer.header("location"), Some(&*absolute));
+                assert_eq!(answer.header("location"), Some(&*absolute), "{answer:?}");
             } else {
                 assert_eq!((answer.status, &*answer.body), (200, BODY));
                 let last = bench.asked().pop().expect("it was followed");

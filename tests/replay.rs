@@ -4,66 +4,63 @@
 //! with every request; indented ones replace the header of that name for the request above them.
 //! `@2` goes on as another client: from another address, on another connection.
 //!
-//! An answer is a redirect, and 200 where the gateway fetches what is asked for; `-> STATUS` behind
-//! the request says otherwise, `-> REDIRECTED/FETCHED` for each, and `-` that no client asks then.
+//! An answer is a redirect, and 200 where the gateway fetches what is asked for; at `/v2/` it is 200.
+//! `-> STATUS` behind the request says otherwise, `-> REDIRECTED/FETCHED` for each, and `-` that no
+//! client asks then.
 //! The line that begins with `=` is what must be counted once everything has been booked (how far
 //! the pulls went is seen only where the gateway fetches), `~` behind it what must be where the
 //! gateway fetches, if that is something else.
+//!
+//! What is fetched comes from a registry that has under every name what the placeholders stand for,
+//! and fails as the scenes say.
 
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
-#[path = "support/counting.rs"]
-mod counting;
 mod support;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
-use pullgate::aggregator::{Ask, open_offline};
 use pullgate::cli::demo::image::Image;
-use pullgate::pure::oci::endpoint::Endpoint;
-use pullgate::pure::pull::event::{Asked, Event, Outcome};
-use pullgate::pure::pull::kin::{self, Kin};
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate};
 use support::hosts::{GATEWAY, REGISTRY};
 use support::http::Connection;
+use support::origin::{Origin, Request, Talk};
 use support::scenes::{Counted, Scene, Shelf, Step};
+use support::scripted::serve_found;
 
 #[test]
 fn every_client_is_counted_as_its_file_says() {
     let scenes = Shelf::new().scenes();
     for driver in DRIVERS {
-        let mut gate = Gate::start(driver, &config());
-        for (number, scene) in scenes.iter().enumerate() {
-            play(&gate, number, scene);
-        }
-        gate.stop();
-        let pulls = gate.pulls(&[]);
-        compare(driver, &pulls, &scenes, |scene| scene.redirected);
+        let gate = Gate::start(driver, &config("redirect", REGISTRY));
+        let run = format!("redirect on {driver}");
+        play(&run, gate, &scenes, |step| Some(step.redirected), |scene| scene.redirected);
     }
 }
 
-/// The same where the gateway fetches what clients ask for: the events of its answers, by any of
-/// two workers.
 #[test]
-fn every_client_is_counted_so_where_answers_are_seen() {
-    let shelf = Shelf::new();
-    let scenes = shelf.scenes();
-    for workers in [1, 2] {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut gateway = counting::Gateway::start_with(dir.path(), workers, counting::counting());
-        for (number, scene) in scenes.iter().enumerate() {
-            for (at, step) in scene.steps.iter().enumerate() {
-                gateway.worker = at % workers;
-                tell(&mut gateway, &shelf, number, step);
-            }
-        }
-        gateway.stop();
-        let query = open_offline(dir.path()).expect("the store");
-        let pulls = serde_json::to_value(query.rows(&Ask::default()).expect("an answer"));
-        compare("fetched", &pulls.expect("JSON"), &scenes, |scene| scene.fetched);
+fn every_client_is_counted_so_where_the_gateway_fetches() {
+    let scenes = Shelf::new().scenes();
+    for (driver, delivery, stored) in [
+        ("io_uring", "broker", Stored::Here),
+        ("io_uring", "broker", Stored::Elsewhere),
+        ("epoll", "broker", Stored::Here),
+        ("epoll", "broker", Stored::Elsewhere),
+        ("io_uring", "stream", Stored::Elsewhere),
+    ] {
+        let registry = registry(&scenes, stored);
+        let gate = Gate::start(driver, &config(delivery, &registry.address().to_string()));
+        let is_handed_on = delivery == "broker" && stored == Stored::Elsewhere;
+        let status = |step: &Step| match step.fetched {
+            Some(200) if is_handed_on && step.target.contains("/blobs/") => Some(307),
+            said => said,
+        };
+        let run = format!("{delivery} on {driver}, blobs {stored:?}");
+        play(&run, gate, &scenes, status, |scene| scene.fetched);
     }
 }
 
@@ -77,7 +74,10 @@ fn counts_show_while_the_gateway_runs() {
 }
 
 fn counts_show_on(driver: &str) {
-    let gate = Gate::start(driver, &format!("[counting]\nwindow = \"2s\"\n{}", config()));
+    let gate = Gate::start(
+        driver,
+        &format!("{}\n[counting]\nwindow = \"2s\"\n", config("redirect", REGISTRY)),
+    );
     let package = format!("{GATEWAY}/replay/live");
     let expect = |pulls, checks| {
         eventually(|| {
@@ -111,66 +111,96 @@ fn name(number: usize) -> String {
     format!("replay/scene-{number}")
 }
 
-fn config() -> String {
+fn config(delivery: &str, backend: &str) -> String {
     format!(
-        "[[packages]]\ndomain = \"{GATEWAY}\"\nname = \"replay/*\"\n\
-         backend = \"http://{REGISTRY}/replay/*\"\ndelivery = \"redirect\"\n"
+        "workers = 2\n\n[[packages]]\ndomain = \"{GATEWAY}\"\nname = \"replay/*\"\n\
+         backend = \"http://{backend}/replay/*\"\ndelivery = \"{delivery}\"\n"
     )
 }
 
-fn play(gate: &Gate, number: usize, scene: &Scene) {
-    let mut connections: HashMap<u8, Connection> = HashMap::new();
-    for step in &scene.steps {
-        let scene_byte = u8::try_from(number).expect("fewer than 256 scenes");
-        let source = IpAddr::V4(Ipv4Addr::new(127, 1, scene_byte, step.client));
-        let connection = connections.entry(step.client).or_insert_with(|| {
-            Connection::open_from(source, gate.address()).expect("the gateway listens")
-        });
-        let target = step.target.replace("{name}", &name(number));
-        let answer = connection.ask(&step.method, &target, &step.headers, b"");
-        let said = |what: String| format!("{}: {} {target}: {what}", scene.title, step.method);
-        let answer = answer.unwrap_or_else(|problem| panic!("{}", said(problem.to_string())));
-        let words = String::from_utf8_lossy(&answer.body).into_owned();
-        assert_eq!(answer.status, step.redirected, "{}", said(words));
-        if answer.header("connection") == Some("close") {
-            connections.remove(&step.client);
+/// Where a registry has its blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Here,
+    /// On storage that it redirects to.
+    Elsewhere,
+}
+
+/// What the gateway fetches from.
+fn registry(scenes: &[Scene], stored: Stored) -> Origin {
+    let (shelf, failures) = (Shelf::new(), failures(scenes));
+    Origin::start(Ipv4Addr::LOCALHOST, move |talk| {
+        while let Some(request) = talk.request()? {
+            let key = (request.method.clone(), request.target.clone());
+            match failures.get(&key) {
+                Some(status) => talk.answer(&request, &format!("{status} So"), &[], b"")?,
+                None => serve(talk, &request, &shelf, stored)?,
+            }
         }
+        Ok(())
+    })
+}
+
+/// The requests, method and target, that are not answered 200, and how they are.
+fn failures(scenes: &[Scene]) -> HashMap<(String, String), u16> {
+    let mut failures = HashMap::new();
+    for (number, scene) in scenes.iter().enumerate() {
+        for step in &scene.steps {
+            if let Some(status) = step.fetched.filter(|status| *status != 200) {
+                let target = step.target.replace("{name}", &name(number));
+                failures.insert((step.method.clone(), target), status);
+            }
+        }
+    }
+    failures
+}
+
+fn serve(talk: &mut Talk, request: &Request, shelf: &Shelf, stored: Stored) -> io::Result<()> {
+    match request.target.split_once("/blobs/") {
+        Some((_, digest)) if stored == Stored::Elsewhere => {
+            let location = format!("Location: /storage/{digest}");
+            talk.answer(request, "307 Temporary Redirect", &[&location], b"")
+        }
+        Some(_) | None => serve_found(talk, request, |reference| shelf.find(reference)),
     }
 }
 
-/// Tells counting of one request that the gateway fetched the answer to.
-fn tell(gateway: &mut counting::Gateway, shelf: &Shelf, number: usize, step: &Step) {
-    let name = name(number);
-    let target = step.target.replace("{name}", &name);
-    let path = target.split('?').next().unwrap_or_default();
-    let (asked, reference) = match (Endpoint::parse(path.as_bytes()), step.method.as_str()) {
-        (Ok(Endpoint::Manifest { reference, .. }), "GET") => (Asked::Manifest, reference.as_str()),
-        (Ok(Endpoint::Manifest { reference, .. }), _) => (Asked::ManifestHead, reference.as_str()),
-        (Ok(Endpoint::Blob { digest, .. }), _) => (Asked::Blob, digest.as_str()),
-        (Ok(Endpoint::Referrers { digest, .. }), _) => (Asked::Referrers, digest.as_str()),
-        _ => return,
-    };
-    let outcome = match step.fetched {
-        Some(200..=299) => Outcome::Succeeded,
-        Some(304) => Outcome::NotModified,
-        _ => return,
-    };
-    let manifest = shelf.find(reference).filter(|_| asked != Asked::Blob);
-    let kin = match (manifest, asked) {
-        (Some(manifest), Asked::Manifest) => kin::read(&manifest.bytes),
-        _ => Kin::default(),
-    };
-    let agent = step.headers.iter().rev().find_map(|line| line.strip_prefix("User-Agent: "));
-    let client = u32::try_from(number).expect("few scenes") << 8 | u32::from(step.client);
-    gateway.senders[gateway.worker].offer(&Event {
-        asked,
-        outcome,
-        domain: GATEWAY.as_bytes(),
-        user_agent: agent.unwrap_or_default().as_bytes(),
-        digest: manifest.map_or(b"", |manifest| manifest.digest.as_bytes()),
-        kin: kin.bytes(),
-        ..counting::event(client, &name, reference)
-    });
+/// Plays all scenes, and compares what is counted for each. Clients ask on two connections in turn,
+/// so that two workers' events are put in order.
+fn play(
+    run: &str,
+    mut gate: Gate,
+    scenes: &[Scene],
+    status: impl Fn(&Step) -> Option<u16>,
+    counted: impl Fn(&Scene) -> Counted,
+) {
+    for (number, scene) in scenes.iter().enumerate() {
+        let mut connections = HashMap::new();
+        for (at, step) in scene.steps.iter().enumerate() {
+            let Some(status) = status(step) else { continue };
+            let key = (step.client, at % 2);
+            let connection =
+                connections.entry(key).or_insert_with(|| connect(&gate, number, step.client));
+            let target = step.target.replace("{name}", &name(number));
+            let answer = connection.ask(&step.method, &target, &step.headers, b"");
+            let said = |what: String| format!("{run}: {}: {target}: {what}", scene.title);
+            let answer = answer.unwrap_or_else(|problem| panic!("{}", said(problem.to_string())));
+            let words = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!(answer.status, status, "{}", said(words));
+            if answer.header("connection") == Some("close") {
+                connections.remove(&key);
+            }
+        }
+    }
+    gate.stop();
+    compare(run, &gate.pulls(&[]), scenes, counted);
+}
+
+/// Scenes come from addresses of their own.
+fn connect(gate: &Gate, number: usize, client: u8) -> Connection {
+    let scene_byte = u8::try_from(number).expect("fewer than 256 scenes");
+    let source = IpAddr::V4(Ipv4Addr::new(127, 1, scene_byte, client));
+    Connection::open_from(source, gate.address()).expect("the gateway listens")
 }
 
 /// Compares each scene's row in what `pullgate pulls --json` says with what it must be.

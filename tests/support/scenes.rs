@@ -42,8 +42,8 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted([u64; COUNTED.len()]);
 
-const COUNTED: [&str; 6] =
-    ["requests", "pulls", "checks", "supply_chain", "complete", "up_to_date"];
+const COUNTED: [&str; 7] =
+    ["requests", "pulls", "checks", "supply_chain", "complete", "up_to_date", "unseen"];
 
 impl Counted {
     /// What a row says.
@@ -62,10 +62,10 @@ impl Counted {
         Some(counted)
     }
 
-    /// How far a pull went is not seen where it is redirected.
+    /// What came of requests, and how far pulls went, is not seen where they are redirected.
     fn unseen(self) -> Self {
         let [requests, pulls, checks, supply_chain, ..] = self.0;
-        Self([requests, pulls, checks, supply_chain, 0, 0])
+        Self([requests, pulls, checks, supply_chain, 0, 0, requests])
     }
 }
 
@@ -203,7 +203,8 @@ fn read(file: &str, text: &str, scenes: &mut Vec<Scene>) {
         } else if title.is_empty() {
             common.push(line.to_owned());
         } else {
-            let (request, statuses) = line.split_once(" -> ").unwrap_or((line, "307/200"));
+            let usual = if line.ends_with(" /v2/") { "200" } else { "307/200" };
+            let (request, statuses) = line.split_once(" -> ").unwrap_or((line, usual));
             let (redirected, fetched) = statuses.split_once('/').unwrap_or((statuses, statuses));
             let (method, target) = request.split_once(' ').unwrap_or_else(|| panic!("{}", bad()));
             steps.push(Step {

@@ -8,23 +8,34 @@ use super::origin::{Request, Talk};
 
 /// Answers as a registry that has `image` under every name and tag would.
 pub fn serve(talk: &mut Talk, request: &Request, image: &Image) -> io::Result<()> {
+    serve_found(talk, request, |reference| {
+        if request.target.contains("/manifests/") && !reference.contains(':') {
+            return Some(&image.index);
+        }
+        image.manifests().chain(image.blobs()).find(|content| content.digest == reference)
+    })
+}
+
+/// Answers as a registry would that has under every name what `find` finds by its tag or digest.
+pub fn serve_found<'c>(
+    talk: &mut Talk,
+    request: &Request,
+    find: impl FnOnce(&str) -> Option<&'c Content>,
+) -> io::Result<()> {
     let path = request.target.split('?').next().unwrap_or_default();
-    if path == "/v2/" {
-        return talk.answer(request, "200 OK", &["Content-Type: application/json"], b"{}");
+    let said: Option<(&str, &[u8])> = match path {
+        "/v2/" => Some(("application/json", b"{}")),
+        list if list.ends_with("/tags/list") => {
+            Some(("application/json", br#"{"name":"x","tags":["latest"]}"#))
+        }
+        list if list.contains("/referrers/") => Some((INDEX, NO_REFERRERS)),
+        _ => None,
+    };
+    if let Some((media_type, body)) = said {
+        return talk.answer(request, "200 OK", &[&format!("Content-Type: {media_type}")], body);
     }
     let (_, reference) = path.rsplit_once('/').unwrap_or_default();
-    if path.ends_with("/tags/list") {
-        let body = br#"{"name":"x","tags":["latest"]}"#;
-        return talk.answer(request, "200 OK", &["Content-Type: application/json"], body);
-    }
-    let is_tag = path.contains("/manifests/") && !reference.contains(':');
-    let known = image.manifests().chain(image.blobs());
-    let found = if is_tag {
-        Some(&image.index)
-    } else {
-        known.into_iter().find(|content| content.digest == reference)
-    };
-    match found {
+    match find(reference) {
         Some(content) => give(talk, request, content),
         None => talk.answer(request, "404 Not Found", &[], b""),
     }
@@ -44,3 +55,7 @@ pub fn give(talk: &mut Talk, request: &Request, content: &Content) -> io::Result
         format!("Content-Range: bytes {}-{}/{}", all.len() - rest.len(), all.len() - 1, all.len());
     talk.answer(request, "206 Partial Content", &[&kind, &digest, &part], rest)
 }
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const NO_REFERRERS: &[u8] =
+    br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;

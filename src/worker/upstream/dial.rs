@@ -119,7 +119,7 @@ async fn any_of(attempts: &mut Vec<Attempt>) -> io::Result<TcpStream> {
     .await
 }
 
-const TOO_SLOW: Fault = Fault::new(Kind::UpstreamTimeout, "no address takes a connection");
+const TOO_SLOW: Fault = Fault::new(Kind::UpstreamTimeout, "a connection that does not come about");
 const FORBIDDEN: Fault = Fault::new(Kind::UpstreamForbidden, "an address that is not public");
 /// How long the next address waits for the one before it: two sweeps (RFC 8305, 5: 250 ms, at least
 /// 100 ms).
