@@ -1,7 +1,5 @@
 //! Memory is bounded by `buffer_bytes`, whatever the length of a body, the size of a chunk, or the
 //! patience of its reader.
-//!
-//! The whole of it, 2 GiB and one chunk of 1 GiB, runs with `PULLGATE_STREAMS=full`; else an eighth.
 
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
@@ -20,7 +18,7 @@ use support::origin::{Origin, Talk};
 fn a_long_body_passes_through_little_memory() {
     for driver in DRIVERS {
         for (name, framing) in FRAMINGS {
-            let length = if framing == Framing::Length { 2 * unit() } else { unit() };
+            let length = if framing == Framing::Length { 2 * GIB } else { GIB };
             let mut bench = bench(driver, length);
             let before = warm(&mut bench);
             let mut client = open(&bench, name, [127, 0, 0, 1]);
@@ -43,7 +41,7 @@ fn a_long_body_passes_through_little_memory() {
 fn two_hundred_slow_readers_hold_a_buffer_each() {
     for driver in DRIVERS {
         for (name, _) in FRAMINGS {
-            let mut bench = bench(driver, 1 << 30);
+            let mut bench = bench(driver, GIB);
             let before = warm(&mut bench);
             let readers: Vec<_> = (0..READERS)
                 .map(|number| open(&bench, name, [127, 0, 1, (number % 4) as u8 + 1]))
@@ -140,11 +138,7 @@ fn open(bench: &Bench, name: &str, source: [u8; 4]) -> TcpStream {
     stream
 }
 
-/// 1 GiB, or what stands for it.
-fn unit() -> u64 {
-    if std::env::var("PULLGATE_STREAMS").is_ok_and(|it| it == "full") { 1 << 30 } else { 1 << 27 }
-}
-
+const GIB: u64 = 1 << 30;
 const READERS: u64 = 200;
 const BUFFER_BYTES: u64 = 64 << 10;
 /// What the gateway may take for anything else meanwhile, tables and connections among it.
