@@ -82,6 +82,7 @@ delivery = "redirect"
     let snapshot = Snapshot::build(&config, 1, circumstances);
     let challenge = Some("Bearer realm=\"https://ghcr.io/token\"".to_owned());
     let proofs = Proofs::build(
+        7,
         [("https://ghcr.io/v2/acme/rocket".to_owned(), Proof::WithToken)],
         [("https://ghcr.io/v2/".to_owned(), RegistryProof { challenge, since_us: 0 })],
     );

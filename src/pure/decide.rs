@@ -342,6 +342,7 @@ mod tests {
         };
         let known = challenge.map(|challenge| RegistryProof { challenge, since_us: 1_000_000 });
         Proofs::build(
+            7,
             [(format!("{GHCR}acme/rocket"), repository)],
             known.map(|known| (GHCR.to_owned(), known)),
         )

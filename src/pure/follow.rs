@@ -43,11 +43,11 @@ impl Hop<'_> {
     pub fn course(&self) -> Result<Course, Fault> {
         let location = self.location.ok_or_else(|| refused("a redirect to nowhere"))?;
         let to = self.asked.join(location).map_err(|_| refused("a redirect to what is no URL"))?;
-        if self.is_blob && !self.streams && self.is_storage(&to) {
-            return Ok(Course::HandOn(to));
-        }
         if self.asked.origin.scheme == Scheme::Https && to.origin.scheme == Scheme::Http {
             return Err(refused("a redirect from https to http"));
+        }
+        if self.is_blob && !self.streams && self.is_storage(&to) {
+            return Ok(Course::HandOn(to));
         }
         if self.followed >= self.most {
             return Err(refused("too many redirects"));
@@ -60,12 +60,17 @@ impl Hop<'_> {
     /// (clients keep `Authorization` for sub-domains), which storage refuses.
     fn is_storage(&self, to: &Url) -> bool {
         let is_api = to.origin == *self.registry && to.target.starts_with("/v2/");
-        let is_below = self.login_for.is_some_and(|public| {
-            let below = to.origin.host.strip_suffix(public);
-            below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        });
-        !is_api && !is_below
+        !is_api && !self.login_for.is_some_and(|public| is_at_or_below(&to.origin.host, public))
     }
+}
+
+/// Whether `host` is the `public` one, as a client wrote it, or one below.
+fn is_at_or_below(host: &str, public: &str) -> bool {
+    let public = public.strip_suffix('.').unwrap_or(public);
+    let parts = host.len().checked_sub(public.len()).and_then(|at| host.split_at_checked(at));
+    parts.is_some_and(|(rest, end)| {
+        end.eq_ignore_ascii_case(public) && (rest.is_empty() || rest.ends_with('.'))
+    })
 }
 
 fn refused(detail: &'static str) -> Fault {
@@ -118,7 +123,15 @@ mod tests {
             told("/v2/acme/other/blobs/sha256:00", |_| {}),
             "gateway to https://ghcr.io/v2/acme/other/blobs/sha256:00"
         );
-        for (host, inside) in [("acme.com", true), ("com", true), ("xacme.com", false)] {
+        for (host, inside) in [
+            ("acme.com", true),
+            ("Acme.COM.", true),
+            ("blobs.acme.com", true),
+            ("com", true),
+            ("xacme.com", false),
+            ("a.blobs.acme.com", false),
+            ("", false),
+        ] {
             let told = told("https://blobs.acme.com/a", |hop| hop.login_for = Some(host));
             assert_eq!(told.starts_with("gateway"), inside, "{host}");
         }

@@ -1,10 +1,11 @@
 //! What control has found out about registries: who can pull what there without a login. Immutable;
 //! what is found out later comes in a new one.
 
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::Hasher as _;
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
+use siphasher::sip::SipHasher13;
 
 use crate::pure::limits::CHALLENGE_BYTES_MAX;
 
@@ -35,25 +36,26 @@ pub struct RegistryProof {
 pub struct Proofs {
     repositories: HashTable<(String, Proof)>,
     registries: HashMap<String, RegistryProof, FixedState>,
-    hasher: FixedState,
+    seed: u64,
 }
 
 impl Proofs {
-    /// From repositories by their URL (`https://ghcr.io/v2/acme/rocket`) and registries by theirs
+    /// `seed` is random: the names under a pattern are the clients' to choose. From repositories by their URL (`https://ghcr.io/v2/acme/rocket`) and registries by theirs
     /// (`https://ghcr.io/v2/`), each once. A registry whose challenge cannot be relayed, because it
     /// is too long or no field's value, stays unknown.
     pub fn build(
+        seed: u64,
         repositories: impl IntoIterator<Item = (String, Proof)>,
         registries: impl IntoIterator<Item = (String, RegistryProof)>,
     ) -> Self {
         let registries = registries.into_iter().filter(|(_, proof)| {
             proof.challenge.as_deref().is_none_or(|challenge| can_be_relayed(challenge.as_bytes()))
         });
-        let mut proofs = Self { registries: registries.collect(), ..Self::default() };
-        let Self { repositories: table, hasher, .. } = &mut proofs;
+        let mut proofs = Self { registries: registries.collect(), seed, ..Self::default() };
+        let table = &mut proofs.repositories;
         for (location, proof) in repositories {
-            let hash = hash_of(hasher, &location, "");
-            table.insert_unique(hash, (location, proof), |(it, _)| hash_of(hasher, it, ""));
+            let hash = hash_of(seed, &location, "");
+            table.insert_unique(hash, (location, proof), |(it, _)| hash_of(seed, it, ""));
         }
         proofs
     }
@@ -64,7 +66,7 @@ impl Proofs {
         let is_it = |(known, _): &(String, Proof)| {
             known.strip_prefix(location).is_some_and(|rest| rest == tail)
         };
-        let found = self.repositories.find(hash_of(&self.hasher, location, tail), is_it);
+        let found = self.repositories.find(hash_of(self.seed, location, tail), is_it);
         found.map_or(Proof::Unknown, |(_, proof)| *proof)
     }
 
@@ -80,12 +82,11 @@ fn can_be_relayed(value: &[u8]) -> bool {
         && value.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | 0x80..))
 }
 
-fn hash_of(hasher: &FixedState, location: &str, tail: &str) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    // Byte by byte, so that it does not matter where one ends and the other begins.
-    for byte in location.bytes().chain(tail.bytes()) {
-        hasher.write_u8(byte);
-    }
+/// A hash of bytes, not of pieces: it does not matter where one ends and the other begins.
+fn hash_of(seed: u64, location: &str, tail: &str) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(seed, !seed);
+    hasher.write(location.as_bytes());
+    hasher.write(tail.as_bytes());
     hasher.finish()
 }
 
@@ -98,6 +99,7 @@ mod tests {
         let url = "https://ghcr.io/v2/acme/rocket";
         let registry = RegistryProof { challenge: None, since_us: 7 };
         let proofs = Proofs::build(
+            7,
             [(url.to_owned(), Proof::Open), (format!("{url}s"), Proof::WithToken)],
             [("https://ghcr.io/v2/".to_owned(), registry.clone())],
         );
@@ -122,7 +124,7 @@ mod tests {
             (String::new(), false),
         ] {
             let proof = RegistryProof { challenge: Some(challenge), since_us: 0 };
-            let proofs = Proofs::build([], [("base".to_owned(), proof.clone())]);
+            let proofs = Proofs::build(7, [], [("base".to_owned(), proof.clone())]);
             assert_eq!(proofs.registry("base").is_some(), is_known, "{proof:?}");
         }
     }

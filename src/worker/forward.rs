@@ -160,18 +160,23 @@ impl Exchange<'_> {
             self.count(status, b"", b"");
             return self.send(down, &relayed, body).await;
         };
+        if status != 200 {
+            return self.send(down, &relayed, body).await;
+        }
+        if field(&upstream, "Content-Encoding").is_some_and(|coding| coding != b"identity") {
+            let fault = Fault::new(Kind::UpstreamMalformed, "a manifest in another encoding");
+            return self.refuse(down, fault, None).await;
+        }
         let digest = sha256_of(&body);
-        if status == 200 {
-            if let Reference::Digest(asked) = reference
-                && asked.as_str().starts_with("sha256:")
-                && asked.as_str() != digest
-            {
+        match reference {
+            Reference::Digest(asked) if !asked.as_str().starts_with("sha256:") => {}
+            Reference::Digest(asked) if asked.as_str() != digest => {
                 let fault = Fault::new(Kind::UpstreamDigest, "");
                 return self.refuse(down, fault, None).await;
             }
-            relayed.digest = Some(&digest);
-            self.count(status, digest.as_bytes(), kin::read(&body).bytes());
+            Reference::Digest(_) | Reference::Tag(_) => relayed.digest = Some(&digest),
         }
+        self.count(status, digest.as_bytes(), kin::read(&body).bytes());
         self.send(down, &relayed, body).await
     }
 
@@ -241,7 +246,7 @@ impl Exchange<'_> {
     ) -> Result<Next, Over> {
         let is_until_close = relayed.length == Length::Unsaid
             && self.head.method == Method::Get
-            && relayed.status == 200;
+            && !matches!(relayed.status, 204 | 304);
         let (next, connection) = manner_of(self.worker, self.head, is_until_close);
         let date: [u8; DATE_BYTES] = self.worker.clock.date();
         let manner =
@@ -273,9 +278,10 @@ impl Exchange<'_> {
         Ok(next)
     }
 
-    fn relayed<'r>(&self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
+    fn relayed<'r>(&'r self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
         let shows_challenge = self.plan.credentials == Credentials::Client;
-        Relayed { status, upstream, location: None, digest: None, length, shows_challenge }
+        let path = self.head.path;
+        Relayed { status, upstream, path, location: None, digest: None, length, shows_challenge }
     }
 
     /// Tells counting what came of the request.

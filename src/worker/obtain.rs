@@ -11,7 +11,7 @@ use crate::pure::follow::{Course, Hop};
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::http1::pass::{self, Asked};
 use crate::pure::http1::response::{field, fields};
-use crate::pure::oci::challenge;
+use crate::pure::oci::challenge::{self, Challenge};
 use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::origin::Url;
 use crate::pure::tokens::{Identity, NoToken};
@@ -51,9 +51,9 @@ impl From<NoToken> for Trouble {
         match none {
             NoToken::Denied(401) => Fault::new(Kind::UpstreamUnauthorized, "").into(),
             NoToken::Denied(_) => Fault::new(Kind::UpstreamDenied, "").into(),
-            NoToken::Failed { ref host, .. } => {
-                let at = Some(host.clone());
-                Self { fault: none.into(), at }
+            NoToken::Failed { fault, .. } if fault.kind == Kind::UpstreamForbidden => fault.into(),
+            NoToken::Failed { fault, host } => {
+                Self { fault: Fault::new(Kind::TokenService, fault.detail), at: Some(host) }
             }
         }
     }
@@ -75,83 +75,149 @@ pub async fn obtain(
     if pass::via_names(bytes, &adopted.via) {
         return Err(Fault::new(Kind::LoopDetected, "").into());
     }
-    let asked = asked(&plan.endpoint);
-    let base_fields = base_fields(bytes, asked, &adopted.via);
     let registry = &adopted.registries[plan.registry];
-    let repository = plan.repository();
-    let identity = match plan.credentials {
-        Credentials::None => Some(Identity::Anonymous),
-        Credentials::Registry => Some(Identity::Account),
-        Credentials::Client => None,
+    let asked = asked(&plan.endpoint);
+    let mut asking = Asking {
+        worker,
+        adopted,
+        plan,
+        head,
+        asked,
+        repository: plan.repository(),
+        fields: base_fields(bytes, asked, &adopted.via),
+        url: Url { origin: registry.origin.clone(), target: target(plan, asked) },
+        authorization: None,
+        has_left: false,
+        followed: 0,
     };
-    let mut authorization = match identity {
-        Some(identity) => {
-            token::authorization(worker, adopted, plan.registry, &repository, identity).await?
+    asking.log_in().await?;
+    let mut answer = asking.ask().await?;
+    if answer.head.status == 401
+        && let Some((identity, challenge)) = asking.challenged(&answer)?
+    {
+        // The connection is free while the token is fetched.
+        answer.discard(worker);
+        asking.log_in_again(identity, challenge).await?;
+        answer = asking.ask().await?;
+    }
+    while matches!(answer.head.status, 301 | 302 | 303 | 307 | 308) {
+        match asking.hop(&answer).course()? {
+            Course::HandOn(to) => return Ok(Obtained::HandOn { answer, to }),
+            Course::Follow(to) => asking.go(to),
         }
-        None => head.authorization.and_then(|value| HeaderValue::from_bytes(value).ok()),
-    };
-    let method = match head.method {
-        Method::Head => upstream::Method::Head,
-        Method::Get | Method::Other(_) => upstream::Method::Get,
-    };
-    let mut url = Url { origin: registry.origin.clone(), target: target(plan, &repository, asked) };
-    let (mut is_renewed, mut followed) = (false, 0);
-    loop {
+        answer.discard(worker);
+        answer = asking.ask().await?;
+    }
+    Ok(Obtained::Answered(answer))
+}
+
+/// One request on its way through a registry's demands.
+struct Asking<'a> {
+    worker: &'a Rc<Worker>,
+    adopted: &'a Rc<Adopted>,
+    plan: &'a Forward<'a>,
+    head: &'a RequestHead<'a>,
+    asked: Asked,
+    repository: String,
+    /// What goes with every request, whoever is asked.
+    fields: HeaderMap,
+    /// What is asked for next.
+    url: Url,
+    authorization: Option<HeaderValue>,
+    /// Whether a redirect has led away from the registry. Nobody who was asked since may choose
+    /// what is read there with its authorization.
+    has_left: bool,
+    followed: usize,
+}
+
+impl Asking<'_> {
+    /// Who the gateway is to the registry; `None` where that is the client.
+    fn identity(&self) -> Option<Identity> {
+        match self.plan.credentials {
+            Credentials::None => Some(Identity::Anonymous),
+            Credentials::Registry => Some(Identity::Account),
+            Credentials::Client => None,
+        }
+    }
+
+    async fn log_in(&mut self) -> Result<(), Trouble> {
+        let identity = self.identity();
+        let Self { worker, adopted, plan, repository, .. } = &*self;
+        let registry = plan.registry;
+        self.authorization = match identity {
+            Some(identity) => {
+                token::authorization(worker, adopted, registry, repository, identity).await?
+            }
+            None => self.head.authorization.and_then(|value| HeaderValue::from_bytes(value).ok()),
+        };
+        Ok(())
+    }
+
+    /// What the registry demands of the gateway; `None` where that is the client's to answer.
+    fn challenged(&self, answer: &Answer) -> Result<Option<(Identity, Challenge)>, Fault> {
+        let Some(identity) = self.identity() else {
+            return Ok(None);
+        };
+        let challenge = challenge::parse(fields_named(&answer.head_bytes, "WWW-Authenticate"))?;
+        Ok(challenge.map(|challenge| (identity, challenge)))
+    }
+
+    async fn log_in_again(
+        &mut self,
+        identity: Identity,
+        challenge: Challenge,
+    ) -> Result<(), Trouble> {
+        let Self { worker, adopted, plan, repository, authorization, .. } = self;
+        let refused = authorization.as_ref();
+        let renewed =
+            token::renew(worker, adopted, plan.registry, repository, identity, challenge, refused);
+        *authorization = Some(renewed.await?);
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<Answer, Fault> {
+        let Self { worker, adopted, plan, url, .. } = self;
+        let mut fields = self.fields.clone();
         // Authorization belongs to one origin (RFC 9110, 11.5), whoever it is redirected to.
-        let is_registry = url.origin == registry.origin;
-        let mut fields = base_fields.clone();
-        if let Some(authorization) = authorization.clone().filter(|_| is_registry) {
+        let is_registry = url.origin == adopted.registries[plan.registry].origin;
+        if let Some(mut authorization) = self.authorization.clone()
+            && is_registry
+            && !self.has_left
+        {
+            authorization.set_sensitive(true);
             fields.insert(AUTHORIZATION, authorization);
         }
         let request = Request {
             origin: url.origin.clone(),
             registry: is_registry.then_some(plan.registry),
-            method,
+            method: match self.head.method {
+                Method::Head => upstream::Method::Head,
+                Method::Get | Method::Other(_) => upstream::Method::Get,
+            },
             target: url.target.clone(),
             fields,
         };
-        let answer = upstream::ask(worker, adopted, &request).await?;
-        match answer.head.status {
-            401 if is_registry && !is_renewed => {
-                is_renewed = true;
-                let lines = fields_named(&answer.head_bytes, "WWW-Authenticate");
-                let (Some(identity), Some(challenge)) = (identity, challenge::parse(lines)?) else {
-                    return Ok(Obtained::Answered(answer));
-                };
-                let refused = authorization.as_ref();
-                let renewed = token::renew(
-                    worker,
-                    adopted,
-                    plan.registry,
-                    &repository,
-                    identity,
-                    challenge,
-                    refused,
-                );
-                authorization = Some(renewed.await?);
-                answer.discard(worker);
-            }
-            301 | 302 | 303 | 307 | 308 => {
-                let host = host_name(head.host.unwrap_or_default());
-                let hop = Hop {
-                    asked: &url,
-                    location: field(&answer.head_bytes, "Location"),
-                    registry: &registry.origin,
-                    is_blob: asked == Asked::Blob,
-                    streams: plan.streams,
-                    login_for: head.authorization.and(host),
-                    followed,
-                    most: adopted.upstream.max_redirects,
-                };
-                match hop.course()? {
-                    Course::HandOn(to) => return Ok(Obtained::HandOn { answer, to }),
-                    Course::Follow(to) => url = to,
-                }
-                followed += 1;
-                answer.discard(worker);
-            }
-            _ => return Ok(Obtained::Answered(answer)),
+        upstream::ask(worker, adopted, &request).await
+    }
+
+    fn hop<'h>(&'h self, answer: &'h Answer) -> Hop<'h> {
+        let host = host_name(self.head.host.unwrap_or_default());
+        Hop {
+            asked: &self.url,
+            location: field(&answer.head_bytes, "Location"),
+            registry: &self.adopted.registries[self.plan.registry].origin,
+            is_blob: self.asked == Asked::Blob,
+            streams: self.plan.streams,
+            login_for: self.head.authorization.and(host),
+            followed: self.followed,
+            most: self.adopted.upstream.max_redirects,
         }
+    }
+
+    fn go(&mut self, to: Url) {
+        self.has_left |= to.origin != self.adopted.registries[self.plan.registry].origin;
+        self.url = to;
+        self.followed += 1;
     }
 }
 
@@ -169,9 +235,9 @@ fn asked(endpoint: &Endpoint<'_>) -> Asked {
 }
 
 /// The origin-form of what is asked for, by the backend's name.
-fn target(plan: &Forward<'_>, repository: &str, asked: Asked) -> String {
+fn target(plan: &Forward<'_>, asked: Asked) -> String {
     let (kind, what) = plan.endpoint.tail();
-    let mut target = format!("/v2/{repository}{kind}{what}");
+    let mut target = format!("/v2/{}{kind}{what}", plan.repository());
     let query = pass::query(plan.query, asked);
     if let Ok(query) = std::str::from_utf8(&query)
         && !query.is_empty()

@@ -20,6 +20,7 @@ mod schedule;
 mod simulation;
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ impl Prover {
         let prover = Self {
             options,
             plans: to_adopt,
-            schedule: Schedule::new(monotonic_us()),
+            schedule: Schedule::new(RandomState::new().build_hasher().finish()),
             asker: None,
             redirects: Vec::new(),
             said: HashSet::new(),

@@ -31,14 +31,15 @@ pub(super) struct Schedule {
     turn: usize,
     under_way: Vec<Question>,
     dice: Dice,
+    seed: u64,
     changed: bool,
 }
 
 impl Schedule {
-    /// Of nothing yet. `seed` spreads repeated questions over time.
+    /// Of nothing yet. `seed`, which is random, spreads repeated questions over time.
     pub(super) fn new(seed: u64) -> Self {
         let dice = Dice::new(seed);
-        Self { registries: Vec::new(), turn: 0, under_way: Vec::new(), dice, changed: false }
+        Self { registries: Vec::new(), turn: 0, under_way: Vec::new(), dice, seed, changed: false }
     }
 
     /// Asks about these from now on. What is known of what stays, stays.
@@ -119,7 +120,7 @@ impl Schedule {
             let since_us = u64::try_from(registry.since().as_micros()).unwrap_or(u64::MAX);
             Some((registry.base.to_string(), RegistryProof { challenge, since_us }))
         });
-        Proofs::build(repositories, registries)
+        Proofs::build(self.seed, repositories, registries)
     }
 
     /// What is known of one registry.

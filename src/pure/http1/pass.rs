@@ -60,6 +60,20 @@ pub fn query(query: Option<&[u8]>, asked: Asked) -> Cow<'_, [u8]> {
     Cow::Owned(capped.collect::<Vec<_>>().join(&b'&'))
 }
 
+/// The query, with its `?`, by which a `Link` (RFC 8288) leads to the next page of a list; `None` if
+/// it leads anywhere else. Its host and path are the registry's, and not for clients: they know the
+/// repository by another name, and would take their logins there.
+pub fn next_page(link: &[u8]) -> Option<&[u8]> {
+    let target = link.strip_prefix(b"<")?;
+    let (target, params) = target.split_at_checked(memchr::memchr(b'>', target)?)?;
+    let (_, query) = target.split_at_checked(memchr::memchr(b'?', target)?)?;
+    let is_next = |param: &[u8]| {
+        [&b"rel=\"next\""[..], b"rel=next"].iter().any(|next| param.eq_ignore_ascii_case(next))
+    };
+    let mut params = params.split(|byte| b";,>".contains(byte)).map(<[u8]>::trim_ascii);
+    params.any(is_next).then_some(query)
+}
+
 /// Whether the head has passed the gateway of this pseudonym before (RFC 9110, 7.6.3).
 pub fn via_names(head: &[u8], pseudonym: &str) -> bool {
     let lines = fields(head).filter(|(name, _)| name.eq_ignore_ascii_case("Via"));
@@ -212,6 +226,27 @@ mod tests {
             assert_eq!(String::from_utf8(told).unwrap(), expected, "{sent}");
         }
         assert_eq!(query(None, Asked::List), b"".as_slice());
+    }
+
+    #[test]
+    fn a_link_to_the_next_page_is_worth_its_query() {
+        for (link, expected) in [
+            ("</v2/acme/moon/tags/list?last=b&n=2>; rel=\"next\"", Some("?last=b&n=2")),
+            (
+                "<https://quay.io/v2/a/tags/list?n=2&next_page=g%3D%3D>; rel=\"next\"",
+                Some("?n=2&next_page=g%3D%3D"),
+            ),
+            ("<?n=2>;REL=next", Some("?n=2")),
+            ("<?n=2>; title=\"a\"; rel=\"next\"", Some("?n=2")),
+            ("<?n=2>; rel=\"prev\"", None),
+            ("<?n=2>", None),
+            ("</v2/a/tags/list>; rel=\"next\"", None),
+            ("?n=2; rel=\"next\"", None),
+            ("<?n=2; rel=\"next\"", None),
+            ("", None),
+        ] {
+            assert_eq!(next_page(link.as_bytes()), expected.map(str::as_bytes), "{link}");
+        }
     }
 
     #[test]

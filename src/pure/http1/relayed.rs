@@ -10,6 +10,8 @@ pub struct Relayed<'r> {
     pub status: u16,
     /// Its head, of which passes what may ([`pass::response_fields`]); empty for nothing of it.
     pub upstream: &'r [u8],
+    /// What the client asked for, without its query: there it finds the next page of a list.
+    pub path: &'r [u8],
     /// Where the client is sent instead.
     pub location: Option<&'r str>,
     /// The digest of the body as it was read, in place of the registry's word on it.
@@ -43,7 +45,14 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, relayed: &Relayed<'_>, via:
         if relayed.digest.is_some() && name.eq_ignore_ascii_case(DIGEST_FIELD) {
             continue;
         }
-        put(out, name, value);
+        if !name.eq_ignore_ascii_case("Link") {
+            put(out, name, value);
+        } else if let Some(query) = pass::next_page(value) {
+            out.put("\r\nLink: <");
+            out.put(relayed.path);
+            out.put(query);
+            out.put(">; rel=\"next\"");
+        }
     }
     if let Some(digest) = relayed.digest {
         put(out, DIGEST_FIELD, digest.as_bytes());
@@ -137,6 +146,7 @@ mod tests {
         let relayed = Relayed {
             status: 200,
             upstream,
+            path: b"/v2/acme/rocket/manifests/latest",
             location: None,
             digest: Some("sha256:right"),
             length: Length::Known(7),
@@ -151,10 +161,32 @@ mod tests {
     }
 
     #[test]
+    fn the_next_page_of_a_list_is_asked_for_here_and_by_the_public_name() {
+        let upstream = b"HTTP/1.1 200 OK\r\n\
+            Link: <https://quay.io/v2/acme/moon/tags/list?last=b&n=2>; rel=\"next\"\r\n\
+            Link: <https://quay.io/v2/acme/moon>; rel=\"about\"\r\n\r\n";
+        let relayed = Relayed {
+            status: 200,
+            upstream,
+            path: b"/v2/acme/rocket/tags/list",
+            location: None,
+            digest: None,
+            length: Length::Known(2),
+            shows_challenge: false,
+        };
+        assert_eq!(
+            written(&relayed, Connection::Stays),
+            "HTTP/1.1 200 OK\nLink: </v2/acme/rocket/tags/list?last=b&n=2>; rel=\"next\"\n\
+             Content-Length: 2\nVia: 1.1 pullgate-1\nDate: Mon, 23 Nov 2026 21:00:00 GMT\n\n"
+        );
+    }
+
+    #[test]
     fn a_client_is_sent_to_storage() {
         let relayed = Relayed {
             status: 307,
             upstream: b"",
+            path: b"/v2/acme/rocket/blobs/sha256:00",
             location: Some("https://cdn.example/a?sig=1"),
             digest: None,
             length: Length::Known(0),

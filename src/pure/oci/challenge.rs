@@ -56,7 +56,7 @@ pub fn parse<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<Option<Challe
 /// repository that is just an example.
 pub fn scope(challenge_scope: Option<&str>, repository: &str) -> String {
     match challenge_scope {
-        Some(own) if !own.is_empty() && !own.starts_with("repository") => own.to_owned(),
+        Some(own) if !own.is_empty() && !own.contains(':') => own.to_owned(),
         Some(_) | None => format!("repository:{repository}:pull"),
     }
 }
@@ -120,6 +120,9 @@ pub fn granted(body: &[u8]) -> Result<Granted, Fault> {
     let given = [answer.token, answer.access_token].into_iter().flatten().find(|t| !t.is_empty());
     let token =
         given.ok_or_else(|| refused("the token service's answer has no token"))?.into_owned();
+    if token.len() > TOKEN_FIELD_BYTES_MAX {
+        return Err(refused("the token service's token is longer than a field may be"));
+    }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(refused("the token service's token has a byte that no field has"));
     }
@@ -304,6 +307,8 @@ const KNOWN_REALMS: [(&str, &str); 4] = [
 ];
 
 /// What docker and its like take a shorter lifetime, and none, for.
+/// No server takes a longer field.
+const TOKEN_FIELD_BYTES_MAX: usize = 16 * 1024;
 const EXPIRES_S_MIN: u64 = 60;
 
 /// No longer than a day is believed: who is wrong about it is asked again.

@@ -4,9 +4,11 @@
 //! leads from (domain, star, prefix) to a rule; so a lookup is one probe for the exact name and at
 //! most two for each `/` in it, without allocation and without parsing.
 //!
-//! Measured with names of 29 and locations of 48 bytes on one domain: 103 bytes per package, of which
-//! the texts are 77; 100,000 packages are compiled in 18 ms, 1,000,000 in 0.4 s; a site and a name
-//! are found among them in 0.1 to 0.15 us.
+//! What many rules share (registry, delivery, credentials) is kept once, and a rule has its number.
+//!
+//! Measured with names of 29 and locations of 48 bytes on one domain, on a busy machine: 103 bytes
+//! per package, of which the texts are 77; 100,000 packages are compiled in 24 ms, 1,000,000 in
+//! 0.5 s; a site and a name are found among them in 0.13 to 0.2 us.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
@@ -228,23 +230,22 @@ impl Table {
     /// Keeps the registries and the terms of all packages, each once, and says for each package
     /// which terms are its.
     fn add_terms(&mut self, packages: &[Package]) -> Vec<u32> {
-        let mut registries = HashMap::new();
-        let mut known = HashMap::new();
-        let of_package = |package: &Package| {
-            let Package { backend, delivery, credentials, .. } = package;
-            let registry = (backend.scheme, backend.authority.clone());
+        let (mut registries, mut known) = (HashMap::new(), HashMap::new());
+        let mut of_packages = Vec::with_capacity(packages.len());
+        for Package { backend, delivery, credentials, .. } in packages {
+            let registry = (backend.scheme, backend.authority.as_str());
             let registry = *registries.entry(registry).or_insert_with(|| {
                 let url = self.keep(&[backend.scheme.as_str(), &backend.authority, V2].concat());
                 self.registries.push(url);
                 index(self.registries.len() - 1)
             });
             let terms = Terms { registry, delivery: *delivery, credentials: *credentials };
-            *known.entry(terms).or_insert_with(|| {
+            of_packages.push(*known.entry(terms).or_insert_with(|| {
                 self.terms.push(terms);
                 index(self.terms.len() - 1)
-            })
-        };
-        packages.iter().map(of_package).collect()
+            }));
+        }
+        of_packages
     }
 
     /// What holds for the rules of `*` holds for clients of every host: they are its rules too.

@@ -167,6 +167,12 @@ impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
         entry.and_then(|entry| entry.under_way.as_ref()).is_some_and(|way| way.round == round)
     }
 
+    /// The token that is held for `key`, if it still serves.
+    pub fn serving(&self, key: KeyRef<'_>, now_us: u64) -> Option<Granted<T>> {
+        let held = self.entries.get(&key)?.held.clone();
+        held.filter(|held| now_us < held.expires_at_us)
+    }
+
     /// How many tokens are held, fresh or not.
     pub fn held(&self) -> usize {
         self.entries.values().filter(|entry| entry.held.is_some()).count()
@@ -368,6 +374,8 @@ mod tests {
         // The registry takes none of them.
         assert_eq!(told.wants("e", Some("T2"), 9.5), "denied 401");
         assert_eq!(told.wants("f", None, 9.6), "use T2", "the service is not asked for each");
+        let serving = |at_s| told.0.serving(KEY, us(at_s)).map(|held| held.token);
+        assert_eq!((serving(9.6), serving(9_999.0)), (Some("T2"), None));
         assert_eq!(told.wants("g", Some("T2"), 10.0), "wait, fetch 3 from 1");
     }
 

@@ -29,14 +29,14 @@ use http::HeaderMap;
 
 use crate::messages::meters::Counter;
 use crate::messages::names::Names;
-use crate::pure::fault::Fault;
-use crate::pure::http1::body::Body;
+use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::response::{Framing, ResponseHead};
 use crate::pure::limits::ERROR_BYTES_MAX;
 use crate::pure::origin::Origin;
 use crate::worker::buffers::Buffer;
 use crate::worker::guard::guarded;
 use crate::worker::slots::Seat;
+use crate::worker::within::within;
 use crate::worker::{Adopted, Worker};
 use exchange::Failed;
 use idle::Idle;
@@ -142,16 +142,21 @@ impl Answer {
     /// # Errors
     /// [`crate::pure::fault::Kind::UpstreamTooLarge`], and whatever can be wrong with a body.
     pub async fn read_body(self, worker: &Rc<Worker>, bytes_max: usize) -> Result<Bytes, Fault> {
-        Box::pin(body::read(worker, self, bytes_max)).await
+        let reading = within(worker, BODY_SWEEPS_MAX, body::read(worker, self, bytes_max));
+        let late = Fault::new(Kind::UpstreamTimeout, "a body that comes in drops");
+        Box::pin(reading).await.unwrap_or(Err(late))
     }
 
     /// Does without the body. The connection is kept for others where that is cheap.
     pub fn discard(mut self, worker: &Rc<Worker>) {
-        let filled = self.rest.filled().len();
-        let mut body = Body::new(self.head.framing);
-        let came = self.rest.all_mut().get_mut(..filled).unwrap_or_default();
-        let is_small = body.left().is_none_or(|left| left <= ERROR_BYTES_MAX as u64);
-        if body.take(came).is_ok_and(|taken| taken.is_complete) {
+        let came = self.rest.filled().len() as u64;
+        let (is_here, is_small) = match self.head.framing {
+            Framing::None => (came == 0, true),
+            Framing::Length(length) => (came == length, length <= ERROR_BYTES_MAX as u64),
+            Framing::Chunked => (false, true),
+            Framing::UntilClose => (false, false),
+        };
+        if is_here {
             self.rest.set_filled(0);
             self.finish(worker);
         } else if is_small && self.head.keep_alive {
@@ -178,3 +183,6 @@ impl Upstreams {
         Self { idle: Idle::default(), resolver: Resolver::new(names) }
     }
 }
+
+/// How long a small body may take, in sweeps: two minutes.
+const BODY_SWEEPS_MAX: u64 = 1_200;

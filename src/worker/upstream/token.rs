@@ -73,7 +73,7 @@ pub async fn renew(
             let target = token_target(&realm, service.as_deref(), Some(&scope), username);
             worker.wallet.tokens.borrow_mut().fetched_at(key, Url { origin: realm.origin, target });
             let renewed = obtain(worker, &source, key, refused).await?;
-            renewed.ok_or(NoToken::Denied(401))
+            renewed.filter(|renewed| Some(renewed) != refused).ok_or(NoToken::Denied(401))
         }
         (Challenge::Basic, Some(account)) => {
             let value = secret(&basic(&account.username, &account.password))?;
@@ -176,7 +176,12 @@ fn answer(worker: &Rc<Worker>, wanted: Wanted) {
     };
     match want {
         Want::Unknown => {}
-        Want::None(none) => tell(worker, asking(), &key, Err(none)),
+        Want::None(none) => {
+            // One that is refused though it is new may be good for what others ask for: who asks
+            // must not be left without.
+            let serving = worker.wallet.tokens.borrow().serving(key.by_ref(), monotonic_us());
+            tell(worker, asking(), &key, serving.ok_or(none));
+        }
         Want::Use(granted, fetch) => {
             tell(worker, asking(), &key, Ok(granted));
             begin(worker, &source, key.by_ref(), fetch, refused.as_ref());

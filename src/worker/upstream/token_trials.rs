@@ -281,6 +281,37 @@ fn a_refused_token_is_renewed_once_for_all_who_were_refused() {
 }
 
 #[test]
+fn what_one_thing_is_refused_with_still_serves_for_others_in_every_worker() {
+    let (snapshot, keyring) = (snapshot(), keyring());
+    let base = &snapshot.registries[0].base;
+    let key = KeyRef { base, repository: REPOSITORY, identity: Identity::Anonymous };
+    let owner = owner(key, 2);
+    for driver in drivers() {
+        let service = service(&[token("T1"), token("T2")]);
+        let address = service.address;
+        let (go, gone) = bounded::<()>(1);
+        let mut owns = Some(errand(move |worker| async move {
+            let first = challenged(&worker, Identity::Anonymous, address, None).await.ok();
+            let next = challenged(&worker, Identity::Anonymous, address, first.as_ref()).await;
+            assert_eq!(said(next), "Bearer T2");
+            go.send(()).unwrap();
+        }));
+        let mut asks = Some(errand(move |worker| async move {
+            while gone.is_empty() {
+                worker.next_sweep().await;
+            }
+            let ours = challenged(&worker, Identity::Anonymous, address, None).await.ok();
+            // The registry answers 401 to this one request, whatever it carries.
+            let again = challenged(&worker, Identity::Anonymous, address, ours.as_ref()).await;
+            assert_eq!(said(again), "denied 401");
+            assert_eq!(said(held(&worker).await), "Bearer T2");
+        }));
+        let errands = (0..2).filter_map(|at| if at == owner { owns.take() } else { asks.take() });
+        workers(driver, &snapshot, &keyring, errands.collect());
+    }
+}
+
+#[test]
 fn an_owner_that_does_not_answer_is_done_without() {
     let snapshot = snapshot();
     let base = &snapshot.registries[0].base;
