@@ -10,11 +10,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
 use pullgate::control::admin::{Options, Sources};
@@ -84,16 +84,15 @@ fn stopping_waits_for_no_idle_connection() {
 /// As a name does that is being looked up while the gateway stops.
 #[test]
 fn stopping_waits_for_nothing_that_hangs() {
-    let (hang, hung) = channel::<()>();
-    let (begin, begun) = channel();
-    let hung = Mutex::new(hung);
+    let (hang, hung) = bounded::<()>(0);
+    let (begin, begun) = bounded(1);
     let publish = move |_: &_| {
-        let _ = begin.send(());
-        let _ = hung.lock().unwrap().recv();
+        let _ = begin.try_send(());
+        let _ = hung.recv();
     };
     let started = started_with(anywhere(), None, &Status::new(), Arc::new(publish)).unwrap();
     begun.recv_timeout(Duration::from_secs(10)).unwrap();
-    let (stop, stopped) = channel();
+    let (stop, stopped) = bounded(1);
     thread::spawn(move || {
         started.stop();
         stop.send(()).unwrap();

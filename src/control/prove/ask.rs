@@ -1,9 +1,9 @@
 //! Asking a registry one question, as anybody could ask it: without credentials, never for a
 //! manifest, in bounded time and bytes.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -33,13 +33,14 @@ use crate::pure::snapshot::{Registry, Snapshot};
 pub(super) struct Asker {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) keyring: Arc<Keyring>,
-    /// Registries of which it was said that their `/v2/` does not answer.
-    silent: Mutex<HashSet<usize>>,
+    /// Of each registry whether it was said that its `/v2/` does not answer.
+    silent: Vec<AtomicBool>,
 }
 
 impl Asker {
     pub(super) fn new(snapshot: Arc<Snapshot>, keyring: Arc<Keyring>) -> Self {
-        Self { snapshot, keyring, silent: Mutex::default() }
+        let silent = snapshot.registries.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { snapshot, keyring, silent }
     }
 
     /// Asks `repository` of the registry at `base`, or its `/v2/`.
@@ -54,22 +55,18 @@ impl Asker {
         };
         let Registry { origin, .. } = &registries[index];
         match &asked {
-            Ok(_) if repository.is_none() && self.is_silent(index, false) => {
+            Ok(_) if repository.is_none() && self.silent[index].swap(false, Relaxed) => {
                 tracing::info!("{origin} can be asked again");
             }
-            Err(Failed { why, .. }) if repository.is_none() && !self.is_silent(index, true) => {
+            Err(Failed { why, .. })
+                if repository.is_none() && !self.silent[index].swap(true, Relaxed) =>
+            {
                 tracing::warn!("{origin} could not be asked whether it needs a login: {why}");
             }
             Err(Failed { why, .. }) => tracing::debug!("{origin} could not be asked: {why}"),
             Ok(_) => {}
         }
         asked.unwrap_or_else(|failed| Answer::Failed(failed.retry_after))
-    }
-
-    /// Whether it was, before it `is` now.
-    fn is_silent(&self, registry: usize, is: bool) -> bool {
-        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        if is { !silent.insert(registry) } else { silent.remove(&registry) }
     }
 
     async fn base(&self, index: usize) -> Result<Facts, Failed> {
