@@ -120,7 +120,7 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::UpstreamTls => {
             let remedy = "this gateway's operator can name the certificates to trust \
-                          (registries.ca_file)";
+                          (registries.ca_file), or say that it speaks plain HTTP (plain_http)";
             return blame("has no TLS that is trusted", remedy);
         }
         Kind::UpstreamDenied => {
