@@ -292,11 +292,15 @@ fn more_than_was_announced_is_cut_and_ends_the_connection() {
         // Longer than what comes with a head: what is too much shows when the answer is under way.
         let layer = hello.platforms[0].layers[1].clone();
         let served = layer.clone();
+        let (sends, sent) = bounded::<()>(1);
         let bench = Bench::start(driver, "broker", move |talk| {
             while let Some(request) = talk.request()? {
                 if request.target.contains("/blobs/") {
-                    give(talk, &request, &served)?;
-                    talk.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")?;
+                    let given = give(talk, &request, &served);
+                    let more = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+                    let more = given.and_then(|()| talk.send(more));
+                    sends.send(()).map_err(io::Error::other)?;
+                    more?;
                 } else {
                     serve(talk, &request, &hello)?;
                 }
@@ -307,6 +311,7 @@ fn more_than_was_announced_is_cut_and_ends_the_connection() {
             let answer = bench.get(&format!("/v2/acme/rocket/blobs/{}", layer.digest));
             // Seen in time, it breaks the body off, so that the client sees it too.
             assert_eq!((answer.status, layer.bytes.starts_with(&answer.body)), (200, true));
+            sent.recv().expect("it is sent, or cannot be");
             let answer = bench.get("/v2/acme/rocket/manifests/latest");
             assert_eq!(answer.status, 200);
             assert_ne!(answer.body, b"evil");

@@ -4,8 +4,8 @@
 //! A registry is asked for its `/v2/` first; while that fails, nothing else is asked of it. Then
 //! come its repositories: what was never asked before what is asked again, and among the former
 //! those with a rule of their own and those under patterns by turns, so that a flood of one kind
-//! does not keep the other waiting. A registry hears a question at most every [`PACE`], a repeated
-//! one every [`PACE_OF_REPEATS`], and has at most [`ASKS_PER_REGISTRY_MAX`] before it.
+//! does not keep the other waiting. A registry hears a question at most every `PACE`, a repeated
+//! one every `PACE_OF_REPEATS`, and has at most [`ASKS_PER_REGISTRY_MAX`] before it.
 
 use std::sync::Arc;
 use std::time::Duration;
