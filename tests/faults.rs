@@ -262,6 +262,30 @@ fn what_can_be_read_in_two_ways_is_not_read() {
 }
 
 #[test]
+fn nothing_of_a_body_follows_where_its_head_is_refused() {
+    for driver in DRIVERS {
+        let bench = Bench::start(driver, "stream", |talk| {
+            while let Some(request) = talk.request()? {
+                // Each of these lines is longer for the client: they lead to what it asked for.
+                let links = ["Link:<?n=1>;rel=next"; 100];
+                let filler = format!("Content-Filler: {}", "x".repeat(12 * 1024));
+                let fields = [&links[..], &[&filler]].concat();
+                let body = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+                talk.answer(&request, "200 OK", &fields, body.as_bytes())?;
+            }
+            Ok(())
+        });
+        let mut client = bench.connect();
+        for _ in 0..2 {
+            let target = format!("/v2/acme/rocket/blobs/{ANY}");
+            client.send(&request("GET", &target, &[])).expect("it is read");
+            let answer = client.answer(false).expect("an answer");
+            is_refusal(&answer, 502, "UNAVAILABLE", REGISTRY);
+        }
+    }
+}
+
+#[test]
 fn more_than_was_announced_is_cut_and_ends_the_connection() {
     for driver in DRIVERS {
         let hello = image("hello");

@@ -183,7 +183,6 @@ impl Exchange<'_> {
     /// A blob's bytes, as they come.
     async fn stream(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
         let status = answer.head.status;
-        self.count(status, b"", b"");
         let (length, framing) = match (answer.head.framing, self.head.version) {
             (Framing::Length(bytes), _) => (Length::Known(bytes), ClientFraming::Length),
             (_, Version::Http11) => (Length::Chunked, ClientFraming::Chunked),
@@ -191,7 +190,16 @@ impl Exchange<'_> {
         };
         let upstream = answer.head_bytes.clone();
         let relayed = self.relayed(&upstream, status, length);
-        let next = self.send(down, &relayed, Bytes::new()).await?;
+        let (head, next) = match self.head_of(&relayed) {
+            Ok(written) => written,
+            // Nothing of the body may follow a refusal: it would be taken for the next answer.
+            Err(fault) => return self.refuse(down, fault, None).await,
+        };
+        self.count(status, b"", b"");
+        self.record(status, announced(length));
+        // Until the client has taken it, the registry is not to be blamed for waiting.
+        answer.seat.wait(Phase::Forwarding, self.worker.clock.sweep());
+        down.send(head).await?;
         let bytes_max = self.adopted.limits.buffer_bytes;
         let Downstream { worker, seat, stream } = down;
         match relay::body(worker, answer, stream, seat, framing, bytes_max).await {
@@ -244,6 +252,29 @@ impl Exchange<'_> {
         relayed: &Relayed<'_>,
         body: Bytes,
     ) -> Result<Next, Over> {
+        let (mut output, next) = match self.head_of(relayed) {
+            Ok(written) => written,
+            Err(fault) => return self.refuse(down, fault, None).await,
+        };
+        let used = output.filled().len();
+        let mut out = Out::new(output.all_mut(), used);
+        let fits = body.len() <= out.room();
+        if fits {
+            out.put(&body);
+        }
+        let used = out.used();
+        output.set_filled(used);
+        self.record(relayed.status, announced(relayed.length));
+        down.send(output).await?;
+        if !fits {
+            let length = body.len();
+            down.send_all(body, length).await?;
+        }
+        Ok(next)
+    }
+
+    /// A head in a buffer of its own, and what comes after its answer.
+    fn head_of(&self, relayed: &Relayed<'_>) -> Result<(Buffer, Next), Fault> {
         let is_until_close = relayed.length == Length::Unsaid
             && self.head.method == Method::Get
             && !matches!(relayed.status, 204 | 304);
@@ -255,27 +286,11 @@ impl Exchange<'_> {
         let mut out = Out::new(output.all_mut(), 0);
         relayed::write(&mut out, &manner, relayed, &self.adopted.via);
         if out.is_overrun() {
-            drop(output);
-            let fault = Fault::new(Kind::UpstreamTooLarge, "its answer's header fields");
-            return Box::pin(self.refuse(down, fault, None)).await;
-        }
-        let fits = body.len() <= out.room();
-        if fits {
-            out.put(&body);
+            return Err(Fault::new(Kind::UpstreamTooLarge, "its answer's header fields"));
         }
         let used = out.used();
         output.set_filled(used);
-        let announced = match relayed.length {
-            Length::Known(bytes) => bytes,
-            Length::Said(_) | Length::Chunked | Length::Unsaid => 0,
-        };
-        self.record(relayed.status, announced);
-        down.send(output).await?;
-        if !fits {
-            let length = body.len();
-            down.send_all(body, length).await?;
-        }
-        Ok(next)
+        Ok((output, next))
     }
 
     fn relayed<'r>(&'r self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
@@ -306,6 +321,14 @@ impl Exchange<'_> {
         self.worker.meters.fault(fault.kind);
         let registry = &self.adopted.registries[self.plan.registry];
         self.worker.complain(fault, &registry.origin);
+    }
+}
+
+/// The length that a client is told.
+fn announced(length: Length<'_>) -> u64 {
+    match length {
+        Length::Known(bytes) => bytes,
+        Length::Said(_) | Length::Chunked | Length::Unsaid => 0,
     }
 }
 

@@ -33,6 +33,7 @@ impl Resolver {
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Ok(Rc::new([address.to_canonical()]));
         }
+        let mut waits_for = None;
         poll_fn(|context| {
             let now = worker.clock.sweep();
             let mut memory = self.memory.borrow_mut();
@@ -40,7 +41,7 @@ impl Resolver {
                 Look::Known(addresses) => Poll::Ready(Ok(addresses)),
                 Look::Failed => Poll::Ready(Err(UNKNOWN)),
                 Look::Asked => {
-                    memory.wait(host, context.waker());
+                    memory.wait(host, context.waker(), &mut waits_for);
                     Poll::Pending
                 }
             }
@@ -71,6 +72,8 @@ struct Memory {
     names: HashMap<Box<str>, Name>,
     /// How many are asked for.
     asked: usize,
+    /// How many lookups there were.
+    lookups: u64,
 }
 
 #[derive(Default)]
@@ -80,6 +83,8 @@ struct Name {
     fresh_until: u64,
     /// It is being looked up.
     is_asked: bool,
+    /// Which lookup that is, or the last one was.
+    lookup: u64,
     /// After a failure: not before then.
     ask_again_at: u64,
     used_at: u64,
@@ -110,6 +115,8 @@ impl Memory {
         if !is_fresh && !name.is_asked && now >= name.ask_again_at {
             name.is_asked = self.asked < QUESTIONS_PER_WORKER_MAX && ask();
             self.asked += usize::from(name.is_asked);
+            self.lookups += 1;
+            name.lookup = self.lookups;
             name.ask_again_at = now + FAILURE_SWEEPS;
         }
         // What is too old serves only where nothing better can be had.
@@ -121,10 +128,12 @@ impl Memory {
         }
     }
 
-    /// `waker` is to be woken when `host` was looked up.
-    fn wait(&mut self, host: &str, waker: &Waker) {
+    /// `waker` is to be woken when `host` was looked up; `waits_for` is the lookup that its task
+    /// waits for already. Whoever waits says so again at every sweep, and may be one of thousands:
+    /// they are not looked through.
+    fn wait(&mut self, host: &str, waker: &Waker, waits_for: &mut Option<u64>) {
         if let Some(name) = self.names.get_mut(host)
-            && !name.waiting.iter().any(|waiting| waiting.will_wake(waker))
+            && waits_for.replace(name.lookup) != Some(name.lookup)
         {
             name.waiting.push(waker.clone());
         }
@@ -227,6 +236,22 @@ mod tests {
         learn(&mut memory, None, 3);
         assert_eq!(looked(&mut memory, 12), "failed");
         assert_eq!(looked(&mut memory, 13), "waits, asks");
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_for_each_lookup() {
+        let mut memory = Memory::default();
+        let (mut first, mut second) = (None, None);
+        for now in [0, 1, 2] {
+            assert_eq!(looked(&mut memory, now).split(',').next(), Some("waits"));
+            memory.wait("a.example", Waker::noop(), &mut first);
+            memory.wait("a.example", Waker::noop(), &mut second);
+        }
+        assert_eq!(memory.learn("a.example", None, 3, 50).len(), 2);
+        // One that was too late for the outcome waits for the next lookup.
+        assert_eq!(looked(&mut memory, 13), "waits, asks");
+        memory.wait("a.example", Waker::noop(), &mut first);
+        assert_eq!(memory.learn("a.example", None, 14, 50).len(), 1);
     }
 
     #[test]
