@@ -21,7 +21,7 @@ use crate::messages::names;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
 use crate::messages::wanted::WantedSender;
-use crate::pure::config::values::{AccessLog, Config};
+use crate::pure::config::values::{AccessLog, Config, Delivery};
 use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
 use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
@@ -116,7 +116,7 @@ impl DataPlane {
         let pinned = count <= cpus.len() && usable == cpus.len();
         let (mut listeners, addresses) = listen(&config.gateway.listen, count)?;
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
-        let connections_max = connections_allowed(count, addresses.len());
+        let connections_max = connections_allowed(count, addresses.len(), forwards(config));
         let (retire, retired) = bounded(count * 2);
         let mut ends = Ends { pulls: Vec::new(), latencies: Vec::new(), access: Vec::new() };
         let (mut orders, mut meters) = (Vec::new(), Vec::new());
@@ -276,13 +276,22 @@ fn cpus() -> Vec<usize> {
 }
 
 /// What the descriptor limit leaves for clients.
-fn connections_allowed(workers: usize, addresses: usize) -> usize {
+fn connections_allowed(workers: usize, addresses: usize, forwards: bool) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     let own = workers * (DESCRIPTORS_PER_WORKER + 2 * addresses);
     let reserved = DESCRIPTORS_RESERVED.saturating_add(own as u64);
     let left = descriptors.saturating_sub(reserved).max(descriptors / 2);
+    let left = if forwards { left / DESCRIPTORS_PER_STREAM } else { left };
     usize::try_from(left).unwrap_or(usize::MAX)
 }
+
+/// Whether a client's request may need more descriptors than its connection.
+fn forwards(config: &Config) -> bool {
+    config.packages.iter().any(|package| package.delivery != Delivery::Redirect)
+}
+
+/// A client's connection, a registry's, and the two ends of the pipe between them.
+const DESCRIPTORS_PER_STREAM: u64 = 4;
 
 /// A worker's own descriptors but for its listeners: a ring, its timer and doorbell, and room for
 /// the connections it is refusing.

@@ -86,7 +86,9 @@ impl Asker {
         let tags = url(registry, &format!("{name}/tags/list?n=1"))?;
         let response = self.get_following(tags.clone()).await?;
         if response.status == StatusCode::OK {
-            return Ok(Proof::Open);
+            // Somebody's login page may answer 200 too.
+            let is_list = serde_json::from_slice::<serde_json::Map<_, _>>(&response.body).is_ok();
+            return Ok(if is_list { Proof::Open } else { Proof::Refused });
         }
         if response.status != StatusCode::UNAUTHORIZED {
             return Ok(Proof::Refused);
