@@ -10,20 +10,25 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
 use pullgate::control::admin::{Options, Sources};
-use pullgate::control::prove::{self, Prover};
+use pullgate::control::prove::{self, Plan, Prover, Publish};
 use pullgate::control::signals::Signals;
 use pullgate::control::status::Status;
 use pullgate::control::{self, Control};
+use pullgate::messages::keyring::Keyring;
 use pullgate::messages::latency;
 use pullgate::messages::meters::Meters;
 use pullgate::messages::wanted;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
+use pullgate::pure::snapshot::{Circumstances, Snapshot};
 use support::http::get;
 use support::process::passes_promtool;
 
@@ -74,6 +79,28 @@ fn stopping_waits_for_no_idle_connection() {
     assert_eq!(&first, b"HTTP/1.1 200");
     control.stop();
     idle.read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// As a name does that is being looked up while the gateway stops.
+#[test]
+fn stopping_waits_for_nothing_that_hangs() {
+    let (hang, hung) = channel::<()>();
+    let (begin, begun) = channel();
+    let hung = Mutex::new(hung);
+    let publish = move |_: &_| {
+        let _ = begin.send(());
+        let _ = hung.lock().unwrap().recv();
+    };
+    let started = started_with(anywhere(), None, &Status::new(), Arc::new(publish)).unwrap();
+    begun.recv_timeout(Duration::from_secs(10)).unwrap();
+    let (stop, stopped) = channel();
+    thread::spawn(move || {
+        started.stop();
+        stop.send(()).unwrap();
+    });
+    let outcome = stopped.recv_timeout(Duration::from_secs(10));
+    drop(hang);
+    assert_eq!(outcome, Ok(()));
 }
 
 #[test]
@@ -140,8 +167,18 @@ fn started(
     control_socket: Option<PathBuf>,
     status: &Arc<Status>,
 ) -> io::Result<Started> {
+    started_with(listen, control_socket, status, Arc::new(|_| ()))
+}
+
+fn started_with(
+    listen: SocketAddr,
+    control_socket: Option<PathBuf>,
+    status: &Arc<Status>,
+    publish: Arc<Publish>,
+) -> io::Result<Started> {
     let data_dir = tempfile::tempdir().unwrap();
     let (config, _) = check("demo.toml", include_str!("../config/demo.toml")).unwrap();
+    let (nothing, _) = check("empty.toml", "").unwrap();
     let health = Arc::<Health>::default();
     let counting = aggregator::Options {
         data_dir: data_dir.path().to_owned(),
@@ -162,8 +199,12 @@ fn started(
     let options = Options { listen, control_socket, sources, query: aggregator.query() };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
     let (_, wanted) = wanted::channel();
-    let (publish, record) = (Arc::new(|_: &_| ()), Default::default());
-    let (prover, _) = Prover::new(prove::Options { wanted, publish, record });
+    let (prover, plans) =
+        Prover::new(prove::Options { wanted, publish, record: Default::default() });
+    let clients = ClientTable::built_in();
+    let around = Circumstances { clients, via: "test", before: None, now_us: 0 };
+    let snapshot = Arc::new(Snapshot::build(&nothing, 1, around));
+    plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
     match control::start(options, signals, prover) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {

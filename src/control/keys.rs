@@ -182,6 +182,10 @@ fn account(
 
 fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let read = |path: &Path| -> io::Result<Vec<u8>> {
+        // What nobody writes to, a pipe, would be waited for without end, by the one who stops too.
+        if !std::fs::metadata(path)?.file_type().is_file() {
+            return Err(io::Error::other("it is no ordinary file"));
+        }
         let mut bytes = Vec::new();
         File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -280,6 +284,8 @@ mod tests {
             let place = "password:1: registries[0].password_file: ";
             assert!(said.starts_with(&format!("{place}{words}")), "{said}");
         }
+        let none = said(&[], "username = \"pull\"\npassword_file = \"DIR\"");
+        assert!(none.contains("password_file: cannot be read: it is no ordinary file; "), "{none}");
         assert_eq!(
             said(&[], "username = \"pull\"\npassword_env = \"PULLGATE_NO_SUCH\""),
             "pullgate.toml:1: registries[0].password_env: there is no variable PULLGATE_NO_SUCH; \

@@ -47,6 +47,8 @@ pub fn start(admin: admin::Options, signals: Signals, prover: Prover) -> io::Res
             prover.abort();
             signals.abort();
         });
+        // A name that the prover looks up may take the resolver half a minute; nobody waits for it.
+        runtime.shutdown_background();
     })?;
     Ok(Control { admin_address, stop, thread })
 }

@@ -118,7 +118,9 @@ fn label<'l>(name: &'l str, value: &'l str) -> Option<(&'l str, &'l str)> {
 
 fn latency(page: &mut Exposition, latencies: &Latencies) {
     let name = "pullgate_request_duration_seconds";
-    page.family(name, "Time from a request being read to its answer being written.", "histogram");
+    let help = "Time from a request being read to its answer being written, where no registry was \
+                asked for it.";
+    page.family(name, help, "histogram");
     for (bound, ns) in LATENCY_BOUNDS {
         page.sample_of("_bucket", &[("le", bound)], latencies.count_up_to(*ns));
     }

@@ -1,8 +1,9 @@
 //! Asking a registry one question, as anybody could ask it: without credentials, never for a
 //! manifest, in bounded time and bytes.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -32,9 +33,15 @@ use crate::pure::snapshot::{Registry, Snapshot};
 pub(super) struct Asker {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) keyring: Arc<Keyring>,
+    /// Registries of which it was said that their `/v2/` does not answer.
+    silent: Mutex<HashSet<usize>>,
 }
 
 impl Asker {
+    pub(super) fn new(snapshot: Arc<Snapshot>, keyring: Arc<Keyring>) -> Self {
+        Self { snapshot, keyring, silent: Mutex::default() }
+    }
+
     /// Asks `repository` of the registry at `base`, or its `/v2/`.
     pub(super) async fn ask(&self, base: &str, repository: Option<&str>) -> Answer {
         let registries = &self.snapshot.registries;
@@ -45,11 +52,24 @@ impl Asker {
             None => self.base(index).await.map(Answer::Base),
             Some(name) => self.repository(index, name).await.map(Answer::Repository),
         };
-        asked.unwrap_or_else(|failed| {
-            let Registry { origin, .. } = &registries[index];
-            tracing::debug!("{origin} could not be asked: {}", failed.why);
-            Answer::Failed(failed.retry_after)
-        })
+        let Registry { origin, .. } = &registries[index];
+        match &asked {
+            Ok(_) if repository.is_none() && self.is_silent(index, false) => {
+                tracing::info!("{origin} can be asked again");
+            }
+            Err(Failed { why, .. }) if repository.is_none() && !self.is_silent(index, true) => {
+                tracing::warn!("{origin} could not be asked whether it needs a login: {why}");
+            }
+            Err(Failed { why, .. }) => tracing::debug!("{origin} could not be asked: {why}"),
+            Ok(_) => {}
+        }
+        asked.unwrap_or_else(|failed| Answer::Failed(failed.retry_after))
+    }
+
+    /// Whether it was, before it `is` now.
+    fn is_silent(&self, registry: usize, is: bool) -> bool {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if is { !silent.insert(registry) } else { silent.remove(&registry) }
     }
 
     async fn base(&self, index: usize) -> Result<Facts, Failed> {

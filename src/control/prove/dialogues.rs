@@ -97,7 +97,7 @@ fn asker(backend: &str, more: &str) -> (Asker, String) {
     let (config, snapshot) = compiled(&text);
     let keyring = keys::read("pullgate.toml", &config).unwrap().keyring(&snapshot.registries);
     let base = snapshot.registries[0].base.clone();
-    (Asker { snapshot: Arc::new(snapshot), keyring: Arc::new(keyring) }, base)
+    (Asker::new(Arc::new(snapshot), Arc::new(keyring)), base)
 }
 
 /// What is made of a registry's script, and the requests that it took.

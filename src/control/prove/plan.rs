@@ -64,7 +64,7 @@ impl Plan {
         }
         let subject = |(base, names)| Subject { base, names };
         let subjects = names.into_iter().map(subject).collect();
-        Self { asker: Asker { snapshot, keyring }, subjects, redirects }
+        Self { asker: Asker::new(snapshot, keyring), subjects, redirects }
     }
 }
 

@@ -12,7 +12,8 @@ use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Admin, Config, Counting, Domain, Gateway, Limits, Log, Package, Password, Registry, Upstream,
+    Admin, Config, Counting, Credentials, Domain, Gateway, Limits, Log, Package, Password,
+    Registry, Upstream,
 };
 use crate::pure::limits::PACKAGES_MAX;
 use crate::pure::oci::backend::{Backend, Scheme};
@@ -259,6 +260,17 @@ fn warnings(
         if !used.contains(entry.value.host.as_str()) {
             let what = format!("no package lives on {}", entry.value.host);
             found.push(document.problem(("registries", Some(entry.index), "host"), what));
+        }
+    }
+    let with_account = || packages().filter(|one| one.credentials == Credentials::Registry);
+    let lent: HashSet<&str> = with_account().map(|one| one.backend.authority.as_str()).collect();
+    for entry in registries {
+        let file::Registry { host, username, .. } = &entry.value;
+        if username.is_some() && used.contains(host.as_str()) && !lent.contains(host.as_str()) {
+            let what = format!(
+                "this account is not used: no package on {host} has credentials = \"registry\""
+            );
+            found.push(document.problem(("registries", Some(entry.index), "username"), what));
         }
     }
     if let Some(admin) = listening.last().filter(|address| !address.ip().is_loopback()) {
