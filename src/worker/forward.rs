@@ -152,6 +152,10 @@ impl Exchange<'_> {
         let most = if (200..300).contains(&status) { MANIFEST_BYTES_MAX } else { ERROR_BYTES_MAX };
         let body = match answer.read_body(self.worker, most).await {
             Ok(body) => body,
+            // The status says enough; whose page it is does not matter.
+            Err(fault) if fault.kind == Kind::UpstreamTooLarge && status >= 400 => {
+                return self.send(down, &self.relayed(b"", status, EMPTY), Bytes::new()).await;
+            }
             Err(fault) => return self.refuse(down, fault, None).await,
         };
         let length = Length::Known(body.len() as u64);

@@ -141,7 +141,7 @@ async fn a_repository_that_serves_strangers_is_open() {
     let open = Answer::Repository(Proof::Open);
     check_rocket(r"/v2/acme/rocket/tags/list?n=1 => 200 OK\n{}", open.clone(), &[TAGS]).await;
     let page = r"/v2/acme/rocket/tags/list?n=1 => 200 OK\n<html>Log in</html>";
-    check_rocket(page, Ok(Answer::Repository(Proof::Refused)), &[TAGS]).await;
+    check_rocket(page, Answer::Repository(Proof::Refused), &[TAGS]).await;
     check_rocket(
         r"/v2/acme/rocket/tags/list?n=1 => 307 Temporary Redirect\nLocation: /elsewhere\n
           /elsewhere => 200 OK\n{}",
