@@ -19,12 +19,16 @@ test: ## installs what the tests need (Debian, as root), then runs all of them
 
 clients: ## only the real clients
 	sh tests/setup.sh
-	cargo test --locked --test clients
+	cargo test --locked --test clients --test matrix
 
 bench: ## micro-benchmarks, each beside its naive twin
-	cargo bench --locked
+	cargo bench --locked --bench head --bench endpoint --bench fold --bench store
+
+relay: ## what a GiB costs on its way through, beside nginx and haproxy (Debian, as root)
+	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
+	cargo bench --locked --bench relay
 
 doc: ## the code's documentation
 	cargo doc --no-deps --document-private-items --open
 
-.PHONY: help demo check test clients bench doc
+.PHONY: help demo check test clients bench relay doc

@@ -40,6 +40,8 @@ fn requests() -> Vec<Request<'static>> {
                 major: "28",
                 reference,
                 row: TagRow(TagRow::FIRST),
+                digest: b"",
+                kin: b"",
             });
         }
     }

@@ -37,6 +37,8 @@ fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a
         name,
         reference: if is_head { tag } else { DIGEST },
         user_agent: AGENT,
+        digest: b"",
+        kin: b"",
     }
 }
 

@@ -11,17 +11,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
 use pullgate::control::admin::{Options, Sources};
+use pullgate::control::prove::{self, Plan, Prover, Publish};
 use pullgate::control::signals::Signals;
 use pullgate::control::status::Status;
 use pullgate::control::{self, Control};
+use pullgate::messages::keyring::Keyring;
 use pullgate::messages::latency;
 use pullgate::messages::meters::Meters;
+use pullgate::messages::wanted;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
+use pullgate::pure::snapshot::{Circumstances, Snapshot};
 use support::http::get;
 use support::process::passes_promtool;
 
@@ -72,6 +79,27 @@ fn stopping_waits_for_no_idle_connection() {
     assert_eq!(&first, b"HTTP/1.1 200");
     control.stop();
     idle.read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// As a name does that is being looked up while the gateway stops.
+#[test]
+fn stopping_waits_for_nothing_that_hangs() {
+    let (hang, hung) = bounded::<()>(0);
+    let (begin, begun) = bounded(1);
+    let publish = move |_: &_| {
+        let _ = begin.try_send(());
+        let _ = hung.recv();
+    };
+    let started = started_with(anywhere(), None, &Status::new(), Arc::new(publish)).unwrap();
+    begun.recv_timeout(Duration::from_secs(10)).unwrap();
+    let (stop, stopped) = bounded(1);
+    thread::spawn(move || {
+        started.stop();
+        stop.send(()).unwrap();
+    });
+    let outcome = stopped.recv_timeout(Duration::from_secs(10));
+    drop(hang);
+    assert_eq!(outcome, Ok(()));
 }
 
 #[test]
@@ -138,8 +166,18 @@ fn started(
     control_socket: Option<PathBuf>,
     status: &Arc<Status>,
 ) -> io::Result<Started> {
+    started_with(listen, control_socket, status, Arc::new(|_| ()))
+}
+
+fn started_with(
+    listen: SocketAddr,
+    control_socket: Option<PathBuf>,
+    status: &Arc<Status>,
+    publish: Arc<Publish>,
+) -> io::Result<Started> {
     let data_dir = tempfile::tempdir().unwrap();
     let (config, _) = check("demo.toml", include_str!("../config/demo.toml")).unwrap();
+    let (nothing, _) = check("empty.toml", "").unwrap();
     let health = Arc::<Health>::default();
     let counting = aggregator::Options {
         data_dir: data_dir.path().to_owned(),
@@ -155,10 +193,18 @@ fn started(
         health,
         status: Arc::clone(status),
         log_dropped: None,
+        proofs: Default::default(),
     };
     let options = Options { listen, control_socket, sources, query: aggregator.query() };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
-    match control::start(options, signals) {
+    let (_, wanted) = wanted::channel();
+    let (prover, plans) =
+        Prover::new(prove::Options { wanted, publish, record: Default::default() });
+    let clients = ClientTable::built_in();
+    let around = Circumstances { clients, via: "test", before: None, now_us: 0 };
+    let snapshot = Arc::new(Snapshot::build(&nothing, 1, around));
+    plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
+    match control::start(options, signals, prover) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {
             aggregator.stop(Vec::new());

@@ -9,11 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::file::SECTIONS;
 use pullgate::pure::config::section::{Header, Key};
 use pullgate::pure::config::{Problem, check};
 use pullgate::pure::oci::name::Name;
-use pullgate::pure::route::table::Table;
+use pullgate::pure::snapshot::{Circumstances, Snapshot};
 
 #[test]
 fn each_golden_file_has_exactly_the_problems_beside_it() {
@@ -61,6 +62,7 @@ fn the_file_of_all_keys_is_current_and_says_the_defaults() {
     assert_eq!(written.log, left_out.log);
     assert_eq!(written.counting, left_out.counting);
     assert_eq!(written.limits, left_out.limits);
+    assert_eq!(written.upstream, left_out.upstream);
 }
 
 #[test]
@@ -102,14 +104,19 @@ proptest! {
 }
 
 /// What holds for every text: each problem prints as one line and lies inside the file; a file
-/// without one makes a table.
+/// without one makes a snapshot.
 fn holds(text: &str) {
     match check("f.toml", text) {
         Ok((config, warnings)) => {
             inside(text, &warnings);
-            let table = Table::build(&config.packages, &config.domains);
+            let clients = ClientTable::built_in();
+            let circumstances = Circumstances { clients, via: "pullgate", before: None, now_us: 0 };
+            let snapshot = Snapshot::build(&config, 1, circumstances);
             let name = Name::parse(b"acme/rocket").unwrap();
-            table.site(b"registry.acme.com").find(name);
+            if let Some(found) = snapshot.routes.site(b"registry.acme.com").find(name) {
+                let registry = &snapshot.registries[found.registry];
+                assert_eq!(found.location[..found.base_length], registry.base);
+            }
         }
         Err(problems) => {
             assert!(!problems.is_empty());

@@ -1,30 +1,19 @@
-//! Folding: what real clients send and what it must come to, as dialogues; and a simulation with a
-//! seed against a naive model of the rule. `PULLGATE_SEED=` replays one.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::cast_possible_truncation,
-    reason = "a test fails by panicking, and its numbers are small"
-)]
+//! Folding: what real clients send and what it must come to, as dialogues.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/naive_fold.rs"]
 mod naive_fold;
 
-use pullgate::pure::limits::FOLD_WINDOWS_MAX;
-use pullgate::pure::pull::event::{Address, Asked, Outcome};
-use pullgate::pure::pull::fold::{Booking, Fold, Request};
+use pullgate::pure::pull::event::{Asked, Outcome};
 use pullgate::pure::pull::rollup::Measures;
 
-use naive_fold::{Sent, Sums, WINDOW_US, naive};
+use naive_fold::{Sent, Simulated, WINDOW_US, reference};
 
-const KEY: [u8; 16] = [7; 16];
-
-// === Dialogues ===
-//
-// `> METHOD reference [status]` is a request (307 unless it says so), `=` what the requests since
-// the last `=` came to once their windows had closed. `@name` stands for a digest, `@name.sig` and
-// `@name-` for the tags of its signature and of its referrers. A word before `>` names another
-// client.
+// `> METHOD reference [status [digest]]` is a request (307 unless it says so), `=` what the requests
+// since the last `=` came to once their windows had closed. `@name` stands for a digest, `@name.sig`
+// and `@name-` for the tags of its signature and of its referrers. A word before `>` names another
+// client. What was fetched (200) by digest is that digest; what manifests say stands in
+// `support/naive_fold.rs`.
 
 #[test]
 fn docker_with_its_classic_store() {
@@ -321,6 +310,153 @@ fn two_tags_are_two_pulls_and_one_tag_twice_is_one() {
     );
 }
 
+#[test]
+fn where_answers_are_seen_a_digest_joins_the_tag_that_points_at_it() {
+    check(
+        "
+        another tag was named since
+        > HEAD 1.2 200 @index
+        > HEAD 1.3 200 @index2
+        > GET @index2 200
+        > GET @amd64-2 200
+        = requests 2 pulls 1 checks 1 supply_chain 0 complete 0 up_to_date 1
+
+        the index was seen before: a child joins by what it says
+        > HEAD 1.3 200 @index2
+        > HEAD 1.2 200 @index
+        > GET @amd64-2 200
+        > BLOB @layer3
+        = requests 1 pulls 1 checks 1 supply_chain 0 complete 1 up_to_date 0
+
+        an index that nobody has fetched may list anything
+        > HEAD 1.2 200 @index
+        > GET @amd64-2 200
+        = requests 1 pulls 1 checks 0 supply_chain 0 complete 0 up_to_date 1
+
+        and once somebody has, it does not
+        alice> GET @index 200
+        bob> HEAD 1.2 200 @index
+        bob> GET @amd64-2 200
+        = requests 2 pulls 2 checks 1 supply_chain 0 complete 0 up_to_date 2
+
+        an index within an index
+        > GET 1.2 200 @nested
+        > GET @index2 200
+        > HEAD 1.3
+        > GET @amd64-2 200
+        > BLOB @layer3
+        = requests 3 pulls 1 checks 1 supply_chain 0 complete 1 up_to_date 0
+
+        two tags of one index
+        > HEAD 1.2 200 @index
+        > HEAD 1.3 200 @index
+        > GET @index 200
+        > GET @index 200
+        > GET @amd64 200
+        = requests 3 pulls 2 checks 0 supply_chain 0 complete 0 up_to_date 2
+
+        docker's GET of a tag after its HEAD needs no proof
+        > HEAD 1.2 200 @amd64
+        > GET 1.2 200 @amd64
+        = requests 1 pulls 1 checks 0 supply_chain 0 complete 0 up_to_date 1
+
+        by digest; its HEAD is no check
+        > HEAD @index2 200
+        > GET @amd64-2 200
+        = requests 1 pulls 1 checks 0 supply_chain 0 complete 0 up_to_date 1
+        > HEAD @index 200
+        > HEAD @index2 200
+        > GET @amd64-2 200
+        = requests 1 pulls 1 checks 1 supply_chain 0 complete 0 up_to_date 1
+        ",
+    );
+}
+
+#[test]
+fn a_pull_is_complete_when_a_layer_was_asked_for() {
+    check(
+        "
+        > GET latest 200 @index
+        > GET @amd64 200
+        > BLOB @config
+        > BLOB @layer
+        > BLOB @base
+        = requests 2 pulls 1 checks 0 supply_chain 0 complete 1 up_to_date 0
+
+        up to date
+        > GET latest 200 @index
+        > GET @amd64 200
+        > BLOB @config
+        = requests 2 pulls 1 checks 0 supply_chain 0 complete 0 up_to_date 1
+
+        two pulls, and a layer that both have: the older one is complete first
+        > GET 1.2 200 @amd64
+        > GET 1.3 200 @amd64-2
+        > BLOB @base
+        > BLOB @layer3
+        = requests 2 pulls 2 checks 0 supply_chain 0 complete 2 up_to_date 0
+
+        by digest
+        > GET @index 200
+        > GET @amd64 200
+        > BLOB @layer
+        = requests 2 pulls 1 checks 0 supply_chain 0 complete 1 up_to_date 0
+
+        a check with data is a check
+        > HEAD latest 200 @amd64
+        > BLOB @layer
+        = requests 0 pulls 0 checks 1 supply_chain 0
+
+        a manifest that says nothing, and a redirect: unseen
+        > GET latest 200 @unknown
+        > BLOB @layer
+        = requests 1 pulls 1 checks 0 supply_chain 0
+        > GET latest
+        > GET @amd64
+        > BLOB @layer
+        = requests 2 pulls 1 checks 0 supply_chain 0
+
+        nothing was fetched
+        > GET latest 304 @amd64
+        > GET @amd64 304
+        = requests 2 pulls 0 checks 1 supply_chain 0
+        ",
+    );
+}
+
+#[test]
+fn signatures_are_known_by_their_manifest() {
+    check(
+        "
+        cosign: a bundle that the referrers listed
+        > HEAD latest 200 @index
+        > REFERRERS @index
+        > GET @bundle 200
+        > BLOB @config
+        = requests 1 pulls 0 checks 1 supply_chain 2
+
+        known from then on, whoever asks and however
+        skopeo> GET sbom 200 @bundle
+        skopeo> HEAD sbom 200 @bundle
+        skopeo> GET @bundle
+        = requests 2 pulls 0 checks 0 supply_chain 2
+
+        docker 29: the attestation that the index lists belongs to the pull
+        > HEAD latest 200 @index
+        > GET @index 200
+        > GET @amd64 200
+        > GET @attestation 200
+        > REFERRERS @attestation
+        > BLOB @layer
+        = requests 3 pulls 1 checks 0 supply_chain 1 complete 1 up_to_date 0
+
+        alone it is none
+        > GET @attestation 200
+        = requests 1 pulls 0 checks 0 supply_chain 1
+        ",
+    );
+}
+
 fn check(dialogue: &str) {
     let mut simulated = Simulated::new();
     let mut seen = Measures::ZERO;
@@ -333,9 +469,13 @@ fn check(dialogue: &str) {
                 seen += booking.measures;
             }
             let Measures { requests, pulls, checks, supply_chain, .. } = seen;
-            let came = format!(
+            let mut came = format!(
                 "requests {requests} pulls {pulls} checks {checks} supply_chain {supply_chain}"
             );
+            let Measures { complete, up_to_date, .. } = seen;
+            if complete + up_to_date > 0 {
+                came += &format!(" complete {complete} up_to_date {up_to_date}");
+            }
             assert_eq!(came, expected.trim(), "in\n{dialogue}");
             seen = Measures::ZERO;
         } else if let Some((client, request)) = line.split_once('>') {
@@ -358,195 +498,22 @@ fn check(dialogue: &str) {
             let at_us = simulated.at_us;
             let source = client.bytes().map(u32::from).sum();
             let family = if client.trim() == "helm" { "helm" } else { "docker" };
-            simulated.take(&Sent { at_us, source, package: 0, family, asked, outcome, reference });
+            let is_read = asked == Asked::Manifest && outcome == Outcome::Succeeded;
+            let itself = is_read && reference.contains(':');
+            let answer = words.get(3).map(|word| naive_fold::reference(word));
+            let answer = answer.or_else(|| itself.then(|| reference.clone()));
+            simulated.take(&Sent {
+                at_us,
+                source,
+                package: 0,
+                family,
+                asked,
+                outcome,
+                reference,
+                answer,
+                is_read,
+            });
         }
     }
     assert_eq!(seen, Measures::ZERO, "the dialogue ends without =");
-}
-
-fn reference(word: &str) -> String {
-    let Some(name) = word.strip_prefix('@') else {
-        return word.to_owned();
-    };
-    let hex = |name: &str| {
-        let number = name.bytes().fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
-        format!("{number:064x}")
-    };
-    match (name.strip_suffix('-'), name.split_once('.')) {
-        (Some(name), _) => format!("sha256-{}", hex(name)),
-        (None, Some((name, suffix))) => format!("sha256-{}.{suffix}", hex(name)),
-        (None, None) => format!("sha256:{}", hex(name)),
-    }
-}
-
-// === Simulation ===
-
-/// Any requests of any clients, with the hash's key changing meanwhile, come to what the naive
-/// model says: per package, tag and minute.
-#[test]
-fn any_requests_come_to_what_the_naive_model_says() {
-    let seed = std::env::var("PULLGATE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let (first, last) = seed.map_or((1, 4000), |seed: u64| (seed, seed));
-    for seed in first..=last {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let sent = requests(&mut random);
-        let mut simulated = Simulated::new();
-        for one in &sent {
-            if random.below(40) == 0 {
-                let key = [random.below(256) as u8; 16];
-                simulated.fold.rotate(key);
-            }
-            simulated.take(one);
-        }
-        let booked = &mut simulated.booked;
-        simulated.fold.close(&mut |booking| booked.push(booking));
-        let mut folded = Sums::new();
-        for booking in simulated.booked {
-            let key = (booking.package, booking.row.0, booking.minute);
-            *folded.entry(key).or_default() += booking.measures;
-        }
-        assert_eq!(folded, naive(&sent), "PULLGATE_SEED={seed}");
-    }
-}
-
-/// Bounds hold and requests stay exact when there are more clients than windows and more tags than
-/// a window remembers.
-#[test]
-fn a_flood_of_tags_is_booked_early_and_its_requests_stay_exact() {
-    let mut simulated = Simulated::new();
-    for number in 0..10_000 {
-        let reference = format!("tag-{number}");
-        let (asked, outcome) = (Asked::Manifest, Outcome::Redirected);
-        simulated.take(&Sent {
-            at_us: number,
-            source: 1,
-            package: 0,
-            family: "docker",
-            asked,
-            outcome,
-            reference,
-        });
-        let asked = Asked::ManifestHead;
-        let reference = format!("headed-{number}");
-        simulated.take(&Sent {
-            at_us: number,
-            source: 1,
-            package: 0,
-            family: "docker",
-            asked,
-            outcome,
-            reference,
-        });
-    }
-    let booked = &mut simulated.booked;
-    simulated.fold.close(&mut |booking| booked.push(booking));
-    let mut sums = Measures::ZERO;
-    for booking in simulated.booked {
-        sums += booking.measures;
-    }
-    assert_eq!((sums.requests, sums.pulls, sums.checks), (10_000, 10_000, 10_000));
-    assert!(simulated.fold.meters().evictions > 100);
-}
-
-#[test]
-fn a_flood_of_clients_is_booked_early_the_oldest_first() {
-    let mut simulated = Simulated::new();
-    let windows_max = u32::try_from(FOLD_WINDOWS_MAX).unwrap();
-    for source in 0..windows_max + 100 {
-        let (asked, outcome) = (Asked::ManifestHead, Outcome::Redirected);
-        let (at_us, reference) = (u64::from(source), "latest".to_owned());
-        simulated.take(&Sent {
-            at_us,
-            source,
-            package: source,
-            family: "docker",
-            asked,
-            outcome,
-            reference,
-        });
-    }
-    assert_eq!(simulated.fold.meters().evictions, 100);
-    let packages: Vec<u32> = simulated.booked.iter().map(|booking| booking.package).collect();
-    assert_eq!(packages, (0..100).collect::<Vec<u32>>());
-}
-
-struct Simulated {
-    fold: Fold,
-    at_us: u64,
-    booked: Vec<Booking>,
-}
-
-impl Simulated {
-    fn new() -> Self {
-        Self { fold: Fold::new(KEY, WINDOW_US), at_us: 0, booked: Vec::new() }
-    }
-
-    fn take(&mut self, sent: &Sent) {
-        let mut source = [0; 16];
-        source[12..].copy_from_slice(&sent.source.to_be_bytes());
-        let request = Request {
-            at_us: sent.at_us,
-            minute: sent.minute(),
-            source: Address(source),
-            connection: 1,
-            asked: sent.asked,
-            outcome: sent.outcome,
-            package: sent.package,
-            package_identity: &sent.package.to_be_bytes(),
-            client: 1,
-            family: sent.family,
-            major: "28",
-            reference: sent.reference.as_bytes(),
-            row: sent.row(),
-        };
-        let booked = &mut self.booked;
-        self.fold.take(&request, &mut |booking| booked.push(booking));
-    }
-}
-
-fn requests(random: &mut Random) -> Vec<Sent> {
-    let mut at_us = 0;
-    (0..random.below(120))
-        .map(|_| {
-            at_us += random.below(12_000_000) + 1;
-            let word = match random.below(10) {
-                0..=3 => ["a", "b", "c"][random.below(3) as usize],
-                4..=8 => ["@1", "@2", "@3"][random.below(3) as usize],
-                _ => ["@1.sig", "@1-"][random.below(2) as usize],
-            };
-            let asked = match random.below(10) {
-                0..=4 => Asked::Manifest,
-                5..=7 => Asked::ManifestHead,
-                8 => Asked::Blob,
-                _ => Asked::Referrers,
-            };
-            let outcome = match random.below(4) {
-                0..=1 => Outcome::Redirected,
-                2 => Outcome::Succeeded,
-                _ => Outcome::NotModified,
-            };
-            let word = if matches!(asked, Asked::Blob | Asked::Referrers) { "@1" } else { word };
-            let source = random.below(2) as u32;
-            Sent {
-                at_us,
-                source,
-                family: ["docker", "helm"][source as usize],
-                package: random.below(2) as u32,
-                asked,
-                outcome,
-                reference: reference(word),
-            }
-        })
-        .collect()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
 }

@@ -1,37 +1,55 @@
-//! Request heads as dialogues: what is sent, and what the gateway makes of it. The cases are those
-//! of RFC 9112 (section 11.2 on smuggling before all) and of what other servers got wrong.
+//! Heads as dialogues: what is sent, and what the gateway makes of it. The cases are those of RFC
+//! 9112 (section 11.2 on smuggling before all) and of what other servers got wrong.
 //!
-//! The dialogues are in `heads.txt`, which says how to read them.
+//! Clients' requests are in `heads.txt`, which says how to read them, registries' answers in
+//! `answers.txt`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 use proptest::prelude::*;
 use pullgate::pure::fault::Fault;
 use pullgate::pure::http1::head::{self, HeadLimits, Method, Version};
+use pullgate::pure::http1::response::{self, Framing};
 
 #[path = "fuzz/properties.rs"]
 #[allow(dead_code, reason = "the other targets are corpus.rs's")]
 mod properties;
 
-const DIALOGUES: &str = include_str!("heads.txt");
+const REQUESTS: &str = include_str!("heads.txt");
+
+const ANSWERS: &str = include_str!("answers.txt");
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 16 * 1024, headers: 100 };
 
 #[test]
-fn heads_and_their_verdicts() {
-    let cases = DIALOGUES.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let wrong: Vec<String> = cases
-        .filter_map(|case| {
-            let (sent, expected) = case.split_once("  ⇒  ").expect(case);
-            let told = told(&raw(sent), &LIMITS);
-            let right = match expected.strip_suffix('…') {
-                Some(beginning) => told.starts_with(beginning),
-                None => told == expected,
-            };
-            (!right).then(|| format!("{case}\n    but: {told}"))
-        })
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+fn requests_and_their_verdicts() {
+    hold(REQUESTS, |sent| told(&raw(sent), &LIMITS));
+}
+
+#[test]
+fn answers_and_their_verdicts() {
+    hold(ANSWERS, |sent| match sent.strip_prefix("HEAD ") {
+        Some(answer) => told_of_answer(&raw(answer), true),
+        None => told_of_answer(&raw(sent), false),
+    });
+}
+
+#[test]
+fn answers_are_bounded() {
+    let filled = |fields: usize, bytes: usize| {
+        let line = format!("X: {}\n", "b".repeat(bytes - 5));
+        raw(&format!("HTTP/1.1 200 OK\n{}\n", line.repeat(fields)))
+    };
+    for (sent, expected) in [
+        (filled(100, 100), "200, until close, closes"),
+        (filled(101, 100), "UpstreamTooLarge: too many header fields"),
+        // 200 KiB of them, and the same in one line that does not end.
+        (filled(100, 2048), "UpstreamTooLarge: a head that is too long"),
+        (filled(1, 200 * 1024)[..100 * 1024].to_vec(), "UpstreamTooLarge: a head that is too long"),
+        (filled(1, 200 * 1024)[..LIMITS.head_bytes - 1].to_vec(), "more"),
+    ] {
+        assert_eq!(told_of_answer(&sent, false), expected, "{} bytes", sent.len());
+    }
 }
 
 #[test]
@@ -94,6 +112,23 @@ fn a_pipeline_is_read_head_by_head() {
     assert_eq!(rest, raw("\nGET /c HTTP/1.1\nHo"));
 }
 
+/// Each case of `dialogues` is told as it says.
+fn hold(dialogues: &str, told: impl Fn(&str) -> String) {
+    let cases = dialogues.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let wrong: Vec<String> = cases
+        .filter_map(|case| {
+            let (sent, expected) = case.split_once("  ⇒  ").expect(case);
+            let told = told(sent);
+            let right = match expected.strip_suffix('…') {
+                Some(beginning) => told.starts_with(beginning),
+                None => told == expected,
+            };
+            (!right).then(|| format!("{case}\n    but: {told}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// The bytes that a dialogue's text stands for.
 fn raw(text: &str) -> Vec<u8> {
     let byte = |sign: char| match sign {
@@ -127,9 +162,27 @@ fn told(sent: &[u8], limits: &HeadLimits) -> String {
     }
 }
 
-/// A head of likely and unlikely parts, whose verdict is open.
+/// The verdict on an answer, in words.
+fn told_of_answer(sent: &[u8], is_head: bool) -> String {
+    match response::parse(sent, &LIMITS, is_head) {
+        Ok(None) => "more".into(),
+        Err(Fault { kind, detail }) => format!("{kind:?}: {detail}"),
+        Ok(Some(head)) => {
+            let framing = match head.framing {
+                Framing::None => "nothing".into(),
+                Framing::Length(bytes) => format!("{bytes} bytes"),
+                Framing::Chunked => "chunks".into(),
+                Framing::UntilClose => "until close".into(),
+            };
+            let closes = if head.keep_alive { "" } else { ", closes" };
+            format!("{}, {framing}{closes}", head.status)
+        }
+    }
+}
+
+/// A request's head of likely and unlikely parts, whose verdict is open.
 fn any_head() -> impl Strategy<Value = Vec<u8>> {
-    let start = prop::sample::select(vec![
+    let starts = vec![
         "GET / HTTP/1.1",
         "GET /v2/a/manifests/x?b HTTP/1.1",
         "HEAD http://a:80/ HTTP/1.1",
@@ -143,8 +196,8 @@ fn any_head() -> impl Strategy<Value = Vec<u8>> {
         "GET /\u{e9} HTTP/1.1",
         "CONNECT a:1 HTTP/1.1",
         "\x16\x03",
-    ]);
-    let field = prop::sample::select(vec![
+    ];
+    let fields = vec![
         "Host: a",
         "Host: a",
         "Host: a:80",
@@ -162,7 +215,46 @@ fn any_head() -> impl Strategy<Value = Vec<u8>> {
         "Expect: x",
         "Forwarded: for=1.2.3.4",
         "X-Forwarded-For: 1.2.3.4",
-    ]);
+    ];
+    any_of(starts, fields)
+}
+
+/// An answer's.
+fn any_answer() -> impl Strategy<Value = Vec<u8>> {
+    let starts = vec![
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 206 Partial Content",
+        "HTTP/1.0 200 OK",
+        "HTTP/1.1 307",
+        "HTTP/1.1 304 Not Modified",
+        "HTTP/1.1 204 No Content",
+        "HTTP/1.1 103 Early Hints",
+        "HTTP/1.1 101 Switching Protocols",
+        "HTTP/1.1 600 \u{e9}",
+        "HTTP/1.1  200 OK",
+        "\r\nHTTP/1.1 200 OK",
+    ];
+    let fields = vec![
+        "Content-Length: 5",
+        "Content-Length: 0",
+        "content-length:\t7 ",
+        "Content-Length: 5, 5",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: identity",
+        "Connection: close",
+        "Connection: keep-alive",
+        "Location: https://a/b",
+        "X: \u{e9}",
+        "X:",
+        "X : y",
+        " folded",
+    ];
+    any_of(starts, fields)
+}
+
+/// A head of such parts, sometimes with one byte that does not belong, and what follows it.
+fn any_of(starts: Vec<&'static str>, fields: Vec<&'static str>) -> impl Strategy<Value = Vec<u8>> {
+    let (start, field) = (prop::sample::select(starts), prop::sample::select(fields));
     let end = prop::sample::select(vec!["\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r"]);
     let lines = prop::collection::vec((field, end.clone()), 0..7);
     let noise = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
@@ -185,5 +277,10 @@ proptest! {
     #[test]
     fn heads_of_any_parts_hold_their_property(sent in any_head()) {
         properties::head(&sent);
+    }
+
+    #[test]
+    fn answers_of_any_parts_hold_their_property(sent in any_answer()) {
+        properties::response(&sent);
     }
 }

@@ -18,7 +18,8 @@ use support::http::Connection;
 fn what_was_written_is_kept_and_nothing_is_counted_twice() {
     for driver in DRIVERS {
         let config = "[counting]\nflush = \"100ms\"\n\n[[packages]]\ndomain = \"*\"\n\
-                      name = \"acme/rocket\"\nbackend = \"ghcr.io/acme/rocket\"\n";
+                      name = \"acme/rocket\"\nbackend = \"ghcr.io/acme/rocket\"\n\
+                      delivery = \"redirect\"\n";
         let mut gate = Gate::start(driver, config);
         let sent = AtomicU64::new(0);
         for round in 0..8 {

@@ -187,7 +187,7 @@ fn a_hundred_thousand_packages_are_served_and_reloaded() {
                 write!(
                     text,
                     "[[packages]]\ndomain = \"*\"\nname = \"acme/p{number}\"\n\
-                 backend = \"{host}/acme/p{number}\"\n"
+                 backend = \"{host}/acme/p{number}\"\ndelivery = \"redirect\"\n"
                 )
                 .unwrap();
                 text
@@ -219,7 +219,7 @@ fn a_hundred_thousand_packages_are_served_and_reloaded() {
 fn with_package(config: &str) -> String {
     format!(
         "{config}\n[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
-         backend = \"ghcr.io/acme/rocket\"\n"
+         backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\n"
     )
 }
 

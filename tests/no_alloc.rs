@@ -7,14 +7,16 @@ use std::hint::black_box;
 
 use pullgate::messages::pulls;
 use pullgate::pure::answer;
+use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check::check;
-use pullgate::pure::decide::decide;
+use pullgate::pure::decide::{Action, Known, decide};
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
 use pullgate::pure::observe::{Asker, observe};
+use pullgate::pure::proof::{Proof, Proofs, RegistryProof};
 use pullgate::pure::pull::event::Address;
-use pullgate::pure::snapshot::Snapshot;
+use pullgate::pure::snapshot::{Circumstances, Snapshot};
 
 /// Counts what this thread asks the system for.
 struct Counting;
@@ -46,6 +48,9 @@ fn allocations_of(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
+/// Long after everything was found out.
+const HOUR_US: u64 = 3_600_000_000;
+
 #[test]
 fn the_allocator_counts() {
     assert_eq!(allocations_of(|| drop(black_box(Box::new(7)))), 1);
@@ -58,39 +63,73 @@ fn a_request_is_answered_and_told_to_counting_without_allocating() {
 domain = "registry.acme.com"
 name = "acme/rocket"
 backend = "ghcr.io/acme/rocket"
+delivery = "redirect"
+
+[[packages]]
+domain = "ghcr.acme.com"
+name = "acme/*"
+backend = "ghcr.io/acme/*"
 
 [[packages]]
 domain = "*"
 name = "tools/**"
-backend = "quay.io/acme/**"
+backend = "ghcr.io/acme/**"
+delivery = "redirect"
 "#;
     let (config, _) = check("test", config).expect("a configuration");
-    let snapshot = Snapshot::build(&config, 1);
+    let clients = ClientTable::built_in();
+    let circumstances = Circumstances { clients, via: "pullgate", before: None, now_us: 0 };
+    let snapshot = Snapshot::build(&config, 1, circumstances);
+    let challenge = Some("Bearer realm=\"https://ghcr.io/token\"".to_owned());
+    let proofs = Proofs::build(
+        7,
+        [("https://ghcr.io/v2/acme/rocket".to_owned(), Proof::WithToken)],
+        [("https://ghcr.io/v2/".to_owned(), RegistryProof { challenge, since_us: 0 })],
+    );
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
-        "GET /v2/acme/rocket/manifests/latest",
-        "HEAD /v2/acme/rocket/manifests/latest",
-        "GET /v2/",
-        "GET /v2/acme/rocket/tags/list?n=3",
-        "GET /v2/tools/a/b/c/manifests/1.0",
-        "GET /v2/acme/unknown/manifests/latest",
-        "GET /v2/acme/../rocket/manifests/latest",
-        "POST /v2/acme/rocket/blobs/uploads/",
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "HEAD /v2/acme/rocket/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/rocket/tags/list?n=3"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/tools/a/b/c/manifests/1.0"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/unknown/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "GET /v2/acme/../rocket/manifests/latest"),
+        ("docker/28.5.2", "registry.acme.com", "POST /v2/acme/rocket/blobs/uploads/"),
+        // Only with `auto` it matters who asks.
+        ("docker/28.5.2", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("containerd/2.1.4", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("containerd/1.5.4", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("containerd/2.1.4", "ghcr.acme.com", "GET /v2/acme/lander/manifests/latest"),
+        ("x (WindowsPowerShell/5.1)", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("Watchtower (Docker)", "ghcr.acme.com", "GET /v2/"),
     ]
-    .map(|line| {
+    .map(|(user_agent, host, line)| {
         format!(
-            "{line} HTTP/1.1\r\nHost: registry.acme.com\r\n\
-             User-Agent: docker/28.5.2 go/go1.24 os/linux arch/amd64\r\n\
+            "{line} HTTP/1.1\r\nHost: {host}\r\n\
+             User-Agent: {user_agent} go/go1.24 os/linux arch/amd64\r\n\
              Accept: application/vnd.oci.image.index.v1+json\r\n\r\n"
         )
     });
+    let told = |action: &Action<'_>| match action {
+        Action::Redirect(_) => 'r',
+        Action::Forward(_) => 'f',
+        Action::Say(_) => 's',
+        Action::Refuse(_) => 'x',
+    };
+    let mut decided = String::with_capacity(requests.len());
 
     let mut turn = |now: u64| {
+        decided.clear();
         for request in &requests {
             let head = head::parse(request.as_bytes(), &snapshot.head);
             let head = head.expect("a good head").expect("a whole head");
-            let action = decide(&snapshot, &head);
+            let action = decide(
+                Known { snapshot: &snapshot, proofs: &proofs, now_us: HOUR_US + now },
+                &head,
+            );
+            decided.push(told(&action));
             let manner = Manner {
                 date: b"Mon, 23 Nov 2026 18:00:00 GMT",
                 head_only: false,
@@ -98,9 +137,10 @@ backend = "quay.io/acme/**"
             };
             let mut out = Out::new(&mut memory, 0);
             answer::write(&mut out, &manner, &action);
-            assert!(!out.is_overrun() && out.used() > 100);
+            let is_written = matches!(action, Action::Forward(_)) || out.used() > 100;
+            assert!(!out.is_overrun() && is_written);
             let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
-            if let Some(event) = observe(&action, &head, asker) {
+            if let Some(event) = observe(&action, &head, asker, None) {
                 sender.offer(&event);
             }
         }
@@ -115,4 +155,5 @@ backend = "quay.io/acme/**"
     (0..2_000).for_each(&mut turn);
     let allocations = allocations_of(|| (2_000..22_000).for_each(&mut turn));
     assert_eq!(allocations, 0);
+    assert_eq!(decided, "rrrrrxxxrrfffs");
 }

@@ -29,7 +29,7 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
                  [log]\nlevel = \"trace\"\nformat = \"json\"\naccess = \"json\"\n\
                  access_file = \"{}\"\n\
                  [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
-                 backend = \"ghcr.io/acme/rocket\"\n",
+                 backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\n",
                 access_file.display()
             ),
         );

@@ -45,7 +45,7 @@ fn the_store_says_afterwards_what_the_gateway_said() {
     assert!(lines[0].starts_with("from 2") && lines[0].contains(" to 2"), "{table}");
     assert_eq!(
         lines[2].split_whitespace().collect::<Vec<_>>().join(" "),
-        "package tag day requests pulls checks supply chain unseen unfolded"
+        "package tag day requests pulls complete up to date checks supply chain unseen unfolded"
     );
     assert!(lines[3].starts_with("*/acme/lander  latest  2"), "{table}");
     assert!(lines[5].starts_with("total "), "{table}");
@@ -109,8 +109,8 @@ fn a_group_that_does_not_exist_is_refused_with_those_that_do() {
 }
 
 fn started() -> Gate {
-    let packages =
-        "\n[[packages]]\ndomain = \"*\"\nname = \"acme/*\"\nbackend = \"one.example/acme/*\"\n";
+    let packages = "\n[[packages]]\ndomain = \"*\"\nname = \"acme/*\"\nbackend = \"one.example/acme/*\"\n\
+         delivery = \"redirect\"\n";
     Gate::start(DRIVERS[0], packages)
 }
 

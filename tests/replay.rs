@@ -2,44 +2,65 @@
 //!
 //! `golden/replay/*.txt` holds one client per file. Header lines before the first scene are sent
 //! with every request; indented ones replace the header of that name for the request above them.
-//! `@2` goes on as another client: from another address, on another connection. An answer is a
-//! redirect unless `-> STATUS` stands behind the request. The line that begins with `=` is what
-//! must be counted once everything has been booked.
+//! `@2` goes on as another client: from another address, on another connection.
+//!
+//! An answer is a redirect, and 200 where the gateway fetches what is asked for; at `/v2/` it is 200.
+//! `-> STATUS` behind the request says otherwise, `-> REDIRECTED/FETCHED` for each, and `-` that no
+//! client asks then.
+//! The line that begins with `=` is what must be counted once everything has been booked (how far
+//! the pulls went is seen only where the gateway fetches), `~` behind it what must be where the
+//! gateway fetches, if that is something else.
+//!
+//! What is fetched comes from a registry that has under every name what the placeholders stand for,
+//! and fails as the scenes say.
 
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
 use std::collections::HashMap;
-use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::thread;
 
 use pullgate::cli::demo::image::Image;
 use support::eventually::eventually;
-use support::gate::{Counts, DRIVERS, Gate};
+use support::gate::{DRIVERS, Gate};
 use support::hosts::{GATEWAY, REGISTRY};
 use support::http::Connection;
+use support::origin::{Origin, Request, Talk};
+use support::scenes::{Counted, Scene, Shelf, Step};
+use support::scripted::serve_found;
 
 #[test]
 fn every_client_is_counted_as_its_file_says() {
-    let scenes = scenes();
+    let scenes = Shelf::new().scenes();
     for driver in DRIVERS {
-        let mut gate = Gate::start(driver, &config());
-        for (number, scene) in scenes.iter().enumerate() {
-            play(&gate, number, scene);
-        }
-        gate.stop();
-        let mut wrong = String::new();
-        for (number, scene) in scenes.iter().enumerate() {
-            let counted = gate.counts(&format!("{GATEWAY}/{}", name(number)));
-            if counted != scene.expected {
-                let Scene { title, expected, .. } = scene;
-                wrong += &format!("{title}\n   must be {expected:?}\n       was {counted:?}\n");
-            }
-        }
-        assert!(wrong.is_empty(), "on {driver}:\n{wrong}");
+        let gate = Gate::start(driver, &config("redirect", REGISTRY));
+        let run = format!("redirect on {driver}");
+        play(&run, gate, &scenes, |step| Some(step.redirected), |scene| scene.redirected);
+    }
+}
+
+#[test]
+fn every_client_is_counted_so_where_the_gateway_fetches() {
+    let scenes = Shelf::new().scenes();
+    for (driver, delivery, stored) in [
+        ("io_uring", "broker", Stored::Here),
+        ("io_uring", "broker", Stored::Elsewhere),
+        ("epoll", "broker", Stored::Here),
+        ("epoll", "broker", Stored::Elsewhere),
+        ("io_uring", "stream", Stored::Elsewhere),
+    ] {
+        let registry = registry(&scenes, stored);
+        let gate = Gate::start(driver, &config(delivery, &registry.address().to_string()));
+        let is_handed_on = delivery == "broker" && stored == Stored::Elsewhere;
+        let status = |step: &Step| match step.fetched {
+            Some(200) if is_handed_on && step.target.contains("/blobs/") => Some(307),
+            said => said,
+        };
+        let run = format!("{delivery} on {driver}, blobs {stored:?}");
+        play(&run, gate, &scenes, status, |scene| scene.fetched);
     }
 }
 
@@ -53,7 +74,10 @@ fn counts_show_while_the_gateway_runs() {
 }
 
 fn counts_show_on(driver: &str) {
-    let gate = Gate::start(driver, &format!("[counting]\nwindow = \"2s\"\n{}", config()));
+    let gate = Gate::start(
+        driver,
+        &format!("{}\n[counting]\nwindow = \"2s\"\n", config("redirect", REGISTRY)),
+    );
     let package = format!("{GATEWAY}/replay/live");
     let expect = |pulls, checks| {
         eventually(|| {
@@ -82,151 +106,119 @@ fn counts_show_on(driver: &str) {
     expect(1, 3);
 }
 
-struct Scene {
-    title: String,
-    steps: Vec<Step>,
-    expected: Counts,
-}
-
-struct Step {
-    client: u8,
-    method: String,
-    target: String,
-    headers: Vec<String>,
-    status: u16,
-}
-
 /// Every scene is a package of its own, so that all of them are told apart in one run.
 fn name(number: usize) -> String {
     format!("replay/scene-{number}")
 }
 
-fn config() -> String {
+fn config(delivery: &str, backend: &str) -> String {
     format!(
-        "[[packages]]\ndomain = \"{GATEWAY}\"\nname = \"replay/*\"\n\
-         backend = \"http://{REGISTRY}/replay/*\"\ndelivery = \"redirect\"\n"
+        "workers = 2\n\n[[packages]]\ndomain = \"{GATEWAY}\"\nname = \"replay/*\"\n\
+         backend = \"http://{backend}/replay/*\"\ndelivery = \"{delivery}\"\n"
     )
 }
 
-fn play(gate: &Gate, number: usize, scene: &Scene) {
-    let mut connections: HashMap<u8, Connection> = HashMap::new();
-    for step in &scene.steps {
-        let scene_byte = u8::try_from(number).expect("fewer than 256 scenes");
-        let source = IpAddr::V4(Ipv4Addr::new(127, 1, scene_byte, step.client));
-        let connection = connections.entry(step.client).or_insert_with(|| {
-            Connection::open_from(source, gate.address()).expect("the gateway listens")
-        });
-        let target = step.target.replace("{name}", &name(number));
-        let answer = connection.ask(&step.method, &target, &step.headers, b"");
-        let said = |what: String| format!("{}: {} {target}: {what}", scene.title, step.method);
-        let answer = answer.unwrap_or_else(|problem| panic!("{}", said(problem.to_string())));
-        let words = String::from_utf8_lossy(&answer.body).into_owned();
-        assert_eq!(answer.status, step.status, "{}", said(words));
-        if answer.header("connection") == Some("close") {
-            connections.remove(&step.client);
+/// Where a registry has its blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Here,
+    /// On storage that it redirects to.
+    Elsewhere,
+}
+
+/// What the gateway fetches from.
+fn registry(scenes: &[Scene], stored: Stored) -> Origin {
+    let (shelf, failures) = (Shelf::new(), failures(scenes));
+    Origin::start(Ipv4Addr::LOCALHOST, move |talk| {
+        while let Some(request) = talk.request()? {
+            let key = (request.method.clone(), request.target.clone());
+            match failures.get(&key) {
+                Some(status) => talk.answer(&request, &format!("{status} So"), &[], b"")?,
+                None => serve(talk, &request, &shelf, stored)?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The requests, method and target, that are not answered 200, and how they are.
+fn failures(scenes: &[Scene]) -> HashMap<(String, String), u16> {
+    let mut failures = HashMap::new();
+    for (number, scene) in scenes.iter().enumerate() {
+        for step in &scene.steps {
+            if let Some(status) = step.fetched.filter(|status| *status != 200) {
+                let target = step.target.replace("{name}", &name(number));
+                failures.insert((step.method.clone(), target), status);
+            }
         }
     }
+    failures
 }
 
-fn scenes() -> Vec<Scene> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/replay");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .expect("the scenes' folder")
-        .map(|entry| entry.expect("its entry").path())
-        .collect();
-    files.sort();
-    let values = placeholders();
-    let mut scenes = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a file of scenes");
-        let text = values.iter().fold(text, |text, (name, value)| text.replace(name, value));
-        let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        read(&file, &text, &mut scenes);
+fn serve(talk: &mut Talk, request: &Request, shelf: &Shelf, stored: Stored) -> io::Result<()> {
+    match request.target.split_once("/blobs/") {
+        Some((_, digest)) if stored == Stored::Elsewhere => {
+            let location = format!("Location: /storage/{digest}");
+            talk.answer(request, "307 Temporary Redirect", &[&location], b"")
+        }
+        Some(_) | None => serve_found(talk, request, |reference| shelf.find(reference)),
     }
-    assert!(!scenes.is_empty());
-    scenes
 }
 
-fn placeholders() -> Vec<(&'static str, String)> {
-    let image = Image::hello().expect("the sample image");
-    let [amd64, arm64] = image.platforms.as_slice() else { panic!("two platforms") };
-    let stranger = |digit: &str| format!("sha256:{}", digit.repeat(64));
-    vec![
-        ("{tag}", "v1.2".into()),
-        ("{tag2}", "v1.3".into()),
-        ("{index}", image.index.digest.clone()),
-        ("{index2}", stranger("2")),
-        ("{index_tag}", image.index.digest.replace(':', "-")),
-        ("{amd64}", amd64.manifest.digest.clone()),
-        ("{arm64}", arm64.manifest.digest.clone()),
-        ("{config}", amd64.config.digest.clone()),
-        ("{config2}", arm64.config.digest.clone()),
-        ("{layer1}", amd64.layers[0].digest.clone()),
-        ("{layer2}", amd64.layers[1].digest.clone()),
-        ("{layer3}", amd64.layers[2].digest.clone()),
-        ("{attestation}", stranger("a")),
-        ("{attestation_tag}", stranger("a").replace(':', "-")),
-    ]
-}
-
-fn read(file: &str, text: &str, scenes: &mut Vec<Scene>) {
-    let mut common = vec![format!("Host: {GATEWAY}")];
-    let (mut title, mut client, mut steps) = (String::new(), 1, Vec::<Step>::new());
-    for (number, line) in text.lines().enumerate() {
-        let bad = || format!("{file}:{}: {line}", number + 1);
-        if let Some(words) = line.strip_prefix("## ") {
-            title = format!("{file}:{}: {words}", number + 1);
-        } else if line.is_empty() || line.starts_with('#') {
-        } else if let Some(other) = line.strip_prefix('@') {
-            client = other.parse().unwrap_or_else(|_| panic!("{}", bad()));
-        } else if let Some(counts) = line.strip_prefix("= ") {
-            let expected = counts_of(counts).unwrap_or_else(|| panic!("{}", bad()));
-            scenes.push(Scene {
-                title: title.clone(),
-                steps: std::mem::take(&mut steps),
-                expected,
-            });
-            client = 1;
-        } else if let Some(header) = line.strip_prefix("  ") {
-            let step = steps.last_mut().unwrap_or_else(|| panic!("{}", bad()));
-            replace(&mut step.headers, header, &common);
-        } else if title.is_empty() {
-            common.push(line.to_owned());
-        } else {
-            let (request, status) = line.split_once(" -> ").unwrap_or((line, "307"));
-            let (method, target) = request.split_once(' ').unwrap_or_else(|| panic!("{}", bad()));
-            steps.push(Step {
-                client,
-                method: method.into(),
-                target: target.into(),
-                headers: common.clone(),
-                status: status.parse().unwrap_or_else(|_| panic!("{}", bad())),
-            });
+/// Plays all scenes, and compares what is counted for each. Clients ask on two connections in turn,
+/// so that two workers' events are put in order.
+fn play(
+    run: &str,
+    mut gate: Gate,
+    scenes: &[Scene],
+    status: impl Fn(&Step) -> Option<u16>,
+    counted: impl Fn(&Scene) -> Counted,
+) {
+    for (number, scene) in scenes.iter().enumerate() {
+        let mut connections = HashMap::new();
+        for (at, step) in scene.steps.iter().enumerate() {
+            let Some(status) = status(step) else { continue };
+            let key = (step.client, at % 2);
+            let connection =
+                connections.entry(key).or_insert_with(|| connect(&gate, number, step.client));
+            let target = step.target.replace("{name}", &name(number));
+            let answer = connection.ask(&step.method, &target, &step.headers, b"");
+            let said = |what: String| format!("{run}: {}: {target}: {what}", scene.title);
+            let answer = answer.unwrap_or_else(|problem| panic!("{}", said(problem.to_string())));
+            let words = String::from_utf8_lossy(&answer.body).into_owned();
+            assert_eq!(answer.status, status, "{}", said(words));
+            if answer.header("connection") == Some("close") {
+                connections.remove(&key);
+            }
         }
     }
-    assert!(steps.is_empty(), "{file}: the last scene has no line of counts");
+    gate.stop();
+    compare(run, &gate.pulls(&[]), scenes, counted);
 }
 
-/// Adds `header`; the first of its name takes the place of those in `common`.
-fn replace(headers: &mut Vec<String>, header: &str, common: &[String]) {
-    let name = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
-    headers.retain(|line| name(line) != name(header) || !common.contains(line));
-    headers.push(header.to_owned());
+/// Scenes come from addresses of their own.
+fn connect(gate: &Gate, number: usize, client: u8) -> Connection {
+    let scene_byte = u8::try_from(number).expect("fewer than 256 scenes");
+    let source = IpAddr::V4(Ipv4Addr::new(127, 1, scene_byte, client));
+    Connection::open_from(source, gate.address()).expect("the gateway listens")
 }
 
-fn counts_of(text: &str) -> Option<Counts> {
-    let mut counts = Counts::default();
-    let words: Vec<&str> = text.split(' ').collect();
-    for pair in words.chunks(2) {
-        let [key, number] = pair else { return None };
-        let number = number.parse().ok()?;
-        match *key {
-            "requests" => counts.requests = number,
-            "pulls" => counts.pulls = number,
-            "checks" => counts.checks = number,
-            "supply_chain" => counts.supply_chain = number,
-            _ => return None,
+/// Compares each scene's row in what `pullgate pulls --json` says with what it must be.
+fn compare(
+    run: &str,
+    pulls: &serde_json::Value,
+    scenes: &[Scene],
+    expected: impl Fn(&Scene) -> Counted,
+) {
+    let rows = pulls["rows"].as_array().expect("rows");
+    let mut wrong = String::new();
+    for (number, scene) in scenes.iter().enumerate() {
+        let package = format!("{GATEWAY}/{}", name(number));
+        let row = rows.iter().find(|row| row["package"] == package);
+        let (counted, expected) = (row.map_or_else(Counted::default, Counted::of), expected(scene));
+        if counted != expected {
+            wrong += &format!("{}\n   must be {expected:?}\n       was {counted:?}\n", scene.title);
         }
     }
-    Some(counts)
+    assert!(wrong.is_empty(), "{run}:\n{wrong}");
 }

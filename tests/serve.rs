@@ -383,7 +383,8 @@ fn manifest(connection: &mut Connection) -> io::Result<()> {
 
 fn backend(host: &str) -> String {
     format!(
-        "\n[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\nbackend = \"{host}/acme/rocket\"\n"
+        "\n[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\nbackend = \"{host}/acme/rocket\"\n\
+         delivery = \"redirect\"\n"
     )
 }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs what the tests need from Debian: real clients, a real registry, and a linter of metrics.
+# More can be named, as program:package.
 # Installs nothing when everything is there. Asks for root only when something is missing.
 set -eu
 
@@ -13,9 +14,12 @@ docker-registry:docker-registry
 podman:podman
 crun:crun
 skopeo:skopeo
+buildah:buildah
 promtool:prometheus
 unshare:util-linux
+ip:iproute2
 timeout:coreutils
+$*
 "
 
 packages=""

@@ -10,6 +10,7 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use pullgate::aggregator::{Ask, Booked, By, Health, Query, open_offline, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::Counting;
-use pullgate::pure::pull::event::{Address, Asked, Event};
+use pullgate::pure::pull::event::{Address, Asked, Event, Outcome};
+use pullgate::pure::pull::kin;
 use pullgate::pure::pull::rollup::Measures;
 
 use support::*;
@@ -85,12 +87,14 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         serde_json::json!([{
             "package": "acme.com/acme/rocket", "tag": "latest", "day": day,
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
+            "complete": 0, "up_to_date": 0,
         }])
     );
     assert_eq!(
         answer["totals"],
         serde_json::json!({
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
+            "complete": 0, "up_to_date": 0,
         })
     );
     for end in ["from", "to"] {
@@ -181,6 +185,51 @@ fn requests_may_come_by_any_worker() {
         tables.push(table(&open_offline(dir.path()).unwrap(), &[By::Tag]));
     }
     assert_eq!(tables[0], tables[1]);
+}
+
+/// The same with answers that are seen: tags that point at one of three indexes, and the pulls'
+/// manifests and layers, each by another worker.
+#[test]
+fn answers_may_be_seen_by_any_worker() {
+    let kin_of = |list: &str, members: &[String]| {
+        let members = members.iter().map(|member| format!(r#"{{"digest":"{member}"}}"#));
+        let members = members.collect::<Vec<_>>().join(",");
+        kin::read(format!(r#"{{"{list}":[{members}]}}"#).as_bytes())
+    };
+    let mut tables = Vec::new();
+    for workers in [1, 2, 5] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut gateway = Gateway::start_with(dir.path(), workers, counting());
+        for round in 0..400 {
+            let which = round % 3;
+            let (tag, index) = (["latest", "1.2", "1.3"][which], digest(&format!("index{which}")));
+            let (child, layer) =
+                (digest(&format!("child{which}")), digest(&format!("layer{which}")));
+            let index_kin = kin_of("manifests", std::slice::from_ref(&child));
+            let child_kin = kin_of("layers", std::slice::from_ref(&layer));
+            let steps = [
+                (Asked::ManifestHead, tag, &*index, &b""[..]),
+                (Asked::Manifest, &*index, &*index, index_kin.bytes()),
+                (Asked::Manifest, &*child, &*child, child_kin.bytes()),
+                (Asked::Blob, &*layer, "", b""),
+            ];
+            let (asked, reference, answered, kin) = steps[round * 7 / 3 % 4];
+            gateway.senders[round * 5 % workers].offer(&Event {
+                asked,
+                outcome: Outcome::Succeeded,
+                digest: answered.as_bytes(),
+                kin,
+                ..event(round as u32 / 4 % 7, "acme/rocket", reference)
+            });
+        }
+        gateway.stop();
+        let answer = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap();
+        assert!(answer.totals.complete > 0 && answer.totals.up_to_date > 0, "{answer:?}");
+        let by_tag = Ask { by: vec![By::Tag], ..Ask::default() };
+        tables.push(open_offline(dir.path()).unwrap().rows(&by_tag).unwrap().rows);
+    }
+    assert_eq!(tables[0], tables[1]);
+    assert_eq!(tables[0], tables[2]);
 }
 
 #[test]
@@ -303,8 +352,39 @@ fn a_store_of_another_version_is_left_alone() {
     assert!(refused.contains("use the version of pullgate that wrote it"), "{refused}");
     gateway.stop();
     assert!(!dir.path().join("counts.damaged.1").exists());
-    set_version(1);
+    set_version(2);
     assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2, 1, 0));
+}
+
+/// `golden/store-1` was written by the program before `complete` and `up_to_date` were counted:
+/// sled with one record applied, a checkpoint of it, and a journal with one more.
+#[test]
+fn a_store_of_the_version_before_is_read_and_goes_on() {
+    for without_sled in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-1");
+        for path in all_files(&golden) {
+            let to = dir.path().join(path.strip_prefix(&golden).unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(path, to).unwrap();
+        }
+        if without_sled {
+            fs::remove_dir_all(dir.path().join("counts")).unwrap();
+        }
+        let query = open_offline(dir.path()).unwrap();
+        assert_eq!(totals(&query), (10, 6, 2));
+        let tags = table(&query, &[By::Tag]);
+        assert!(tags.contains("acme.com/acme/rocket latest requests 4 pulls 2 checks 0"), "{tags}");
+        drop(query);
+
+        let mut gateway = Gateway::start(dir.path());
+        gateway.docker_pull(1, "acme/rocket", "latest");
+        gateway.stop();
+        let query = open_offline(dir.path()).unwrap();
+        assert_eq!(totals(&query), (12, 7, 2));
+        drop(query);
+        assert!(!dir.path().join("counts.damaged.1").exists());
+    }
 }
 
 #[test]

@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::aggregator::codec::{put, put_bytes, take, take_bytes};
+use crate::aggregator::codec::{put, put_bytes, take, take_bytes, take_u32};
 use crate::aggregator::journal::{Segment, read_records};
 use crate::aggregator::schema::{
-    CellKey, Marker, PackageRecord, Record, VERSION, Value, package_key,
+    CellKey, Marker, PackageRecord, Record, VERSION, VERSION_BEFORE, Value, package_key,
 };
 use crate::aggregator::{frame, sync_dir};
 use crate::pure::pull::rollup::{Measures, Unit};
@@ -253,7 +253,7 @@ fn encode_head(marker: &Marker) -> Vec<u8> {
 
 fn decode_head(payload: &[u8]) -> Option<Marker> {
     let from = &mut payload.strip_prefix(MAGIC)?;
-    if take(from)? != u64::from(VERSION) {
+    if !matches!(take_u32(from)?, VERSION | VERSION_BEFORE) {
         return None;
     }
     Marker::decode(from)

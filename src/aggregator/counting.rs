@@ -17,7 +17,9 @@ use crate::aggregator::names::{Bounds, Names, PackageTexts};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::tally::{Tally, value_of};
 use crate::aggregator::{Booked, Options, Order};
-use crate::messages::pulls::{FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded};
+use crate::messages::pulls::{
+    FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded, UnfoldedRequests,
+};
 use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Address, Asked, Event};
@@ -252,6 +254,8 @@ impl Books {
             major: client.major(),
             reference: event.reference,
             row,
+            digest: event.digest,
+            kin: event.kin,
         };
         let (names, clients) = (&self.names, &self.clients);
         let (tally, booked) = (&mut self.tally, &mut self.booked);
@@ -274,13 +278,12 @@ impl Books {
     fn take_unfolded(&mut self, unfolded: &Unfolded, clock: &Clock) {
         let minute = clock.minute(unfolded.since_us);
         let client = self.clients.identify(b"");
-        // All of them are unseen: what counts is answered by a redirect.
-        let booking = |package, requests| Booking {
+        let booking = |package, UnfoldedRequests { all, unseen }| Booking {
             package,
             client,
             row: TagRow::UNFOLDED,
             minute,
-            measures: Measures { requests, unseen: requests, unfolded: requests, ..Measures::ZERO },
+            measures: Measures { requests: all, unseen, unfolded: all, ..Measures::ZERO },
         };
         for (package, requests) in &unfolded.requests {
             let (id, domain) = (&*package.id, &*package.domain);
@@ -288,7 +291,7 @@ impl Books {
             let package = self.names.package(PackageTexts { id, domain, collection, name });
             self.book(&booking(package, *requests));
         }
-        if unfolded.requests_other > 0 {
+        if unfolded.requests_other.all > 0 {
             let package = self.names.package_unknown();
             self.book(&booking(package, unfolded.requests_other));
         }
@@ -380,6 +383,8 @@ mod tests {
             name: b"rocket",
             reference: b"latest",
             user_agent: b"",
+            digest: b"",
+            kin: b"",
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::aggregator::checkpoint;
 use crate::aggregator::schema::{
-    CellKey, KEPT_KEY, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, VERSION, VERSION_KEY,
-    Value, entry_hash, package_key, package_number, unit_range,
+    CellKey, KEPT_KEY, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, VERSION,
+    VERSION_BEFORE, VERSION_KEY, Value, entry_hash, package_key, package_number, unit_range,
 };
 use crate::pure::pull::rollup::{Measures, Unit};
 
@@ -49,6 +49,11 @@ impl Counts {
         })?;
         match version.and_then(|bytes| Some(u32::from_be_bytes((*bytes).try_into().ok()?))) {
             Some(VERSION) => {}
+            // On disk before anything is written that the version before could not read.
+            Some(VERSION_BEFORE) => guarded(|| {
+                tree.insert(VERSION_KEY, &VERSION.to_be_bytes())?;
+                tree.flush().map(|_| ())
+            })?,
             Some(other) => return Err(CountsError::Version(other)),
             None => return Err(CountsError::Damaged("it does not say its version".into())),
         }

@@ -180,7 +180,7 @@ const REFILL_US_MAX: u64 = 2 * FLUSH_US_MAX;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::pulls::channel;
+    use crate::messages::pulls::{UnfoldedRequests, channel};
     use crate::pure::pull::event::{Address, Asked, Outcome};
     use proptest::prelude::*;
 
@@ -197,6 +197,8 @@ mod tests {
             name: b"n",
             reference: b"t",
             user_agent: b"",
+            digest: b"",
+            kin: b"",
         }
     }
 
@@ -250,12 +252,13 @@ mod tests {
         sender.flush();
         let mut page = Box::new(Page::new());
         page.append(&event(2)).unwrap();
-        let unfolded = Unfolded { requests_other: 3, ..Unfolded::default() };
+        let requests_other = UnfoldedRequests { all: 3, unseen: 3 };
+        let unfolded = Unfolded { requests_other, ..Unfolded::default() };
         inbox.end(vec![vec![Parcel::Page(page), Parcel::Unfolded(Box::new(unfolded))]]);
         let mut arrived = Vec::new();
         inbox.merge(u64::MAX, 10, |arrival| match arrival {
             Arrival::Event(event) => arrived.push(event.at_us),
-            Arrival::Unfolded(unfolded) => arrived.push(unfolded.requests_other),
+            Arrival::Unfolded(unfolded) => arrived.push(unfolded.requests_other.all),
         });
         assert_eq!(arrived, [1, 2, 3]);
     }

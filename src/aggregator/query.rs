@@ -70,8 +70,8 @@ pub enum By {
 }
 
 /// An answer. As JSON: `{"from", "to", "rows": [{"package", the group's keys…, "requests",
-/// "pulls", "checks", "supply_chain", "unseen", "unfolded"}], "totals": {"requests", …}}`, times
-/// in RFC 3339. `from` is null where nothing was ever counted.
+/// "pulls", "checks", "supply_chain", "unseen", "unfolded", "complete", "up_to_date"}], "totals":
+/// {"requests", …}}`, times in RFC 3339. `from` is null where nothing was ever counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// From when the counts are. Earlier than asked where the short cells are gone already.

@@ -21,10 +21,13 @@ use std::ops::Range;
 use siphasher::sip::SipHasher13;
 
 use crate::aggregator::codec::{put, put_text, take, take_byte, take_text, take_u32};
-use crate::pure::pull::rollup::{Dimension, Measures, Unit};
+use crate::pure::pull::rollup::{Dimension, MEASURE_NAMES, Measures, Unit};
 
-/// The format's version. Another one is refused.
-pub const VERSION: u32 = 1;
+/// The format's version. That of [`VERSION_BEFORE`] is read too, any other is refused.
+pub const VERSION: u32 = 2;
+/// The format before: the same with fewer measures, `complete` and `up_to_date` being new. What
+/// stands in it is read as it is, and written anew only when it is added to.
+pub const VERSION_BEFORE: u32 = 1;
 /// The key of the version.
 pub const VERSION_KEY: &[u8] = b"\x00version";
 /// The key of the [`Marker`].
@@ -227,9 +230,11 @@ impl Record {
     /// Reads a record; `None` where the bytes are not one.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let from = &mut bytes;
-        if take(from)? != u64::from(VERSION) {
-            return None;
-        }
+        let measures = match take_u32(from)? {
+            VERSION => MEASURE_NAMES.len(),
+            VERSION_BEFORE => MEASURES_BEFORE,
+            _ => return None,
+        };
         let (node, epoch, sequence) = (take(from)?, take(from)?, take(from)?);
         let mut record = Self { node, epoch, sequence, ..Self::default() };
         for _ in 0..take(from)? {
@@ -242,7 +247,7 @@ impl Record {
                 unit: unit_of(take_byte(from)?)?,
                 minute: take_u32(from)?,
                 value: take_text(from)?.into(),
-                measures: Measures::decode_from(from)?,
+                measures: take_measures(from, measures)?,
             });
         }
         from.is_empty().then_some(record)
@@ -278,12 +283,27 @@ impl Value for Measures {
     }
 
     fn decode_from(bytes: &mut &[u8]) -> Option<Self> {
-        let mut values = [0; 6];
-        for value in &mut values {
-            *value = take(bytes)?;
-        }
-        Some(Self::from_array(values))
+        take_measures(bytes, MEASURE_NAMES.len())
     }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        // Each number ends with a byte below 0x80.
+        let numbers = bytes.iter().filter(|byte| **byte < 0x80).count();
+        let value = match numbers {
+            MEASURES_BEFORE => take_measures(&mut bytes, numbers),
+            _ => Self::decode_from(&mut bytes),
+        };
+        value.filter(|_| bytes.is_empty())
+    }
+}
+
+/// Takes the first `count` measures; the others are zero.
+fn take_measures(bytes: &mut &[u8], count: usize) -> Option<Measures> {
+    let mut values = [0; MEASURE_NAMES.len()];
+    for value in values.iter_mut().take(count) {
+        *value = take(bytes)?;
+    }
+    Some(Measures::from_array(values))
 }
 
 impl Value for PackageRecord {
@@ -341,6 +361,8 @@ fn dimension_of(number: u8) -> Option<Dimension> {
     Dimension::EVERY.into_iter().find(|dimension| *dimension as u8 == number)
 }
 
+/// How many measures [`VERSION_BEFORE`] had.
+const MEASURES_BEFORE: usize = 6;
 /// A cell's key without its row.
 const CELL_KEY_BYTES: usize = 10;
 
@@ -350,7 +372,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn measures() -> impl Strategy<Value = Measures> {
-        any::<[u64; 6]>().prop_map(Measures::from_array)
+        any::<[u64; MEASURE_NAMES.len()]>().prop_map(Measures::from_array)
     }
 
     fn cell() -> impl Strategy<Value = RecordCell> {
@@ -378,6 +400,17 @@ mod tests {
             let bytes = record.encode();
             prop_assert_eq!(Record::decode(&bytes[..cut.index(bytes.len())]), None);
             prop_assert_eq!(Record::decode(&bytes), Some(record));
+        }
+
+        #[test]
+        fn measures_of_the_format_before_are_read(values in any::<[u64; MEASURES_BEFORE]>()) {
+            let mut bytes = Vec::new();
+            values.iter().for_each(|value| put(&mut bytes, *value));
+            let [requests, pulls, checks, supply_chain, unseen, unfolded] = values;
+            let read = Measures { requests, pulls, checks, supply_chain, unseen, unfolded, ..Measures::ZERO };
+            prop_assert_eq!(Measures::decode(&bytes), Some(read));
+            put(&mut bytes, 0);
+            prop_assert_eq!(Measures::decode(&bytes), None);
         }
 
         #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{fail, print, say};
+use crate::control::keys;
 use crate::pure::client::{ClientTable, ClientsProblem};
 use crate::pure::config::values::Config;
 use crate::pure::config::{Problem, check};
@@ -43,7 +44,12 @@ pub fn clients(config: &Config) -> Result<ClientTable, Vec<Problem>> {
 fn summary(path: &Path) -> Result<String, String> {
     let text = read(path)?;
     let (config, warnings) = check(&path.display().to_string(), &text).map_err(lines)?;
-    clients(&config).map_err(lines)?;
+    let clients = clients(&config).err();
+    let keys = keys::read(&path.display().to_string(), &config).err();
+    let problems: Vec<Problem> = clients.into_iter().chain(keys).flatten().collect();
+    if !problems.is_empty() {
+        return Err(lines(problems));
+    }
     for warning in &warnings {
         say(&format!("warning: {warning}"));
     }

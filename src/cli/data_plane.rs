@@ -12,15 +12,21 @@ use rustix::thread::sched_getaffinity;
 
 use crate::control::while_busy;
 use crate::messages::access::{self, AccessReceiver};
+use crate::messages::keyring::Keyring;
 use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
+use crate::messages::mail;
 use crate::messages::meters::Meters;
+use crate::messages::names;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
-use crate::pure::config::values::{AccessLog, Config};
+use crate::messages::wanted::WantedSender;
+use crate::pure::config::values::{AccessLog, Config, Delivery};
 use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
+use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::driver::Driver;
+use crate::worker::upstream::resolver;
 use crate::worker::{self, Ended, Parts, listener};
 
 /// All workers.
@@ -95,6 +101,8 @@ impl DataPlane {
     pub fn prepare(
         config: &Config,
         snapshot: &Arc<Snapshot>,
+        keyring: &Arc<Keyring>,
+        wanted: &WantedSender,
     ) -> Result<(Self, Starting, Ends), Refused> {
         let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
         let cpus = cpus();
@@ -108,14 +116,20 @@ impl DataPlane {
         let pinned = count <= cpus.len() && usable == cpus.len();
         let (mut listeners, addresses) = listen(&config.gateway.listen, count)?;
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
-        let connections_max = connections_allowed(count, addresses.len());
+        let connections_max = connections_allowed(count, addresses.len(), forwards(config));
         let (retire, retired) = bounded(count * 2);
         let mut ends = Ends { pulls: Vec::new(), latencies: Vec::new(), access: Vec::new() };
         let (mut orders, mut meters) = (Vec::new(), Vec::new());
         let (end, ended) = bounded(count);
         let mut starting = Starting { parts: Vec::new(), end };
-        for index in 0..count {
-            let (order, order_book) = order::channel().map_err(Refused::System)?;
+        let channels: Result<Vec<_>, _> = (0..count).map(|_| order::channel()).collect();
+        let channels = channels.map_err(Refused::System)?;
+        let bells = || channels.iter().map(|(order, _)| order.bell());
+        let post = mail::post(bells());
+        let (names, desk) = names::channel(bells());
+        resolver::spawn(&desk).map_err(Refused::System)?;
+        let each = channels.into_iter().zip(post).zip(names).enumerate();
+        for (index, (((order, order_book), post), names)) in each {
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency::channel();
             let access = (config.log.access != AccessLog::Off).then(access::channel).map(
@@ -131,8 +145,13 @@ impl DataPlane {
                 driver,
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 snapshot: Arc::clone(snapshot),
+                keyring: Arc::clone(keyring),
+                wanted: wanted.clone(),
                 retired: retire.clone(),
                 orders: order_book,
+                post,
+                names,
+                seed: random().map_err(Refused::System)?,
                 pulls,
                 meters: Arc::clone(&worker_meters),
                 latency,
@@ -180,15 +199,24 @@ impl DataPlane {
 }
 
 impl Command {
-    /// New requests are decided by `snapshot`; those that no worker uses any more are freed.
-    pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
+    /// New requests are decided by `snapshot`, whose registries `keyring` opens; snapshots that no
+    /// worker uses any more are freed.
+    pub fn adopt(&self, snapshot: &Arc<Snapshot>, keyring: &Arc<Keyring>) {
         for worker in self.orders.iter() {
-            if !worker.give(Order::Adopt(Arc::clone(snapshot))) {
+            if !worker.give(Order::Adopt(Arc::clone(snapshot), Arc::clone(keyring))) {
                 tracing::warn!("a worker that is gone did not take the new configuration");
             }
         }
         // The last request that uses an old one sends it here, most within a turn.
         while self.retired.recv_timeout(RETIRING).is_ok() {}
+    }
+
+    /// New requests are decided by `proofs` too. Freeing those before takes time: whoever calls
+    /// this keeps them a while longer than the workers do.
+    pub fn know(&self, proofs: &Arc<Proofs>) {
+        for worker in self.orders.iter() {
+            worker.give(Order::Know(Arc::clone(proofs)));
+        }
     }
 
     /// The workers end, within `timeout`.
@@ -248,13 +276,22 @@ fn cpus() -> Vec<usize> {
 }
 
 /// What the descriptor limit leaves for clients.
-fn connections_allowed(workers: usize, addresses: usize) -> usize {
+fn connections_allowed(workers: usize, addresses: usize, forwards: bool) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     let own = workers * (DESCRIPTORS_PER_WORKER + 2 * addresses);
     let reserved = DESCRIPTORS_RESERVED.saturating_add(own as u64);
     let left = descriptors.saturating_sub(reserved).max(descriptors / 2);
+    let left = if forwards { left / DESCRIPTORS_PER_STREAM } else { left };
     usize::try_from(left).unwrap_or(usize::MAX)
 }
+
+/// Whether a client's request may need more descriptors than its connection.
+fn forwards(config: &Config) -> bool {
+    config.packages.iter().any(|package| package.delivery != Delivery::Redirect)
+}
+
+/// A client's connection, a registry's, and the two ends of the pipe between them.
+const DESCRIPTORS_PER_STREAM: u64 = 4;
 
 /// A worker's own descriptors but for its listeners: a ring, its timer and doorbell, and room for
 /// the connections it is refusing.

@@ -1,6 +1,7 @@
 //! Floor 4: the command line. It composes everything, and is the only floor that sees both the
 //! workers and control.
 
+pub mod adopt;
 pub mod args;
 pub mod check;
 pub mod data_plane;

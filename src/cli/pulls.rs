@@ -203,7 +203,16 @@ fn cell(value: &Value) -> String {
 }
 
 /// The counts of a row, in the order of the columns.
-const COUNTS: &[&str] = &["requests", "pulls", "checks", "supply_chain", "unseen", "unfolded"];
+const COUNTS: &[&str] = &[
+    "requests",
+    "pulls",
+    "complete",
+    "up_to_date",
+    "checks",
+    "supply_chain",
+    "unseen",
+    "unfolded",
+];
 /// How long the gateway may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -232,7 +241,7 @@ mod tests {
     fn a_table_is_aligned_and_ends_with_the_totals() {
         let counts = |requests: u64| {
             json!({"requests": requests, "pulls": 1, "checks": 0, "supply_chain": 0,
-                   "unseen": 0, "unfolded": 0})
+                   "unseen": 0, "unfolded": 0, "complete": 1, "up_to_date": 0})
         };
         let row = |package: &str, tag: &str, requests: u64| {
             let mut row = counts(requests);
@@ -251,10 +260,10 @@ mod tests {
             "\
 from 2026-01-01T00:00:00Z to 2026-01-02T00:00:00Z
 
-package                 tag      requests  pulls  checks  supply chain  unseen  unfolded
-r.acme.com/acme/rocket  latest      12345      1       0             0       0         0
-r.acme.com/x            a\\u{1b}         2      1       0             0       0         0
-total                               12347      1       0             0       0         0
+package                 tag      requests  pulls  complete  up to date  checks  supply chain  unseen  unfolded
+r.acme.com/acme/rocket  latest      12345      1         1           0       0             0       0         0
+r.acme.com/x            a\\u{1b}         2      1         1           0       0             0       0         0
+total                               12347      1         1           0       0             0       0         0
 "
         );
     }

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!             signals ──► control thread ◄── GET /metrics, /pulls (admin listener, control socket)
-//!                │             ▲
-//!                │ drain       │ meters, latencies, health
-//!   file ─► reload ─ Adopt ─► worker 0 … n ── pages of events ──► aggregator ──► journal, sled
-//!                              │    ▲
-//!                              └────┴── lines ──► access log
+//!                │         prover │  ▲  ▲
+//!                │          ▲     │  │  │ meters, latencies, health
+//!                │ drain    │Know │  │names
+//!   files ─► reload ─ Adopt ┴─► worker 0 … n ── pages of events ──► aggregator ──► journal, sled
+//!                                │    ▲
+//!                                └────┴── lines ──► access log
 //! ```
 
 use std::fmt;
@@ -25,19 +26,20 @@ use rustix::process::{
 
 use crate::aggregator::lock::Lock;
 use crate::aggregator::{self, Aggregator, Booked, Health};
-use crate::cli::check::clients;
+use crate::cli::adopt::{self, Adoption, Ready};
 use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
 use crate::control::admin::{self, Sources};
 use crate::control::logging::{self, Dropped};
-use crate::control::reload::{self, Applied, Apply, Reload};
+use crate::control::prove::{self, Plans, Prover};
+use crate::control::reload::{self, Applied, Apply, Files, Reload};
 use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
+use crate::messages::wanted;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{AccessLog as AccessKind, Config};
-use crate::pure::snapshot::Snapshot;
 
 /// Serves by the file at `path` until a signal ends it. Status 0 after an orderly stop, 1 with
 /// words where the gateway cannot start.
@@ -111,8 +113,8 @@ pub struct Running {
 pub enum StartError {
     /// The data directory cannot be used.
     Data(io::Error),
-    /// The clients file cannot be used.
-    Clients(Vec<Problem>),
+    /// A file that the configuration names cannot be used.
+    Files(Vec<Problem>),
     /// The access log cannot be opened.
     AccessLog(io::Error),
     /// The workers do not start.
@@ -126,13 +128,18 @@ pub enum StartError {
 /// Starts a gateway. When this returns, clients are listened for; the store opens meanwhile.
 pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     prepare_process(&config);
-    let clients = clients(&config).map_err(StartError::Clients)?;
+    let source = options.source.as_ref();
+    let file = source.map_or_else(String::new, |source| source.path.display().to_string());
+    let files = Files::look_at(adopt::files(&config));
+    let mut adoption = Adoption::new(file).map_err(StartError::System)?;
+    let ready = adoption.ready(&config).map_err(StartError::Files)?;
     let data_dir = config.gateway.data_dir.clone();
     let lock = while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?;
     let status = Status::new();
-    let snapshot = Arc::new(Snapshot::build(&config, 1));
+    let (wanted, to_ask) = wanted::channel();
+    let Ready { snapshot, keyring, clients } = &ready;
     let (data_plane, workers, ends) =
-        DataPlane::prepare(&config, &snapshot).map_err(StartError::Workers)?;
+        DataPlane::prepare(&config, snapshot, keyring, &wanted).map_err(StartError::Workers)?;
     tracing::info!(
         "{} workers on {} listen at {}",
         data_plane.meters.len(),
@@ -145,7 +152,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let counting = aggregator::Options {
         data_dir: data_dir.clone(),
         counting: config.counting.clone(),
-        clients,
+        clients: clients.clone(),
     };
     let aggregator = aggregator::spawn(counting, lock, pulls, Arc::clone(&health))
         .map_err(StartError::System)?;
@@ -154,6 +161,14 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         workers: data_plane.command(),
         timeout_ms: Arc::new(AtomicU64::new(milliseconds(config.gateway.drain_timeout))),
     };
+    let record = Arc::<prove::Record>::default();
+    let workers_to_tell = data_plane.command();
+    let (prover, plans) = Prover::new(prove::Options {
+        wanted: to_ask,
+        publish: Arc::new(move |proofs| workers_to_tell.know(proofs)),
+        record: Arc::clone(&record),
+    });
+    plans.adopt(ready.plan(&config));
     let admin = admin::Options {
         listen: config.admin.listen,
         control_socket: Some(data_dir.join("control.sock")),
@@ -164,6 +179,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             health,
             status: Arc::clone(&status),
             log_dropped: options.log_dropped,
+            proofs: record,
         },
         query: aggregator.query(),
     };
@@ -171,15 +187,15 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let apply = applying(&source.path, config, &drain, &aggregator);
+            let apply = applying(config, adoption, plans, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
-            let options = reload::Options { path, text, apply, status };
+            let options = reload::Options { path, text, files, apply, status };
             Some(reload::start(options).map_err(StartError::System)?)
         }
     };
     let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
-    let control = control::start(admin, signals).map_err(StartError::Admin)?;
+    let control = control::start(admin, signals, prover).map_err(StartError::Admin)?;
     // Last, so that nobody is answered by a gateway that then does not start.
     workers.start().map_err(StartError::Workers)?;
     status.adopted(1, packages);
@@ -232,7 +248,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Data(error) => write!(f, "gateway.{error}"),
-            Self::Clients(problems) => {
+            Self::Files(problems) => {
                 let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 f.write_str(&lines.join("; "))
             }
@@ -286,28 +302,34 @@ fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog
     }
 }
 
-/// What puts a changed file in force: one new snapshot in every worker, or none.
-fn applying(path: &Path, started: Config, drain: &Drain, aggregator: &Aggregator) -> Apply {
-    let name = path.display().to_string();
+/// What puts a changed configuration in force: one new snapshot in every worker, or none.
+fn applying(
+    started: Config,
+    mut adoption: Adoption,
+    plans: Plans,
+    drain: &Drain,
+    aggregator: &Aggregator,
+) -> Apply {
     let drain = drain.clone();
     let recount = aggregator.reconfigure();
-    let mut generation = 1;
     // Only other keys are compared with what it was started with.
     let started = Config { packages: Vec::new(), ..started };
-    Box::new(move |text| {
-        let (config, warnings) = check(&name, text)?;
-        let clients = clients(&config)?;
+    Box::new(move |text, files| {
+        let (config, warnings) = check(adoption.file(), text)?;
+        *files = Files::look_at(adopt::files(&config));
+        let ready = adoption.ready(&config)?;
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        generation += 1;
-        let snapshot = Arc::new(Snapshot::build(&config, generation));
-        drain.workers.adopt(&snapshot);
+        drain.workers.adopt(&ready.snapshot, &ready.keyring);
+        plans.adopt(ready.plan(&config));
+        let Ready { snapshot, clients, .. } = ready;
         recount(config.counting.clone(), clients);
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
-        drain.status.adopted(generation, config.packages.len() as u64);
+        let (generation, packages) = (snapshot.generation, config.packages.len());
+        drain.status.adopted(generation, packages as u64);
         Ok(Applied {
-            summary: format!("{} packages, generation {generation}", config.packages.len()),
+            summary: format!("{packages} packages, generation {generation}"),
             needs_restart: reload::needs_restart(&started, &config),
         })
     })

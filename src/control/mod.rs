@@ -1,10 +1,12 @@
-//! Floor 3: what is slow and ordinary. The admin listener, the control socket and the signals share
-//! one thread with a runtime; the configuration's watcher, the access log and the log have theirs.
+//! Floor 3: what is slow and ordinary. The admin listener, the control socket, the signals and the
+//! prover share one thread with a runtime; the configuration's watcher, the access log and the log have theirs.
 #![forbid(unsafe_code)]
 
 pub mod access_log;
 pub mod admin;
+pub mod keys;
 pub mod logging;
+pub mod prove;
 pub mod reload;
 pub mod signals;
 pub mod status;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use prove::Prover;
 use signals::Signals;
 
 /// The control thread at work.
@@ -27,8 +30,8 @@ pub struct Control {
 }
 
 /// Binds the admin listener and the control socket, takes the signals, and serves them all on a
-/// thread named `control`. When this returns, connections are taken and no signal is lost.
-pub fn start(admin: admin::Options, signals: Signals) -> io::Result<Control> {
+/// thread named `control`, where the prover runs too. When this returns, connections are taken and no signal is lost.
+pub fn start(admin: admin::Options, signals: Signals, prover: Prover) -> io::Result<Control> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
     let signals = signals::Listening::new(signals)?;
@@ -39,9 +42,13 @@ pub fn start(admin: admin::Options, signals: Signals) -> io::Result<Control> {
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async {
             let signals = tokio::spawn(signals.run());
+            let prover = tokio::spawn(prover.run());
             admin.serve(stopped).await;
+            prover.abort();
             signals.abort();
         });
+        // A name that the prover looks up may take the resolver half a minute; nobody waits for it.
+        runtime.shutdown_background();
     })?;
     Ok(Control { admin_address, stop, thread })
 }
@@ -86,6 +93,24 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::pure::client::ClientTable;
+    use crate::pure::config::check::check;
+    use crate::pure::config::values::Config;
+    use crate::pure::snapshot::{Circumstances, Snapshot};
+
+    /// A directory that goes away with the test.
+    pub(crate) fn scratch() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    /// A configuration without problems, and what it compiles to.
+    pub(crate) fn compiled(text: &str) -> (Config, Snapshot) {
+        let (config, _) = check("pullgate.toml", text).unwrap();
+        let clients = ClientTable::built_in();
+        let around = Circumstances { clients, via: "pullgate-test", before: None, now_us: 0 };
+        let snapshot = Snapshot::build(&config, 1, around);
+        (config, snapshot)
+    }
 
     /// Waits until `met`, at most ten seconds.
     #[expect(clippy::disallowed_methods, reason = "a test's thread is its own")]

@@ -1,4 +1,6 @@
-//! A changed configuration file is put in force; a broken one is refused and the old one stays.
+//! A changed configuration is put in force; a broken one is refused and the old one stays. What the
+//! configuration names (passwords, certificates, the table of clients) belongs to it: a change there
+//! is one of the configuration.
 //!
 //! The file is looked at when something changes in its directory, and once a second anyway: that
 //! covers file systems that report nothing and directories swapped further up the path. A look
@@ -26,14 +28,39 @@ pub struct Options {
     pub path: PathBuf,
     /// Its text that is in force.
     pub text: String,
-    /// Puts a text in force, or says everything that is wrong with it.
+    /// The files that it names, as of before they were read.
+    pub files: Files,
+    /// Puts a text in force, or says everything that is wrong with it or with a file that it names.
     pub apply: Apply,
     /// Where reloads are counted.
     pub status: Arc<Status>,
 }
 
-/// See [`Options::apply`].
-pub type Apply = Box<dyn FnMut(&str) -> Result<Applied, Vec<Problem>> + Send>;
+/// See [`Options::apply`]. The files that the text names are looked at before they are read.
+pub type Apply = Box<dyn FnMut(&str, &mut Files) -> Result<Applied, Vec<Problem>> + Send>;
+
+/// Files that a configuration names, each as of the last look; `None` when there was none.
+#[derive(Default)]
+pub struct Files(Vec<(PathBuf, Option<Stamp>)>);
+
+impl Files {
+    /// Looks at these from now on.
+    pub fn look_at(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let stamped = |path: PathBuf| {
+            let stamp = Stamp::of(&path);
+            (path, stamp)
+        };
+        Self(paths.into_iter().map(stamped).collect())
+    }
+
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        self.0.iter().map(|(path, _)| Stamp::of(path)).collect()
+    }
+
+    fn have_changed(&self) -> bool {
+        self.0.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+}
 
 /// A text was put in force.
 pub struct Applied {
@@ -68,12 +95,12 @@ pub fn start(options: Options) -> io::Result<Reload> {
     let (waker, wakes) = bounded(1);
     let trigger = Trigger { asked: Arc::default(), waker: waker.clone() };
     let asked = Arc::clone(&trigger.asked);
-    let Options { path, text, apply, status } = options;
+    let Options { path, text, files, apply, status } = options;
     let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
         let watch = Watch::new(waker);
         let tried = digest(&text);
         drop(text);
-        Configuration { watch, path, stamp: None, tried, apply, status }.run(&asked, &wakes);
+        Configuration { watch, path, stamp: None, files, tried, apply, status }.run(&asked, &wakes);
     })?;
     Ok(Reload { trigger, thread })
 }
@@ -127,6 +154,7 @@ struct Configuration {
     path: PathBuf,
     /// The file as of the last look; `None` when there was none.
     stamp: Option<Stamp>,
+    files: Files,
     /// The text that was last tried, whether it was accepted or not.
     tried: u64,
     apply: Apply,
@@ -148,26 +176,31 @@ impl Configuration {
         }
     }
 
-    /// Loads the file if it is another than at the last look, once nobody is writing to it.
+    /// Loads the file if it, or what it names, is another than at the last look, once nobody is
+    /// writing to it.
     fn look(&mut self) {
-        let mut stamp = Stamp::of(&self.path);
-        if stamp == self.stamp {
+        let stamps = |this: &Self| (Stamp::of(&this.path), this.files.stamps());
+        if Stamp::of(&self.path) == self.stamp && !self.files.have_changed() {
             return;
         }
+        let mut last = stamps(self);
         for _ in 0..SETTLE_ROUNDS {
             pause(SETTLE);
-            let before = std::mem::replace(&mut stamp, Stamp::of(&self.path));
-            if before == stamp {
+            let before = std::mem::replace(&mut last, stamps(self));
+            if before == last {
                 break;
             }
         }
-        self.load(false);
+        // The text may be the same, but not what it leads to.
+        self.load(self.files.have_changed());
     }
 
     /// Reads the file and applies its text if it is `asked` for or new.
     fn load(&mut self, asked: bool) {
         // Taken before reading: what is written meanwhile is then a change.
         self.stamp = Stamp::of(&self.path);
+        let named = std::mem::take(&mut self.files).0;
+        self.files = Files::look_at(named.into_iter().map(|(path, _)| path));
         self.watch.follow(&self.path);
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -185,7 +218,7 @@ impl Configuration {
             return;
         }
         self.tried = digest;
-        let outcome = (self.apply)(&text);
+        let outcome = (self.apply)(&text, &mut self.files);
         self.status.count_reload(outcome.is_ok());
         match outcome {
             Ok(applied) => {
@@ -266,7 +299,10 @@ mod tests {
         let path = dir.path().join(path);
         let text = fs::read_to_string(&path).unwrap();
         let (applied, to_see) = bounded(16);
-        let apply = Box::new(move |text: &str| {
+        let apply = Box::new(move |text: &str, files: &mut Files| {
+            if let Some(path) = text.strip_prefix("names ") {
+                *files = Files::look_at([PathBuf::from(path)]);
+            }
             if text == "broken" {
                 let (file, key, what) = ("pullgate.toml".into(), "word".into(), "none".into());
                 return Err(vec![Problem { file, line: 1, key, what }]);
@@ -275,7 +311,8 @@ mod tests {
             Ok(Applied { summary: text.to_owned(), needs_restart: Vec::new() })
         });
         let status = Status::new();
-        let options = Options { path: path.clone(), text, apply, status: Arc::clone(&status) };
+        let (files, status_too) = (Files::default(), Arc::clone(&status));
+        let options = Options { path: path.clone(), text, files, apply, status: status_too };
         Watched { dir, path, applied: to_see, status, reload: start(options).unwrap() }
     }
 
@@ -347,6 +384,30 @@ mod tests {
         assert_eq!(watched.next_applied(), "one");
         fs::write(&watched.path, "two").unwrap();
         assert_eq!(watched.next_applied(), "two");
+        watched.stop();
+    }
+
+    #[test]
+    fn a_change_of_a_file_that_the_text_names_is_a_change() {
+        let secrets = tempfile::tempdir().unwrap();
+        let password = secrets.path().join("password");
+        let watched = watched(one_file);
+        let text = format!("names {}", password.display());
+        fs::write(&watched.path, &text).unwrap();
+        assert_eq!(watched.next_applied(), text);
+        for change in ["first", "other"] {
+            fs::write(&password, change).unwrap();
+            assert_eq!(watched.next_applied(), text);
+        }
+        // Even while the text itself is refused, what it named before is looked at once only.
+        fs::write(&watched.path, "broken").unwrap();
+        let refused = || watched.status.configuration().reloads_refused;
+        eventually("the broken file to be refused", || refused() == 1);
+        fs::remove_file(&password).unwrap();
+        eventually("the broken file to be tried again", || refused() == 2);
+        fs::write(&watched.path, "one").unwrap();
+        assert_eq!(watched.next_applied(), "one");
+        assert_eq!(refused(), 2);
         watched.stop();
     }
 

@@ -56,6 +56,8 @@ pub enum Counter {
     RequestsPipelined,
     /// A redirect to a registry.
     Redirects,
+    /// A request that a registry was asked for in the client's stead, and that was answered.
+    Forwarded,
     /// An answer with status 1xx or 2xx.
     Answers2xx,
     /// An answer with status 3xx.
@@ -72,8 +74,42 @@ pub enum Counter {
     Events,
     /// A counted request went on as a total, because its event could not be kept.
     Unfolded,
+    /// A token service has given a token.
+    TokensGranted,
+    /// A token service has said that there is no token for us.
+    TokensDenied,
+    /// A token service has failed, or may not be asked.
+    TokensFailed,
+    /// A registry, or whoever it has named, has answered with status 2xx.
+    UpstreamAnswers2xx,
+    /// It has answered with status 3xx.
+    UpstreamAnswers3xx,
+    /// It has answered with status 4xx.
+    UpstreamAnswers4xx,
+    /// It has answered with status 5xx.
+    UpstreamAnswers5xx,
+    /// It has not answered, or with what is no answer.
+    UpstreamFailed,
+    /// A connection to one was made.
+    UpstreamConnectionsOpened,
+    /// A connection was used again.
+    UpstreamConnectionsReused,
+    /// A connection that was used again had been closed: the request went by another one.
+    UpstreamConnectionsStale,
+    /// A name could not be looked up.
+    NamesFailed,
     /// An access log line was dropped, because the writer is behind.
     AccessLinesDropped,
+    /// A body went to a client whole.
+    StreamsWhole,
+    /// A body was broken off by its client.
+    StreamsBrokenByClient,
+    /// A body was broken off by its registry.
+    StreamsBrokenByUpstream,
+    /// Bytes of bodies that went through by splice(2).
+    StreamedBytesSpliced,
+    /// Bytes of bodies that went through a buffer.
+    StreamedBytesCopied,
 }
 
 /// What rises and falls, as of the worker's last tick. Names and help are in [`GAUGES`].
@@ -88,8 +124,16 @@ pub enum Gauge {
     BacklogBytes,
     /// Requests that wait to be sent to the aggregator as totals.
     UnfoldedPending,
+    /// Connections to registries and their like that are used.
+    UpstreamConnectionsUsed,
+    /// Those that nobody uses at the moment.
+    UpstreamConnectionsIdle,
+    /// Tokens that are held.
+    TokensHeld,
     /// Generation of the snapshot that new requests are answered from.
     SnapshotGeneration,
+    /// Bodies on their way to clients.
+    StreamsOpen,
 }
 
 impl Meters {
@@ -150,6 +194,16 @@ impl Counter {
             300..400 => Self::Answers3xx,
             400..500 => Self::Answers4xx,
             500.. => Self::Answers5xx,
+        }
+    }
+
+    /// The counter of answers with `status` from registries.
+    pub fn upstream_answered(status: u16) -> Self {
+        match status {
+            0..300 => Self::UpstreamAnswers2xx,
+            300..400 => Self::UpstreamAnswers3xx,
+            400..500 => Self::UpstreamAnswers4xx,
+            500.. => Self::UpstreamAnswers5xx,
         }
     }
 }
@@ -237,6 +291,12 @@ pub const COUNTERS: &[Family<Counter>] = &[
         series: &[(Counter::Redirects, "")],
     },
     Family {
+        name: "pullgate_forwarded_total",
+        help: "Answers to requests that the gateway asked a registry itself for.",
+        label: "",
+        series: &[(Counter::Forwarded, "")],
+    },
+    Family {
         name: "pullgate_answers_total",
         help: "Answers by the class of their status.",
         label: "class",
@@ -273,10 +333,69 @@ pub const COUNTERS: &[Family<Counter>] = &[
         series: &[(Counter::Unfolded, "")],
     },
     Family {
+        name: "pullgate_token_requests_total",
+        help: "Requests for tokens of registries, by how they went.",
+        label: "outcome",
+        series: &[
+            (Counter::TokensGranted, "granted"),
+            (Counter::TokensDenied, "denied"),
+            (Counter::TokensFailed, "failed"),
+        ],
+    },
+    Family {
+        name: "pullgate_upstream_requests_total",
+        help: "Requests to registries, their token services and storage, by the class of the answer.",
+        label: "outcome",
+        series: &[
+            (Counter::UpstreamAnswers2xx, "2xx"),
+            (Counter::UpstreamAnswers3xx, "3xx"),
+            (Counter::UpstreamAnswers4xx, "4xx"),
+            (Counter::UpstreamAnswers5xx, "5xx"),
+            (Counter::UpstreamFailed, "failed"),
+        ],
+    },
+    Family {
+        name: "pullgate_upstream_connections_total",
+        help: "Connections that those requests took: new ones, ones used again, and of these those \
+               that had been closed meanwhile, so that the request went by a new one.",
+        label: "how",
+        series: &[
+            (Counter::UpstreamConnectionsOpened, "opened"),
+            (Counter::UpstreamConnectionsReused, "reused"),
+            (Counter::UpstreamConnectionsStale, "stale"),
+        ],
+    },
+    Family {
+        name: "pullgate_names_failed_total",
+        help: "Host names that could not be looked up.",
+        label: "",
+        series: &[(Counter::NamesFailed, "")],
+    },
+    Family {
         name: "pullgate_access_log_dropped_total",
         help: "Access log lines dropped because their writer was behind.",
         label: "",
         series: &[(Counter::AccessLinesDropped, "")],
+    },
+    Family {
+        name: "pullgate_streams_total",
+        help: "Bodies streamed from registries to clients, by whether they came through whole or \
+               who broke them off.",
+        label: "outcome",
+        series: &[
+            (Counter::StreamsWhole, "whole"),
+            (Counter::StreamsBrokenByClient, "client"),
+            (Counter::StreamsBrokenByUpstream, "registry"),
+        ],
+    },
+    Family {
+        name: "pullgate_streamed_bytes_total",
+        help: "Bytes of streamed bodies, by whether the kernel moved them or they were copied.",
+        label: "way",
+        series: &[
+            (Counter::StreamedBytesSpliced, "splice"),
+            (Counter::StreamedBytesCopied, "copy"),
+        ],
     },
 ];
 
@@ -315,15 +434,39 @@ pub const GAUGES: &[Family<Gauge>] = &[
         series: &[(Gauge::UnfoldedPending, "")],
     },
     Family {
+        name: "pullgate_upstream_connections_used",
+        help: "Connections to registries, their token services and storage that a request uses.",
+        label: "",
+        series: &[(Gauge::UpstreamConnectionsUsed, "")],
+    },
+    Family {
+        name: "pullgate_upstream_connections_idle",
+        help: "Connections kept for the next request.",
+        label: "",
+        series: &[(Gauge::UpstreamConnectionsIdle, "")],
+    },
+    Family {
+        name: "pullgate_tokens_held",
+        help: "Tokens of registries that the worker holds, for itself and as a copy.",
+        label: "",
+        series: &[(Gauge::TokensHeld, "")],
+    },
+    Family {
         name: "pullgate_worker_snapshot_generation",
         help: "Generation of the configuration that new requests are answered from.",
         label: "",
         series: &[(Gauge::SnapshotGeneration, "")],
     },
+    Family {
+        name: "pullgate_streams_open",
+        help: "Bodies on their way from registries to clients.",
+        label: "",
+        series: &[(Gauge::StreamsOpen, "")],
+    },
 ];
 
-const COUNTERS_LEN: usize = Counter::AccessLinesDropped as usize + 1;
-const GAUGES_LEN: usize = Gauge::SnapshotGeneration as usize + 1;
+const COUNTERS_LEN: usize = Counter::StreamedBytesCopied as usize + 1;
+const GAUGES_LEN: usize = Gauge::StreamsOpen as usize + 1;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,12 @@
 //! |---|---|---|---|
 //! | worker → aggregator | pages of pull events | bounded channel, one per worker | the worker keeps pages up to a byte bound, then exact totals only ([`pulls`]) |
 //! | aggregator → worker | emptied pages | bounded channel | the page is freed |
-//! | control → worker | orders (a new snapshot, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
+//! | control → worker | orders (a new snapshot with its keys, what is known of registries, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
+//! | worker → control | repositories of which nothing is known yet | one bounded channel ([`wanted`]) | nothing: the next request says so again |
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
+//! | worker ↔ worker | letters: a token is wanted, a token | bounded channel, one per worker, and its doorbell ([`mail`]) | the sender is told, and does it alone |
+//! | worker ↔ name threads | names and their addresses | bounded channels, one for all questions, one per worker for answers, and its doorbell ([`names`]) | the worker asks again a second later |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
@@ -14,8 +17,12 @@
 pub mod access;
 pub mod clock;
 pub mod doorbell;
+pub mod keyring;
 pub mod latency;
 pub mod ledger;
+pub mod mail;
 pub mod meters;
+pub mod names;
 pub mod order;
 pub mod pulls;
+pub mod wanted;

@@ -7,12 +7,16 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::messages::doorbell::{Bell, Doorbell};
+use crate::messages::keyring::Keyring;
+use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 
 /// What a worker is told.
 pub enum Order {
-    /// Decide by this snapshot from the next request on.
-    Adopt(Arc<Snapshot>),
+    /// Decide by this snapshot from the next request on, and open its registries with these keys.
+    Adopt(Arc<Snapshot>, Arc<Keyring>),
+    /// This is known of registries from now on.
+    Know(Arc<Proofs>),
     /// Stop accepting, let what is under way finish within this time, then end.
     Drain(Duration),
 }
@@ -38,6 +42,11 @@ impl Orders {
         self.bell.ring();
         given
     }
+
+    /// What wakes the worker, for whatever else waits for it.
+    pub fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
 }
 
 /// The worker's end.
@@ -51,5 +60,6 @@ pub struct OrderBook {
 /// How long a full channel is waited for: a worker that takes no orders for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Orders that may wait for one worker. They come by people's actions, seconds apart.
+/// Orders that may wait for one worker. They come by people's actions, seconds apart, and as
+/// registries are asked, a few a second.
 const ORDERS_WAITING_MAX: usize = 16;

@@ -10,7 +10,7 @@ use std::mem;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::pure::limits::{BACKLOG_BYTES_MAX, PAGE_BYTES, PAGES_IN_CHANNEL, UNFOLDED_NAMES_MAX};
-use crate::pure::pull::event::{Asked, Event, Page};
+use crate::pure::pull::event::{Asked, Event, Outcome, Page};
 
 /// How old the first event of a page may get before the page is sent, in microseconds. Together
 /// with the worker's tick it bounds how late an event reaches the aggregator, which holds events
@@ -31,6 +31,7 @@ pub fn channel() -> (PullSender, PullReceiver) {
         backlog: VecDeque::new(),
         backlog_pages_max: BACKLOG_BYTES_MAX / PAGE_BYTES,
         unfolded: Unfolded::default(),
+        last_us: 0,
     };
     (sender, PullReceiver { to_read, emptied })
 }
@@ -47,13 +48,22 @@ pub enum Parcel {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unfolded {
     /// Per package: the event's `id`, `domain`, `collection` and `name`, and how many requests.
-    pub requests: HashMap<UnfoldedPackage, u64>,
+    pub requests: HashMap<UnfoldedPackage, UnfoldedRequests>,
     /// Requests of packages beyond [`UNFOLDED_NAMES_MAX`].
-    pub requests_other: u64,
+    pub requests_other: UnfoldedRequests,
     /// When the first of them happened, in microseconds of the monotonic clock.
     pub since_us: u64,
     /// How many requests these totals stand for.
     pub total: u64,
+}
+
+/// How many requests one unfolded total stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnfoldedRequests {
+    /// All of them.
+    pub all: u64,
+    /// Those that were redirected.
+    pub unseen: u64,
 }
 
 /// Which package an unfolded total belongs to: the texts of [`Event`] of the same names.
@@ -77,6 +87,8 @@ pub struct PullSender {
     backlog: VecDeque<Box<Page>>,
     backlog_pages_max: usize,
     unfolded: Unfolded,
+    /// When the last event happened.
+    last_us: u64,
 }
 
 /// How far behind the aggregator is, as one worker sees it.
@@ -90,8 +102,11 @@ pub struct Backlog {
 
 impl PullSender {
     /// Takes `event`; says whether it was kept, or at best its total. Never blocks; allocates
-    /// only while the aggregator is behind.
+    /// only while the aggregator is behind. An event is never before the one that was offered
+    /// before it: the aggregator merges workers by time, and takes each as being in order.
     pub fn offer(&mut self, event: &Event<'_>) -> bool {
+        self.last_us = self.last_us.max(event.at_us);
+        let event = &Event { at_us: self.last_us, ..*event };
         if self.page.append(event).is_ok() {
             if event.at_us.saturating_sub(self.page.opened_at_us()) >= PAGE_AGE_US_MAX {
                 self.send_what_there_is();
@@ -219,13 +234,14 @@ impl Unfolded {
             collection: event.collection.into(),
             name: event.name.into(),
         };
-        if let Some(requests) = self.requests.get_mut(&package) {
-            *requests += 1;
-        } else if self.requests.len() < UNFOLDED_NAMES_MAX {
-            self.requests.insert(package, 1);
-        } else {
-            self.requests_other += 1;
-        }
+        let has_room = self.requests.len() < UNFOLDED_NAMES_MAX;
+        let requests = match self.requests.get_mut(&package) {
+            Some(requests) => requests,
+            None if has_room => self.requests.entry(package).or_default(),
+            None => &mut self.requests_other,
+        };
+        requests.all += 1;
+        requests.unseen += u64::from(event.outcome == Outcome::Redirected);
     }
 }
 
@@ -251,7 +267,7 @@ fn new_page() -> Box<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::pull::event::{Address, Outcome};
+    use crate::pure::pull::event::Address;
 
     fn event(at_us: u64) -> Event<'static> {
         Event {
@@ -266,6 +282,8 @@ mod tests {
             name: b"acme/rocket",
             reference: b"latest",
             user_agent: b"docker/28.5.2",
+            digest: b"",
+            kin: b"",
         }
     }
 
@@ -294,6 +312,22 @@ mod tests {
         }
         assert!(sender.is_settled());
         assert_eq!(received, offered);
+    }
+
+    #[test]
+    fn who_was_answered_late_does_not_break_the_order() {
+        let (mut sender, receiver) = channel();
+        for at_us in [5, 3, 8] {
+            sender.offer(&event(at_us));
+        }
+        sender.flush();
+        let Ok(Parcel::Page(mut page)) = receiver.try_take() else { panic!("a page") };
+        let (mut at, mut times) = (0, Vec::new());
+        while let Some((event, next)) = page.take(at) {
+            times.push(event.at_us);
+            at = next;
+        }
+        assert_eq!(times, [5, 5, 8]);
     }
 
     #[test]

@@ -59,6 +59,32 @@ pub enum Kind {
     RequestsTooMany,
     /// This client, or all together, hold too many connections.
     ConnectionsTooMany,
+    /// A registry does not take connections, or drops them.
+    UpstreamUnreachable,
+    /// A registry does not answer in time.
+    UpstreamTimeout,
+    /// A registry's answer is not HTTP, or HTTP that can be read in two ways.
+    UpstreamMalformed,
+    /// A registry's answer does not fit its bound.
+    UpstreamTooLarge,
+    /// A manifest is not what its digest says.
+    UpstreamDigest,
+    /// A registry's redirect that nobody follows.
+    UpstreamRedirects,
+    /// A registry names an address or a realm that may not be asked.
+    UpstreamForbidden,
+    /// A registry's certificate is not trusted, or it does not speak TLS.
+    UpstreamTls,
+    /// A registry's host name is not known.
+    UpstreamName,
+    /// A registry does not let the gateway pull this package.
+    UpstreamDenied,
+    /// A registry refuses the login that it asked for.
+    UpstreamUnauthorized,
+    /// A registry's token service gives no token.
+    TokenService,
+    /// The request has come by this gateway before.
+    LoopDetected,
 }
 
 /// What follows from a kind of fault.
@@ -84,7 +110,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 32] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -104,6 +130,19 @@ impl Kind {
         Self::MethodUnsupported,
         Self::RequestsTooMany,
         Self::ConnectionsTooMany,
+        Self::UpstreamUnreachable,
+        Self::UpstreamTimeout,
+        Self::UpstreamMalformed,
+        Self::UpstreamTooLarge,
+        Self::UpstreamDigest,
+        Self::UpstreamRedirects,
+        Self::UpstreamForbidden,
+        Self::UpstreamTls,
+        Self::UpstreamName,
+        Self::UpstreamDenied,
+        Self::UpstreamUnauthorized,
+        Self::TokenService,
+        Self::LoopDetected,
     ];
 
     /// What follows from this kind.
@@ -153,6 +192,33 @@ impl Kind {
             Self::ConnectionsTooMany => {
                 row("503 Service Unavailable", "UNAVAILABLE", "connections_too_many", true)
             }
+            Self::UpstreamUnreachable => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_unreachable", false)
+            }
+            Self::UpstreamTimeout => {
+                row("504 Gateway Timeout", "UNAVAILABLE", "upstream_timeout", false)
+            }
+            Self::UpstreamMalformed => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_malformed", false)
+            }
+            Self::UpstreamTooLarge => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_too_large", false)
+            }
+            Self::UpstreamDigest => row("502 Bad Gateway", "UNKNOWN", "upstream_digest", false),
+            Self::UpstreamRedirects => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_redirects", false)
+            }
+            Self::UpstreamForbidden => {
+                row("502 Bad Gateway", "UNAVAILABLE", "upstream_forbidden", false)
+            }
+            Self::UpstreamTls => row("502 Bad Gateway", "UNAVAILABLE", "upstream_tls", false),
+            Self::UpstreamName => row("502 Bad Gateway", "UNAVAILABLE", "upstream_name", false),
+            Self::UpstreamDenied => row("403 Forbidden", "DENIED", "upstream_denied", false),
+            Self::UpstreamUnauthorized => {
+                row("401 Unauthorized", "UNAUTHORIZED", "upstream_unauthorized", false)
+            }
+            Self::TokenService => row("502 Bad Gateway", "UNAVAILABLE", "token_service", false),
+            Self::LoopDetected => row("508 Loop Detected", "UNAVAILABLE", "loop", false),
         }
     }
 }

@@ -51,8 +51,35 @@ pub const REFUSING_MAX: usize = 32;
 /// descriptor limit: listeners, rings, the store, the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 96;
 
-/// One page of pull events, in bytes: about 200 events with docker's user agent.
+/// A manifest or a list that is handed on, in bytes: clients take no larger manifests either
+/// (containerd, containers/image).
+pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A registry's error that is handed on, in bytes.
+pub const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// A token service's answer, in bytes: real tokens reach several KiB.
+pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// A challenge of a registry's `/v2/` that is relayed in an answer of ours, in bytes.
+pub const CHALLENGE_BYTES_MAX: usize = 4 * 1024;
+
+/// The head of a registry's answer, in bytes: signed redirects of storage reach several KiB.
+pub const UPSTREAM_HEAD_BYTES_MAX: usize = RECEIVE_BYTES;
+
+/// Heads of interim answers (1xx) before the one that counts.
+pub const INTERIM_HEADS_MAX: usize = 8;
+
+/// One page of pull events, in bytes: about 150 events with docker's user agent, 30 at the least.
 pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// What is remembered of one manifest that was seen: platforms of an index, layers of an image.
+/// Docker's images have at most 127 layers; the longest official indexes list about 40 manifests.
+pub const KIN_MEMBERS_MAX: usize = 128;
+
+/// Manifests whose kin the aggregator remembers, in bytes; past it the least recently used are
+/// forgotten. An image of ten layers is about 200, so that this is some 150,000 manifests.
+pub const FAMILIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Pages that one worker's channel holds. 128 pages are 8 MiB and about 25,000 events: the
 /// aggregator looks every few milliseconds.
@@ -64,7 +91,7 @@ pub const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Packages that a worker keeps exact totals of once its backlog is full; the rest are one total.
 pub const UNFOLDED_NAMES_MAX: usize = 4096;
 
-/// Windows of clients that are open at once. What a million cost is about 200 MB; past it the
+/// Windows of clients that are open at once. What a million cost is about 300 MB; past it the
 /// oldest is booked early.
 pub const FOLD_WINDOWS_MAX: usize = 1_000_000;
 
@@ -90,10 +117,28 @@ pub const CLIENTS_MAX: usize = 65_536;
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;
 
+/// Tokens of registries that one worker keeps, one for each repository and identity; past it those
+/// that were not used for longest are fetched again. Real ones are one to three KiB each.
+pub const TOKENS_MAX: usize = 4096;
+
+/// Letters that wait for one worker. Each is a fetch that many requests wait for; past it the
+/// sender fetches for itself.
+pub const LETTERS_WAITING_MAX: usize = 1024;
+
+/// The longest list that a registry is asked for at once: what clients of these lists ask for.
+pub const TAGS_N_MAX: usize = 1000;
+
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
+const _: () = assert!(BUFFER_BYTES >= CHALLENGE_BYTES_MAX + 1024);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);
 const _: () = assert!(
-    PAGE_BYTES >= 16 * (NAME_BYTES_MAX + HOST_BYTES_MAX + DIGEST_BYTES_MAX + USER_AGENT_BYTES_MAX)
+    PAGE_BYTES
+        >= 16
+            * (NAME_BYTES_MAX
+                + HOST_BYTES_MAX
+                + 2 * DIGEST_BYTES_MAX
+                + USER_AGENT_BYTES_MAX
+                + 8 * (KIN_MEMBERS_MAX + 1))
 );
 // A package's texts in the route table: its domain and name, its registry's URL and name, its id.
 const _: () = assert!(

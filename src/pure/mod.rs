@@ -2,16 +2,22 @@
 //! is and what was found out arrive as arguments. All policy is here.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod answer;
+pub mod backoff;
 pub mod client;
 pub mod config;
 pub mod decide;
 pub mod fault;
+pub mod follow;
 pub mod http1;
 pub mod limited;
 pub mod limits;
 pub mod observe;
 pub mod oci;
+pub mod origin;
+pub mod proof;
 pub mod pull;
 pub mod route;
 pub mod snapshot;
+pub mod tokens;

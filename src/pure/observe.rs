@@ -16,15 +16,39 @@ pub struct Asker {
     pub connection: u64,
 }
 
+/// What was answered, where the gateway fetched it for the client.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'r> {
+    /// The status that the client was sent.
+    pub status: u16,
+    /// The digest of the manifest that was answered, also to a HEAD; empty where it is not known.
+    pub digest: &'r [u8],
+    /// [`crate::pure::pull::kin::Kin::bytes`] of its body; empty where that was not read.
+    pub kin: &'r [u8],
+}
+
 /// The event that `action` is to counting, if it is one: requests of a package for a manifest, a
 /// blob or its referrers, answered well. HEADs and blobs are events because docker and containerd
-/// name the tag only in a HEAD, and a blob is the only proof that a pull went on.
-pub fn observe<'r>(action: &Action<'r>, head: &RequestHead<'r>, asker: Asker) -> Option<Event<'r>> {
-    let Action::Redirect(redirect) = action else {
-        return None;
+/// name the tag only in a HEAD, and a blob is the only proof that a pull went on. A redirect of ours
+/// is answered without being `seen`; what was fetched counts only as what came of it.
+pub fn observe<'r>(
+    action: &Action<'r>,
+    head: &RequestHead<'r>,
+    asker: Asker,
+    seen: Option<Seen<'r>>,
+) -> Option<Event<'r>> {
+    let (endpoint, matched) = match action {
+        Action::Redirect(redirect) => (redirect.endpoint, redirect.matched?),
+        Action::Forward(forward) if seen.is_some() => (forward.endpoint, forward.matched?),
+        Action::Forward(_) | Action::Say(_) | Action::Refuse(_) => return None,
     };
-    let matched = redirect.matched?;
-    let (asked, name, reference) = match redirect.endpoint {
+    let is_blob = matches!(endpoint, Endpoint::Blob { .. });
+    let outcome = match seen {
+        Some(seen) => outcome_of(seen.status, is_blob)?,
+        None => Outcome::Redirected,
+    };
+    let (digest, kin) = seen.map_or((&b""[..], &b""[..]), |seen| (seen.digest, seen.kin));
+    let (asked, name, reference) = match endpoint {
         Endpoint::Manifest { name, reference } => match head.method {
             Method::Get => (Asked::Manifest, name, reference.as_str()),
             Method::Head => (Asked::ManifestHead, name, reference.as_str()),
@@ -47,12 +71,48 @@ pub fn observe<'r>(action: &Action<'r>, head: &RequestHead<'r>, asker: Asker) ->
         address: asker.address,
         connection: asker.connection,
         asked,
-        outcome: Outcome::Redirected,
+        outcome,
         id: matched.id.as_bytes(),
         domain: matched.domain.as_bytes(),
         collection: matched.collection.as_bytes(),
         name: name.as_str().as_bytes(),
         reference: reference.as_bytes(),
         user_agent: head.user_agent,
+        digest,
+        kin,
     })
+}
+
+/// What an answer that passed us means to counting; `None` where it failed. A blob's redirect is
+/// handed on to the client: it was asked for, and the registry has it.
+fn outcome_of(status: u16, is_blob: bool) -> Option<Outcome> {
+    match status {
+        200..=299 => Some(Outcome::Succeeded),
+        304 => Some(Outcome::NotModified),
+        301 | 302 | 303 | 307 | 308 if is_blob => Some(Outcome::Succeeded),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_no_event_and_a_blobs_redirect_is_one() {
+        for (status, manifest, blob) in [
+            (200, Some(Outcome::Succeeded), Some(Outcome::Succeeded)),
+            (206, Some(Outcome::Succeeded), Some(Outcome::Succeeded)),
+            (304, Some(Outcome::NotModified), Some(Outcome::NotModified)),
+            (307, None, Some(Outcome::Succeeded)),
+            (300, None, None),
+            (401, None, None),
+            (404, None, None),
+            (416, None, None),
+            (502, None, None),
+        ] {
+            assert_eq!(outcome_of(status, false), manifest, "{status}");
+            assert_eq!(outcome_of(status, true), blob, "{status}");
+        }
+    }
 }

@@ -1,33 +1,76 @@
 //! A configuration compiled for the workers: flat, immutable, read by all of them.
 
-use crate::pure::config::values::{Cidr, Config, Limits};
+use crate::pure::address::is_public;
+use crate::pure::client::ClientTable;
+use crate::pure::config::values::{Cidr, Config, Limits, Private, Upstream};
 use crate::pure::http1::head::HeadLimits;
+use crate::pure::oci::backend::is_address;
+use crate::pure::origin::{Origin, Url};
 use crate::pure::route::table::Table;
 
 /// What a worker decides by. Built once per configuration, never written afterwards.
 pub struct Snapshot {
     /// Which rule serves a host and name.
     pub routes: Table,
+    /// The registries that packages live on, each once; rules name them by their place here.
+    pub registries: Vec<Registry>,
+    /// Which client a user agent is, and what it can be trusted with.
+    pub clients: ClientTable,
     /// Bounds of the request head.
     pub head: HeadLimits,
     /// `[limits]`, as configured.
     pub limits: Limits,
+    /// `[upstream]`, as configured.
+    pub upstream: Upstream,
+    /// The gateway's own name on the way of a request (RFC 9110, 7.6.3).
+    pub via: String,
     /// Peers whose word on the client's address is believed.
     pub trusted_proxies: Vec<Cidr>,
     /// Counts up with each configuration that was adopted, from 1.
     pub generation: u64,
 }
 
+/// A registry that packages live on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// Where it is asked.
+    pub origin: Origin,
+    /// `https://ghcr.io/v2/`
+    pub base: String,
+    /// Hosts that may give its tokens, beside itself and the known ones.
+    pub token_hosts: Vec<String>,
+}
+
+/// What a snapshot is made from beside the configuration.
+pub struct Circumstances<'c> {
+    /// Which client a user agent is.
+    pub clients: ClientTable,
+    /// The gateway's own name on the way of a request.
+    pub via: &'c str,
+    /// The snapshot before, where there is one.
+    pub before: Option<&'c Snapshot>,
+    /// Now, in microseconds of the monotonic clock.
+    pub now_us: u64,
+}
+
 impl Snapshot {
     /// Compiles `config`.
-    pub fn build(config: &Config, generation: u64) -> Self {
+    pub fn build(config: &Config, generation: u64, circumstances: Circumstances<'_>) -> Self {
+        let Circumstances { clients, via, before, now_us } = circumstances;
+        let mut routes = Table::build(&config.packages, &config.domains);
+        let registries: Vec<_> = routes.registries().map(|base| registry(base, config)).collect();
+        routes.carry_over(before.map(|before| &before.routes), now_us);
         Self {
-            routes: Table::build(&config.packages, &config.domains),
+            routes,
+            registries,
+            clients,
             head: HeadLimits {
                 head_bytes: config.limits.head_bytes,
                 headers: config.limits.headers,
             },
             limits: config.limits.clone(),
+            upstream: config.upstream.clone(),
+            via: via.to_owned(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
             generation,
         }
@@ -36,5 +79,81 @@ impl Snapshot {
     /// Whether `address` is a trusted proxy's.
     pub fn trusts(&self, address: [u8; 16]) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether `address`, which `host` (as [`Origin`] has it) resolved to, may be dialled at `port`:
+    /// it is public, or the configuration allows it, or a backend is written as that very address.
+    pub fn may_dial(&self, host: &str, port: u16, address: [u8; 16]) -> bool {
+        let is_written = |Registry { origin, .. }: &Registry| {
+            let is_address = host == "localhost" || is_address(host);
+            is_address && origin.host == host && origin.port == port
+        };
+        is_public(address)
+            || self.registries.iter().any(is_written)
+            || self.upstream.allow_private.iter().any(|private| match private {
+                Private::Network(network) => network.contains(address),
+                Private::Host(named) => named == host,
+            })
+    }
+}
+
+#[expect(clippy::expect_used, reason = "made of a backend, whose host was checked")]
+fn registry(base: &str, config: &Config) -> Registry {
+    let Url { origin, .. } = Url::parse(base.as_bytes()).expect("the URL of a checked backend");
+    let authority = base.split('/').nth(2).unwrap_or_default();
+    let section = config.registries.iter().find(|one| one.host == authority);
+    let token_hosts = section.map(|one| one.token_hosts.clone()).unwrap_or_default();
+    Registry { origin, base: base.to_owned(), token_hosts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::config::check;
+
+    fn snapshot(text: &str) -> Snapshot {
+        let (config, _) = check("f", text).expect("a configuration");
+        let clients = ClientTable::built_in();
+        let around = Circumstances { clients, via: "pullgate-1", before: None, now_us: 5 };
+        Snapshot::build(&config, 1, around)
+    }
+
+    #[test]
+    fn each_registry_stands_there_once() {
+        let snapshot = snapshot(
+            "[[packages]]\ndomain = \"a.b\"\nname = \"x\"\nbackend = \"ghcr.io/x\"\n\
+             [[packages]]\ndomain = \"a.b\"\nname = \"y\"\nbackend = \"ghcr.io/y\"\n\
+             [[packages]]\ndomain = \"c.d\"\nname = \"x\"\nbackend = \"http://127.0.0.1:5000/x\"\n\
+             [[registries]]\nhost = \"ghcr.io\"\ntoken_hosts = [\"sso.acme.com\"]\n",
+        );
+        let told: Vec<_> = snapshot
+            .registries
+            .iter()
+            .map(|one| format!("{} {} {:?}", one.origin, one.base, one.token_hosts))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "https://ghcr.io https://ghcr.io/v2/ [\"sso.acme.com\"]",
+                "http://127.0.0.1:5000 http://127.0.0.1:5000/v2/ []"
+            ]
+        );
+        let loopback = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+        assert!(snapshot.may_dial("127.0.0.1", 5000, loopback), "written in a backend");
+        assert!(!snapshot.may_dial("127.0.0.1", 5001, loopback), "nothing beside it");
+        assert!(!snapshot.may_dial("ghcr.io", 443, loopback), "a name that leads inside");
+    }
+
+    #[test]
+    fn what_is_private_is_dialled_where_the_configuration_says_so() {
+        let snapshot = snapshot(
+            "[upstream]\nallow_private = [\"10.0.0.0/8\", \"registry.internal\"]\n\
+             [[packages]]\ndomain = \"a.b\"\nname = \"x\"\nbackend = \"ghcr.io/x\"\n",
+        );
+        let mapped = |a, b, c, d| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
+        assert!(snapshot.may_dial("a.b", 443, mapped(10, 1, 2, 3)));
+        assert!(snapshot.may_dial("registry.internal", 5000, mapped(192, 168, 0, 1)));
+        assert!(!snapshot.may_dial("a.b", 443, mapped(192, 168, 0, 1)));
+        assert!(snapshot.may_dial("a.b", 443, mapped(192, 0, 2, 1)));
     }
 }

@@ -1,21 +1,21 @@
 //! The hot line: every complete request of a buffer is parsed, decided, answered into one other
 //! buffer and told to counting. Nothing here waits, allocates or locks.
 
-use crate::messages::access::{AccessLine, Text};
 use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
-use crate::pure::decide::{Action, Refusal, Say, decide};
+use crate::pure::decide::{Action, Known, Refusal, Say, decide};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::observe::{Asker, observe};
-use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::proof::Proofs;
 use crate::pure::pull::event::Address;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::Worker;
 use crate::worker::buffers::Buffer;
+use crate::worker::record::{self, Answered as Recorded};
 
 /// What is known of the client behind a connection.
 #[derive(Clone, Copy)]
@@ -28,6 +28,36 @@ pub struct Client {
     pub behind_proxy: bool,
     /// The connection's number.
     pub connection: u64,
+}
+
+impl Client {
+    /// Whose request `head` is: a trusted proxy is believed on whom it stands for.
+    pub fn address_behind(&self, head: &RequestHead<'_>, snapshot: &Snapshot) -> [u8; 16] {
+        if self.behind_proxy {
+            client_address(&head.forwarded, self.address, &snapshot.trusted_proxies)
+        } else {
+            self.address
+        }
+    }
+}
+
+/// What comes after the answer to `head`, and what the answer says of that. `ends` where only the
+/// connection's end ends the answer.
+pub fn manner_of(worker: &Worker, head: &RequestHead<'_>, ends: bool) -> (Next, Connection) {
+    let next = match head.keep_alive && !ends {
+        true if worker.is_draining() => Next::Part,
+        true => Next::Answer,
+        false => Next::Close,
+    };
+    (next, said(next, head.version))
+}
+
+fn said(next: Next, version: Version) -> Connection {
+    match (next, version) {
+        (Next::Receive | Next::Answer | Next::Forward, Version::Http11) => Connection::Stays,
+        (Next::Receive | Next::Answer | Next::Forward, Version::Http10) => Connection::StaysSaid,
+        (Next::Close | Next::Part, _) => Connection::Closes,
+    }
 }
 
 /// What became of a buffer's requests.
@@ -46,6 +76,8 @@ pub enum Next {
     Answer,
     /// The rest is no complete request.
     Receive,
+    /// The next request, still in its buffer, is to be forwarded.
+    Forward,
     /// The connection ends, as the client wished.
     Close,
     /// The connection ends though the client may still be sending.
@@ -61,6 +93,7 @@ pub fn batch(
     output: &mut Buffer,
 ) -> Answered {
     let snapshot = worker.snapshot();
+    let proofs = worker.proofs();
     let date = worker.clock.date();
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;
@@ -70,7 +103,14 @@ pub fn batch(
         let turn = match head::parse(rest, &snapshot.head) {
             Ok(None) => break,
             Ok(Some(head)) => {
-                let turn = Turn { worker, snapshot: &snapshot, client, now_us, date: &date };
+                let turn = Turn {
+                    worker,
+                    snapshot: &snapshot,
+                    proofs: &proofs,
+                    client,
+                    now_us,
+                    date: &date,
+                };
                 turn.answer(&head, &mut out).map(|next| (head.length, next))
             }
             Err(fault) => refuse(worker, &mut out, &date, fault).map(|()| (0, Next::Part)),
@@ -82,6 +122,10 @@ pub fn batch(
             answered.next = Next::Answer;
             break;
         };
+        if next == Next::Forward {
+            answered.next = next;
+            break;
+        }
         read += length;
         answered.requests += 1;
         if next != Next::Receive {
@@ -124,6 +168,7 @@ fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; DATE_BYTES], fault: Fa
 struct Turn<'t> {
     worker: &'t Worker,
     snapshot: &'t Snapshot,
+    proofs: &'t Proofs,
     client: &'t Client,
     now_us: u64,
     date: &'t [u8; DATE_BYTES],
@@ -133,18 +178,23 @@ impl Turn<'_> {
     /// Answers the request into `out`; `None` where it does not fit.
     fn answer(&self, head: &RequestHead<'_>, out: &mut Out<'_>) -> Option<Next> {
         let Self { worker, snapshot, client, .. } = self;
-        let address = if client.behind_proxy {
-            client_address(&head.forwarded, client.address, &snapshot.trusted_proxies)
-        } else {
-            client.address
-        };
+        let address = client.address_behind(head, snapshot);
         let allowance = snapshot.limits.requests_per_client.map(|rate| (rate, self.place(address)));
         let charged = allowance
             .map_or(Ok(()), |(rate, place)| worker.ledger.charge(place, rate, self.now_us));
         let action = match charged {
-            Ok(()) => decide(snapshot, head),
+            Ok(()) => {
+                let Self { proofs, now_us, .. } = *self;
+                decide(Known { snapshot, proofs, now_us }, head)
+            }
             Err(wait_us) => too_many(wait_us),
         };
+        if let Action::Forward(plan) = &action {
+            if plan.wants_proof {
+                worker.wanted.offer(plan.location, plan.base_length, plan.name_tail);
+            }
+            return Some(Next::Forward);
+        }
         let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
         let next = match (parts, head.keep_alive) {
             (false, true) if !worker.is_draining() => Next::Receive,
@@ -154,11 +204,7 @@ impl Turn<'_> {
         let manner = Manner {
             date: self.date,
             head_only: head.method == Method::Head,
-            connection: match (next, head.version) {
-                (Next::Receive | Next::Answer, Version::Http11) => Connection::Stays,
-                (Next::Receive | Next::Answer, Version::Http10) => Connection::StaysSaid,
-                (Next::Close | Next::Part, _) => Connection::Closes,
-            },
+            connection: said(next, head.version),
         };
         answer::write(out, &manner, &action);
         if out.is_overrun() {
@@ -170,7 +216,7 @@ impl Turn<'_> {
         }
         let asker =
             Asker { at_us: self.now_us, address: Address(address), connection: client.connection };
-        if let Some(event) = observe(&action, head, asker) {
+        if let Some(event) = observe(&action, head, asker, None) {
             worker.count(&event);
         }
         self.meter(head, &action, out.body_bytes());
@@ -190,39 +236,23 @@ impl Turn<'_> {
         let (asked, status) = match action {
             Action::Redirect(redirect) => {
                 meters.add(Counter::Redirects, 1);
-                (asked(&redirect.endpoint), 307)
+                (record::asked(&redirect.endpoint), 307)
             }
             Action::Say(Say::Base) => (Counter::RequestsBase, 200),
+            Action::Say(Say::Challenge(_)) => (Counter::RequestsBase, 401),
             Action::Say(Say::Welcome(..) | Say::Robots) => (Counter::RequestsOther, 200),
             Action::Refuse(refusal) => {
                 meters.fault(refusal.fault.kind);
                 (Counter::RequestsOther, refusal.fault.kind.row().status_code())
             }
+            Action::Forward(_) => unreachable!("answered by `forward`"),
         };
-        meters.add(asked, 1);
-        meters.add(Counter::answered(status), 1);
-        if let Some(access) = &self.worker.access {
-            let line = AccessLine {
-                at_unix_us: self.worker.clock.unix_us(),
-                method: Text::cut(match head.method {
-                    Method::Get => b"GET",
-                    Method::Head => b"HEAD",
-                    Method::Other(method) => method,
-                }),
-                host: Text::cut(head.host.unwrap_or_default()),
-                path: Text::cut(head.path),
-                version: match head.version {
-                    Version::Http10 => "HTTP/1.0",
-                    Version::Http11 => "HTTP/1.1",
-                },
-                status,
-                bytes: bytes as u64,
-                duration_us: crate::messages::clock::monotonic_us().saturating_sub(self.now_us),
-                user_agent: Text::cut(head.user_agent),
-                referer: Text::cut(head.referer),
-            };
-            access.offer(line, meters);
-        }
+        let read_at_us = self.now_us;
+        record::answered(
+            self.worker,
+            head,
+            Recorded { asked, status, bytes: bytes as u64, read_at_us },
+        );
     }
 }
 
@@ -230,18 +260,5 @@ impl Turn<'_> {
 fn too_many<'r>(wait_us: u64) -> Action<'r> {
     let fault = Fault::new(Kind::RequestsTooMany, "");
     let retry_after_s = wait_us.div_ceil(1_000_000).max(1);
-    Action::Refuse(Refusal { fault, site: None, host: b"", name: None, retry_after_s })
-}
-
-fn asked(endpoint: &Endpoint<'_>) -> Counter {
-    match endpoint {
-        Endpoint::Base => Counter::RequestsBase,
-        Endpoint::Manifest { .. } => Counter::RequestsManifest,
-        Endpoint::Blob { .. } => Counter::RequestsBlob,
-        Endpoint::TagsList { .. } => Counter::RequestsTags,
-        Endpoint::Referrers { .. } => Counter::RequestsReferrers,
-        Endpoint::Catalog | Endpoint::Upload { .. } | Endpoint::Root | Endpoint::Robots => {
-            Counter::RequestsOther
-        }
-    }
+    Action::Refuse(Refusal { retry_after_s, ..Refusal::of(fault) })
 }

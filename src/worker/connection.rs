@@ -1,10 +1,9 @@
 //! One client connection: receive, answer every complete request with one write, receive again.
 
 use std::future::Future;
-use std::io;
 use std::rc::Rc;
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent};
 use monoio::net::TcpStream;
 use rustix::io::Errno;
@@ -16,8 +15,9 @@ use crate::pure::http1::proxy_header::{self, ProxyHeader};
 use crate::pure::limits::{BUFFER_BYTES, BUFFERS_WAITING_MAX, LINGER_BYTES_MAX};
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
-use crate::worker::slots::{Phase, Seat};
-use crate::worker::{Entrance, Refusing, Worker};
+use crate::worker::downstream::{Downstream, Over};
+use crate::worker::slots::Phase;
+use crate::worker::{Entrance, Refusing, Worker, forward};
 
 /// Serves the connection until either side ends it.
 pub fn serve(
@@ -32,8 +32,8 @@ pub fn serve(
         behind_proxy: worker.snapshot().trusts(peer),
         connection: worker.next_connection(),
     };
-    let seat = worker.slots.seat(&stream, worker.clock.sweep());
-    let mut connection = Connection { worker, seat, stream, client, _entrance: Some(entrance) };
+    let down = Downstream::new(worker, stream);
+    let mut connection = Connection { down, client, _entrance: Some(entrance) };
     async move {
         // Which of the two ended it, and how, is in the meters: a client may go away at any time.
         let _ = connection.run().await;
@@ -44,30 +44,18 @@ pub fn serve(
 pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refusing: Refusing) {
     let client =
         Client { address: peer, place: worker.place(peer), behind_proxy: false, connection: 0 };
-    let seat = worker.slots.seat(&stream, worker.clock.sweep());
-    let mut connection = Connection { worker, seat, stream, client, _entrance: None };
+    let down = Downstream::new(worker, stream);
+    let mut connection = Connection { down, client, _entrance: None };
     let too_many = Fault::new(Kind::ConnectionsTooMany, "");
     let _ = connection.refuse(too_many).await;
     drop(refusing);
 }
 
 struct Connection {
-    worker: Rc<Worker>,
-    /// Before the stream, so that it is dropped first (see [`Seat`]).
-    seat: Seat,
-    stream: TcpStream,
+    down: Downstream,
     client: Client,
     /// Given back when the connection ends; a refused one has none.
     _entrance: Option<Entrance>,
-}
-
-/// The connection is over: closed by the client, by a time-out, or by an error of the socket.
-struct Over;
-
-impl From<io::Error> for Over {
-    fn from(_: io::Error) -> Self {
-        Self
-    }
 }
 
 impl Connection {
@@ -80,25 +68,29 @@ impl Connection {
         loop {
             batches = batches.wrapping_add(1);
             if batches.is_multiple_of(BATCHES_PER_TURN) {
-                self.worker.yield_turn().await;
+                self.down.worker.yield_turn().await;
             }
             let mut received = match input.take() {
                 Some(received) => received,
                 None => self.receive(None).await?,
             };
             let read_at_us = monotonic_us();
-            let mut output = self.worker.pool.lend();
-            let (worker, client) = (&self.worker, &self.client);
+            let mut output = self.down.worker.pool.lend();
+            let (worker, client) = (&self.down.worker, &self.client);
             let answered = answer::batch(worker, client, read_at_us, &mut received, &mut output);
             if !output.is_empty() {
-                self.send(output).await?;
+                self.down.send(output).await?;
                 let took_us = monotonic_us().saturating_sub(read_at_us);
-                self.worker.took(took_us, answered.requests);
+                self.down.worker.took(took_us, answered.requests);
             } else {
                 drop(output);
             }
-            input = match answered.next {
-                Next::Answer => Some(received),
+            let mut next = answered.next;
+            if next == Next::Forward {
+                (received, next) = forward::serve(&mut self.down, &self.client, received).await?;
+            }
+            input = match next {
+                Next::Answer | Next::Forward => Some(received),
                 Next::Receive => Some(self.receive(Some(received)).await?),
                 Next::Close => return Ok(()),
                 Next::Part => return Box::pin(self.linger()).await,
@@ -117,9 +109,9 @@ impl Connection {
                     received.consume(length);
                     if let Some(source) = source {
                         self.client.address = source;
-                        self.client.place = self.worker.place(source);
+                        self.client.place = self.down.worker.place(source);
                         // The client may itself be a trusted proxy, with fields to be believed.
-                        self.client.behind_proxy = self.worker.snapshot().trusts(source);
+                        self.client.behind_proxy = self.down.worker.snapshot().trusts(source);
                     }
                     return Ok(received);
                 }
@@ -139,36 +131,36 @@ impl Connection {
         let begun =
             held.as_ref().is_some_and(|held| !matches!(held.filled(), b"" | b"\r" | b"\r\n"));
         if !begun {
-            self.wait(Phase::Idle);
-        } else if self.seat.phase() != Phase::Head {
+            self.down.wait(Phase::Idle);
+        } else if self.down.seat.phase() != Phase::Head {
             // The whole head has its time, however many receives it takes.
-            self.wait(Phase::Head);
+            self.down.wait(Phase::Head);
         }
         loop {
             let buffer = match held.take() {
                 Some(buffer) => buffer,
                 None => {
-                    if self.worker.pool.out() > BUFFERS_WAITING_MAX {
-                        self.stream.readable(false).await?;
+                    if self.down.worker.pool.out() > BUFFERS_WAITING_MAX {
+                        self.down.stream.readable(false).await?;
                     }
-                    self.worker.pool.lend()
+                    self.down.worker.pool.lend()
                 }
             };
             let filled = buffer.filled().len();
-            let canceller = self.worker.quiet_canceller();
+            let canceller = self.down.worker.quiet_canceller();
             let spare = buffer.slice_mut(filled..BUFFER_BYTES);
-            let (received, spare) = self.stream.cancelable_read(spare, canceller).await;
+            let (received, spare) = self.down.stream.cancelable_read(spare, canceller).await;
             let buffer = spare.into_inner();
             match received {
                 Ok(0) => return Box::pin(self.ended(buffer)).await,
                 Ok(bytes) => {
-                    self.worker.meters.add(Counter::BytesReceived, bytes as u64);
+                    self.down.worker.meters.add(Counter::BytesReceived, bytes as u64);
                     return Ok(buffer);
                 }
                 // Quiet for a second: wait on without a buffer, or at least without a receive.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => {
                     held = (filled > 0).then_some(buffer);
-                    self.stream.readable(false).await?;
+                    self.down.stream.readable(false).await?;
                 }
                 Err(_) => return Err(Over),
             }
@@ -177,7 +169,7 @@ impl Connection {
 
     /// The client sends no more. Half a request that took too long is told so.
     async fn ended(&mut self, received: Buffer) -> Result<Buffer, Over> {
-        let late = self.seat.phase() == Phase::Overdue && !received.is_empty();
+        let late = self.down.seat.phase() == Phase::Overdue && !received.is_empty();
         drop(received);
         if late {
             self.refuse(Fault::new(Kind::HeaderTimeout, "")).await?;
@@ -186,37 +178,20 @@ impl Connection {
     }
 
     async fn refuse(&mut self, fault: Fault) -> Result<(), Over> {
-        let mut output = self.worker.pool.lend();
-        answer::refusal(&self.worker, &mut output, fault);
-        self.send(output).await?;
+        let mut output = self.down.worker.pool.lend();
+        answer::refusal(&self.down.worker, &mut output, fault);
+        self.down.send(output).await?;
         self.linger().await
-    }
-
-    /// Writes all of `output`. Progress of any size starts the time-out anew.
-    async fn send(&mut self, mut output: Buffer) -> Result<(), Over> {
-        let length = output.filled().len();
-        let mut sent = 0;
-        while sent < length {
-            self.wait(Phase::Writing);
-            let (written, rest) = self.stream.write(output.slice(sent..length)).await;
-            output = rest.into_inner();
-            match written? {
-                0 => return Err(Over),
-                written => sent += written,
-            }
-        }
-        self.worker.meters.add(Counter::BytesSent, length as u64);
-        Ok(())
     }
 
     /// Ends our side and reads what the client still sends, for a while.
     async fn linger(&mut self) -> Result<(), Over> {
-        self.wait(Phase::Lingering);
-        self.stream.shutdown().await?;
+        self.down.wait(Phase::Lingering);
+        self.down.stream.shutdown().await?;
         let mut left = LINGER_BYTES_MAX;
-        let mut buffer = self.worker.pool.lend();
+        let mut buffer = self.down.worker.pool.lend();
         while left > 0 {
-            let (received, back) = self.stream.read(buffer).await;
+            let (received, back) = self.down.stream.read(buffer).await;
             buffer = back;
             match received? {
                 0 => return Ok(()),
@@ -224,10 +199,6 @@ impl Connection {
             }
         }
         Ok(())
-    }
-
-    fn wait(&self, phase: Phase) {
-        self.seat.wait(phase, self.worker.clock.sweep());
     }
 }
 

@@ -1,18 +1,30 @@
 //! Floor 2: a worker. One pinned thread with its own ring, listeners, buffers and handle on the
 //! snapshot; it shares nothing for writing on the request path, and waits for nobody.
 
+pub mod adopted;
 pub mod answer;
 pub mod buffers;
 pub mod clock;
 pub mod connection;
+pub mod downstream;
 pub mod driver;
+pub mod forward;
 pub mod guard;
 pub mod listener;
+pub mod obtain;
+pub mod record;
+pub mod relay;
 pub mod slots;
+pub mod socket;
 pub mod tick;
+#[cfg(test)]
+pub mod trial;
+pub mod upstream;
 pub mod usher;
+pub mod within;
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
@@ -28,21 +40,33 @@ use monoio::io::{CancelHandle, Canceller};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::messages::access::AccessSender;
+use crate::messages::clock::monotonic_us;
+use crate::messages::keyring::Keyring;
 use crate::messages::latency::LatencySender;
 use crate::messages::ledger::{Ledger, Place, Refused};
+use crate::messages::mail::{Letter, Post};
 use crate::messages::meters::{Counter, Gauge, Meters};
+use crate::messages::names::Names;
 use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
+use crate::messages::wanted::WantedSender;
+use crate::pure::fault::Fault;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::limited::Limited;
 use crate::pure::limits::REFUSING_MAX;
+use crate::pure::origin::Origin;
+use crate::pure::proof::Proofs;
 use crate::pure::pull::event::{Asked, Event};
 use crate::pure::snapshot::Snapshot;
+pub use adopted::Adopted;
 use buffers::Pool;
 use clock::Clock;
 use driver::Driver;
 use listener::Listener;
+use relay::pipes::Pipes;
 use slots::{Patience, Phase, Slots};
+use upstream::Upstreams;
+use upstream::token::{Wallet, read_letters};
 
 /// What a worker is given to begin with.
 pub struct Parts {
@@ -56,10 +80,20 @@ pub struct Parts {
     pub listeners: Vec<TcpListener>,
     /// What it decides by at first.
     pub snapshot: Arc<Snapshot>,
+    /// What opens that snapshot's registries.
+    pub keyring: Arc<Keyring>,
+    /// Its way to whoever finds out what anybody can pull.
+    pub wanted: WantedSender,
     /// Where snapshots go that it no longer uses: freeing a large one takes time.
     pub retired: Sender<Arc<Snapshot>>,
     /// What it is told.
     pub orders: OrderBook,
+    /// Its letters to the other workers, and theirs.
+    pub post: Post<Letter>,
+    /// Its way to those who look up names.
+    pub names: Names,
+    /// A random number.
+    pub seed: u64,
     /// Its way to the aggregator.
     pub pulls: PullSender,
     /// Its counters.
@@ -106,10 +140,23 @@ pub fn spawn(parts: Parts, ended: Sender<Ended>) -> io::Result<()> {
 /// A worker's state, shared by the tasks of its one thread.
 pub struct Worker {
     snapshot: RefCell<Rc<Adopted>>,
+    /// Behind a count of its own: that of all workers is touched when it is adopted only.
+    #[expect(clippy::redundant_allocation, reason = "two counts, as said")]
+    proofs: RefCell<Rc<Arc<Proofs>>>,
+    /// Its way to whoever finds out what anybody can pull.
+    pub wanted: WantedSender,
     /// Its buffers.
     pub pool: Rc<Pool>,
+    /// Its pipes.
+    pub pipes: Rc<Pipes>,
     /// Its connections' slots.
     pub slots: Rc<Slots>,
+    /// The slots of its connections to registries and their like, while they are used.
+    pub upstream_slots: Rc<Slots>,
+    /// What it keeps for asking those.
+    pub upstreams: Upstreams,
+    /// The tokens that it holds for them.
+    pub wallet: Wallet,
     /// Its time.
     pub clock: Clock,
     /// Its counters.
@@ -118,8 +165,12 @@ pub struct Worker {
     pub ledger: Arc<Ledger>,
     /// Its way to the access log, if there is one.
     pub access: Option<AccessSender>,
+    /// Its letters to the other workers, and theirs.
+    pub post: Post<Letter>,
     /// How often it says that it cannot accept.
     pub complaints: RefCell<Limited>,
+    /// How often it says what is wrong with registries.
+    upstream_complaints: RefCell<Limited>,
     pulls: RefCell<PullSender>,
     latency: RefCell<LatencySender>,
     driver: Driver,
@@ -141,12 +192,6 @@ pub struct Worker {
     orders: RefCell<Option<Receiver<Order>>>,
 }
 
-/// A snapshot in use. The last request that uses it sends it back to be freed.
-pub struct Adopted {
-    snapshot: Option<Arc<Snapshot>>,
-    retired: Sender<Arc<Snapshot>>,
-}
-
 /// A connection's place among all: given back when it is dropped.
 pub struct Entrance {
     ledger: Arc<Ledger>,
@@ -160,19 +205,47 @@ pub struct Busy(Rc<Worker>);
 /// A refused connection that is being told so.
 pub struct Refusing(Rc<Worker>);
 
-async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
-    let Parts { listeners, orders, snapshot, retired, .. } = parts;
+async fn run(mut parts: Parts) -> io::Result<Vec<Parcel>> {
+    let listeners = std::mem::take(&mut parts.listeners);
+    let (worker, timer) = begin(parts)?;
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        let listener = Listener::new(listener, worker.is_on_ring())?;
+        accepting.push(monoio::spawn(listener.accept(Rc::clone(&worker))));
+    }
+    tick::run(&worker, timer).await?;
+    for accepted in accepting {
+        accepted.await;
+    }
+    // The runtime may keep a task for ever, and with it the worker: whoever has an order for it is
+    // to know that nobody follows it.
+    worker.orders.take();
+    let rest = worker.pulls.borrow_mut().rest();
+    Ok(rest)
+}
+
+/// A worker that follows orders, reads letters and takes turns, but whose timer does not tick yet.
+fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
+    let Parts { orders, snapshot, keyring, retired, .. } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
     let worker = Rc::new(Worker {
-        snapshot: RefCell::new(Rc::new(Adopted { snapshot: Some(snapshot), retired })),
+        snapshot: RefCell::new(Rc::new(Adopted::new(snapshot, keyring, retired))),
+        proofs: RefCell::default(),
+        wanted: parts.wanted,
         pool: Rc::default(),
+        pipes: Rc::default(),
         slots: Rc::default(),
+        upstream_slots: Rc::default(),
+        upstreams: Upstreams::new(parts.names),
+        wallet: Wallet::new(parts.seed),
         clock: Clock::default(),
         meters: parts.meters,
         ledger: parts.ledger,
         access: parts.access,
         complaints: RefCell::new(Limited::per(COMPLAINTS_US)),
+        upstream_complaints: RefCell::new(Limited::per(COMPLAINTS_US)),
+        post: parts.post,
         pulls: RefCell::new(parts.pulls),
         latency: RefCell::new(parts.latency),
         driver: parts.driver,
@@ -188,29 +261,21 @@ async fn run(parts: Parts) -> io::Result<Vec<Parcel>> {
         refusing: Cell::new(0),
         orders: RefCell::new(Some(orders.to_follow)),
     });
-    let mut accepting = Vec::new();
-    for listener in listeners {
-        let listener = Listener::new(listener, worker.is_on_ring())?;
-        accepting.push(monoio::spawn(listener.accept(Rc::clone(&worker))));
-    }
-    monoio::spawn(tick::follow_orders(Rc::clone(&worker), doorbell));
+    monoio::spawn(tick::answer_doorbell(Rc::clone(&worker), doorbell));
     let ushered = Rc::clone(&worker);
     monoio::spawn(async move { ushered.usher.run().await });
-    tick::run(&worker, timer).await?;
-    for accepted in accepting {
-        accepted.await;
-    }
-    // The runtime may keep a task for ever, and with it the worker: whoever has an order for it is
-    // to know that nobody follows it.
-    worker.orders.take();
-    let rest = worker.pulls.borrow_mut().rest();
-    Ok(rest)
+    Ok((worker, timer))
 }
 
 impl Worker {
     /// The snapshot that requests are decided by which begin now.
     pub fn snapshot(&self) -> Rc<Adopted> {
         Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// What is known of registries now.
+    pub fn proofs(&self) -> Rc<Arc<Proofs>> {
+        Rc::clone(&self.proofs.borrow())
     }
 
     /// Counts a connection from `address`, unless there are too many. Trusted proxies stand for
@@ -316,22 +381,44 @@ impl Worker {
         })
     }
 
-    /// Follows the orders that wait.
-    fn follow_all(&self) {
+    /// Says where an operator looks what is wrong with a registry, or whoever it has named.
+    pub fn complain(&self, fault: Fault, origin: &Origin) {
+        let label = fault.kind.row().label;
+        match fault.detail {
+            "" => self.complain_of(format_args!("{origin}: {label}")),
+            detail => self.complain_of(format_args!("{origin}: {detail} ({label})")),
+        }
+    }
+
+    /// Says once every ten seconds what is wrong with others.
+    pub fn complain_of(&self, what: fmt::Arguments<'_>) {
+        if let Some(repeats) = self.upstream_complaints.borrow_mut().pass(monotonic_us()) {
+            tracing::warn!("{what}{repeats}");
+        }
+    }
+
+    /// Does whatever the doorbell has rung for: follows control's orders, reads the other workers'
+    /// letters, learns the addresses that were looked up.
+    fn answer_doorbell(self: &Rc<Self>) {
         while let Some(order) =
             self.orders.borrow().as_ref().and_then(|orders| orders.try_recv().ok())
         {
             self.follow(order);
         }
+        read_letters(self);
+        self.upstreams.resolver.learn(self);
     }
 
     /// Does what control says.
     fn follow(&self, order: Order) {
         match order {
-            Order::Adopt(snapshot) => {
-                let retired = self.snapshot.borrow().retired.clone();
-                let adopted = Adopted { snapshot: Some(snapshot), retired };
+            Order::Adopt(snapshot, keyring) => {
+                let adopted = self.snapshot.borrow().next(snapshot, keyring);
                 self.snapshot.replace(Rc::new(adopted));
+                self.upstreams.idle.clear();
+            }
+            Order::Know(proofs) => {
+                self.proofs.replace(Rc::new(proofs));
             }
             Order::Drain(timeout) => {
                 let by = self.clock.sweep() + sweeps(timeout);
@@ -368,11 +455,17 @@ impl Worker {
                     Phase::Idle => Counter::TimeoutsIdle,
                     Phase::Head => Counter::TimeoutsHeader,
                     Phase::Writing => Counter::TimeoutsWrite,
-                    Phase::Lingering | Phase::Overdue => return,
+                    Phase::Forwarding | Phase::Lingering | Phase::Overdue => return,
                 },
                 1,
             );
         });
+        let upstream = sweeps(snapshot.upstream.first_byte_timeout);
+        let patience = Patience { idle: 0, head: 0, writing: upstream, lingering: 0 };
+        self.upstream_slots.sweep(now, &patience, drop);
+        if now.is_multiple_of(IDLE_SWEEPS) {
+            self.upstreams.idle.sweep(self);
+        }
         if now >= QUIET_SWEEPS {
             let quiet = &mut self.cohorts.borrow_mut()[cohort(now - QUIET_SWEEPS)];
             *quiet = std::mem::take(quiet).cancel();
@@ -382,6 +475,7 @@ impl Worker {
         }
         self.latency.borrow_mut().hand_over();
         self.meters.set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
+        self.meters.set(Gauge::UpstreamConnectionsUsed, self.upstream_slots.taken() as u64);
         self.meters.set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
         self.meters.set(Gauge::SnapshotGeneration, snapshot.generation);
         for waker in self.sweepers.take() {
@@ -398,7 +492,10 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            self.slots.end_all(&[Phase::Idle, Phase::Head, Phase::Writing, Phase::Lingering]);
+            let all =
+                [Phase::Idle, Phase::Head, Phase::Writing, Phase::Forwarding, Phase::Lingering];
+            self.slots.end_all(&all);
+            self.upstream_slots.end_all(&all);
         }
         let settled = self.busy.get() == 0 && self.pulls.borrow().is_settled();
         settled || now >= by.saturating_add(LAST_SWEEPS)
@@ -414,26 +511,6 @@ impl Drop for Refusing {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get() - 1);
-    }
-}
-
-impl std::ops::Deref for Adopted {
-    type Target = Snapshot;
-
-    fn deref(&self) -> &Snapshot {
-        match &self.snapshot {
-            Some(snapshot) => snapshot,
-            None => unreachable!("taken only when dropped"),
-        }
-    }
-}
-
-impl Drop for Adopted {
-    fn drop(&mut self) {
-        if let Some(snapshot) = self.snapshot.take() {
-            // Nobody takes it while the process ends: then it is freed here.
-            let _ = self.retired.try_send(snapshot);
-        }
     }
 }
 
@@ -472,6 +549,8 @@ const QUIET_SWEEPS: u64 = 10;
 const COHORTS: usize = 32;
 /// How often the pool gives pages back.
 const POOL_SWEEPS: u64 = 5;
+/// How often idle connections to registries are looked after.
+const IDLE_SWEEPS: u64 = 10;
 /// How long a refused client has to see its answer.
 const LINGERING_SWEEPS: u64 = 20;
 /// How long after a drain's end the worker waits for what it ended to be gone.

@@ -16,6 +16,8 @@ pub enum Phase {
     Head,
     /// For the client to take its answer.
     Writing,
+    /// For the other side of what is forwarded, whose own wait is bounded.
+    Forwarding,
     /// For a refused client to see its answer and go.
     Lingering,
     /// For nothing any more: the sweep has ended the wait.
@@ -89,7 +91,7 @@ impl Slots {
                 Phase::Head => patience.head,
                 Phase::Writing => patience.writing,
                 Phase::Lingering => patience.lingering,
-                Phase::Overdue => continue,
+                Phase::Forwarding | Phase::Overdue => continue,
             };
             if now_sweep.saturating_sub(slot.since_sweep) > bound {
                 overdue(slot.phase);
@@ -115,7 +117,9 @@ impl Slot {
     fn end(&mut self) {
         let how = match self.phase {
             Phase::Idle | Phase::Head => Shutdown::Read,
-            Phase::Writing | Phase::Lingering | Phase::Overdue => Shutdown::Both,
+            Phase::Writing | Phase::Forwarding | Phase::Lingering | Phase::Overdue => {
+                Shutdown::Both
+            }
         };
         // SAFETY: the slot is taken, so its connection has not closed the descriptor yet (`Seat`).
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };

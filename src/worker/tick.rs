@@ -1,4 +1,4 @@
-//! What a worker's ring waits for beside its connections: the tick and control's doorbell. Both
+//! What a worker's ring waits for beside its connections: the tick and its doorbell. Both
 //! are descriptors that become readable; the ring polls them like sockets.
 
 use std::io;
@@ -78,11 +78,11 @@ pub async fn run(worker: &Worker, timer: Waitable) -> io::Result<()> {
     Ok(())
 }
 
-/// Follows control's orders for as long as the worker runs.
-pub async fn follow_orders(worker: Rc<Worker>, doorbell: Waitable) -> io::Result<()> {
+/// Answers the doorbell for as long as the worker runs.
+pub async fn answer_doorbell(worker: Rc<Worker>, doorbell: Waitable) -> io::Result<()> {
     loop {
         doorbell.wait().await?;
-        worker.follow_all();
+        worker.answer_doorbell();
     }
 }
 

@@ -5,18 +5,46 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use pullgate::cli::demo::image::{Image, Platform};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::hosts::Hosts;
-use super::process::{Process, attempt, installed, run};
+use super::process::{Process, attempt, installed};
+use super::tokens::{Login, basic};
 
 /// A program that pulls images, with an empty store when it is made.
 pub trait Client {
-    /// Pulls `reference` (`host:port/name:tag`) over plain HTTP, or returns the client's words.
-    fn try_pull(&self, reference: &str) -> Result<(), String>;
+    /// Its name.
+    fn name(&self) -> &'static str;
 
-    /// Asserts that what it holds as `reference` is `image`'s platform for this machine, whole.
-    fn assert_holds(&self, reference: &str, image: &Image);
+    /// Pulls `reference` (`host:port/name:tag`) over plain HTTP, with a login if there is one, or
+    /// returns the client's words.
+    fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String>;
+
+    /// Whether what it holds as `reference` is `image`'s platform for this machine, whole; else
+    /// what it holds.
+    fn holds(&self, reference: &str, image: &Image) -> Result<(), String>;
+
+    /// Pulls without a login.
+    fn try_pull(&self, reference: &str) -> Result<(), String> {
+        self.try_pull_as(None, reference)
+    }
+
+    /// Asserts what [`Self::holds`] says.
+    fn assert_holds(&self, reference: &str, image: &Image) {
+        self.holds(reference, image).unwrap_or_else(|words| panic!("{words}"));
+    }
+}
+
+/// The clients that Debian brings, each with a new and empty store.
+pub fn all() -> Vec<Box<dyn Client>> {
+    vec![
+        Box::new(Docker::start()),
+        Box::new(Containerd::start()),
+        Box::new(Podman::new()),
+        Box::new(Skopeo::new()),
+        Box::new(Buildah::new()),
+    ]
 }
 
 /// The platform of `image` that a client on this machine chooses.
@@ -45,55 +73,84 @@ impl Skopeo {
 }
 
 impl Client for Skopeo {
-    fn try_pull(&self, reference: &str) -> Result<(), String> {
+    fn name(&self) -> &'static str {
+        "skopeo"
+    }
+
+    fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
         let mut skopeo = self.0.command("skopeo");
         skopeo.args(["copy", "--src-tls-verify=false"]);
+        skopeo.args(login.map(|login| format!("--src-creds={}", pair(login))));
         attempt(skopeo.arg(format!("docker://{reference}")).arg(self.layout())).map(drop)
     }
 
-    fn assert_holds(&self, _reference: &str, image: &Image) {
-        let manifest = run(self.0.command("skopeo").args(["inspect", "--raw", &self.layout()]));
-        assert_eq!(manifest.as_bytes(), native(image).manifest.bytes);
+    fn holds(&self, _reference: &str, image: &Image) -> Result<(), String> {
+        let manifest = attempt(self.0.command("skopeo").args(["inspect", "--raw", &self.layout()]));
+        same(manifest?.as_bytes(), &native(image).manifest.bytes)?;
         let layout = self.0.path("layout/blobs/sha256");
-        for layer in &native(image).layers {
+        native(image).layers.iter().try_for_each(|layer| {
             let file = layout.join(layer.digest.trim_start_matches("sha256:"));
-            assert_eq!(fs::read(file).expect("the layer"), layer.bytes);
-        }
+            same(&fs::read(file).map_err(|problem| problem.to_string())?, &layer.bytes)
+        })
     }
 }
 
-/// Pulls into a store on the `vfs` driver.
+/// Pulls into a store of its own.
 pub struct Podman(Home);
 
 impl Podman {
     /// With an empty store.
     pub fn new() -> Self {
-        let home = Home::new();
         installed("crun");
-        let text = format!(
-            "[storage]\ndriver = \"vfs\"\nrunroot = \"{}\"\ngraphroot = \"{}\"\n",
-            home.path("run").display(),
-            home.path("graph").display(),
-        );
-        fs::write(home.path("storage.conf"), text).expect("podman's configuration");
-        Self(home)
-    }
-
-    fn podman(&self) -> Command {
-        let mut podman = self.0.command("podman");
-        podman.env("CONTAINERS_STORAGE_CONF", self.0.path("storage.conf"));
-        podman
+        Self(Home::with_storage())
     }
 }
 
 impl Client for Podman {
-    fn try_pull(&self, reference: &str) -> Result<(), String> {
-        attempt(self.podman().args(["pull", "--quiet", "--tls-verify=false", reference])).map(drop)
+    fn name(&self) -> &'static str {
+        "podman"
     }
 
-    fn assert_holds(&self, reference: &str, image: &Image) {
-        let id = run(self.podman().args(["image", "inspect", "--format={{.Id}}", reference]));
-        assert_eq!(format!("sha256:{}", id.trim()), native(image).config.digest);
+    fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
+        let mut podman = self.0.command("podman");
+        podman.args(["pull", "--quiet", "--tls-verify=false"]);
+        podman.args(login.map(|login| format!("--creds={}", pair(login))));
+        attempt(podman.arg(reference)).map(drop)
+    }
+
+    fn holds(&self, reference: &str, image: &Image) -> Result<(), String> {
+        let mut podman = self.0.command("podman");
+        let id = attempt(podman.args(["image", "inspect", "--format={{.Id}}", reference]))?;
+        same(format!("sha256:{}", id.trim()).as_bytes(), native(image).config.digest.as_bytes())
+    }
+}
+
+/// Pulls into a store of its own.
+pub struct Buildah(Home);
+
+impl Buildah {
+    /// With an empty store.
+    pub fn new() -> Self {
+        Self(Home::with_storage())
+    }
+}
+
+impl Client for Buildah {
+    fn name(&self) -> &'static str {
+        "buildah"
+    }
+
+    fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
+        let mut buildah = self.0.command("buildah");
+        buildah.args(["pull", "--quiet", "--tls-verify=false"]);
+        buildah.args(login.map(|login| format!("--creds={}", pair(login))));
+        attempt(buildah.arg(reference)).map(drop)
+    }
+
+    fn holds(&self, reference: &str, image: &Image) -> Result<(), String> {
+        let mut buildah = self.0.command("buildah");
+        let id = attempt(buildah.args(["images", "--no-trunc", "--quiet", reference]))?;
+        same(id.trim().as_bytes(), native(image).config.digest.as_bytes())
     }
 }
 
@@ -129,17 +186,42 @@ impl Docker {
         docker.arg("--host").arg(Self::socket(home)).args(arguments);
         docker
     }
+
+    /// `docker login`, which asks the registry.
+    pub fn try_login(&self, login: Login, authority: &str) -> Result<(), String> {
+        let user = ["--username", login.user, "--password", login.password];
+        let arguments = [["login"].as_slice(), &user, &[authority]].concat();
+        attempt(&mut Self::docker(&self.home, &arguments)).map(drop)
+    }
+
+    /// Leaves what `docker login` leaves behind, without asking.
+    fn log_in(&self, login: Option<Login>, reference: &str) {
+        let authority = reference.split('/').next().unwrap_or_default();
+        let auths = login.map_or_else(
+            || json!({}),
+            |login| json!({authority: {"auth": basic(login).trim_start_matches("Basic ")}}),
+        );
+        let folder = self.home.path(".docker");
+        fs::create_dir_all(&folder).expect("docker's own folder");
+        let text = json!({ "auths": auths }).to_string();
+        fs::write(folder.join("config.json"), text).expect("docker's own file");
+    }
 }
 
 impl Client for Docker {
-    fn try_pull(&self, reference: &str) -> Result<(), String> {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
+        self.log_in(login, reference);
         attempt(&mut Self::docker(&self.home, &["pull", "--quiet", reference])).map(drop)
     }
 
-    fn assert_holds(&self, reference: &str, image: &Image) {
+    fn holds(&self, reference: &str, image: &Image) -> Result<(), String> {
         let inspect = ["image", "inspect", "--format={{.Id}}", reference];
-        let id = run(&mut Self::docker(&self.home, &inspect));
-        assert_eq!(id.trim(), native(image).config.digest);
+        let id = attempt(&mut Self::docker(&self.home, &inspect))?;
+        same(id.trim().as_bytes(), native(image).config.digest.as_bytes())
     }
 }
 
@@ -178,19 +260,26 @@ impl Containerd {
 }
 
 impl Client for Containerd {
-    fn try_pull(&self, reference: &str) -> Result<(), String> {
-        attempt(&mut Self::ctr(&self.home, &["images", "pull", "--plain-http", reference]))
-            .map(drop)
+    fn name(&self) -> &'static str {
+        "containerd"
     }
 
-    fn assert_holds(&self, reference: &str, image: &Image) {
+    fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
+        let mut ctr = Self::ctr(&self.home, &["images", "pull", "--plain-http", "--skip-verify"]);
+        ctr.args(login.map(|login| format!("--user={}", pair(login))));
+        attempt(ctr.arg(reference)).map(drop)
+    }
+
+    fn holds(&self, reference: &str, image: &Image) -> Result<(), String> {
         let name = format!("name=={reference}");
-        let listed = run(&mut Self::ctr(&self.home, &["images", "list", &name]));
-        assert!(listed.contains(&image.index.digest), "{listed}");
-        let held = run(&mut Self::ctr(&self.home, &["content", "list", "--quiet"]));
+        let listed = attempt(&mut Self::ctr(&self.home, &["images", "list", &name]))?;
+        let held = attempt(&mut Self::ctr(&self.home, &["content", "list", "--quiet"]))?;
         let Platform { manifest, config, layers, .. } = native(image);
-        for content in [manifest, config].into_iter().chain(layers) {
-            assert!(held.contains(&content.digest), "{held}");
+        let lacks =
+            [manifest, config].into_iter().chain(layers).find(|it| !held.contains(&it.digest));
+        match lacks {
+            None if listed.contains(&image.index.digest) => Ok(()),
+            lacks => Err(format!("{:?} is not in {held}, or {listed}", lacks.map(|it| &it.digest))),
         }
     }
 }
@@ -208,6 +297,18 @@ impl Home {
         Self { directory, hosts }
     }
 
+    /// For what keeps images as podman does.
+    fn with_storage() -> Self {
+        let home = Self::new();
+        let text = format!(
+            "[storage]\ndriver = \"vfs\"\nrunroot = \"{}\"\ngraphroot = \"{}\"\n",
+            home.path("run").display(),
+            home.path("graph").display(),
+        );
+        fs::write(home.path("storage.conf"), text).expect("the storage's configuration");
+        home
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -215,8 +316,18 @@ impl Home {
     fn command(&self, program: &str) -> Command {
         let mut command = self.hosts.command(program);
         command.env("HOME", self.directory.path()).env("TMPDIR", self.directory.path());
+        command.env("CONTAINERS_STORAGE_CONF", self.path("storage.conf"));
         command
     }
+}
+
+fn pair(login: Login) -> String {
+    format!("{}:{}", login.user, login.password)
+}
+
+fn same(held: &[u8], expected: &[u8]) -> Result<(), String> {
+    let [held, expected] = [held, expected].map(String::from_utf8_lossy);
+    if held == expected { Ok(()) } else { Err(format!("{held:.200} instead of {expected:.200}")) }
 }
 
 fn answers(command: &mut Command) -> Result<(), String> {

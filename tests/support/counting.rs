@@ -1,5 +1,6 @@
 //! A gateway without its network: workers' ends that a test fills, and the aggregator behind them.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,8 @@ pub(crate) fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event
         name: name.as_bytes(),
         reference: reference.as_bytes(),
         user_agent: DOCKER.as_bytes(),
+        digest: b"",
+        kin: b"",
     }
 }
 

@@ -10,11 +10,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::free_address;
+use super::hosts::Hosts;
 use super::http::get;
 use super::process::{Process, run};
 
 /// `gateway.driver`, for tests that run on each.
 pub const DRIVERS: [&str; 2] = ["io_uring", "epoll"];
+
+/// Allows what the names of `hosts` lead to; more keys of `[upstream]` may follow.
+pub const UPSTREAM: &str = "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n";
 
 /// A gateway on 127.0.0.1, with a data directory of its own.
 pub struct Gate {
@@ -23,6 +27,7 @@ pub struct Gate {
     admin: SocketAddr,
     directory: TempDir,
     prepare: fn(&mut Command),
+    hosts: Option<Hosts>,
 }
 
 /// One row of `pullgate pulls --json`.
@@ -47,13 +52,35 @@ impl Gate {
 
     /// Like [`Self::start`], with the process prepared in some way each time it is launched.
     pub fn start_with(driver: &str, config: &str, prepare: fn(&mut Command)) -> Self {
+        let mut gate = Self::write(driver, config, prepare);
+        gate.launch();
+        gate
+    }
+
+    /// Like [`Self::start`], for a gateway that sees the names of `hosts` (as root).
+    pub fn start_proxy(driver: &str, config: &str) -> Self {
+        Self::start_among_names(driver, config, |_| ())
+    }
+
+    /// Like [`Self::start_proxy`], with more names.
+    pub fn start_among_names(driver: &str, config: &str, name: impl FnOnce(&Hosts)) -> Self {
+        let mut gate = Self::write(driver, config, |_| ());
+        let hosts = Hosts::write(gate.directory.path());
+        name(&hosts);
+        gate.hosts = Some(hosts);
+        gate.launch();
+        gate
+    }
+
+    fn write(driver: &str, config: &str, prepare: fn(&mut Command)) -> Self {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let mut gate = Self {
+        let gate = Self {
             process: None,
             address: free_address(loopback),
             admin: free_address(loopback),
             directory: tempfile::tempdir().expect("a temporary directory"),
             prepare,
+            hosts: None,
         };
         let text = format!(
             "[admin]\nlisten = \"{}\"\n\n\
@@ -63,7 +90,6 @@ impl Gate {
             gate.data_dir().display(),
         );
         fs::write(gate.config_file(), text).expect("the configuration");
-        gate.launch();
         gate
     }
 
@@ -101,6 +127,15 @@ impl Gate {
         value.parse().expect("a whole number")
     }
 
+    /// The most memory that it ever had resident, in bytes (proc(5), `VmHWM`).
+    pub fn peak_bytes(&mut self) -> u64 {
+        let file = format!("/proc/{}/status", self.process().id());
+        let text = fs::read_to_string(file).expect("its status");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+        kibibytes << 10
+    }
+
     /// Stops it in an orderly way: every open window is booked and on disk afterwards.
     pub fn stop(&mut self) {
         let mut process = self.process.take().expect("the gateway runs");
@@ -111,7 +146,9 @@ impl Gate {
 
     /// Starts it again on the same addresses and data.
     pub fn launch(&mut self) {
-        let mut command = Command::new(pullgate());
+        let hosts = self.hosts.as_ref();
+        let mut command =
+            hosts.map_or_else(|| Command::new(pullgate()), |hosts| hosts.command_at(pullgate()));
         command.arg("serve").arg("--config").arg(self.config_file());
         (self.prepare)(&mut command);
         let admin = self.admin;
@@ -125,12 +162,22 @@ impl Gate {
 
     /// What is counted for `package` (`<domain>/<name>`), over all time; nothing is all zeros.
     pub fn counts(&self, package: &str) -> Counts {
-        let rows = self.pulls(&[]);
+        self.counts_where(&[], |row| row["package"] == package)
+    }
+
+    /// What is counted for the one row of `pullgate pulls --json` with `arguments` that `is_meant`.
+    pub fn counts_where(&self, arguments: &[&str], is_meant: impl Fn(&Value) -> bool) -> Counts {
+        let rows = self.pulls(arguments);
         let rows = rows["rows"].as_array().expect("rows");
-        let mut found = rows.iter().filter(|row| row["package"] == package);
+        let mut found = rows.iter().filter(|row| is_meant(row));
         let counts = found.next().map_or_else(Counts::default, Counts::of);
-        assert!(found.next().is_none(), "{package} has one row: {rows:?}");
+        assert!(found.next().is_none(), "there is one row: {rows:?}");
         counts
+    }
+
+    /// What it wrote to its log since it was launched last.
+    pub fn words(&mut self) -> String {
+        self.process().words()
     }
 
     /// `pullgate pulls --json` with more `arguments`.

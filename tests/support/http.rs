@@ -1,4 +1,4 @@
-//! HTTP/1.1 as little as tests need it: one request at a time, bodies by `Content-Length`.
+//! HTTP/1.1 as little as tests need it: one request at a time.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -18,6 +18,8 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// Empty after HEAD.
     pub body: Vec<u8>,
+    /// Whether the body came to the end that was announced.
+    pub is_whole: bool,
 }
 
 impl Connection {
@@ -28,11 +30,7 @@ impl Connection {
 
     /// Connects to `server` as somebody else: from `source`.
     pub fn open_from(source: IpAddr, server: SocketAddr) -> io::Result<Self> {
-        let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket(family, SocketType::STREAM, None)?;
-        bind(&socket, &SocketAddr::new(source, 0))?;
-        connect(&socket, &server)?;
-        Self::over(TcpStream::from(socket))
+        Self::over(connect_from(source, server)?)
     }
 
     fn over(stream: TcpStream) -> io::Result<Self> {
@@ -59,11 +57,20 @@ impl Connection {
         }
         request.extend(b"\r\n");
         request.extend(body);
-        self.0.get_mut().write_all(&request)?;
-        self.answer(method == "HEAD")
+        self.send(&request)?;
+        let answer = self.answer(method == "HEAD")?;
+        let Answer { status, is_whole, .. } = answer;
+        let cut = || io::Error::other(format!("{status}, with a body that is cut off"));
+        is_whole.then_some(answer).ok_or_else(cut)
     }
 
-    fn answer(&mut self, is_head: bool) -> io::Result<Answer> {
+    /// Sends bytes as they stand.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// Reads an answer, whole or not.
+    pub fn answer(&mut self, is_head: bool) -> io::Result<Answer> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status =
@@ -76,13 +83,34 @@ impl Connection {
             };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        if !is_head {
-            let length = answer.header("content-length").map_or(Ok(0), str::parse);
-            answer.body = vec![0; length.map_err(io::Error::other)?];
-            self.0.read_exact(&mut answer.body)?;
+        let mut answer = Answer { status, headers, body: Vec::new(), is_whole: true };
+        let is_empty = is_head || matches!(status, 100..=199 | 204 | 304);
+        if is_empty {
+        } else if answer.header("transfer-encoding") == Some("chunked") {
+            answer.is_whole = self.chunks(&mut answer.body).is_ok();
+        } else if let Some(length) = answer.header("content-length") {
+            let length = length.parse().map_err(io::Error::other)?;
+            let came = self.0.by_ref().take(length).read_to_end(&mut answer.body);
+            answer.is_whole = came.is_ok() && answer.body.len() as u64 == length;
+        } else {
+            answer.is_whole = self.0.read_to_end(&mut answer.body).is_ok();
         }
         Ok(answer)
+    }
+
+    /// RFC 9112, 7.1.
+    fn chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            let size = u64::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
+            let before = body.len() as u64;
+            self.0.by_ref().take(size).read_to_end(body)?;
+            if body.len() as u64 - before < size || !self.line()?.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if size == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until the server has closed the connection without another word.
@@ -107,6 +135,15 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// A bare connection to `server` from `source`.
+pub fn connect_from(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::new(source, 0))?;
+    connect(&socket, &server)?;
+    Ok(TcpStream::from(socket))
 }
 
 /// One GET on a connection of its own.

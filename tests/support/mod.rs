@@ -5,14 +5,23 @@
 #![allow(unreachable_pub, reason = "it reads like the library that it is to the tests")]
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
+pub mod bench;
+pub mod cdn;
 pub mod clients;
 pub mod eventually;
 pub mod gate;
 pub mod hosts;
 pub mod http;
+pub mod images;
+pub mod origin;
 pub mod process;
 pub mod registry;
 pub mod sandbox;
+pub mod scenes;
+pub mod scripted;
+pub mod tls;
+pub mod tokens;
+pub mod world;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 

@@ -1,9 +1,13 @@
 //! The rule of folding as it is written in `docs/counting.md`, the plainest way: looking at whole
-//! windows at once, with everything that came before and after.
+//! windows at once, with everything that came before and after. And what it is compared with, and
+//! the small world of manifests that both live in.
+#![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pullgate::pure::pull::event::{Asked, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Outcome};
+use pullgate::pure::pull::fold::{Booking, Fold, Request};
+use pullgate::pure::pull::kin::{self, Kin, Kind};
 use pullgate::pure::pull::rollup::Measures;
 use pullgate::pure::pull::window::{Subject, TagRow};
 
@@ -12,6 +16,7 @@ pub(crate) const WINDOW_US: u64 = 60_000_000;
 /// By package, row and minute.
 pub(crate) type Sums = BTreeMap<(u32, u32, u32), Measures>;
 
+#[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) at_us: u64,
     pub(crate) source: u32,
@@ -20,6 +25,10 @@ pub(crate) struct Sent {
     pub(crate) asked: Asked,
     pub(crate) outcome: Outcome,
     pub(crate) reference: String,
+    /// The digest that was answered.
+    pub(crate) answer: Option<String>,
+    /// Whether the manifest was read.
+    pub(crate) is_read: bool,
 }
 
 impl Sent {
@@ -36,104 +45,330 @@ impl Sent {
     pub(crate) fn subject(&self) -> Subject {
         Subject::of(self.reference.as_bytes())
     }
+
+    pub(crate) fn kin(&self) -> Kin {
+        self.answer.as_deref().filter(|_| self.is_read).map_or_else(Kin::default, kin_of)
+    }
+
+    fn is_manifest(&self) -> bool {
+        matches!(self.asked, Asked::Manifest | Asked::ManifestHead)
+    }
+
+    fn is_get(&self) -> bool {
+        self.asked == Asked::Manifest
+    }
+
+    fn is_head(&self) -> bool {
+        self.asked == Asked::ManifestHead
+    }
+
+    fn names_digest(&self) -> bool {
+        self.is_manifest() && self.subject() == Subject::Digest
+    }
+
+    fn names_tag(&self) -> bool {
+        self.is_manifest() && self.subject() == Subject::Tag
+    }
+
+    /// The digest of the manifest, as far as anybody can know.
+    fn digest(&self) -> Option<&str> {
+        self.answer.as_deref().or_else(|| self.names_digest().then_some(&*self.reference))
+    }
+}
+
+/// Folding as it is, with what it booked.
+pub(crate) struct Simulated {
+    pub(crate) fold: Fold,
+    pub(crate) at_us: u64,
+    pub(crate) booked: Vec<Booking>,
+}
+
+impl Simulated {
+    pub(crate) fn new() -> Self {
+        Self { fold: Fold::new(KEY, WINDOW_US), at_us: 0, booked: Vec::new() }
+    }
+
+    pub(crate) fn take(&mut self, sent: &Sent) {
+        let mut source = [0; 16];
+        source[12..].copy_from_slice(&sent.source.to_be_bytes());
+        let kin = sent.kin();
+        let request = Request {
+            at_us: sent.at_us,
+            minute: sent.minute(),
+            source: Address(source),
+            connection: 1,
+            asked: sent.asked,
+            outcome: sent.outcome,
+            package: sent.package,
+            package_identity: &sent.package.to_be_bytes(),
+            client: 1,
+            family: sent.family,
+            major: "28",
+            reference: sent.reference.as_bytes(),
+            row: sent.row(),
+            digest: sent.answer.as_deref().unwrap_or_default().as_bytes(),
+            kin: kin.bytes(),
+        };
+        let booked = &mut self.booked;
+        self.fold.take(&request, &mut |booking| booked.push(booking));
+    }
+}
+
+const KEY: [u8; 16] = [7; 16];
+
+// === The world ===
+
+/// `@name` is a digest, `@name.sig` and `@name-` are the tags of its signature and its referrers.
+pub(crate) fn reference(word: &str) -> String {
+    let Some(name) = word.strip_prefix('@') else {
+        return word.to_owned();
+    };
+    let hex = |name: &str| {
+        let number = name.bytes().fold(1u64, |sum, byte| sum * 31 + u64::from(byte));
+        format!("{number:064x}")
+    };
+    match (name.strip_suffix('-'), name.split_once('.')) {
+        (Some(name), _) => format!("sha256-{}", hex(name)),
+        (None, Some((name, suffix))) => format!("sha256-{}.{suffix}", hex(name)),
+        (None, None) => format!("sha256:{}", hex(name)),
+    }
+}
+
+const WORLD: &[(&str, Kind, &[&str])] = &[
+    ("@index", Kind::Index, &["@amd64", "@arm64", "@attestation"]),
+    ("@amd64", Kind::Image, &["@layer", "@base"]),
+    ("@arm64", Kind::Image, &["@layer2", "@base"]),
+    ("@index2", Kind::Index, &["@amd64-2"]),
+    ("@amd64-2", Kind::Image, &["@layer3", "@base"]),
+    ("@attestation", Kind::SupplyChain, &[]),
+    ("@bundle", Kind::SupplyChain, &[]),
+    ("@nested", Kind::Index, &["@index", "@index2"]),
+];
+
+fn family(digest: &str) -> Option<(Kind, Vec<String>)> {
+    let (_, kind, members) = WORLD.iter().find(|(word, ..)| reference(word) == digest)?;
+    Some((*kind, members.iter().map(|word| reference(word)).collect()))
+}
+
+fn kin_of(digest: &str) -> Kin {
+    let Some((kind, members)) = family(digest) else {
+        return Kin::default();
+    };
+    let list: Vec<String> =
+        members.iter().map(|member| format!(r#"{{"digest":"{member}"}}"#)).collect();
+    let list = list.join(",");
+    let body = match kind {
+        Kind::Index => format!(r#"{{"manifests":[{list}]}}"#),
+        Kind::Image => format!(r#"{{"layers":[{list}]}}"#),
+        Kind::SupplyChain => {
+            r#"{"artifactType":"application/vnd.in-toto+json","layers":[]}"#.into()
+        }
+    };
+    kin::read(body.as_bytes())
+}
+
+// === The rule ===
+
+/// A request, and the manifests that had been read by then.
+struct One<'a> {
+    sent: &'a Sent,
+    known: BTreeSet<&'a str>,
+}
+
+impl One<'_> {
+    fn is(&self, digest: Option<&str>, is_kind: Kind, member: &str) -> bool {
+        let known = digest.filter(|digest| self.known.contains(digest));
+        known.and_then(family).is_some_and(|(kind, members)| {
+            kind == is_kind && members.iter().any(|listed| listed == member)
+        })
+    }
+
+    fn knows(&self, digest: Option<&str>) -> bool {
+        digest.is_some_and(|digest| self.known.contains(digest))
+    }
 }
 
 /// The rule as it is written, over whole windows at once.
 pub(crate) fn naive(sent: &[Sent]) -> Sums {
     let mut sums = Sums::new();
-    let mut windows: Vec<Vec<&Sent>> = Vec::new();
-    for one in sent {
-        let is_manifest = matches!(one.asked, Asked::Manifest | Asked::ManifestHead);
-        let is_supply = one.asked == Asked::Referrers || one.subject() == Subject::SupplyChain;
-        if is_supply {
-            let is_get = one.asked == Asked::Manifest;
+    let mut windows: Vec<Vec<One<'_>>> = Vec::new();
+    let mut known = BTreeSet::new();
+    for sent in sent {
+        let read = sent.answer.as_deref().filter(|digest| sent.is_read && family(digest).is_some());
+        known.extend(read);
+        let one = One { sent, known: known.clone() };
+        let of_it = |window: &&mut Vec<One<'_>>| {
+            window[0].sent.source == sent.source
+                && window[0].sent.package == sent.package
+                && sent.at_us < window[0].sent.at_us + WINDOW_US
+        };
+        let window = windows.iter_mut().find(of_it);
+        let is_listed = window.as_ref().is_some_and(|window| {
+            let named = named_before(window, window.len());
+            named
+                .iter()
+                .any(|parent| one.is(answer_of(window, parent), Kind::Index, &sent.reference))
+        });
+        let is_known_signature = sent
+            .digest()
+            .filter(|digest| known.contains(digest))
+            .and_then(family)
+            .is_some_and(|(kind, _)| kind == Kind::SupplyChain);
+        let is_signature =
+            sent.subject() == Subject::SupplyChain || is_known_signature && !is_listed;
+        if sent.asked == Asked::Referrers || sent.is_manifest() && is_signature {
+            let requests = u64::from(sent.is_get());
             let measures = Measures {
-                requests: u64::from(is_get),
-                unseen: u64::from(is_get && one.outcome == Outcome::Redirected),
-                supply_chain: u64::from(one.asked != Asked::ManifestHead),
+                requests,
+                unseen: if sent.outcome == Outcome::Redirected { requests } else { 0 },
+                supply_chain: u64::from(!sent.is_head()),
                 ..Measures::ZERO
             };
             if measures != Measures::ZERO {
-                let key = (one.package, TagRow::SUPPLY_CHAIN.0, one.minute());
+                let key = (sent.package, TagRow::SUPPLY_CHAIN.0, sent.minute());
                 *sums.entry(key).or_default() += measures;
             }
             continue;
         }
-        let of_it = |window: &&mut Vec<&Sent>| {
-            window[0].source == one.source
-                && window[0].package == one.package
-                && one.at_us < window[0].at_us + WINDOW_US
-        };
-        match windows.iter_mut().find(of_it) {
+        match window {
             Some(window) => window.push(one),
-            None if is_manifest => windows.push(vec![one]),
+            None if sent.is_manifest() => windows.push(vec![one]),
             None => {}
         }
     }
     for window in windows {
+        let first = window[0].sent;
         for (row, measures) in naive_window(&window) {
-            let key = (window[0].package, row.0, window[0].minute());
+            let key = (first.package, row.0, first.minute());
             *sums.entry(key).or_default() += measures;
         }
     }
     sums
 }
 
-fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
-    let is_tag = |one: &Sent| one.asked != Asked::Blob && one.subject() == Subject::Tag;
-    let is_get = |one: &Sent| one.asked == Asked::Manifest;
-    let is_head = |one: &Sent| one.asked == Asked::ManifestHead;
-    let is_digest_get = |one: &Sent| is_get(one) && one.subject() == Subject::Digest;
+/// The tags and digests that manifests were asked for by, in the order in which they came up.
+fn named_before<'a>(window: &[One<'a>], end: usize) -> Vec<&'a str> {
+    let mut named: Vec<&str> = Vec::new();
+    for one in window[..end].iter().filter(|one| one.sent.is_manifest()) {
+        if !named.contains(&one.sent.reference.as_str()) {
+            named.push(&one.sent.reference);
+        }
+    }
+    named
+}
+
+/// What was answered last to who asked for `reference`.
+fn answer_of<'a>(window: &[One<'a>], reference: &str) -> Option<&'a str> {
+    let of_it = |one: &&One<'_>| one.sent.is_manifest() && one.sent.reference == reference;
+    window.iter().rev().filter(of_it).find_map(|one| one.sent.digest())
+}
+
+fn is_tag(reference: &str) -> bool {
+    Subject::of(reference.as_bytes()) == Subject::Tag
+}
+
+/// What each request of a window does.
+#[derive(Default)]
+struct Deeds<'a> {
+    /// The tag that a GET by digest would join.
+    target: Vec<Option<&'a str>>,
+    /// The tag that it joins.
+    joins: Vec<Option<&'a str>>,
+    /// The doubtful tag that a blob proves.
+    proves: Vec<Option<&'a str>>,
+}
+
+/// The tag that the GET by digest at `at` joins.
+fn naive_target<'a>(window: &[One<'a>], at: usize, deeds: &Deeds<'a>) -> Option<&'a str> {
+    let (one, before) = (&window[at], &window[..at]);
+    let digest = one.sent.reference.as_str();
+    let named = named_before(window, at);
+    let tags = || named.iter().copied().filter(|reference| is_tag(reference));
+    let pick = |among: &[&'a str]| {
+        let is_open = |tag: &&&str| !deeds.joins.contains(&Some(**tag));
+        let last_named = |tag: &&&str| before.iter().rposition(|one| one.sent.reference == ***tag);
+        among.iter().find(is_open).or_else(|| among.iter().max_by_key(last_named)).copied()
+    };
+    let answered: Vec<&str> = tags().filter(|tag| answer_of(before, tag) == Some(digest)).collect();
+    if !answered.is_empty() {
+        return pick(&answered);
+    }
+    let lists = |parent: &&&str| one.is(answer_of(before, parent), Kind::Index, digest);
+    let parents: Vec<&str> = named.iter().filter(lists).copied().collect();
+    if !parents.is_empty() {
+        let tag_of = |parent: &&'a str| {
+            if is_tag(parent) { Some(*parent) } else { naive_joined(window, at, deeds, parent) }
+        };
+        return pick(&parents.iter().filter_map(tag_of).collect::<Vec<_>>());
+    }
+    let unknown: Vec<&str> = tags().filter(|tag| !one.knows(answer_of(before, tag))).collect();
+    pick(&unknown)
+}
+
+/// The tag that a digest joined last.
+fn naive_joined<'a>(
+    window: &[One<'a>],
+    end: usize,
+    deeds: &Deeds<'a>,
+    digest: &str,
+) -> Option<&'a str> {
+    let of_it = |at: &usize| window[*at].sent.is_manifest() && window[*at].sent.reference == digest;
+    (0..end).rev().filter(of_it).find_map(|at| deeds.joins[at])
+}
+
+fn naive_window(window: &[One<'_>]) -> Vec<(TagRow, Measures)> {
     let unchanged = |one: &Sent| one.outcome == Outcome::NotModified;
     let redirected = |one: &Sent| one.outcome == Outcome::Redirected;
-    let is_docker = window[0].family == "docker";
-    let tags_before = |end: usize| {
-        let mut tags: Vec<&str> = Vec::new();
-        for one in window[..end].iter().filter(|one| is_tag(one)) {
-            if !tags.contains(&one.reference.as_str()) {
-                tags.push(&one.reference);
-            }
-        }
-        tags
-    };
-    // Which tag each request joins (GETs by digest) or proves (blobs), and which it would join.
-    let mut joins: Vec<Option<&str>> = Vec::new();
-    let mut proves: Vec<Option<&str>> = Vec::new();
-    let mut target: Vec<Option<&str>> = Vec::new();
+    let is_digest_get = |one: &Sent| one.is_get() && one.names_digest();
+    let mut deeds = Deeds::default();
     for (at, one) in window.iter().enumerate() {
-        let tags = tags_before(at);
-        let unjoined = tags.iter().copied().find(|tag| !joins.contains(&Some(*tag)));
-        let latest = || window[..at].iter().rev().find(|one| is_tag(one));
-        let it = unjoined.or_else(|| Some(latest()?.reference.as_str()));
-        target.push(it.filter(|_| is_digest_get(one)));
-        let doubtful = |tag: &&str| {
+        let target = is_digest_get(one.sent).then(|| naive_target(window, at, &deeds)).flatten();
+        let doubtful = |tag: &&&str| {
             let doubted = |get: usize| {
-                let asked = |one: &Sent| one.reference == *tag && is_tag(one);
-                is_docker
-                    && asked(window[get])
-                    && is_get(window[get])
-                    && redirected(window[get])
-                    && window[..get].iter().any(|one| asked(one) && is_head(one) && redirected(one))
+                let asked = |one: &Sent| one.names_tag() && one.reference == ***tag;
+                let headed =
+                    |one: &One<'_>| asked(one.sent) && one.sent.is_head() && redirected(one.sent);
+                let get_sent = window[get].sent;
+                get_sent.family == "docker"
+                    && asked(get_sent)
+                    && get_sent.is_get()
+                    && redirected(get_sent)
+                    && window[..get].iter().any(headed)
             };
-            (0..at).any(doubted) && !naive_pulled(&window[..at], tag, &joins, &proves)
+            (0..at).any(doubted) && !naive_pulled(&window[..at], tag, &deeds)
         };
-        let proven = tags.iter().copied().find(doubtful);
-        joins.push(it.filter(|_| is_digest_get(one) && !unchanged(one)));
-        proves.push(proven.filter(|_| one.asked == Asked::Blob));
+        let named = named_before(window, at);
+        let proven = named.iter().filter(|tag| is_tag(tag)).find(doubtful).copied();
+        deeds.target.push(target);
+        deeds.joins.push(target.filter(|_| !unchanged(one.sent)));
+        deeds.proves.push(proven.filter(|_| one.sent.asked == Asked::Blob));
     }
     let mut out = Vec::new();
-    let row_of = |tag: &str| window.iter().find(|one| one.reference == tag).unwrap().row();
-    for (at, one) in window.iter().enumerate().filter(|(_, one)| is_get(one)) {
-        let row = match one.subject() {
-            Subject::Digest => target[at].map_or(TagRow::BY_DIGEST, row_of),
-            Subject::Tag | Subject::SupplyChain => one.row(),
+    let row_of = |tag: &str| {
+        window
+            .iter()
+            .find(|one| one.sent.names_tag() && one.sent.reference == tag)
+            .unwrap()
+            .sent
+            .row()
+    };
+    for (at, one) in window.iter().enumerate().filter(|(_, one)| one.sent.is_get()) {
+        let row = match one.sent.subject() {
+            Subject::Digest => deeds.target[at].map_or(TagRow::BY_DIGEST, row_of),
+            Subject::Tag | Subject::SupplyChain => one.sent.row(),
         };
-        let unseen = u64::from(redirected(one));
+        let unseen = u64::from(redirected(one.sent));
         out.push((row, Measures { requests: 1, unseen, ..Measures::ZERO }));
     }
-    for tag in tags_before(window.len()) {
-        let not_modified = |one: &&&Sent| one.reference == tag && is_get(one) && unchanged(one);
-        let measures = if naive_pulled(window, tag, &joins, &proves) {
+    let named = named_before(window, window.len());
+    for tag in named.iter().copied().filter(|reference| is_tag(reference)) {
+        let not_modified = |one: &&One<'_>| {
+            one.sent.names_tag()
+                && one.sent.reference == tag
+                && one.sent.is_get()
+                && unchanged(one.sent)
+        };
+        let measures = if naive_pulled(window, tag, &deeds) {
             Measures { pulls: 1, ..Measures::ZERO }
         } else {
             let gets = window.iter().filter(not_modified).count() as u64;
@@ -141,67 +376,112 @@ fn naive_window(window: &[&Sent]) -> Vec<(TagRow, Measures)> {
         };
         out.push((row_of(tag), measures));
     }
-    let alone = |at: &usize| is_digest_get(window[*at]) && target[*at].is_none();
+    let alone = |at: &usize| is_digest_get(window[*at].sent) && deeds.target[*at].is_none();
     let (quiet, loud): (Vec<usize>, Vec<usize>) =
-        (0..window.len()).filter(alone).partition(|at| unchanged(window[*at]));
-    // Digests that are new to the window when they are asked for are children of the first headed
-    // one that nothing was asked of yet.
-    let mut parents: Vec<&str> = Vec::new();
-    for at in loud.iter().copied() {
-        let of_it =
-            |one: &&&Sent| (is_get(one) || is_head(one)) && one.reference == window[at].reference;
-        if window[..at].iter().any(|one| of_it(&one)) {
-            continue;
-        }
-        let is_open = |one: &&&Sent| {
-            let gotten = |get: &&Sent| is_get(get) && get.reference == one.reference;
-            is_head(one)
-                && one.subject() == Subject::Digest
-                && !window[..at].iter().any(gotten)
-                && !parents.contains(&one.reference.as_str())
-        };
-        parents.extend(window[..at].iter().find(is_open).map(|one| one.reference.as_str()));
-    }
-    let mut headed: Vec<&str> = Vec::new();
-    for one in window.iter().filter(|one| is_head(one) && one.subject() == Subject::Digest) {
-        let is_gotten = window.iter().any(|get| is_get(get) && get.reference == one.reference);
-        let is_parent = parents.contains(&one.reference.as_str());
-        if !is_gotten && !is_parent && !headed.contains(&one.reference.as_str()) {
-            headed.push(&one.reference);
-        }
-    }
+        (0..window.len()).filter(alone).partition(|at| unchanged(window[*at].sent));
+    let headed = naive_headed_alone(window, &loud);
     let pulls = u64::from(!loud.is_empty());
-    let checks = headed.len() as u64 + if pulls > 0 { 0 } else { quiet.len() as u64 };
+    let checks = headed as u64 + if pulls > 0 { 0 } else { quiet.len() as u64 };
     if pulls + checks > 0 {
         out.push((TagRow::BY_DIGEST, Measures { pulls, checks, ..Measures::ZERO }));
     }
+    out.extend(
+        naive_completeness(window, &deeds, &loud)
+            .into_iter()
+            .map(|(pull, measures)| (pull.map_or(TagRow::BY_DIGEST, row_of), measures)),
+    );
     out
 }
 
-fn naive_pulled(
-    window: &[&Sent],
-    tag: &str,
-    joins: &[Option<&str>],
-    proves: &[Option<&str>],
-) -> bool {
-    let is_it = |one: &Sent| one.asked != Asked::Blob && one.reference == tag;
-    let unfailing = |at: usize| {
-        let headed = |one: &&Sent| {
-            is_it(one) && one.asked == Asked::ManifestHead && one.outcome == Outcome::Redirected
+/// Digests that were only asked for by HEAD. A digest that is new to the window when it is asked
+/// for by GET and joins no tag is a child of the first of them that lists it, else of the first of
+/// which nothing is known.
+fn naive_headed_alone(window: &[One<'_>], loud: &[usize]) -> usize {
+    let mut parents: Vec<&str> = Vec::new();
+    for at in loud.iter().copied() {
+        let one = &window[at];
+        let named = named_before(window, at);
+        if named.contains(&one.sent.reference.as_str()) {
+            continue;
+        }
+        let is_open = |digest: &&&str| {
+            let gotten = |get: &One<'_>| get.sent.is_get() && get.sent.reference == ***digest;
+            !is_tag(digest) && !window[..at].iter().any(gotten) && !parents.contains(*digest)
         };
-        is_it(window[at])
-            && window[at].asked == Asked::Manifest
-            && match window[at].outcome {
-                Outcome::Succeeded => true,
-                Outcome::Redirected => {
-                    window[at].family != "docker" || !window[..at].iter().any(headed)
+        let answer = |digest: &str| answer_of(&window[..at], digest);
+        let lists = |parent: &&&str| one.is(answer(parent), Kind::Index, &one.sent.reference);
+        let mut open = named.iter().filter(is_open);
+        let parent = open.clone().find(lists).or_else(|| open.find(|it| !one.knows(answer(it))));
+        parents.extend(parent);
+    }
+    let is_alone = |digest: &&&str| {
+        let gotten = |get: &One<'_>| get.sent.is_get() && get.sent.reference == ***digest;
+        !is_tag(digest) && !window.iter().any(gotten) && !parents.contains(*digest)
+    };
+    named_before(window, window.len()).iter().filter(is_alone).count()
+}
+
+/// For each pull of which a manifest was seen, by its tag, `None` by digest: whether it is complete
+/// or up to date.
+fn naive_completeness<'a>(
+    window: &[One<'a>],
+    deeds: &Deeds<'a>,
+    loud: &[usize],
+) -> Vec<(Option<&'a str>, Measures)> {
+    let is_seen = |end: usize, pull: Option<&str>| {
+        (0..end).any(|at| {
+            let sent = window[at].sent;
+            let is_its = match pull {
+                Some(tag) => {
+                    sent.names_tag() && sent.is_get() && sent.reference == tag
+                        || deeds.joins[at] == Some(tag)
                 }
+                None => loud.contains(&at),
+            };
+            is_its && sent.outcome == Outcome::Succeeded && window[at].knows(sent.digest())
+        })
+    };
+    let mut complete: BTreeSet<Option<&str>> = BTreeSet::new();
+    for (at, one) in window.iter().enumerate().filter(|(_, one)| one.sent.asked == Asked::Blob) {
+        let has_it = |image: &&&str| {
+            one.is(answer_of(&window[..at], image), Kind::Image, &one.sent.reference)
+        };
+        let pull_of = |image: &&'a str| match is_tag(image) {
+            true => Some(*image),
+            false => naive_joined(window, at, deeds, image),
+        };
+        let named = named_before(window, at);
+        let mut pulls = named.iter().filter(has_it).map(pull_of);
+        complete.extend(pulls.find(|pull| is_seen(at, *pull) && !complete.contains(pull)));
+    }
+    let named = named_before(window, window.len());
+    let tags = named.into_iter().filter(|reference| is_tag(reference)).map(Some);
+    let seen = tags.chain([None]).filter(|pull| is_seen(window.len(), *pull));
+    seen.map(|pull| match complete.contains(&pull) {
+        true => (pull, Measures { complete: 1, ..Measures::ZERO }),
+        false => (pull, Measures { up_to_date: 1, ..Measures::ZERO }),
+    })
+    .collect()
+}
+
+fn naive_pulled(window: &[One<'_>], tag: &str, deeds: &Deeds<'_>) -> bool {
+    let is_it = |one: &Sent| one.names_tag() && one.reference == tag;
+    let unfailing = |at: usize| {
+        let headed = |one: &One<'_>| {
+            is_it(one.sent) && one.sent.is_head() && one.sent.outcome == Outcome::Redirected
+        };
+        let sent = window[at].sent;
+        is_it(sent)
+            && sent.is_get()
+            && match sent.outcome {
+                Outcome::Succeeded => true,
+                Outcome::Redirected => sent.family != "docker" || !window[..at].iter().any(headed),
                 Outcome::NotModified => false,
             }
     };
     (0..window.len()).any(|at| {
         unfailing(at)
-            || joins.get(at).is_some_and(|join| *join == Some(tag))
-            || proves.get(at).is_some_and(|proof| *proof == Some(tag))
+            || deeds.joins.get(at).is_some_and(|join| *join == Some(tag))
+            || deeds.proves.get(at).is_some_and(|proof| *proof == Some(tag))
     })
 }

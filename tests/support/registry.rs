@@ -1,43 +1,80 @@
-//! A real registry: Debian's docker-registry, open to anybody, with one image pushed to it.
+//! Real registries: Debian's docker-registry over a directory, with each kind of authentication,
+//! and what stands before it so that the test sees what arrives.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use pullgate::cli::demo::image::{Content, Image};
 use tempfile::TempDir;
 
 use super::free_address;
+use super::hosts::REGISTRY_IP;
 use super::http::{Answer, Connection, get};
+use super::origin::{Origin, Talk};
 use super::process::{Process, installed};
+use super::tokens::{HTPASSWD, ISSUER, SERVICE, Tokens};
 
-/// A running registry on 127.0.0.2 with a storage directory of its own.
+/// A running registry.
 pub struct Registry {
     address: SocketAddr,
     _process: Process,
     _directory: TempDir,
 }
 
+/// Who may pull.
+#[derive(Clone, Copy)]
+pub enum Access<'a> {
+    /// Anybody.
+    Open,
+    /// `tokens::RIGHT` (RFC 7617).
+    Htpasswd,
+    /// Who has a token.
+    Token(&'a Tokens),
+}
+
+/// What is special about a registry.
+pub struct Options<'a> {
+    /// Where its content lies; several registries may share it.
+    pub storage: &'a Path,
+    /// Who may pull.
+    pub access: Access<'a>,
+    /// Where blobs are redirected to: an origin that serves `storage`.
+    pub blobs_at: Option<String>,
+    /// The files of a certificate and its key, for TLS.
+    pub certificate: Option<[&'a Path; 2]>,
+    /// Where it listens.
+    pub ip: IpAddr,
+}
+
 impl Registry {
-    /// Starts an empty one.
+    /// Starts one on 127.0.0.2 that is open to anybody and empty.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let address = free_address(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
-        let config = directory.path().join("config.yml");
         let storage = directory.path().join("storage");
-        let text = format!(
-            "version: 0.1\n\
-             log: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '{address}'}}\n",
-            storage.display(),
-        );
-        fs::write(&config, text).expect("the registry's configuration");
+        let (access, ip) = (Access::Open, REGISTRY_IP.into());
+        let options = Options { storage: &storage, access, blobs_at: None, certificate: None, ip };
+        Self::start_in(&options, directory)
+    }
+
+    /// Starts one with `options`.
+    pub fn start_with(options: &Options<'_>) -> Self {
+        Self::start_in(options, tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn start_in(options: &Options<'_>, directory: TempDir) -> Self {
+        let address = free_address(options.ip);
+        let config = directory.path().join("config.yml");
+        fs::write(&config, options.text(address, directory.path())).expect("its configuration");
         let mut command = Command::new(installed("docker-registry"));
         command.arg("serve").arg(&config);
         let mut process = Process::start(command, &directory.path().join("log"));
         process.wait_ready(|| match get(address, "/v2/") {
-            Ok(answer) if answer.status == 200 => Ok(()),
+            // 400: it listens, and speaks TLS only.
+            Ok(answer) if [200, 400, 401].contains(&answer.status) => Ok(()),
             other => Err(format!("/v2/: {other:?}")),
         });
         Self { address, _process: process, _directory: directory }
@@ -50,14 +87,76 @@ impl Registry {
 
     /// Pushes `image` (OCI distribution specification, "Pushing manifests").
     pub fn push(&self, repository: &str, tag: &str, image: &Image) {
-        let mut push = Push { connection: self.connect(), registry: self, repository };
+        let connection = Connection::open(self.address).expect("the registry listens");
+        let mut push = Push { connection, registry: self, repository };
         image.blobs().for_each(|blob| push.blob(blob));
         image.platforms.iter().for_each(|it| push.manifest(&it.manifest.digest, &it.manifest));
         push.manifest(tag, &image.index);
     }
 
-    fn connect(&self) -> Connection {
-        Connection::open(self.address).expect("the registry listens")
+    /// Stands before it on another port: what comes is kept, and passed on byte for byte.
+    pub fn front(&self) -> Origin {
+        let registry = self.address;
+        Origin::start(registry.ip(), move |talk| pass_on(talk, registry))
+    }
+}
+
+fn pass_on(talk: &mut Talk, registry: SocketAddr) -> io::Result<()> {
+    let Some(first) = talk.request()? else { return Ok(()) };
+    let mut upward = TcpStream::connect(registry)?;
+    upward.set_nodelay(true)?;
+    let (mut downward, mut client) = (upward.try_clone()?, talk.socket().try_clone()?);
+    thread::spawn(move || {
+        let _ = io::copy(&mut downward, &mut client);
+        let _ = client.shutdown(Shutdown::Both);
+    });
+    io::Write::write_all(&mut upward, &first.head)?;
+    while let Ok(Some(request)) = talk.request() {
+        io::Write::write_all(&mut upward, &request.head)?;
+    }
+    upward.shutdown(Shutdown::Both)
+}
+
+impl Options<'_> {
+    fn text(&self, address: SocketAddr, directory: &Path) -> String {
+        let mut text = format!(
+            "version: 0.1\n\
+             log: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http:\n  addr: '{address}'\n",
+            self.storage.display(),
+        );
+        if let Some([certificate, key]) = self.certificate {
+            text += &format!(
+                "  tls: {{certificate: {}, key: {}}}\n",
+                certificate.display(),
+                key.display()
+            );
+        }
+        if let Some(base) = &self.blobs_at {
+            text += &format!(
+                "middleware: {{storage: [{{name: redirect, options: {{baseurl: '{base}'}}}}]}}\n"
+            );
+        }
+        match self.access {
+            Access::Open => {}
+            Access::Htpasswd => {
+                let file = directory.join("htpasswd");
+                fs::write(&file, HTPASSWD).expect("the password file");
+                text += &format!("auth: {{htpasswd: {{realm: r, path: {}}}}}\n", file.display());
+            }
+            Access::Token(tokens) => {
+                let file = directory.join("tokens.crt");
+                tokens.write_certificate(&file);
+                text += &format!(
+                    "auth: {{token: {{realm: '{}', service: {SERVICE}, issuer: {ISSUER}, \
+                     rootcertbundle: {}}}}}\n",
+                    tokens.realm(),
+                    file.display(),
+                );
+            }
+        }
+        text
     }
 }
 

@@ -5,6 +5,23 @@ use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::process::{installed, run};
+
+/// Runs the test `name` of this program again, in a network of its own with a loopback interface.
+/// There it returns true; here, false once that has passed (as root).
+pub fn in_a_network_of_its_own(name: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        run(Command::new(installed("ip")).args(["link", "set", "lo", "up"]));
+        return true;
+    }
+    let this = std::env::current_exe().expect("this program");
+    let mut again = Command::new(installed("unshare"));
+    again.arg("--net").arg(this).args([name, "--exact", "--nocapture"]).env(INSIDE, "1");
+    let status = again.status().expect("it starts");
+    assert!(status.success(), "{name}, in a network of its own: {status}");
+    false
+}
+
 /// 128 descriptors: listeners, rings and the store take about 50.
 pub fn few_descriptors(command: &mut Command) {
     let few = Rlimit { current: Some(128), maximum: Some(128) };
@@ -57,5 +74,7 @@ pub fn forbid_io_uring(command: &mut Command) {
     }
 }
 
+/// Tells the inner run of a test from the outer one.
+const INSIDE: &str = "PULLGATE_TEST_HAS_ITS_NETWORK";
 /// The system call's number, the same on every architecture.
 const IO_URING_SETUP: u32 = 425;

@@ -7,7 +7,8 @@ use std::io::{self, Write as _};
 
 use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+
+use crate::pure::oci::sha256::sha256_of;
 
 /// What the image's program prints.
 pub const GREETING: &str = "Hello! This image came through pullgate, and the pull was counted.\n";
@@ -106,7 +107,7 @@ impl Platform {
                 "config": { "Cmd": ["/hello"], "WorkingDir": "/" },
                 "rootfs": {
                     "type": "layers",
-                    "diff_ids": archives.iter().map(|archive| digest(archive)).collect::<Vec<_>>(),
+                    "diff_ids": archives.iter().map(|archive| sha256_of(archive)).collect::<Vec<_>>(),
                 },
             }),
         );
@@ -131,7 +132,7 @@ impl Platform {
 
 impl Content {
     fn new(media_type: &'static str, bytes: Vec<u8>) -> Self {
-        Self { media_type, digest: digest(&bytes), bytes }
+        Self { media_type, digest: sha256_of(&bytes), bytes }
     }
 
     fn of_json(media_type: &'static str, value: &Value) -> Self {
@@ -141,12 +142,6 @@ impl Content {
     fn descriptor(&self) -> Value {
         json!({ "mediaType": self.media_type, "digest": self.digest, "size": self.bytes.len() })
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::from("sha256:"), |text, byte| format!("{text}{byte:02x}"))
 }
 
 enum Entry<'a> {
@@ -289,7 +284,7 @@ mod tests {
                 let content = content.expect("what a descriptor names is there");
                 assert_eq!(descriptor["size"], content.bytes.len());
                 assert_eq!(descriptor["mediaType"], content.media_type);
-                assert_eq!(content.digest, digest(&content.bytes));
+                assert_eq!(content.digest, sha256_of(&content.bytes));
                 seen += 1;
             }
         }
@@ -302,7 +297,7 @@ mod tests {
         for platform in Image::hello().unwrap().platforms {
             let config: Value = serde_json::from_slice(&platform.config.bytes).unwrap();
             let unpacked: Vec<String> =
-                platform.layers.iter().map(|layer| digest(&unpack(layer))).collect();
+                platform.layers.iter().map(|layer| sha256_of(&unpack(layer))).collect();
             assert_eq!(config["rootfs"]["diff_ids"], json!(unpacked));
             assert_eq!(config["architecture"], platform.architecture);
         }

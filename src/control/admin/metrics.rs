@@ -10,6 +10,7 @@ use axum::routing::get;
 use super::exposition::Exposition;
 use super::process::{Process, unix_seconds};
 use super::{Sources, counting};
+use crate::control::prove;
 use crate::control::status::Phase;
 use crate::messages::latency::Latencies;
 use crate::messages::meters::{COUNTERS, FAULTS, GAUGES};
@@ -51,7 +52,7 @@ impl Page {
         gateway(&mut page, &self.sources);
         workers(&mut page, &self.sources);
         self.with_latencies(|latencies| latency(&mut page, latencies));
-
+        proofs(&mut page, &self.sources.proofs);
         counting::write(&mut page, &self.sources.health);
         process(&mut page, self.sources.status.started_at);
         page.into_text()
@@ -117,13 +118,41 @@ fn label<'l>(name: &'l str, value: &'l str) -> Option<(&'l str, &'l str)> {
 
 fn latency(page: &mut Exposition, latencies: &Latencies) {
     let name = "pullgate_request_duration_seconds";
-    page.family(name, "Time from a request being read to its answer being written.", "histogram");
+    let help = "Time from a request being read to its answer being written, where no registry was \
+                asked for it.";
+    page.family(name, help, "histogram");
     for (bound, ns) in LATENCY_BOUNDS {
         page.sample_of("_bucket", &[("le", bound)], latencies.count_up_to(*ns));
     }
     page.sample_of("_bucket", &[("le", "+Inf")], latencies.count());
     page.sample_of("_sum", &[], latencies.sum_ns() as f64 / 1e9);
     page.sample_of("_count", &[], latencies.count());
+}
+
+fn proofs(page: &mut Exposition, record: &prove::Record) {
+    page.gauge(
+        "pullgate_proofs",
+        "Repositories that clients may be sent to, by what asking their registry has shown.",
+    );
+    for (state, count) in record.proofs() {
+        page.sample(&[("state", state)], count);
+    }
+    let [known, unknown] = record.registries();
+    page.gauge("pullgate_registries", "Registries, by whether their /v2/ has answered.");
+    page.sample(&[("state", "known")], known);
+    page.sample(&[("state", "unknown")], unknown);
+    let [answered, failed] = record.asks();
+    page.counter(
+        "pullgate_asks_total",
+        "Questions to registries about what anybody can pull, by whether they were answered.",
+    );
+    page.sample(&[("outcome", "answered")], answered);
+    page.sample(&[("outcome", "failed")], failed);
+    page.gauge(
+        "pullgate_redirects_failing",
+        "Packages whose configured redirect fails for most clients, as the log says.",
+    );
+    page.sample(&[], record.redirects_failing());
 }
 
 fn process(page: &mut Exposition, started_at: SystemTime) {
@@ -189,6 +218,7 @@ mod tests {
             health: Default::default(),
             status: Status::new(),
             log_dropped: None,
+            proofs: Default::default(),
         })
     }
 

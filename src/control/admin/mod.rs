@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::logging::Dropped;
+use super::prove;
 use super::status::Status;
 use super::while_busy;
 use crate::aggregator::{Health, Query};
@@ -53,6 +54,8 @@ pub struct Sources {
     pub status: Arc<Status>,
     /// Log lines dropped, where logging was started.
     pub log_dropped: Option<Dropped>,
+    /// The prover's.
+    pub proofs: Arc<prove::Record>,
 }
 
 /// The listeners, bound.

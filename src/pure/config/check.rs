@@ -6,11 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use toml::de::DeTable;
 
-use super::file::{self, Registry, SECTIONS};
+use super::file::{self, SECTIONS};
+use super::logins::{accounts_are_whole, logins_can_work};
 use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
-use super::values::{Admin, Config, Counting, Domain, Gateway, Limits, Log, Package};
+use super::values::{
+    Admin, Config, Counting, Credentials, Domain, Gateway, Limits, Log, Package, Password,
+    Registry, Upstream,
+};
 use crate::pure::limits::PACKAGES_MAX;
 use crate::pure::oci::backend::{Backend, Scheme};
 
@@ -35,8 +39,9 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let log = document.once::<Log>();
     let counting = document.once::<Counting>();
     let limits = document.once::<Limits>();
+    let upstream = document.once::<Upstream>();
     let domains = document.several::<Domain>();
-    let registries = document.several::<Registry>();
+    let registries = document.several::<file::Registry>();
     let mut packages = document.several::<file::Package>();
 
     apply_plain_http(&registries, &mut packages);
@@ -51,26 +56,46 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     stars_match(&mut document, &packages);
     no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
     not_too_many(&mut document, &packages);
+    accounts_are_whole(&mut document, &registries);
+    logins_can_work(&mut document, &registries, &packages);
     let warnings = warnings(&document, &listening, &domains, &registries, &packages);
 
-    let read = (gateway, admin, log, counting, limits);
-    if let (Some(gateway), Some(admin), Some(log), Some(counting), Some(limits)) = read
-        && document.problems.is_empty()
+    if document.problems.is_empty()
+        && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)
+        && let (Some(counting), Some(limits), Some(upstream)) = (counting, limits, upstream)
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
+        let registries = registries.into_iter().map(registry).collect();
         let packages = packages.into_iter().map(package).collect();
-        let config = Config { gateway, admin, log, counting, limits, domains, packages };
+        let config = Config {
+            gateway,
+            admin,
+            log,
+            counting,
+            limits,
+            upstream,
+            domains,
+            registries,
+            packages,
+        };
         return Ok((config, warnings));
     }
     Err(document.problems.into_sorted())
 }
 
 fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
-    let file::Package { domain, name, backend, delivery: (), credentials: (), id } = value;
-    Package { domain, name, backend, id, line }
+    let file::Package { domain, name, backend, delivery, credentials, id } = value;
+    Package { domain, name, backend, delivery, credentials, id, line }
 }
 
-fn apply_plain_http(registries: &[Entry<Registry>], packages: &mut [Entry<file::Package>]) {
+fn registry(Entry { value, line, .. }: Entry<file::Registry>) -> Registry {
+    let file::Registry { password_file, password_env, .. } = value;
+    let password = password_file.map(Password::File).or_else(|| password_env.map(Password::Env));
+    let file::Registry { host, username, ca_file, plain_http, token_hosts, .. } = value;
+    Registry { host, username, password, ca_file, plain_http, token_hosts, line }
+}
+
+fn apply_plain_http(registries: &[Entry<file::Registry>], packages: &mut [Entry<file::Package>]) {
     let plain: HashSet<&str> = registries
         .iter()
         .filter(|entry| entry.value.plain_http)
@@ -214,7 +239,7 @@ fn warnings(
     document: &Document<'_>,
     listening: &[SocketAddr],
     domains: &[Entry<Domain>],
-    registries: &[Entry<Registry>],
+    registries: &[Entry<file::Registry>],
     packages: &[Entry<file::Package>],
 ) -> Vec<Warning> {
     let mut found = Vec::new();
@@ -235,6 +260,17 @@ fn warnings(
         if !used.contains(entry.value.host.as_str()) {
             let what = format!("no package lives on {}", entry.value.host);
             found.push(document.problem(("registries", Some(entry.index), "host"), what));
+        }
+    }
+    let with_account = || packages().filter(|one| one.credentials == Credentials::Registry);
+    let lent: HashSet<&str> = with_account().map(|one| one.backend.authority.as_str()).collect();
+    for entry in registries {
+        let file::Registry { host, username, .. } = &entry.value;
+        if username.is_some() && used.contains(host.as_str()) && !lent.contains(host.as_str()) {
+            let what = format!(
+                "this account is not used: no package on {host} has credentials = \"registry\""
+            );
+            found.push(document.problem(("registries", Some(entry.index), "username"), what));
         }
     }
     if let Some(admin) = listening.last().filter(|address| !address.ip().is_loopback()) {

@@ -2,17 +2,18 @@
 //! `config/pullgate.toml` are written from it (`tests/config.rs`).
 
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kinds::{
     Address, Directory, Flag, Home, HostName, Id, List, Names, Network, OneOf, OptionalFile,
-    RegistryHost,
+    PrivatePlace, RegistryHost, TokenHost, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
-    AccessLog, Admin, Counting, Domain, Driver, Gateway, Limits, Log, LogFormat, LogLevel,
-    Retention,
+    AccessLog, Admin, Counting, Credentials, Delivery, Domain, Driver, Gateway, Limits, Log,
+    LogFormat, LogLevel, Retention, Upstream,
 };
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
 use crate::pure::oci::backend::Backend;
@@ -110,6 +111,31 @@ sections! {
         idle_timeout: TIMEOUT => r#""75s""#;
         /// How long an answer may make no progress.
         write_timeout: TIMEOUT => r#""30s""#;
+        /// How much of a body that is streamed to a client is held at once, whatever its length.
+        buffer_bytes: Size { least: RECEIVE_BYTES, most: 16 * 1024 * 1024 } => r#""256KiB""#;
+    }
+
+    /// How registries are asked, where the gateway asks them itself.
+    "upstream" once Upstream {
+        /// How long a connection to a registry may take to be made.
+        connect_timeout: TIMEOUT => r#""5s""#;
+        /// How long a registry may take to begin its answer, or to go on with a body.
+        first_byte_timeout: TIMEOUT => r#""60s""#;
+        /// How long a connection is kept that nobody uses.
+        idle_timeout: TIMEOUT => r#""60s""#;
+        /// How many unused connections each worker keeps for one host.
+        idle_per_host: Count { least: 0, most: 10_000 } => "32";
+        /// How many redirects are followed for one request.
+        max_redirects: Count { least: 0, most: 100 } => "10";
+        /// Certificates, in PEM, that are trusted beside the system's.
+        ca_file: OptionalFile => r#""""#, like r#""/etc/pullgate/ca.pem""#;
+        /// Networks and hosts that may be dialled although they are not public: loopback, private,
+        /// link-local and their like are refused, so that nobody is led into your own network. A
+        /// `backend` that is written as such an address is allowed as it stands.
+        allow_private: PRIVATE => "[]", like r#"["10.0.0.0/8", "registry.internal"]"#;
+        /// How long a name's addresses are believed. If it cannot be resolved again, the old ones
+        /// serve on.
+        dns_ttl: Time { least: Duration::from_secs(1), most: DAY } => r#""30s""#;
     }
 
     /// What is special about one public host name; needed only then.
@@ -124,6 +150,17 @@ sections! {
     "registries" several Registry {
         /// The registry, as it stands in `backend`.
         host: RegistryHost, like r#""ghcr.io""#;
+        /// Your account there, for packages with `credentials = "registry"`. It needs a password.
+        username: Word => r#""""#, like r#""pull""#;
+        /// A file that holds its password; read again when it changes.
+        password_file: OptionalFile => r#""""#, like r#""/run/credentials/registry""#;
+        /// An environment variable that holds its password, instead of a file.
+        password_env: Word => r#""""#, like r#""REGISTRY_PASSWORD""#;
+        /// Certificates, in PEM, that are trusted for this registry beside all others.
+        ca_file: OptionalFile => r#""""#, like r#""/etc/pullgate/registry.pem""#;
+        /// Hosts that may give this registry's tokens beside itself. Those of the large registries
+        /// are known.
+        token_hosts: TOKEN_HOSTS => "[]", like r#"["sso.acme.com"]"#;
         /// Whether it speaks plain HTTP. `http://` in a `backend` says the same for that backend.
         plain_http: Flag => "false";
     }
@@ -141,10 +178,13 @@ sections! {
         /// is Docker Hub, where one segment means `library/`; for `docker.io/**` clients write
         /// `library/` themselves. It cannot be one of the gateway's own domains or addresses.
         backend: Home, like r#""ghcr.io/acme/rocket""#;
-        /// How it gets to clients: `redirect` sends them to the registry.
-        delivery: DELIVERY => r#""redirect""#;
-        /// Whose login the registry sees: with `none` clients pull anonymously, or log in there
-        /// by themselves.
+        /// How it gets to clients. `redirect` sends them to the registry; with `broker` the
+        /// gateway asks the registry itself, and clients fetch layers from its storage; with
+        /// `stream` layers come through the gateway too. `auto` redirects where that is proven to
+        /// work for the client, else it is `broker`.
+        delivery: DELIVERY => r#""auto""#;
+        /// Whose login the registry sees: nobody's (`none`), the client's own (`client`), or yours
+        /// (`registry`, from `[[registries]]`: a private image can then be pulled by everybody).
         credentials: CREDENTIALS => r#""none""#;
         /// What the counts know it by. If left out, that is its domain and name: give an id to
         /// keep counting on through a change of name.
@@ -156,8 +196,18 @@ sections! {
 pub struct Registry {
     /// Host and port as they are dialled, lower case.
     pub host: String,
+    /// The operator's account there.
+    pub username: Option<String>,
+    /// Its password, in a file.
+    pub password_file: Option<PathBuf>,
+    /// Its password, in an environment variable.
+    pub password_env: Option<String>,
+    /// Certificates that are trusted for it.
+    pub ca_file: Option<PathBuf>,
     /// Whether it speaks plain HTTP.
     pub plain_http: bool,
+    /// Hosts that may give its tokens.
+    pub token_hosts: Vec<String>,
 }
 
 /// One of `[[packages]]`, as written.
@@ -168,15 +218,17 @@ pub struct Package {
     pub name: Pattern,
     /// Where they live.
     pub backend: Backend,
-    /// There is one way to deliver.
-    pub delivery: (),
-    /// There is one kind of login.
-    pub credentials: (),
+    /// How it gets to clients.
+    pub delivery: Delivery,
+    /// Whose login the registry sees.
+    pub credentials: Credentials,
     /// The stable id in the counts, where one is given.
     pub id: Option<String>,
 }
 
 const LISTEN: List<Address> = List { of: Address, may_be_empty: false };
+const PRIVATE: List<PrivatePlace> = List { of: PrivatePlace, may_be_empty: true };
+const TOKEN_HOSTS: List<TokenHost> = List { of: TokenHost, may_be_empty: true };
 const PROXIES: List<Network> = List { of: Network, may_be_empty: true };
 const RETENTION: Nested<Retention> = Nested(PhantomData);
 
@@ -200,17 +252,22 @@ const ACCESS: OneOf<AccessLog> = OneOf {
     words: &[("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)],
     elsewhere: &[],
 };
-const DELIVERY: OneOf<()> = OneOf {
-    words: &[("redirect", ())],
-    elsewhere: &[
-        ("auto", "it delivers by `redirect` only"),
-        ("broker", "it delivers by `redirect` only"),
-        ("stream", "it delivers by `redirect` only"),
+const DELIVERY: OneOf<Delivery> = OneOf {
+    words: &[
+        ("auto", Delivery::Auto),
+        ("redirect", Delivery::Redirect),
+        ("broker", Delivery::Broker),
+        ("stream", Delivery::Stream),
     ],
+    elsewhere: &[],
 };
-const CREDENTIALS: OneOf<()> = OneOf {
-    words: &[("none", ())],
-    elsewhere: &[("client", "it passes no login on"), ("registry", "it has no login of its own")],
+const CREDENTIALS: OneOf<Credentials> = OneOf {
+    words: &[
+        ("none", Credentials::None),
+        ("client", Credentials::Client),
+        ("registry", Credentials::Registry),
+    ],
+    elsewhere: &[],
 };
 
 const TIMEOUT: Time = Time { least: Duration::from_millis(100), most: DAY };
@@ -239,7 +296,9 @@ mod tests {
                         file.push_str(&format!("{} = {value}\n", other.name));
                     }
                     let problems = check("f", &file).err().unwrap_or_default();
-                    assert_eq!(problems, [], "{file}");
+                    // Of a value that is wrong, what is allowed is said; others miss their pair.
+                    let of_values = problems.iter().filter(|one| one.what.contains("allowed: "));
+                    assert_eq!(of_values.count(), 0, "{problems:?} {file}");
                 }
             }
         }

@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::problem::{Problems, quoted};
-use super::values::Cidr;
+use super::values::{Cidr, Private};
 use crate::pure::limits::PACKAGE_ID_BYTES_MAX;
 use crate::pure::oci::backend::{self, Backend};
 use crate::pure::route::pattern::Pattern;
@@ -277,6 +277,66 @@ impl Scalar for RegistryHost {
     fn make(&self, written: String) -> Result<String, String> {
         backend::registry_authority(&written)
             .ok_or_else(|| format!("{} is not a host", quoted(&written)))
+    }
+}
+
+/// A host that may give tokens, with or without a port.
+pub struct TokenHost;
+
+impl Scalar for TokenHost {
+    type Written = String;
+    type Value = String;
+
+    fn allowed(&self) -> String {
+        "a host, with or without a port: \"sso.acme.com\", \"sso.acme.com:8443\"".to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<String, String> {
+        backend::authority(&written).ok_or_else(|| format!("{} is not a host", quoted(&written)))
+    }
+}
+
+/// What may be dialled although it is not public.
+pub struct PrivatePlace;
+
+impl Scalar for PrivatePlace {
+    type Written = String;
+    type Value = Private;
+
+    fn allowed(&self) -> String {
+        "a network, an address or a host name, as \"10.0.0.0/8\", \"127.0.0.1\", \
+         \"registry.internal\""
+            .to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<Private, String> {
+        let is_meant_as_name = written.contains(|letter: char| letter.is_ascii_alphabetic())
+            && !written.contains(['/', ':']);
+        if !is_meant_as_name {
+            return Cidr::parse(&written).map(Private::Network);
+        }
+        let host = backend::authority(&written);
+        host.map(Private::Host).ok_or_else(|| format!("{} is not a host name", quoted(&written)))
+    }
+}
+
+/// A user's or a variable's name; empty for none.
+pub struct Word;
+
+impl Scalar for Word {
+    type Written = String;
+    type Value = Option<String>;
+
+    fn allowed(&self) -> String {
+        "printable ASCII without spaces and colons; \"\" for none".to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<Option<String>, String> {
+        if written.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b':') {
+            // Not repeated: a password may have been put behind it.
+            return Err("has a space, a colon or a byte that is not printable".to_owned());
+        }
+        Ok((!written.is_empty()).then_some(written))
     }
 }
 

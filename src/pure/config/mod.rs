@@ -7,6 +7,7 @@
 pub mod check;
 pub mod file;
 pub mod kinds;
+mod logins;
 pub mod measures;
 pub mod problem;
 pub mod section;

@@ -21,8 +21,12 @@ pub struct Config {
     pub counting: Counting,
     /// `[limits]`
     pub limits: Limits,
+    /// `[upstream]`
+    pub upstream: Upstream,
     /// `[[domains]]`
     pub domains: Vec<Domain>,
+    /// `[[registries]]`
+    pub registries: Vec<Registry>,
     /// `[[packages]]`
     pub packages: Vec<Package>,
 }
@@ -161,6 +165,38 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long an answer may make no progress.
     pub write_timeout: Duration,
+    /// How much of a streamed body is held at once, in bytes.
+    pub buffer_bytes: usize,
+}
+
+/// `[upstream]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long a registry may take to begin its answer, or to go on with it.
+    pub first_byte_timeout: Duration,
+    /// How long a connection is kept that nobody uses.
+    pub idle_timeout: Duration,
+    /// How many such connections a worker keeps for one host.
+    pub idle_per_host: usize,
+    /// How many redirects are followed for one request.
+    pub max_redirects: usize,
+    /// Certificates that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What may be dialled although it is not public.
+    pub allow_private: Vec<Private>,
+    /// How long a name's addresses are believed.
+    pub dns_ttl: Duration,
+}
+
+/// One of `upstream.allow_private`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Private {
+    /// Every address of this network.
+    Network(Cidr),
+    /// Whatever this host's addresses are; lower case, without a port.
+    Host(String),
 }
 
 /// So many in such a time.
@@ -181,6 +217,58 @@ pub struct Domain {
     pub list: bool,
 }
 
+/// One of `[[registries]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// Host and port as they are dialled, lower case.
+    pub host: String,
+    /// The operator's account there. It has a password if it has a name.
+    pub username: Option<String>,
+    /// Where its password is.
+    pub password: Option<Password>,
+    /// Certificates that are trusted for this registry, beside all others.
+    pub ca_file: Option<PathBuf>,
+    /// Whether it speaks plain HTTP.
+    pub plain_http: bool,
+    /// Hosts, lower case, with or without a port, that may give its tokens.
+    pub token_hosts: Vec<String>,
+    /// Where the section begins in the file.
+    pub line: usize,
+}
+
+/// Where a password is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// In this file.
+    File(PathBuf),
+    /// In this environment variable.
+    Env(String),
+}
+
+/// `packages.delivery`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// By redirect where that is proven safe, else as a broker.
+    Auto,
+    /// Clients are sent to the registry.
+    Redirect,
+    /// The gateway asks the registry; blobs in storage are fetched by the client.
+    Broker,
+    /// The gateway asks everybody.
+    Stream,
+}
+
+/// `packages.credentials`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credentials {
+    /// Pulled by anybody.
+    None,
+    /// With the client's own login.
+    Client,
+    /// With the operator's account.
+    Registry,
+}
+
 /// One of `[[packages]]`.
 #[derive(Clone, Debug)]
 pub struct Package {
@@ -190,6 +278,10 @@ pub struct Package {
     pub name: Pattern,
     /// Where they live; `plain_http` of `[[registries]]` is already in its scheme.
     pub backend: Backend,
+    /// How it gets to clients.
+    pub delivery: Delivery,
+    /// Whose login the registry sees.
+    pub credentials: Credentials,
     /// The stable id in the counts, where one is given.
     pub id: Option<String>,
     /// Where the package begins in the file.

@@ -63,6 +63,11 @@ impl<'b> Out<'b> {
         }
     }
 
+    /// How many bytes more there is room for.
+    pub fn room(&self) -> usize {
+        self.bytes.len().saturating_sub(self.used)
+    }
+
     /// How many bytes are used.
     pub fn used(&self) -> usize {
         self.used
@@ -115,11 +120,15 @@ pub enum Connection {
 /// The length of an IMF-fixdate.
 pub const DATE_BYTES: usize = 29;
 
-/// A 307 (RFC 9110, 15.4.8) to the URL that `location`'s pieces make together.
-pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]]) {
+/// A 307 (RFC 9110, 15.4.8) to the URL that `location`'s pieces make together. Where it `depends`
+/// on the client, no cache may give it to another one.
+pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]], depends: bool) {
     out.put(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: ");
     for piece in location {
         out.put(piece);
+    }
+    if depends {
+        out.put(b"\r\nCache-Control: no-store\r\nVary: User-Agent, Authorization");
     }
     out.put(b"\r\nContent-Length: 0\r\nDocker-Distribution-Api-Version: registry/2.0\r\nDate: ");
     out.put(manner.date);
@@ -133,6 +142,20 @@ pub fn base(out: &mut Out<'_>, manner: &Manner<'_>) {
     put_end(out, manner);
     if !manner.head_only {
         out.put(b"{}");
+    }
+}
+
+/// The 401 that carries a registry's `challenge` (RFC 9110, 11.6.1), for clients that cannot do
+/// without one.
+pub fn challenge(out: &mut Out<'_>, manner: &Manner<'_>, challenge: &str) {
+    const BODY: &[u8] =
+        br#"{"errors":[{"code":"UNAUTHORIZED","message":"ask for a token as the challenge says"}]}"#;
+    put_head(out, manner, "401 Unauthorized", "application/json", BODY.len());
+    out.put(b"\r\nWWW-Authenticate: ");
+    out.put(challenge);
+    put_end(out, manner);
+    if !manner.head_only {
+        out.put(BODY);
     }
 }
 
@@ -166,8 +189,8 @@ pub fn error(out: &mut Out<'_>, manner: &Manner<'_>, fault: Fault, message: &[u8
     }
 }
 
-/// Everything of a head but the end of its last line, so that further fields can follow. Answers of our own are never to be kept by a cache:
-/// what is refused now may be served in a second.
+/// Everything of a head but the end of its last line, so that further fields can follow. Answers of
+/// our own are never to be kept by a cache: what is refused now may be served in a second.
 fn put_head(out: &mut Out<'_>, manner: &Manner<'_>, status: &str, kind: &str, length: usize) {
     out.put(b"HTTP/1.1 ");
     out.put(status);

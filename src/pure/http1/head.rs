@@ -50,6 +50,8 @@ pub struct RequestHead<'a> {
     pub user_agent: &'a [u8],
     /// The first `Referer`; empty when absent.
     pub referer: &'a [u8],
+    /// `Authorization`, which may stand once. Never to be logged or kept.
+    pub authorization: Option<&'a [u8]>,
     /// Which way the request came, in the words of proxies.
     pub forwarded: ForwardedFields<'a>,
     /// Whether the connection stays open behind the answer (RFC 9112, 9.3).
@@ -106,6 +108,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
         host,
         user_agent: fields.user_agent.unwrap_or_default(),
         referer: fields.referer.unwrap_or_default(),
+        authorization: fields.authorization,
         forwarded: fields.forwarded,
         keep_alive: match version {
             Version::Http11 => !fields.close,
@@ -121,6 +124,7 @@ struct Fields<'a> {
     host: Option<&'a [u8]>,
     user_agent: Option<&'a [u8]>,
     referer: Option<&'a [u8]>,
+    authorization: Option<&'a [u8]>,
     forwarded: ForwardedFields<'a>,
     content_length: Option<&'a [u8]>,
     transfer_encoding: bool,
@@ -163,6 +167,10 @@ impl<'a> Fields<'a> {
                     self.close |= option.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
+            }
+            13 if is("Authorization") => {
+                let earlier = self.authorization.replace(value);
+                refuse_second(earlier, "several Authorization fields")?;
             }
             14 if is("Content-Length") => {
                 let earlier = self.content_length.replace(value);

@@ -1,7 +1,12 @@
 //! HTTP/1 as bytes: heads, what follows them, and what the gateway says (RFC 9110, RFC 9112).
 
+pub mod body;
+pub mod chunked;
 pub mod encode;
 pub mod forwarded;
 pub mod head;
+pub mod pass;
 pub mod proxy_header;
+pub mod relayed;
+pub mod response;
 mod target;

@@ -1,6 +1,7 @@
 //! Where a package lives: what one would type after `docker pull`, without the tag.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::pure::limits::HOST_BYTES_MAX;
 use crate::pure::route::pattern::{Pattern, PatternInvalid, Star};
@@ -20,7 +21,7 @@ pub struct Backend {
 }
 
 /// How a registry is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Over TLS.
     Https,
@@ -89,14 +90,19 @@ impl Backend {
 
     /// The registry's port, written or its scheme's.
     pub fn port(&self) -> u16 {
-        split_port(&self.authority).1.unwrap_or(match self.scheme {
-            Scheme::Https => 443,
-            Scheme::Http => 80,
-        })
+        split_port(&self.authority).1.unwrap_or_else(|| self.scheme.port())
     }
 }
 
 impl Scheme {
+    /// The port that a URL without one has.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http => 80,
+        }
+    }
+
     /// As it stands in front of a URL.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -133,13 +139,21 @@ pub fn authority(text: &str) -> Option<String> {
     (valid && is_written_port == port.is_some_and(|port| port > 0)).then_some(text)
 }
 
+/// Whether a host, without a port, is an IP address; IPv6 in its brackets.
+pub fn is_address(host: &str) -> bool {
+    let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    ipv6.unwrap_or(host).parse::<IpAddr>().is_ok()
+}
+
 /// A host and the port behind it, where there is one that can be read.
 pub fn split_port(authority: &str) -> (&str, Option<u16>) {
     let host_end = authority.rfind(']').unwrap_or(0);
     match authority.get(host_end..).and_then(|rest| rest.find(':')) {
         Some(colon) => {
             let (host, port) = authority.split_at(host_end + colon);
-            (host, port.get(1..).and_then(|digits| digits.parse().ok()))
+            let digits =
+                port.get(1..).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+            (host, digits.and_then(|digits| digits.parse().ok()))
         }
         None => (authority, None),
     }
@@ -247,6 +261,7 @@ mod tests {
         reads("", "RepositoryMissing");
         reads("host:0/rocket", "Host");
         reads("host:port/rocket", "Host");
+        reads("host:+80/rocket", "Host");
         reads("-a.b/rocket", "Host");
         reads("user@host.io/rocket", "Login");
         reads("https://user:password@host.io/rocket", "Login");

@@ -6,7 +6,8 @@
 
 use std::fmt;
 
-use crate::pure::limits::{PAGE_BYTES, USER_AGENT_BYTES_MAX};
+use crate::pure::limits::{DIGEST_BYTES_MAX, PAGE_BYTES, USER_AGENT_BYTES_MAX};
+use crate::pure::pull::kin::KIN_BYTES_MAX;
 
 /// What a client asked for, as far as counting is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,8 @@ impl fmt::Debug for Address {
 /// it is appended, from the page when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// When the request was read, in microseconds of the monotonic clock.
+    /// When the request was answered, in microseconds of the monotonic clock: what a client asks
+    /// for next comes after it.
     pub at_us: u64,
     /// Who asked.
     pub address: Address,
@@ -70,6 +72,12 @@ pub struct Event<'a> {
     pub reference: &'a [u8],
     /// The first [`USER_AGENT_BYTES_MAX`] bytes of the user agent, as sent.
     pub user_agent: &'a [u8],
+    /// The digest of the manifest that was answered, also to a HEAD; empty where it is not known,
+    /// as under a redirect.
+    pub digest: &'a [u8],
+    /// What that manifest says, as [`crate::pure::pull::kin::Kin::bytes`]; empty where its body
+    /// was not read.
+    pub kin: &'a [u8],
 }
 
 /// A page of events: [`PAGE_BYTES`] of memory, aligned so that it can be kept out of core dumps.
@@ -94,10 +102,15 @@ impl Page {
         Self { memory: Box::new(Memory([0; PAGE_BYTES])), used: 0, events: 0, opened_at_us: 0 }
     }
 
-    /// Appends `event`; the user agent is cut to its bound.
+    /// Appends `event`; the user agent is cut to its bound, and what is known of the answer is left
+    /// out where it is beyond its own.
     pub fn append(&mut self, event: &Event<'_>) -> Result<(), PageFull> {
         let agent = &event.user_agent[..event.user_agent.len().min(USER_AGENT_BYTES_MAX)];
-        let texts = [event.id, event.domain, event.collection, event.name, event.reference, agent];
+        let within = |text, bytes_max| if <[u8]>::len(text) <= bytes_max { text } else { &[] };
+        let digest = within(event.digest, DIGEST_BYTES_MAX);
+        let kin = within(event.kin, KIN_BYTES_MAX);
+        let Event { id, domain, collection, name, reference, .. } = *event;
+        let texts = [id, domain, collection, name, reference, agent, digest, kin];
         let length = HEAD_BYTES + texts.iter().map(|text| text.len()).sum::<usize>();
         let Some(record) = self.memory.0.get_mut(self.used..self.used + length) else {
             return Err(PageFull);
@@ -141,7 +154,7 @@ impl Page {
             *text = &record[end..end + length];
             end += length;
         }
-        let [id, domain, collection, name, reference, user_agent] = texts;
+        let [id, domain, collection, name, reference, user_agent, digest, kin] = texts;
         let event = Event {
             at_us: u64_at(record, 0),
             address: Address(address),
@@ -163,6 +176,8 @@ impl Page {
             name,
             reference,
             user_agent,
+            digest,
+            kin,
         };
         Some((event, at + end))
     }
@@ -218,7 +233,7 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 }
 
 /// How many texts an event carries.
-const TEXTS: usize = 6;
+const TEXTS: usize = 8;
 /// Where the texts' lengths stand in a record: after time, address, connection, asked, outcome.
 const LENGTHS_AT: usize = 34;
 /// The fixed part of a record.
@@ -241,6 +256,8 @@ mod tests {
             name: b"acme/rocket",
             reference: b"latest",
             user_agent: b"docker/28.5.2 go/go1.24",
+            digest: b"sha256:c0ffee",
+            kin: b"\x01 a child",
         }
     }
 
@@ -251,7 +268,7 @@ mod tests {
         while page.append(&Event { at_us: 7 + appended, ..event() }).is_ok() {
             appended += 1;
         }
-        assert!(appended > 400);
+        assert!(appended > 350);
         let (mut at, mut seen) = (0, 0);
         while let Some((read, next)) = page.take(at) {
             assert_eq!(read, Event { at_us: 7 + seen, ..event() });
@@ -273,9 +290,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_user_agent_is_cut() {
+    fn a_long_user_agent_is_cut_and_an_endless_answer_is_left_out() {
         let mut page = Page::new();
-        page.append(&Event { user_agent: &[b'x'; 5000], ..event() }).unwrap();
-        assert_eq!(page.take(0).unwrap().0.user_agent.len(), USER_AGENT_BYTES_MAX);
+        let long = &[b'x'; 5000];
+        page.append(&Event { user_agent: long, digest: long, kin: long, ..event() }).unwrap();
+        let read = page.take(0).unwrap().0;
+        assert_eq!(read.user_agent.len(), USER_AGENT_BYTES_MAX);
+        assert_eq!((read.digest, read.kin), (&b""[..], &b""[..]));
     }
 }

@@ -5,24 +5,25 @@
 //! kept. Time, and the hash's key, are arguments.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, Hasher as _};
+use std::hash::Hasher as _;
 use std::hint::black_box;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::pure::limits::{FOLD_REFERENCES_MAX, FOLD_WINDOWS_MAX};
 use crate::pure::pull::event::{Address, Asked, Outcome};
+use crate::pure::pull::families::Families;
+use crate::pure::pull::kin::reference_hash;
 use crate::pure::pull::rollup::Measures;
-use crate::pure::pull::window::{Named, Subject, TagRow, Window};
+use crate::pure::pull::window::{Answer, Named, Subject, TagRow, Window};
 
 /// One request, with what the aggregator knows about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// When it was read, in microseconds of the monotonic clock.
+    /// When it was answered, in microseconds of the monotonic clock.
     pub at_us: u64,
-    /// The minute it was read in, counted from the Unix epoch by the wall clock.
+    /// The minute it was answered in, counted from the Unix epoch by the wall clock.
     pub minute: u32,
     /// The client: its IPv4 address in the mapped form, or its IPv6 /64.
     pub source: Address,
@@ -46,6 +47,10 @@ pub struct Request<'a> {
     pub reference: &'a [u8],
     /// The tag's row; ignored for anything but a tag.
     pub row: TagRow,
+    /// The digest of the manifest that was answered; empty where it is not known.
+    pub digest: &'a [u8],
+    /// What that manifest says: [`Kin::bytes`](crate::pure::pull::kin::Kin::bytes), or empty.
+    pub kin: &'a [u8],
 }
 
 /// Something to count.
@@ -80,6 +85,7 @@ pub struct Fold {
     /// In the order in which they opened, and so will close.
     by_age: VecDeque<u32>,
     references: usize,
+    families: Families,
     meters: Meters,
 }
 
@@ -118,6 +124,7 @@ impl Fold {
             by_key: HashTable::new(),
             by_age: VecDeque::new(),
             references: 0,
+            families: Families::default(),
             meters: Meters::default(),
         }
     }
@@ -141,31 +148,28 @@ impl Fold {
     /// Takes one request and books what it makes. Requests come in the order of their time.
     pub fn take(&mut self, request: &Request<'_>, book: &mut impl FnMut(Booking)) {
         self.pass(request.at_us, book);
+        let hash = reference_hash(request.reference);
+        let answered = (!request.digest.is_empty()).then(|| reference_hash(request.digest));
+        if let Some(digest) = answered {
+            self.families.learn(digest, request.kin);
+        }
         match (request.asked, Subject::of(request.reference)) {
             (Asked::Referrers, _) => {
                 let measures = Measures { supply_chain: 1, ..Measures::ZERO };
                 book(request.book(TagRow::SUPPLY_CHAIN, request.minute, measures));
             }
-            (Asked::Manifest, Subject::SupplyChain) => {
-                let measures = Measures { supply_chain: 1, ..request.counted() };
-                book(request.book(TagRow::SUPPLY_CHAIN, request.minute, measures));
-            }
-            (Asked::ManifestHead, Subject::SupplyChain) => {}
-            (Asked::Blob, _) => {
-                if let Some(open) = self.find(request).and_then(|at| self.windows.get_mut(at))
-                    && let Some(row) = open.asked.blob()
-                {
-                    let measures = Measures { pulls: 1, ..Measures::ZERO };
-                    book(request.book(row, open.minute, measures));
-                }
+            (Asked::Blob, _) => self.take_blob(request, hash, book),
+            (Asked::Manifest | Asked::ManifestHead, Subject::SupplyChain) => {
+                request.book_supply_chain(book);
             }
             (Asked::Manifest | Asked::ManifestHead, subject @ (Subject::Tag | Subject::Digest)) => {
-                let named = Named {
-                    hash: FixedState::default().hash_one(request.reference),
-                    row: request.row,
-                    is_digest: subject == Subject::Digest,
-                };
-                self.take_manifest(request, named, book);
+                let is_digest = subject == Subject::Digest;
+                let digest = answered.or_else(|| is_digest.then_some(hash));
+                if self.is_supply_chain(request, hash, digest) {
+                    return request.book_supply_chain(book);
+                }
+                let named = Named { hash, row: request.row, is_digest };
+                self.take_manifest(request, named, digest, book);
             }
         }
     }
@@ -202,6 +206,7 @@ impl Fold {
         self.by_key.clear();
         self.by_age.clear();
         self.references = 0;
+        self.families = Families::default();
     }
 
     /// What folding says about itself.
@@ -209,10 +214,36 @@ impl Fold {
         Meters { windows_open: self.by_age.len(), ..self.meters }
     }
 
+    /// Whether a manifest is known to be a signature, an attestation or an SBOM. The attestation
+    /// that belongs to an index of its window is a part of the pull.
+    fn is_supply_chain(&mut self, request: &Request<'_>, hash: u64, digest: Option<u64>) -> bool {
+        if !digest.is_some_and(|digest| self.families.is_supply_chain(digest)) {
+            return false;
+        }
+        let window = self.find(request).map(|at| &self.windows[at].asked);
+        !window.is_some_and(|window| window.lists(hash, &mut self.families))
+    }
+
+    fn take_blob(&mut self, request: &Request<'_>, blob: u64, book: &mut impl FnMut(Booking)) {
+        let Some(at) = self.find(request) else {
+            return;
+        };
+        let open = &mut self.windows[at];
+        if let Some(row) = open.asked.prove() {
+            let measures = Measures { pulls: 1, ..Measures::ZERO };
+            book(request.book(row, open.minute, measures));
+        }
+        if let Some(row) = open.asked.layer(blob, &mut self.families) {
+            let measures = Measures { complete: 1, ..Measures::ZERO };
+            book(request.book(row, open.minute, measures));
+        }
+    }
+
     fn take_manifest(
         &mut self,
         request: &Request<'_>,
         named: Named,
+        digest: Option<u64>,
         book: &mut impl FnMut(Booking),
     ) {
         let at = self.find(request).unwrap_or_else(|| self.open(request, book));
@@ -227,10 +258,11 @@ impl Fold {
             open.settle(book);
         }
         let remembered = open.asked.len();
+        let answer = Answer { outcome: request.outcome, digest };
         if request.asked == Asked::ManifestHead {
-            open.asked.head(named, request.outcome, request.family == DOCKER);
+            open.asked.head(named, answer, request.family == DOCKER);
         } else {
-            let got = open.asked.get(named, request.outcome);
+            let got = open.asked.get(named, answer, &mut self.families);
             let measures = Measures { pulls: u64::from(got.is_pull), ..request.counted() };
             book(request.book(got.row, open.minute, measures));
         }
@@ -305,10 +337,9 @@ impl Open {
         }
     }
 
-    /// Books the checks and forgets what was asked for.
+    /// Books what is known only now and forgets what was asked for.
     fn settle(&mut self, book: &mut impl FnMut(Booking)) {
-        for (row, checks) in self.asked.checks() {
-            let measures = Measures { checks, ..Measures::ZERO };
+        for (row, measures) in self.asked.closing() {
             let (package, client, minute) = (self.package, self.client, self.minute);
             book(Booking { package, client, row, minute, measures });
         }
@@ -333,6 +364,14 @@ impl Request<'_> {
     fn counted(&self) -> Measures {
         let unseen = u64::from(self.outcome == Outcome::Redirected);
         Measures { requests: 1, unseen, ..Measures::ZERO }
+    }
+
+    /// A GET of a signature and its like is counted, a HEAD is not.
+    fn book_supply_chain(&self, book: &mut impl FnMut(Booking)) {
+        if self.asked == Asked::Manifest {
+            let measures = Measures { supply_chain: 1, ..self.counted() };
+            book(self.book(TagRow::SUPPLY_CHAIN, self.minute, measures));
+        }
     }
 
     fn book(&self, row: TagRow, minute: u32, measures: Measures) -> Booking {

@@ -1,6 +1,8 @@
 //! What workers tell the aggregator, and how requests become pulls.
 
 pub mod event;
+pub mod families;
 pub mod fold;
+pub mod kin;
 pub mod rollup;
 pub mod window;

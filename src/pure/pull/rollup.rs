@@ -20,22 +20,37 @@ pub struct Measures {
     pub unseen: u64,
     /// Those of the requests that were counted without folding.
     pub unfolded: u64,
+    /// Those of the pulls in which a layer was asked for.
+    pub complete: u64,
+    /// Those of the pulls in which manifests and configurations were enough.
+    pub up_to_date: u64,
 }
 
 impl Measures {
     /// Nothing.
-    pub const ZERO: Self =
-        Self { requests: 0, pulls: 0, checks: 0, supply_chain: 0, unseen: 0, unfolded: 0 };
+    pub const ZERO: Self = Self {
+        requests: 0,
+        pulls: 0,
+        checks: 0,
+        supply_chain: 0,
+        unseen: 0,
+        unfolded: 0,
+        complete: 0,
+        up_to_date: 0,
+    };
 
     /// All of them, in the order of [`MEASURE_NAMES`].
-    pub fn to_array(self) -> [u64; 6] {
-        [self.requests, self.pulls, self.checks, self.supply_chain, self.unseen, self.unfolded]
+    pub fn to_array(self) -> [u64; MEASURE_NAMES.len()] {
+        let Self { requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date } =
+            self;
+        [requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date]
     }
 
     /// The measures in the order of [`MEASURE_NAMES`].
-    pub fn from_array(values: [u64; 6]) -> Self {
-        let [requests, pulls, checks, supply_chain, unseen, unfolded] = values;
-        Self { requests, pulls, checks, supply_chain, unseen, unfolded }
+    pub fn from_array(values: [u64; MEASURE_NAMES.len()]) -> Self {
+        let [requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date] =
+            values;
+        Self { requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date }
     }
 }
 
@@ -47,12 +62,14 @@ impl AddAssign for Measures {
         self.supply_chain += more.supply_chain;
         self.unseen += more.unseen;
         self.unfolded += more.unfolded;
+        self.complete += more.complete;
+        self.up_to_date += more.up_to_date;
     }
 }
 
-/// What people call the measures.
-pub const MEASURE_NAMES: [&str; 6] =
-    ["requests", "pulls", "checks", "supply_chain", "unseen", "unfolded"];
+/// What people call the measures. Their order is that of the store: a new one stands at the end.
+pub const MEASURE_NAMES: [&str; 8] =
+    ["requests", "pulls", "checks", "supply_chain", "unseen", "unfolded", "complete", "up_to_date"];
 
 /// By what a package's counts are told apart. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,11 +2,14 @@
 //! checks. Its twin in prose is `docs/counting.md`; [`fold`](crate::pure::pull::fold) keeps the
 //! table of windows.
 //!
-//! Answers are not known here: under a redirect nobody sees them. So a GET by digest *joins* the
-//! oldest tag of the window that none has joined yet, else the tag named last.
+//! A GET by digest *joins* the tag whose answer had that digest, or whose index lists it. Under a
+//! redirect nobody sees answers: then it joins the oldest tag of the window that none has joined
+//! yet, else the tag named last.
 
 use crate::pure::limits::WINDOW_REFERENCES_MAX;
 use crate::pure::pull::event::Outcome;
+use crate::pure::pull::families::Families;
+use crate::pure::pull::rollup::Measures;
 
 /// Which row of the tag dimension something is counted under: one of the constants, or a number
 /// that the caller gave a tag.
@@ -61,12 +64,21 @@ impl Subject {
 /// A tag or digest that a request names. Two are the same when their hashes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// A hash of the reference's text.
+    /// The [`reference_hash`](crate::pure::pull::kin::reference_hash) of the reference's text.
     pub hash: u64,
     /// The tag's row; ignored for a digest.
     pub row: TagRow,
     /// Whether it is a digest.
     pub is_digest: bool,
+}
+
+/// How a request for a manifest was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The hash of the manifest's digest: that of the answer, or the one that was asked for.
+    pub digest: Option<u64>,
 }
 
 /// What one GET of a manifest comes to.
@@ -82,10 +94,11 @@ pub struct Got {
 #[derive(Debug, Default)]
 pub struct Window {
     references: Vec<Reference>,
-    /// Where the tag that was named last stands.
-    latest_tag: Option<usize>,
-    pulled_by_digest: bool,
-    /// GETs by digest answered 304 while no tag was named.
+    /// How often a tag was named.
+    named: u32,
+    /// Of digests that join no tag.
+    by_digest: Pull,
+    /// GETs by digest answered 304 that would join no tag.
     digests_unchanged: u32,
 }
 
@@ -93,9 +106,15 @@ pub struct Window {
 #[derive(Clone, Copy, Debug)]
 struct Reference {
     hash: u64,
+    /// The digest of its manifest, as it was answered last.
+    answer: Option<u64>,
     row: TagRow,
+    /// When a tag was named last: [`Window::named`] then.
+    named: u32,
     /// GETs answered 304.
     unchanged: u16,
+    /// The tag that a digest joined.
+    tag: Option<u16>,
     is_digest: bool,
     /// Asked for by a HEAD of docker's whose outcome is unseen.
     headed_unseen: bool,
@@ -103,7 +122,18 @@ struct Reference {
     is_doubtful: bool,
     /// A tag that a GET by digest joined; a digest that was asked for by GET, or whose child was.
     is_joined: bool,
-    is_pulled: bool,
+    /// A tag's.
+    pull: Pull,
+}
+
+/// A pull, and how far it went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pull {
+    is_made: bool,
+    /// Whether a manifest of it was seen, so that its layers are known.
+    is_seen: bool,
+    /// Whether one of them was asked for.
+    is_complete: bool,
 }
 
 impl Window {
@@ -122,23 +152,28 @@ impl Window {
         self.references.len() >= WINDOW_REFERENCES_MAX
     }
 
+    /// Whether an index that was named here, by tag or digest, lists this manifest.
+    pub fn lists(&self, digest: u64, families: &mut Families) -> bool {
+        self.references.iter().any(|parent| parent.lists(digest, families))
+    }
+
     /// A HEAD of a manifest. `is_dockers`: docker asks for the same tag by GET only where its HEAD
     /// failed; other clients do so as a rule.
-    pub fn head(&mut self, named: Named, outcome: Outcome, is_dockers: bool) {
-        let at = self.remember(named);
-        self.references[at].headed_unseen |= is_dockers && outcome == Outcome::Redirected;
+    pub fn head(&mut self, named: Named, answer: Answer, is_dockers: bool) {
+        let at = self.remember(named, answer);
+        self.references[at].headed_unseen |= is_dockers && answer.outcome == Outcome::Redirected;
     }
 
     /// A GET of a manifest.
-    pub fn get(&mut self, named: Named, outcome: Outcome) -> Got {
+    pub fn get(&mut self, named: Named, answer: Answer, families: &mut Families) -> Got {
         let known = self.references.len();
-        let at = self.remember(named);
+        let at = self.remember(named, answer);
         if named.is_digest {
             self.references[at].is_joined = true;
-            return self.get_digest(outcome, at == known);
+            return self.get_digest(at, answer, at == known, families);
         }
         let tag = &mut self.references[at];
-        match outcome {
+        match answer.outcome {
             Outcome::NotModified => {
                 tag.unchanged = tag.unchanged.saturating_add(1);
                 return Got { row: tag.row, is_pull: false };
@@ -150,89 +185,186 @@ impl Window {
             }
             Outcome::Redirected | Outcome::Succeeded => {}
         }
-        Got { row: tag.row, is_pull: tag.pull() }
+        Got { row: tag.row, is_pull: tag.pull.make(answer, families) }
     }
 
     /// A request for a blob: proof that the oldest doubtful tag was there. The row of the pull
     /// that this makes, if it does.
-    pub fn blob(&mut self) -> Option<TagRow> {
-        let tag = self.references.iter_mut().find(|tag| tag.is_doubtful && !tag.is_pulled)?;
-        tag.pull();
+    pub fn prove(&mut self) -> Option<TagRow> {
+        let tag = self.references.iter_mut().find(|tag| tag.is_doubtful && !tag.pull.is_made)?;
+        tag.pull.is_made = true;
         Some(tag.row)
     }
 
-    /// The checks, once no request can come any more: their row and number.
-    pub fn checks(&self) -> impl Iterator<Item = (TagRow, u64)> + '_ {
-        let of_references = self.references.iter().filter_map(|reference| {
+    /// A request for a blob: where it is a layer of something that was pulled, that is complete
+    /// now. The row of the oldest such pull that was not so already.
+    pub fn layer(&mut self, blob: u64, families: &mut Families) -> Option<TagRow> {
+        for at in 0..self.references.len() {
+            let image = self.references[at];
+            if !image.answer.is_some_and(|digest| families.has_layer(digest, blob)) {
+                continue;
+            }
+            let (row, pull) =
+                match image.tag.map(usize::from).or_else(|| (!image.is_digest).then_some(at)) {
+                    Some(at) => (self.references[at].row, &mut self.references[at].pull),
+                    None => (TagRow::BY_DIGEST, &mut self.by_digest),
+                };
+            if pull.is_made && pull.is_seen && !pull.is_complete {
+                pull.is_complete = true;
+                return Some(row);
+            }
+        }
+        None
+    }
+
+    /// What is counted once no request can come any more: checks, and pulls that were up to date.
+    pub fn closing(&self) -> impl Iterator<Item = (TagRow, Measures)> + '_ {
+        let of_references = self.references.iter().map(|reference| {
             let only_headed =
-                if reference.is_digest { !reference.is_joined } else { !reference.is_pulled };
-            only_headed.then(|| (reference.row, u64::from(reference.unchanged.max(1))))
+                if reference.is_digest { !reference.is_joined } else { !reference.pull.is_made };
+            let checks = if only_headed { u64::from(reference.unchanged.max(1)) } else { 0 };
+            (reference.row, checks, reference.pull)
         });
-        let unchanged = if self.pulled_by_digest { 0 } else { self.digests_unchanged };
-        let by_digest = (unchanged > 0).then_some((TagRow::BY_DIGEST, u64::from(unchanged)));
-        of_references.chain(by_digest)
+        let unchanged = if self.by_digest.is_made { 0 } else { self.digests_unchanged };
+        let by_digest = (TagRow::BY_DIGEST, u64::from(unchanged), self.by_digest);
+        let all = of_references.chain([by_digest]).map(|(row, checks, pull)| {
+            let up_to_date = u64::from(pull.is_seen && !pull.is_complete);
+            (row, Measures { checks, up_to_date, ..Measures::ZERO })
+        });
+        all.filter(|(_, measures)| *measures != Measures::ZERO)
     }
 
     /// Forgets all, keeping a little memory for the next window.
     pub fn clear(&mut self) {
-        self.references.clear();
-        self.references.shrink_to(REFERENCES_KEPT);
-        self.latest_tag = None;
-        self.pulled_by_digest = false;
-        self.digests_unchanged = 0;
+        let mut references = std::mem::take(&mut self.references);
+        references.clear();
+        references.shrink_to(REFERENCES_KEPT);
+        *self = Self { references, ..Self::default() };
     }
 
-    fn get_digest(&mut self, outcome: Outcome, is_new: bool) -> Got {
+    /// A GET of the digest at `at`; `is_new` where it was not named here before.
+    fn get_digest(
+        &mut self,
+        at: usize,
+        answer: Answer,
+        is_new: bool,
+        families: &mut Families,
+    ) -> Got {
         // 304: the client has it already. That joins nothing and pulls nothing.
-        let brings_it = outcome != Outcome::NotModified;
-        let is_open = |tag: &Reference| !tag.is_digest && !tag.is_joined;
-        let joined = self.references.iter().position(is_open).or(self.latest_tag);
-        let Some(tag) = joined.and_then(|at| self.references.get_mut(at)) else {
-            let is_pull = brings_it && !self.pulled_by_digest;
-            self.pulled_by_digest |= brings_it;
-            // A digest that nobody named yet is a child of the one that was looked at before.
-            let only_headed = |it: &&mut Reference| it.is_digest && !it.is_joined;
+        let brings_it = answer.outcome != Outcome::NotModified;
+        let digest = self.references[at].hash;
+        let Some(tag_at) = self.tag_of(digest, families) else {
+            // A digest that nobody named yet is a child of one that was looked at before.
             if is_new
                 && brings_it
-                && let Some(parent) = self.references.iter_mut().find(only_headed)
+                && let Some(parent) = self.parent_of(digest, families)
             {
-                parent.is_joined = true;
+                self.references[parent].is_joined = true;
             }
-            self.digests_unchanged = self.digests_unchanged.saturating_add(u32::from(!brings_it));
+            if !brings_it {
+                self.digests_unchanged = self.digests_unchanged.saturating_add(1);
+            }
+            let is_pull = brings_it && self.by_digest.make(answer, families);
             return Got { row: TagRow::BY_DIGEST, is_pull };
         };
+        if brings_it {
+            // A window's references are far below 2^16.
+            self.references[at].tag = u16::try_from(tag_at).ok();
+        }
+        let tag = &mut self.references[tag_at];
         tag.is_joined |= brings_it;
-        Got { row: tag.row, is_pull: brings_it && tag.pull() }
+        Got { row: tag.row, is_pull: brings_it && tag.pull.make(answer, families) }
+    }
+
+    /// The tag that a digest joins.
+    fn tag_of(&self, digest: u64, families: &mut Families) -> Option<usize> {
+        let tags = || self.references.iter().enumerate().filter(|(_, it)| !it.is_digest);
+        let answered = tags().filter(|(_, tag)| tag.answer == Some(digest));
+        if let Some(at) = self.choose(answered.map(|(at, _)| at)) {
+            return Some(at);
+        }
+        let mut is_listed = false;
+        let references = self.references.iter().enumerate();
+        let listing = references.filter(|(_, parent)| parent.lists(digest, families));
+        let listing = listing.inspect(|_| is_listed = true).filter_map(|(at, parent)| {
+            if parent.is_digest { parent.tag.map(usize::from) } else { Some(at) }
+        });
+        let chosen = self.choose(listing);
+        if is_listed {
+            return chosen;
+        }
+        // Any tag may be the one of which it is not known what it lists.
+        let unknown = tags().filter(|(_, tag)| !tag.is_known(families));
+        self.choose(unknown.map(|(at, _)| at))
+    }
+
+    /// Of these tags the oldest that none has joined yet, else the one named last.
+    fn choose(&self, tags: impl Iterator<Item = usize>) -> Option<usize> {
+        tags.min_by_key(|at| match self.references[*at] {
+            Reference { is_joined: false, .. } => (0, *at),
+            Reference { named, .. } => (1, (self.named - named) as usize),
+        })
+    }
+
+    /// The digest, asked for by HEAD alone so far, whose child a digest is, or may be.
+    fn parent_of(&self, digest: u64, families: &mut Families) -> Option<usize> {
+        let only_headed = |it: &Reference| it.is_digest && !it.is_joined;
+        let references = || self.references.iter().enumerate().filter(|(_, it)| only_headed(it));
+        let mut listing = references().filter(|(_, parent)| parent.lists(digest, families));
+        let listing = listing.next();
+        let mut unknown = references().filter(|(_, parent)| !parent.is_known(families));
+        listing.or_else(|| unknown.next()).map(|(at, _)| at)
     }
 
     /// Where the reference stands, from now on at the latest.
-    fn remember(&mut self, named: Named) -> usize {
+    fn remember(&mut self, named: Named, answer: Answer) -> usize {
         let is_it =
             |known: &Reference| known.hash == named.hash && known.is_digest == named.is_digest;
         let at = self.references.iter().position(is_it).unwrap_or_else(|| {
             self.references.push(Reference {
                 hash: named.hash,
+                answer: None,
                 row: if named.is_digest { TagRow::BY_DIGEST } else { named.row },
+                named: 0,
                 unchanged: 0,
+                tag: None,
                 is_digest: named.is_digest,
                 headed_unseen: false,
                 is_doubtful: false,
                 is_joined: false,
-                is_pulled: false,
+                pull: Pull::default(),
             });
             self.references.len() - 1
         });
+        let reference = &mut self.references[at];
+        reference.answer = answer.digest.or(reference.answer);
         if !named.is_digest {
-            self.latest_tag = Some(at);
+            self.named = self.named.saturating_add(1);
+            reference.named = self.named;
         }
         at
     }
 }
 
 impl Reference {
-    /// Whether this is the pull, of which a window has one per tag.
-    fn pull(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_pulled, true)
+    /// Whether it is, or points at, an index that lists this manifest.
+    fn lists(&self, digest: u64, families: &mut Families) -> bool {
+        self.answer.is_some_and(|answer| families.lists(answer, digest))
+    }
+
+    /// Whether it is known what its manifest lists.
+    fn is_known(&self, families: &mut Families) -> bool {
+        self.answer.is_some_and(|answer| families.knows(answer))
+    }
+}
+
+impl Pull {
+    /// Notes what was brought by a GET; whether that makes the pull, of which a window has one per
+    /// tag.
+    fn make(&mut self, answer: Answer, families: &mut Families) -> bool {
+        self.is_seen |= answer.outcome == Outcome::Succeeded
+            && answer.digest.is_some_and(|digest| families.knows(digest));
+        !std::mem::replace(&mut self.is_made, true)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::pattern::Star;
+use crate::pure::config::values::{Credentials, Delivery};
 
 /// One host's part of the table.
 pub(super) struct Host {
@@ -12,26 +13,88 @@ pub(super) struct Host {
     /// The length of the longest prefix that a star follows; `None` without stars.
     pub(super) longest_prefix: Option<u16>,
     pub(super) base: HostBase,
+    pub(super) facts: Facts,
     pub(super) list: bool,
+}
+
+/// What all rules of a host together say about `/v2/`, which names none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// For some, clients log in at the registry.
+    pub clients_log_in: bool,
+    /// For some, clients may be redirected: by `redirect`, or by `auto` where that is proven safe.
+    pub may_redirect: bool,
+    /// For some, clients are redirected whoever they are.
+    pub redirects: bool,
+    /// Since when `/v2/` is answered by the present rules, in microseconds of the monotonic clock.
+    pub since_us: u64,
+}
+
+impl Facts {
+    pub(super) fn of(terms: &Terms) -> Self {
+        Self {
+            clients_log_in: terms.credentials == Credentials::Client,
+            may_redirect: match terms.delivery {
+                Delivery::Redirect => true,
+                Delivery::Auto => terms.credentials == Credentials::None,
+                Delivery::Broker | Delivery::Stream => false,
+            },
+            redirects: terms.delivery == Delivery::Redirect,
+            since_us: 0,
+        }
+    }
+
+    /// Whether `/v2/` is answered alike, as far as that depends on these.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        Self { since_us: 0, ..*self } == Self { since_us: 0, ..*other }
+    }
+
+    pub(super) fn joined(self, other: Self) -> Self {
+        Self {
+            clients_log_in: self.clients_log_in || other.clients_log_in,
+            may_redirect: self.may_redirect || other.may_redirect,
+            redirects: self.redirects || other.redirects,
+            since_us: 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum HostBase {
     None,
-    Registry(Text),
+    Registry(u32),
     Several,
+}
+
+impl HostBase {
+    pub(super) fn joined(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, one) | (one, Self::None) => one,
+            (Self::Registry(a), Self::Registry(b)) if a == b => self,
+            (Self::Registry(_) | Self::Several, Self::Registry(_) | Self::Several) => Self::Several,
+        }
+    }
 }
 
 /// One rule. Its texts stand in the arena one after the other: pattern, location, id.
 #[derive(Clone, Copy)]
 pub(super) struct Rule {
     pub(super) at: u32,
+    /// Which of the table's terms.
+    pub(super) terms: u32,
     pub(super) pattern_length: u16,
     pub(super) location_length: u16,
-    /// How much of the location is the registry's `/v2/`.
-    pub(super) base_length: u16,
     pub(super) id_length: u16,
     pub(super) star: Option<Star>,
+}
+
+/// What many rules share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Terms {
+    /// Which of the table's registries.
+    pub(super) registry: u32,
+    pub(super) delivery: Delivery,
+    pub(super) credentials: Credentials,
 }
 
 impl Rule {
@@ -50,10 +113,6 @@ impl Rule {
 
     pub(super) fn location(&self) -> Text {
         Text { at: self.at + u32::from(self.pattern_length), length: self.location_length }
-    }
-
-    pub(super) fn base(&self) -> Text {
-        Text { length: self.base_length, ..self.location() }
     }
 
     pub(super) fn id(&self) -> Text {

@@ -3,14 +3,15 @@
 //! bounded and comes from closed grammars, so that nothing of the machine behind it (kernel, build,
 //! contact address) gets into the counts.
 
-use std::fmt;
-use std::ops::Range;
+mod file;
+mod trust;
 
 use memchr::memmem;
-use serde::Deserialize;
-use serde_spanned::Spanned;
 
-use super::limits::USER_AGENT_BYTES_MAX;
+pub use self::file::ClientsProblem;
+use self::trust::Rules;
+pub use self::trust::Trust;
+use crate::pure::limits::USER_AGENT_BYTES_MAX;
 
 /// A client, as far as it said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,24 +42,6 @@ pub struct ClientTable {
     entries: Vec<Entry>,
 }
 
-/// Something that is wrong with a table. It prints as `LINE: key: what is wrong, what is allowed`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientsProblem {
-    /// The line, from 1.
-    pub line: usize,
-    /// The key's path: `clients[2].begins`, counted from 0; `TOML` where the text is not even that.
-    pub key: String,
-    /// What is wrong and what is allowed.
-    pub what: String,
-}
-
-impl fmt::Display for ClientsProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, key, what } = self;
-        write!(f, "{line}: {key}: {what}")
-    }
-}
-
 impl ClientTable {
     /// The table that comes with the program: `config/clients.toml`.
     pub fn built_in() -> Self {
@@ -70,28 +53,7 @@ impl ClientTable {
     /// # Errors
     /// The first thing that is wrong with its form, or all that is wrong with its content.
     pub fn parse(text: &str) -> Result<Self, Vec<ClientsProblem>> {
-        let mut problems = Problems { text, found: Vec::new() };
-        let file: File = toml::from_str(text).map_err(|error| {
-            let what = error.message().replace('\n', "; ");
-            problems.add(error.span().unwrap_or_default(), "TOML".into(), what);
-            std::mem::take(&mut problems.found)
-        })?;
-        if file.clients.is_empty() {
-            problems.add(0..0, "clients".into(), "no [[clients]] at all".into());
-        }
-        let mut entries: Vec<Entry> = Vec::new();
-        for (index, written) in file.clients.iter().enumerate() {
-            let Some(entry) = Entry::check(index, written, &mut problems) else {
-                continue;
-            };
-            if let Some(earlier) = entries.iter().find(|earlier| earlier.hides(&entry)) {
-                let line = earlier.line;
-                let what = format!("never decides: line {line} matches first; put this above it");
-                problems.add(written.span(), format!("clients[{index}]"), what);
-            }
-            entries.push(entry);
-        }
-        if problems.found.is_empty() { Ok(Self { entries }) } else { Err(problems.found) }
+        file::read(text).map(|entries| Self { entries })
     }
 
     /// The client that `user_agent`, of which the first [`USER_AGENT_BYTES_MAX`] bytes count, is.
@@ -112,6 +74,18 @@ impl ClientTable {
         }
     }
 
+    /// What the client that `user_agent` is can be trusted with. Allocates nothing.
+    pub fn trust(&self, user_agent: &[u8]) -> Trust {
+        let mut memory = [0; USER_AGENT_BYTES_MAX];
+        let length = user_agent.len().min(memory.len());
+        for (lower, byte) in memory.iter_mut().zip(user_agent) {
+            *lower = byte.to_ascii_lowercase();
+        }
+        let text = memory.get(..length).unwrap_or_default();
+        let found = self.entries.iter().find_map(|entry| Some((entry, entry.version_in(text)?)));
+        found.map_or_else(Trust::default, |(entry, version)| entry.rules.trust(text, version))
+    }
+
     /// The families that the table knows, in its order, some more than once.
     pub fn families(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.family.as_str())
@@ -124,6 +98,7 @@ struct Entry {
     family: String,
     mark: Mark,
     version: VersionAt,
+    rules: Rules,
     /// Where it stands in the file, from 1.
     line: usize,
 }
@@ -142,53 +117,6 @@ enum VersionAt {
 }
 
 impl Entry {
-    /// The entry as written; `None`, and problems added, where it cannot be used.
-    fn check(
-        index: usize,
-        written: &Spanned<WrittenEntry>,
-        problems: &mut Problems<'_>,
-    ) -> Option<Self> {
-        let found_before = problems.found.len();
-        let mut wrong = |span, name: &str, what: String| {
-            problems.add(span, format!("clients[{index}].{name}"), what);
-        };
-        let WrittenEntry { family, begins, has, version_after } = written.get_ref();
-        if !is_family(family.get_ref()) {
-            let what = format!(
-                "{:?} is no family: 1 to 32 of a-z, 0-9 and . _ / + -, the first a letter or \
-                 digit; `unknown` and `other` are taken",
-                family.get_ref()
-            );
-            wrong(family.span(), "family", what);
-        }
-        let mut text_of = |name: &str, text: &Spanned<String>, may_be_empty: bool| {
-            let is_allowed_empty = may_be_empty && text.get_ref().is_empty();
-            if !is_allowed_empty && !is_mark(text.get_ref()) {
-                let what = format!("{:?} is not 1 to 64 printable bytes", text.get_ref());
-                wrong(text.span(), name, what);
-            }
-            text.get_ref().to_ascii_lowercase().into_bytes()
-        };
-        let version = match version_after {
-            None => VersionAt::Here,
-            Some(text) => match text_of("version_after", text, true) {
-                empty if empty.is_empty() => VersionAt::Nowhere,
-                text => VersionAt::After(text),
-            },
-        };
-        let mark = match (begins, has) {
-            (Some(begins), None) => Mark::Begins(text_of("begins", begins, false)),
-            (None, Some(has)) => Mark::Has(text_of("has", has, false)),
-            (None, None) | (Some(_), Some(_)) => {
-                wrong(written.span(), "begins", "it takes `begins` or `has`, one of them".into());
-                return None;
-            }
-        };
-        let line = problems.line(written.span().start);
-        let family = family.get_ref().clone();
-        (problems.found.len() == found_before).then_some(Self { family, mark, version, line })
-    }
-
     /// The version in `text`, if the entry matches it; empty where none stands there.
     fn version_in<'t>(&self, text: &'t [u8]) -> Option<&'t str> {
         let rest = match &self.mark {
@@ -265,60 +193,7 @@ fn known(names: &[(&str, &'static str)], word: &[u8]) -> &'static str {
     found.map_or("", |(_, name)| name)
 }
 
-fn is_family(text: &str) -> bool {
-    (1..=FAMILY_BYTES_MAX).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && text.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._/+-".contains(&byte)
-        })
-        && !matches!(text, UNKNOWN | "other")
-}
-
-fn is_mark(text: &str) -> bool {
-    (1..=MARK_BYTES_MAX).contains(&text.len())
-        && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
-}
-
-/// Problems of one text, gathered while it is read.
-struct Problems<'t> {
-    text: &'t str,
-    found: Vec<ClientsProblem>,
-}
-
-impl Problems<'_> {
-    fn add(&mut self, span: Range<usize>, key: String, what: String) {
-        self.found.push(ClientsProblem { line: self.line(span.start), key, what });
-    }
-
-    /// The line, from 1, of a byte.
-    fn line(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
-        memchr::memchr_iter(b'\n', before).count() + 1
-    }
-}
-
-/// The file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    clients: Vec<Spanned<WrittenEntry>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenEntry {
-    family: Spanned<String>,
-    begins: Option<Spanned<String>>,
-    has: Option<Spanned<String>>,
-    version_after: Option<Spanned<String>>,
-}
-
-const BUILT_IN: &str = include_str!("../../config/clients.toml");
-
-const FAMILY_BYTES_MAX: usize = 32;
-
-const MARK_BYTES_MAX: usize = 64;
+const BUILT_IN: &str = include_str!("../../../config/clients.toml");
 
 /// Browsers have four, others three.
 const VERSION_NUMBERS_MAX: usize = 4;
@@ -365,70 +240,9 @@ mod tests {
 
     use super::*;
 
-    fn problems(text: &str) -> String {
-        let problems = ClientTable::parse(text).unwrap_err();
-        problems.iter().map(ClientsProblem::to_string).collect::<Vec<_>>().join("\n")
-    }
-
     #[test]
     fn the_built_in_table_has_no_problems() {
         assert!(ClientTable::parse(BUILT_IN).is_ok());
-    }
-
-    #[test]
-    fn every_problem_of_content_is_told_with_its_line() {
-        let text = r#"
-[[clients]]
-family = "Docker"
-begins = "docker/"
-
-[[clients]]
-family = "b"
-begins = "b"
-has = "b"
-
-[[clients]]
-family = "other"
-has = ""
-
-[[clients]]
-family = "d"
-begins = "DOCKER/20"
-version_after = "é"
-[[clients]]
-family = "e"
-has = "e"
-
-[[clients]]
-family = "f"
-begins = "E/"
-"#;
-        let told = problems(text);
-        let expected = [
-            "3: clients[0].family: \"Docker\" is no family",
-            "6: clients[1].begins: it takes `begins` or `has`",
-            "12: clients[2].family: \"other\" is no family",
-            "13: clients[2].has: \"\" is not 1 to 64 printable bytes",
-            "18: clients[3].version_after: \"é\" is not 1 to 64",
-            "23: clients[5]: never decides: line 19 matches first",
-        ];
-        assert_eq!(told.lines().count(), expected.len(), "{told}");
-        for (line, expected) in told.lines().zip(expected) {
-            assert!(line.starts_with(expected), "{told}");
-        }
-    }
-
-    #[test]
-    fn a_problem_of_form_is_told_with_its_line() {
-        assert_eq!(problems(""), "1: clients: no [[clients]] at all");
-        let unknown = problems("[[clients]]\nfamily = \"a\"\nstarts = \"a\"\n");
-        assert!(
-            unknown.starts_with("3: TOML: unknown field `starts`, expected one of"),
-            "{unknown}"
-        );
-        let broken = problems("[[clients]]\nfamily = \"a\nbegins = \"a\"\n");
-        assert!(broken.starts_with("2: TOML: "), "{broken}");
-        assert!(problems("[[clients]]\nbegins = \"a\"").contains("missing field `family`"));
     }
 
     #[test]

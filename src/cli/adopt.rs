@@ -1,0 +1,129 @@
+//! A configuration on its way into force: read with the files it names, compiled, and told to the
+//! workers and the prover.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cli::check::clients;
+use crate::control::keys;
+use crate::control::prove::Plan;
+use crate::messages::clock::monotonic_us;
+use crate::messages::keyring::Keyring;
+use crate::pure::client::ClientTable;
+use crate::pure::config::problem::Problem;
+use crate::pure::config::values::{Config, Credentials};
+use crate::pure::snapshot::{Circumstances, Snapshot};
+
+/// Makes one configuration after the other ready.
+pub struct Adoption {
+    /// The configuration's file, as it was named.
+    file: String,
+    /// Who the gateway is in `Via`.
+    pseudonym: String,
+    /// What was made ready last.
+    last: Option<Arc<Snapshot>>,
+    /// What was said last of accounts that are lent to everybody.
+    said: Vec<String>,
+}
+
+/// A configuration, ready.
+pub struct Ready {
+    /// What workers decide by.
+    pub snapshot: Arc<Snapshot>,
+    /// What opens registries to them.
+    pub keyring: Arc<Keyring>,
+    /// How the aggregator tells clients apart.
+    pub clients: ClientTable,
+}
+
+impl Adoption {
+    /// For configurations from `file`.
+    pub fn new(file: String) -> io::Result<Self> {
+        Ok(Self { file, pseudonym: pseudonym()?, last: None, said: Vec::new() })
+    }
+
+    /// The configuration's file, as it was named.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Reads what `config` names, and compiles both; or says everything that is wrong with them.
+    pub fn ready(&mut self, config: &Config) -> Result<Ready, Vec<Problem>> {
+        let (clients, keys) = match (clients(config), keys::read(&self.file, config)) {
+            (Ok(clients), Ok(keys)) => (clients, keys),
+            (clients, keys) => {
+                let problems = clients.err().into_iter().chain(keys.err());
+                return Err(problems.flatten().collect());
+            }
+        };
+        let last = self.last.as_deref();
+        let generation = last.map_or(1, |last| last.generation + 1);
+        let circumstances = Circumstances {
+            clients: clients.clone(),
+            via: &self.pseudonym,
+            before: last,
+            now_us: monotonic_us(),
+        };
+        let snapshot = Snapshot::build(config, generation, circumstances);
+        let keyring = Arc::new(keys.keyring(&snapshot.registries));
+        let snapshot = Arc::new(snapshot);
+        self.last = Some(Arc::clone(&snapshot));
+        let lent = lent(config);
+        if lent != self.said {
+            for words in &lent {
+                tracing::warn!("{words}");
+            }
+            self.said = lent;
+        }
+        Ok(Ready { snapshot, keyring, clients })
+    }
+}
+
+impl Ready {
+    /// What the prover is told.
+    pub fn plan(&self, config: &Config) -> Plan {
+        Plan::new(config, Arc::clone(&self.snapshot), Arc::clone(&self.keyring))
+    }
+}
+
+/// The files that `config` names and [`Adoption::ready`] reads.
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    let mut files = keys::files(config);
+    files.extend(config.gateway.clients_file.clone());
+    files
+}
+
+/// Whose account everybody pulls with, a line for each registry.
+fn lent(config: &Config) -> Vec<String> {
+    let mut packages: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for package in &config.packages {
+        if package.credentials == Credentials::Registry {
+            let name = format!("{}/{}", package.domain, package.name);
+            packages.entry(&package.backend.authority).or_default().push(name);
+        }
+    }
+    let words = |(registry, mut packages): (&str, Vec<String>)| {
+        let more = packages.len().saturating_sub(NAMED_MAX);
+        packages.truncate(NAMED_MAX);
+        let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!(
+            "credentials = \"registry\": with the gateway's own account at {registry}, anybody \
+             can pull {}{and_more}",
+            packages.join(", ")
+        )
+    };
+    packages.into_iter().map(words).collect()
+}
+
+/// Another one in each process, so that a request that comes back to this one is told from one that
+/// passes through several gateways (RFC 9110, 7.6.3).
+fn pseudonym() -> io::Result<String> {
+    let mut bytes = [0; 4];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!("pullgate-{:08x}", u32::from_ne_bytes(bytes)))
+}
+
+/// Packages named in one line of the log.
+const NAMED_MAX: usize = 5;

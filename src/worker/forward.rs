@@ -1,0 +1,339 @@
+//! One request that is forwarded: the registry is asked in the client's stead, and what it answers
+//! is handed on.
+//!
+//! The request stays in its receive buffer until it is answered: nothing of it is copied that does
+//! not go to the registry.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::messages::clock::monotonic_us;
+use crate::messages::meters::Counter;
+use crate::pure::answer;
+use crate::pure::config::values::Credentials;
+use crate::pure::decide::{Action, Forward, Known, Refusal, decide};
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::encode::{DATE_BYTES, Manner, Out};
+use crate::pure::http1::head::{self, Method, RequestHead, Version};
+use crate::pure::http1::relayed::{self, DIGEST_FIELD, Length, Relayed};
+use crate::pure::http1::response::{Framing, field};
+use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
+use crate::pure::observe::{Asker, Seen, observe};
+use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::oci::reference::{Digest, Reference};
+use crate::pure::oci::sha256::sha256_of;
+use crate::pure::pull::event::Address;
+use crate::pure::pull::kin;
+use crate::worker::answer::{Client, Next, manner_of};
+use crate::worker::buffers::Buffer;
+use crate::worker::downstream::{Downstream, Over};
+use crate::worker::obtain::{Obtained, Trouble, obtain};
+use crate::worker::record::{self, Answered};
+use crate::worker::relay::{self, Broke, ClientFraming};
+use crate::worker::slots::Phase;
+use crate::worker::socket::descriptor;
+use crate::worker::upstream::Answer;
+use crate::worker::{Adopted, Worker};
+
+/// Answers the request at the front of `input`, of which a batch has found that it is to be
+/// forwarded, and says what comes next: [`Next::Answer`] for what is behind it in `input`.
+///
+/// Boxed, so that a connection that only redirects does not carry this future's room.
+pub fn serve<'c>(
+    down: &'c mut Downstream,
+    client: &'c Client,
+    mut input: Buffer,
+) -> Pin<Box<dyn Future<Output = Served> + 'c>> {
+    Box::pin(async move {
+        let worker = Rc::clone(&down.worker);
+        let adopted = worker.snapshot();
+        let read_at_us = monotonic_us();
+        // It parsed a moment ago, unless by other bounds: then the next batch refuses it.
+        let Ok(Some(head)) = head::parse(input.filled(), &adopted.head) else {
+            return Ok((input, Next::Answer));
+        };
+        let proofs = worker.proofs();
+        let known = Known { snapshot: &adopted, proofs: &proofs, now_us: read_at_us };
+        let action = decide(known, &head);
+        let Action::Forward(plan) = &action else {
+            // Decided otherwise by what became known meanwhile.
+            return Ok((input, Next::Answer));
+        };
+        let bytes = input.filled().get(..head.length).unwrap_or_default();
+        let (worker, adopted) = (&worker, &adopted);
+        let exchange = Exchange {
+            worker,
+            adopted,
+            action: &action,
+            plan,
+            head: &head,
+            bytes,
+            client,
+            read_at_us,
+        };
+        down.wait(Phase::Forwarding);
+        let next = exchange.run(down).await?;
+        let length = head.length;
+        input.consume(length);
+        Ok((input, next))
+    })
+}
+
+/// What follows a request's answer, if the connection goes on.
+pub type Served = Result<(Buffer, Next), Over>;
+
+/// One request, what was decided about it, and who asks.
+struct Exchange<'e> {
+    worker: &'e Rc<Worker>,
+    adopted: &'e Rc<Adopted>,
+    action: &'e Action<'e>,
+    plan: &'e Forward<'e>,
+    head: &'e RequestHead<'e>,
+    /// The head's bytes.
+    bytes: &'e [u8],
+    client: &'e Client,
+    read_at_us: u64,
+}
+
+impl Exchange<'_> {
+    async fn run(&self, down: &mut Downstream) -> Result<Next, Over> {
+        let asked = obtain(self.worker, self.adopted, self.plan, self.head, self.bytes);
+        match asked.await {
+            Ok(Obtained::HandOn { answer, to }) => {
+                let status = answer.head.status;
+                answer.discard(self.worker);
+                self.count(status, b"", b"");
+                let to = to.to_string();
+                let relayed = Relayed { location: Some(&to), ..self.relayed(b"", status, EMPTY) };
+                self.send(down, &relayed, Bytes::new()).await
+            }
+            Ok(Obtained::Answered(answer)) if self.is_streamed(&answer) => {
+                self.stream(down, answer).await
+            }
+            Ok(Obtained::Answered(answer)) if answer.head.framing == Framing::None => {
+                self.head_only(down, answer).await
+            }
+            Ok(Obtained::Answered(answer)) => self.whole(down, answer).await,
+            Err(Trouble { fault, at }) => self.refuse(down, fault, at.as_deref()).await,
+        }
+    }
+
+    /// Only a blob's bytes are streamed; everything else is small, and judged when it is read.
+    fn is_streamed(&self, answer: &Answer) -> bool {
+        matches!(self.plan.endpoint, Endpoint::Blob { .. })
+            && matches!(answer.head.status, 200 | 206)
+            && answer.head.framing != Framing::None
+    }
+
+    /// An answer without a body: to HEAD, or 304.
+    async fn head_only(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
+        let status = answer.head.status;
+        let upstream = answer.head_bytes.clone();
+        answer.discard(self.worker);
+        let digest = field(&upstream, DIGEST_FIELD).filter(|digest| Digest::parse(digest).is_ok());
+        self.count(status, digest.unwrap_or_default(), b"");
+        let length = match field(&upstream, "Content-Length") {
+            // As long as a GET's would be (RFC 9110, 9.3.2); of 304 nobody needs to know.
+            Some(length) if self.head.method == Method::Head => Length::Said(length),
+            Some(_) | None => Length::Unsaid,
+        };
+        self.send(down, &self.relayed(&upstream, status, length), Bytes::new()).await
+    }
+
+    /// An answer that is read whole: a manifest, a list, or an error.
+    async fn whole(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
+        let status = answer.head.status;
+        let upstream = answer.head_bytes.clone();
+        let most = if (200..300).contains(&status) { MANIFEST_BYTES_MAX } else { ERROR_BYTES_MAX };
+        let body = match answer.read_body(self.worker, most).await {
+            Ok(body) => body,
+            // The status says enough; whose page it is does not matter.
+            Err(fault) if fault.kind == Kind::UpstreamTooLarge && status >= 400 => {
+                return self.send(down, &self.relayed(b"", status, EMPTY), Bytes::new()).await;
+            }
+            Err(fault) => return self.refuse(down, fault, None).await,
+        };
+        let length = Length::Known(body.len() as u64);
+        let mut relayed = self.relayed(&upstream, status, length);
+        let Endpoint::Manifest { reference, .. } = self.plan.endpoint else {
+            self.count(status, b"", b"");
+            return self.send(down, &relayed, body).await;
+        };
+        if status != 200 {
+            return self.send(down, &relayed, body).await;
+        }
+        if field(&upstream, "Content-Encoding").is_some_and(|coding| coding != b"identity") {
+            let fault = Fault::new(Kind::UpstreamMalformed, "a manifest in another encoding");
+            return self.refuse(down, fault, None).await;
+        }
+        let digest = sha256_of(&body);
+        match reference {
+            Reference::Digest(asked) if !asked.as_str().starts_with("sha256:") => {}
+            Reference::Digest(asked) if asked.as_str() != digest => {
+                let fault = Fault::new(Kind::UpstreamDigest, "");
+                return self.refuse(down, fault, None).await;
+            }
+            Reference::Digest(_) | Reference::Tag(_) => relayed.digest = Some(&digest),
+        }
+        self.count(status, digest.as_bytes(), kin::read(&body).bytes());
+        self.send(down, &relayed, body).await
+    }
+
+    /// A blob's bytes, as they come.
+    async fn stream(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
+        let status = answer.head.status;
+        let (length, framing) = match (answer.head.framing, self.head.version) {
+            (Framing::Length(bytes), _) => (Length::Known(bytes), ClientFraming::Length),
+            (_, Version::Http11) => (Length::Chunked, ClientFraming::Chunked),
+            (_, Version::Http10) => (Length::Unsaid, ClientFraming::UntilClose),
+        };
+        let upstream = answer.head_bytes.clone();
+        let relayed = self.relayed(&upstream, status, length);
+        let (head, next) = match self.head_of(&relayed) {
+            Ok(written) => written,
+            // Nothing of the body may follow a refusal: it would be taken for the next answer.
+            Err(fault) => return self.refuse(down, fault, None).await,
+        };
+        self.count(status, b"", b"");
+        self.record(status, announced(length));
+        // Until the client has taken it, the registry is not to be blamed for waiting.
+        answer.seat.wait(Phase::Forwarding, self.worker.clock.sweep());
+        down.send(head).await?;
+        let bytes_max = self.adopted.limits.buffer_bytes;
+        let Downstream { worker, seat, stream } = down;
+        match relay::body(worker, answer, stream, seat, framing, bytes_max).await {
+            Ok(()) => Ok(next),
+            Err(Broke::Client) => Err(Over),
+            Err(Broke::Upstream(fault)) => {
+                self.complain(fault);
+                if framing == ClientFraming::UntilClose {
+                    // Without a length, only a reset says that this is not the end.
+                    let _ = set_socket_linger(descriptor(stream), Some(Duration::ZERO));
+                }
+                Err(Over)
+            }
+        }
+    }
+
+    /// `at`: whose fault it is, where that is not the registry itself.
+    async fn refuse(
+        &self,
+        down: &mut Downstream,
+        fault: Fault,
+        at: Option<&str>,
+    ) -> Result<Next, Over> {
+        self.complain(fault);
+        let registry = &self.adopted.registries[self.plan.registry];
+        let authority = registry.origin.authority();
+        let refusal = Refusal {
+            registry: Some(at.unwrap_or(&authority)),
+            name: self.plan.endpoint.name(),
+            ..Refusal::of(fault)
+        };
+        let (next, connection) = manner_of(self.worker, self.head, false);
+        let date = self.worker.clock.date();
+        let manner =
+            Manner { date: &date, head_only: self.head.method == Method::Head, connection };
+        let mut output = self.worker.pool.lend();
+        let mut out = Out::new(output.all_mut(), 0);
+        answer::write(&mut out, &manner, &Action::Refuse(refusal));
+        let (used, body_bytes) = (out.used(), out.body_bytes());
+        output.set_filled(used);
+        self.record(fault.kind.row().status_code(), body_bytes as u64);
+        down.send(output).await?;
+        Ok(next)
+    }
+
+    /// Sends a head, and a body that is here already: in one write where they fit a buffer.
+    async fn send(
+        &self,
+        down: &mut Downstream,
+        relayed: &Relayed<'_>,
+        body: Bytes,
+    ) -> Result<Next, Over> {
+        let (mut output, next) = match self.head_of(relayed) {
+            Ok(written) => written,
+            Err(fault) => return self.refuse(down, fault, None).await,
+        };
+        let used = output.filled().len();
+        let mut out = Out::new(output.all_mut(), used);
+        let fits = body.len() <= out.room();
+        if fits {
+            out.put(&body);
+        }
+        let used = out.used();
+        output.set_filled(used);
+        self.record(relayed.status, announced(relayed.length));
+        down.send(output).await?;
+        if !fits {
+            let length = body.len();
+            down.send_all(body, length).await?;
+        }
+        Ok(next)
+    }
+
+    /// A head in a buffer of its own, and what comes after its answer.
+    fn head_of(&self, relayed: &Relayed<'_>) -> Result<(Buffer, Next), Fault> {
+        let is_until_close = relayed.length == Length::Unsaid
+            && self.head.method == Method::Get
+            && !matches!(relayed.status, 204 | 304);
+        let (next, connection) = manner_of(self.worker, self.head, is_until_close);
+        let date: [u8; DATE_BYTES] = self.worker.clock.date();
+        let manner =
+            Manner { date: &date, head_only: self.head.method == Method::Head, connection };
+        let mut output = self.worker.pool.lend();
+        let mut out = Out::new(output.all_mut(), 0);
+        relayed::write(&mut out, &manner, relayed, &self.adopted.via);
+        if out.is_overrun() {
+            return Err(Fault::new(Kind::UpstreamTooLarge, "its answer's header fields"));
+        }
+        let used = out.used();
+        output.set_filled(used);
+        Ok((output, next))
+    }
+
+    fn relayed<'r>(&'r self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
+        let shows_challenge = self.plan.credentials == Credentials::Client;
+        let path = self.head.path;
+        Relayed { status, upstream, path, location: None, digest: None, length, shows_challenge }
+    }
+
+    /// Tells counting what came of the request.
+    fn count(&self, status: u16, digest: &[u8], kin: &[u8]) {
+        let address = Address(self.client.address_behind(self.head, self.adopted));
+        let asker = Asker { at_us: monotonic_us(), address, connection: self.client.connection };
+        let seen = Seen { status, digest, kin };
+        if let Some(event) = observe(self.action, self.head, asker, Some(seen)) {
+            self.worker.count(&event);
+        }
+    }
+
+    fn record(&self, status: u16, bytes: u64) {
+        let asked = record::asked(&self.plan.endpoint);
+        let read_at_us = self.read_at_us;
+        self.worker.meters.add(Counter::Forwarded, 1);
+        record::answered(self.worker, self.head, Answered { asked, status, bytes, read_at_us });
+    }
+
+    /// Counts what went wrong, and says so where an operator looks, but not for every client.
+    fn complain(&self, fault: Fault) {
+        self.worker.meters.fault(fault.kind);
+        let registry = &self.adopted.registries[self.plan.registry];
+        self.worker.complain(fault, &registry.origin);
+    }
+}
+
+/// The length that a client is told.
+fn announced(length: Length<'_>) -> u64 {
+    match length {
+        Length::Known(bytes) => bytes,
+        Length::Said(_) | Length::Chunked | Length::Unsaid => 0,
+    }
+}
+
+const EMPTY: Length<'static> = Length::Known(0);

@@ -1,0 +1,282 @@
+//! Getting a registry's answer in a client's stead: with its token, through its redirects.
+
+use std::rc::Rc;
+
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, VIA};
+
+use crate::pure::config::values::Credentials;
+use crate::pure::decide::Forward;
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::follow::{Course, Hop};
+use crate::pure::http1::head::{Method, RequestHead};
+use crate::pure::http1::pass::{self, Asked};
+use crate::pure::http1::response::{field, fields};
+use crate::pure::oci::challenge::{self, Challenge};
+use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::origin::Url;
+use crate::pure::tokens::{Identity, NoToken};
+use crate::worker::upstream::token;
+use crate::worker::upstream::{self, Answer, Request};
+use crate::worker::{Adopted, Worker};
+
+/// What came of asking.
+pub enum Obtained {
+    /// The answer, whatever its status, with its body still to be read.
+    Answered(Answer),
+    /// Storage that the client can reach itself.
+    HandOn {
+        /// The redirect that said so.
+        answer: Answer,
+        /// Where it leads.
+        to: Url,
+    },
+}
+
+/// Why there is no answer.
+pub struct Trouble {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Whose fault it is, where that is not the registry itself.
+    pub at: Option<Box<str>>,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self { fault, at: None }
+    }
+}
+
+impl From<NoToken> for Trouble {
+    fn from(none: NoToken) -> Self {
+        match none {
+            NoToken::Denied(401) => Fault::new(Kind::UpstreamUnauthorized, "").into(),
+            NoToken::Denied(_) => Fault::new(Kind::UpstreamDenied, "").into(),
+            NoToken::Failed { fault, .. } if fault.kind == Kind::UpstreamForbidden => fault.into(),
+            NoToken::Failed { fault, host } => {
+                Self { fault: Fault::new(Kind::TokenService, fault.detail), at: Some(host) }
+            }
+        }
+    }
+}
+
+/// Asks the registry of `plan` for what the client's `head`, of which `bytes` are the bytes, asks
+/// for.
+///
+/// # Errors
+/// [`Kind::LoopDetected`], and whatever can be wrong with a registry, its token service or its
+/// redirects.
+pub async fn obtain(
+    worker: &Rc<Worker>,
+    adopted: &Rc<Adopted>,
+    plan: &Forward<'_>,
+    head: &RequestHead<'_>,
+    bytes: &[u8],
+) -> Result<Obtained, Trouble> {
+    if pass::via_names(bytes, &adopted.via) {
+        return Err(Fault::new(Kind::LoopDetected, "").into());
+    }
+    let registry = &adopted.registries[plan.registry];
+    let asked = asked(&plan.endpoint);
+    let mut asking = Asking {
+        worker,
+        adopted,
+        plan,
+        head,
+        asked,
+        repository: plan.repository(),
+        fields: base_fields(bytes, asked, &adopted.via),
+        url: Url { origin: registry.origin.clone(), target: target(plan, asked) },
+        authorization: None,
+        has_left: false,
+        followed: 0,
+    };
+    asking.log_in().await?;
+    let mut answer = asking.ask().await?;
+    if answer.head.status == 401
+        && let Some((identity, challenge)) = asking.challenged(&answer)?
+    {
+        // The connection is free while the token is fetched.
+        answer.discard(worker);
+        asking.log_in_again(identity, challenge).await?;
+        answer = asking.ask().await?;
+    }
+    while matches!(answer.head.status, 301 | 302 | 303 | 307 | 308) {
+        match asking.hop(&answer).course()? {
+            Course::HandOn(to) => return Ok(Obtained::HandOn { answer, to }),
+            Course::Follow(to) => asking.go(to),
+        }
+        answer.discard(worker);
+        answer = asking.ask().await?;
+    }
+    Ok(Obtained::Answered(answer))
+}
+
+/// One request on its way through a registry's demands.
+struct Asking<'a> {
+    worker: &'a Rc<Worker>,
+    adopted: &'a Rc<Adopted>,
+    plan: &'a Forward<'a>,
+    head: &'a RequestHead<'a>,
+    asked: Asked,
+    repository: String,
+    /// What goes with every request, whoever is asked.
+    fields: HeaderMap,
+    /// What is asked for next.
+    url: Url,
+    authorization: Option<HeaderValue>,
+    /// Whether a redirect has led away from the registry. Nobody who was asked since may choose
+    /// what is read there with its authorization.
+    has_left: bool,
+    followed: usize,
+}
+
+impl Asking<'_> {
+    /// Who the gateway is to the registry; `None` where that is the client.
+    fn identity(&self) -> Option<Identity> {
+        match self.plan.credentials {
+            Credentials::None => Some(Identity::Anonymous),
+            Credentials::Registry => Some(Identity::Account),
+            Credentials::Client => None,
+        }
+    }
+
+    async fn log_in(&mut self) -> Result<(), Trouble> {
+        let identity = self.identity();
+        let Self { worker, adopted, plan, repository, .. } = &*self;
+        let registry = plan.registry;
+        self.authorization = match identity {
+            Some(identity) => {
+                token::authorization(worker, adopted, registry, repository, identity).await?
+            }
+            None => self.head.authorization.and_then(|value| HeaderValue::from_bytes(value).ok()),
+        };
+        Ok(())
+    }
+
+    /// What the registry demands of the gateway; `None` where that is the client's to answer.
+    fn challenged(&self, answer: &Answer) -> Result<Option<(Identity, Challenge)>, Fault> {
+        let Some(identity) = self.identity() else {
+            return Ok(None);
+        };
+        let challenge = challenge::parse(fields_named(&answer.head_bytes, "WWW-Authenticate"))?;
+        Ok(challenge.map(|challenge| (identity, challenge)))
+    }
+
+    async fn log_in_again(
+        &mut self,
+        identity: Identity,
+        challenge: Challenge,
+    ) -> Result<(), Trouble> {
+        let Self { worker, adopted, plan, repository, authorization, .. } = self;
+        let refused = authorization.as_ref();
+        let renewed =
+            token::renew(worker, adopted, plan.registry, repository, identity, challenge, refused);
+        *authorization = Some(renewed.await?);
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<Answer, Fault> {
+        let Self { worker, adopted, plan, url, .. } = self;
+        let mut fields = self.fields.clone();
+        // Authorization belongs to one origin (RFC 9110, 11.5), whoever it is redirected to.
+        let is_registry = url.origin == adopted.registries[plan.registry].origin;
+        if let Some(mut authorization) = self.authorization.clone()
+            && is_registry
+            && !self.has_left
+        {
+            authorization.set_sensitive(true);
+            fields.insert(AUTHORIZATION, authorization);
+        }
+        let request = Request {
+            origin: url.origin.clone(),
+            registry: is_registry.then_some(plan.registry),
+            method: match self.head.method {
+                Method::Head => upstream::Method::Head,
+                Method::Get | Method::Other(_) => upstream::Method::Get,
+            },
+            target: url.target.clone(),
+            fields,
+        };
+        upstream::ask(worker, adopted, &request).await
+    }
+
+    fn hop<'h>(&'h self, answer: &'h Answer) -> Hop<'h> {
+        let host = host_name(self.head.host.unwrap_or_default());
+        Hop {
+            asked: &self.url,
+            location: field(&answer.head_bytes, "Location"),
+            registry: &self.adopted.registries[self.plan.registry].origin,
+            is_blob: self.asked == Asked::Blob,
+            streams: self.plan.streams,
+            login_for: self.head.authorization.and(host),
+            followed: self.followed,
+            most: self.adopted.upstream.max_redirects,
+        }
+    }
+
+    fn go(&mut self, to: Url) {
+        self.has_left |= to.origin != self.adopted.registries[self.plan.registry].origin;
+        self.url = to;
+        self.followed += 1;
+    }
+}
+
+fn asked(endpoint: &Endpoint<'_>) -> Asked {
+    match endpoint {
+        Endpoint::Manifest { .. } => Asked::Manifest,
+        Endpoint::Blob { .. } => Asked::Blob,
+        Endpoint::TagsList { .. } | Endpoint::Referrers { .. } => Asked::List,
+        Endpoint::Base
+        | Endpoint::Catalog
+        | Endpoint::Upload { .. }
+        | Endpoint::Root
+        | Endpoint::Robots => Asked::Base,
+    }
+}
+
+/// The origin-form of what is asked for, by the backend's name.
+fn target(plan: &Forward<'_>, asked: Asked) -> String {
+    let (kind, what) = plan.endpoint.tail();
+    let mut target = format!("/v2/{}{kind}{what}", plan.repository());
+    let query = pass::query(plan.query, asked);
+    if let Ok(query) = std::str::from_utf8(&query)
+        && !query.is_empty()
+    {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}
+
+/// What goes with every request on the way, whoever is asked.
+fn base_fields(bytes: &[u8], asked: Asked, via: &str) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    let mut pass = |name: &str, value: &[u8]| {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            passed.append(name, value);
+        }
+    };
+    for (name, value) in pass::request_fields(bytes, asked) {
+        pass(name, value);
+    }
+    for value in fields_named(bytes, "Via") {
+        pass(VIA.as_str(), value);
+    }
+    pass(VIA.as_str(), format!("1.1 {via}").as_bytes());
+    if asked != Asked::Blob {
+        // It is read here, and a digest is of the bytes as they are.
+        pass(ACCEPT_ENCODING.as_str(), b"identity");
+    }
+    passed
+}
+
+fn fields_named<'a>(head: &'a [u8], wanted: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fields(head).filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+}
+
+/// The host in a `Host` field, without its port.
+fn host_name(host: &[u8]) -> Option<&str> {
+    let host = std::str::from_utf8(host).ok()?;
+    Some(crate::pure::oci::backend::split_port(host).0)
+}

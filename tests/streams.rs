@@ -1,0 +1,145 @@
+//! Memory is bounded by `buffer_bytes`, whatever the length of a body, the size of a chunk, or the
+//! patience of its reader.
+
+#![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+
+use support::bench::{Bench, config, request};
+use support::eventually::eventually;
+use support::gate::{DRIVERS, Gate};
+use support::hosts::REGISTRY_IP;
+use support::origin::{Origin, Talk};
+
+#[test]
+fn a_long_body_passes_through_little_memory() {
+    for driver in DRIVERS {
+        for (name, framing) in FRAMINGS {
+            let length = if framing == Framing::Length { 2 * GIB } else { GIB };
+            let mut bench = bench(driver, length);
+            let before = warm(&mut bench);
+            let mut client = open(&bench, name, [127, 0, 0, 1]);
+            let mut received = 0;
+            let mut part = vec![0; 1 << 20];
+            // Head and chunk lines are few beside it; whether all is right is `forward`'s matter.
+            while received < length {
+                match client.read(&mut part).expect("it goes on") {
+                    0 => panic!("{name} on {driver} ended after {received} bytes"),
+                    more => received += more as u64,
+                }
+            }
+            let grown = bench.gate.peak_bytes() - before;
+            assert!(grown < SLACK_BYTES, "{name} on {driver}: {grown} bytes more for {length}");
+        }
+    }
+}
+
+#[test]
+fn two_hundred_slow_readers_hold_a_buffer_each() {
+    for driver in DRIVERS {
+        for (name, _) in FRAMINGS {
+            let mut bench = bench(driver, GIB);
+            let before = warm(&mut bench);
+            let readers: Vec<_> = (0..READERS)
+                .map(|number| open(&bench, name, [127, 0, 1, (number % 4) as u8 + 1]))
+                .collect();
+            for reader in &readers {
+                eventually(|| match reader.peek(&mut [0]) {
+                    Ok(1) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                });
+            }
+            // All are under way, and nobody reads: others are served all the same.
+            let mut quick = open(&bench, "small", [127, 0, 0, 1]);
+            let mut answer = [0; 15];
+            quick.read_exact(&mut answer).expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            let bound = READERS * 2 * BUFFER_BYTES + SLACK_BYTES;
+            let grown = bench.gate.peak_bytes() - before;
+            assert!(grown < bound, "{name} on {driver}: {grown} bytes more for {READERS} readers");
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length,
+    OneChunk,
+    UntilClose,
+}
+
+const FRAMINGS: [(&str, Framing); 3] = [
+    ("length", Framing::Length),
+    ("one-chunk", Framing::OneChunk),
+    ("until-close", Framing::UntilClose),
+];
+
+/// A gateway before a registry whose every blob has `length` bytes, framed as its name says.
+fn bench(driver: &str, length: u64) -> Bench {
+    let registry = Origin::start(REGISTRY_IP, move |talk| {
+        while let Some(request) = talk.request()? {
+            let name = request.target.split('/').nth(3).unwrap_or_default();
+            match FRAMINGS.iter().find(|(it, _)| *it == name) {
+                Some((_, framing)) => send(talk, *framing, length)?,
+                None if name == "small-chunks" => send(talk, Framing::OneChunk, 1 << 20)?,
+                None if name == "small" => send(talk, Framing::Length, 1 << 20)?,
+                None => talk.answer(&request, "200 OK", &[], b"{}")?,
+            }
+        }
+        Ok(())
+    });
+    Bench::behind(registry, |backend| {
+        let limits = format!("\n[limits]\nbuffer_bytes = \"{}KiB\"\n", BUFFER_BYTES >> 10);
+        let keys = format!("delivery = \"stream\"\n{limits}");
+        Gate::start_proxy(driver, &config("", &keys, backend))
+    })
+}
+
+fn send(talk: &mut Talk, framing: Framing, length: u64) -> io::Result<()> {
+    let part = vec![b'x'; 256 << 10];
+    let field = match framing {
+        Framing::Length => format!("Content-Length: {length}\r\n\r\n"),
+        Framing::OneChunk => format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n"),
+        Framing::UntilClose => "Connection: close\r\n\r\n".to_owned(),
+    };
+    talk.send(format!("HTTP/1.1 200 OK\r\n{field}"))?;
+    let mut rest = length;
+    while rest > 0 {
+        let now = rest.min(part.len() as u64);
+        let (now_bytes, _) = part.split_at(usize::try_from(now).map_err(io::Error::other)?);
+        talk.send(now_bytes)?;
+        rest -= now;
+    }
+    match framing {
+        Framing::Length => Ok(()),
+        Framing::OneChunk => talk.send("\r\n0\r\n\r\n"),
+        Framing::UntilClose => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// What it takes once it has done everything there is to do, the program's own pages among it.
+fn warm(bench: &mut Bench) -> u64 {
+    for name in ["small", "small-chunks"] {
+        let target = format!("/v2/acme/{name}/blobs/sha256:{}", "a".repeat(64));
+        assert_eq!(bench.get(&target).status, 200);
+    }
+    bench.gate.peak_bytes()
+}
+
+/// A client at `source` that has asked for the blob of `acme/<name>`.
+fn open(bench: &Bench, name: &str, source: [u8; 4]) -> TcpStream {
+    let source = IpAddr::V4(Ipv4Addr::from(source));
+    let mut stream = support::http::connect_from(source, bench.gate.address()).expect("it listens");
+    let target = format!("/v2/acme/{name}/blobs/sha256:{}", "a".repeat(64));
+    stream.write_all(&request("GET", &target, &[])).expect("it reads");
+    stream
+}
+
+const GIB: u64 = 1 << 30;
+const READERS: u64 = 200;
+const BUFFER_BYTES: u64 = 64 << 10;
+/// What the gateway may take for anything else meanwhile, tables and connections among it.
+const SLACK_BYTES: u64 = 16 << 20;
