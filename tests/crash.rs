@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use pullgate::aggregator::{Ask, By, open_offline};
+use pullgate::aggregator::{Ask, By};
 use pullgate::pure::config::values::Counting;
 
 use support::*;
@@ -52,7 +52,7 @@ fn a_kill_at_any_time_doubles_nothing_and_loses_only_what_was_not_yet_written() 
         if !data_dir.exists() {
             continue;
         }
-        let query = open_offline(&data_dir).unwrap();
+        let query = opened(&data_dir);
         let answer = query.rows(&Ask::default()).unwrap();
         let by = vec![By::Tag, By::Day];
         let by_tag = query.rows(&Ask { by, ..Ask::default() }).unwrap();
@@ -115,14 +115,14 @@ fn a_torn_journal_loses_what_was_torn_and_nothing_else() {
     let file = OpenOptions::new().write(true).open(&journal).unwrap();
     file.set_len(file.metadata().unwrap().len() - 1).unwrap();
     // sled has the second: nothing is lost.
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (4, 2, 0));
+    assert_eq!(totals(&opened(dir.path())), (4, 2, 0));
     // And what is not in the journal any more is in a checkpoint.
     fs::remove_dir_all(dir.path().join("counts")).unwrap();
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (4, 2, 0));
+    assert_eq!(totals(&opened(dir.path())), (4, 2, 0));
     let mut gateway = Gateway::start(dir.path());
     gateway.docker_pull(3, "acme/rocket", "latest");
     gateway.stop();
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (6, 3, 0));
+    assert_eq!(totals(&opened(dir.path())), (6, 3, 0));
 }
 
 #[test]
@@ -139,13 +139,13 @@ fn a_shortened_or_missing_store_is_made_whole() {
         let path = dir.path().join("counts/db");
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(file.metadata().unwrap().len() * part / 10).unwrap();
-        assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2 * pulls, pulls, 0), "{part}/10");
+        assert_eq!(totals(&opened(dir.path())), (2 * pulls, pulls, 0), "{part}/10");
     }
     fs::remove_dir_all(dir.path().join("counts")).unwrap();
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2 * pulls, pulls, 0));
+    assert_eq!(totals(&opened(dir.path())), (2 * pulls, pulls, 0));
     // And what is left of an unfinished snapshot does not keep it from opening.
     fs::write(dir.path().join("counts/snap.0000000000000001.generating"), "half").unwrap();
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2 * pulls, pulls, 0));
+    assert_eq!(totals(&opened(dir.path())), (2 * pulls, pulls, 0));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_damaged_store_is_moved_aside_and_built_anew() {
     assert_eq!(gateway.health.store_rebuilds_total.load(Ordering::Relaxed), 1);
     assert!(dir.path().join("counts.damaged.1").exists());
     gateway.stop();
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (400, 200, 0));
+    assert_eq!(totals(&opened(dir.path())), (400, 200, 0));
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_full_disk_delays_counts_and_loses_none() {
             && gateway.totals() == Some((2 * all, all, 0))
     });
     gateway.stop();
-    assert_eq!(totals(&open_offline(&data_dir).unwrap()), (2 * all, all, 0));
+    assert_eq!(totals(&opened(&data_dir)), (2 * all, all, 0));
 }
 
 #[test]

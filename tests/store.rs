@@ -40,7 +40,7 @@ fn counts_survive_a_restart_and_are_told_apart() {
     gateway.send(6, DOCKER, "acme/tool", Asked::Manifest, &digest("index"));
     gateway.stop();
 
-    let query = open_offline(dir.path()).unwrap();
+    let query = opened(dir.path());
     assert_eq!(
         table(&query, &[]),
         "acme.com/acme/rocket requests 10 pulls 5 checks 1 unseen 10
@@ -77,7 +77,7 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
     let mut gateway = Gateway::start(dir.path());
     gateway.docker_pull(1, "acme/rocket", "latest");
     gateway.stop();
-    let query = open_offline(dir.path()).unwrap();
+    let query = opened(dir.path());
     let ask = Ask { by: vec![By::Tag, By::Day], ..Ask::default() };
     let answer = serde_json::to_value(query.rows(&ask).unwrap()).unwrap();
     let day = answer["rows"][0]["day"].as_str().unwrap();
@@ -143,7 +143,7 @@ fn a_reload_changes_how_much_is_told_apart() {
         gateway.docker_pull(client, "acme/rocket", tag);
     }
     gateway.stop();
-    let tags = table(&open_offline(dir.path()).unwrap(), &[By::Tag]);
+    let tags = table(&opened(dir.path()), &[By::Tag]);
     assert!(tags.contains("acme.com/acme/rocket (other) requests 4 pulls 2"), "{tags}");
 }
 
@@ -153,7 +153,7 @@ fn a_range_is_answered_from_the_cells_it_covers() {
     let mut gateway = Gateway::start(dir.path());
     gateway.docker_pull(1, "acme/rocket", "latest");
     gateway.stop();
-    let query = open_offline(dir.path()).unwrap();
+    let query = opened(dir.path());
     let all = query.rows(&Ask::default()).unwrap();
     let since = all.from.unwrap();
     let minutes = |minutes: i64| Some(since + jiff::SignedDuration::from_mins(minutes));
@@ -182,7 +182,7 @@ fn requests_may_come_by_any_worker() {
             gateway.send(client, DOCKER, "acme/rocket", Asked::Manifest, &reference);
         }
         gateway.stop();
-        tables.push(table(&open_offline(dir.path()).unwrap(), &[By::Tag]));
+        tables.push(table(&opened(dir.path()), &[By::Tag]));
     }
     assert_eq!(tables[0], tables[1]);
 }
@@ -223,10 +223,10 @@ fn answers_may_be_seen_by_any_worker() {
             });
         }
         gateway.stop();
-        let answer = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap();
+        let answer = opened(dir.path()).rows(&Ask::default()).unwrap();
         assert!(answer.totals.complete > 0 && answer.totals.up_to_date > 0, "{answer:?}");
         let by_tag = Ask { by: vec![By::Tag], ..Ask::default() };
-        tables.push(open_offline(dir.path()).unwrap().rows(&by_tag).unwrap().rows);
+        tables.push(opened(dir.path()).rows(&by_tag).unwrap().rows);
     }
     assert_eq!(tables[0], tables[1]);
     assert_eq!(tables[0], tables[2]);
@@ -244,7 +244,7 @@ fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
         gateway.send(number, &agent, &name, Asked::Manifest, &format!("tag-{number}"));
     }
     gateway.stop();
-    let query = open_offline(dir.path()).unwrap();
+    let query = opened(dir.path());
     let packages = query.rows(&Ask::default()).unwrap();
     assert_eq!((packages.rows.len(), packages.totals.requests), (11, 3000));
     assert_eq!(packages.totals.pulls, 3000, "names without a row of their own do not fold");
@@ -264,7 +264,7 @@ fn an_answer_says_what_time_it_covers() {
     let mut gateway = Gateway::start(dir.path());
     gateway.docker_pull(1, "acme/rocket", "latest");
     gateway.stop();
-    let query = open_offline(dir.path()).unwrap();
+    let query = opened(dir.path());
     let answer = query.rows(&Ask::default()).unwrap();
     assert!(answer.to > jiff::Timestamp::now() - Duration::from_secs(1), "until now: {answer:?}");
     assert!(answer.from.unwrap() < answer.to);
@@ -309,7 +309,7 @@ fn requests_are_exact_when_events_could_not_be_kept() {
     });
     drop(sender);
     aggregator.stop(Vec::new());
-    let totals = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap().totals;
+    let totals = opened(dir.path()).rows(&Ask::default()).unwrap().totals;
     assert_eq!(totals.requests, offered);
     assert!(totals.unfolded >= 1000);
     assert_eq!(totals.unseen, offered);
@@ -353,7 +353,7 @@ fn a_store_of_another_version_is_left_alone() {
     gateway.stop();
     assert!(!dir.path().join("counts.damaged.1").exists());
     set_version(2);
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (2, 1, 0));
+    assert_eq!(totals(&opened(dir.path())), (2, 1, 0));
 }
 
 /// `golden/store-1` was written by the program before `complete` and `up_to_date` were counted:
@@ -371,7 +371,7 @@ fn a_store_of_the_version_before_is_read_and_goes_on() {
         if without_sled {
             fs::remove_dir_all(dir.path().join("counts")).unwrap();
         }
-        let query = open_offline(dir.path()).unwrap();
+        let query = opened(dir.path());
         assert_eq!(totals(&query), (10, 6, 2));
         let tags = table(&query, &[By::Tag]);
         assert!(tags.contains("acme.com/acme/rocket latest requests 4 pulls 2 checks 0"), "{tags}");
@@ -380,7 +380,7 @@ fn a_store_of_the_version_before_is_read_and_goes_on() {
         let mut gateway = Gateway::start(dir.path());
         gateway.docker_pull(1, "acme/rocket", "latest");
         gateway.stop();
-        let query = open_offline(dir.path()).unwrap();
+        let query = opened(dir.path());
         assert_eq!(totals(&query), (12, 7, 2));
         drop(query);
         assert!(!dir.path().join("counts.damaged.1").exists());
@@ -422,7 +422,7 @@ fn no_address_is_ever_written() {
         }
     }
     assert!(files >= 3);
-    assert_eq!(totals(&open_offline(dir.path()).unwrap()), (6, 2, 0));
+    assert_eq!(totals(&opened(dir.path())), (6, 2, 0));
 }
 
 fn table(query: &Query, by: &[By]) -> String {

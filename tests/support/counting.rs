@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pullgate::aggregator::lock::Lock;
-use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Options, Query, spawn};
+use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Options, Query, open_offline, spawn};
+use pullgate::control::while_busy;
 use pullgate::messages::pulls::{PullSender, channel};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
@@ -28,6 +29,11 @@ pub(crate) struct Gateway {
     pub(crate) collection: &'static str,
 }
 
+/// The store as the command line reads it. A fork of a neighbour may hold its lock until its exec.
+pub(crate) fn opened(data_dir: &Path) -> Query {
+    while_busy(|| open_offline(data_dir)).unwrap()
+}
+
 impl Gateway {
     pub(crate) fn start(data_dir: &Path) -> Self {
         Self::start_with(data_dir, 1, counting())
@@ -36,7 +42,8 @@ impl Gateway {
     pub(crate) fn start_with(data_dir: &Path, workers: usize, counting: Counting) -> Self {
         let (senders, receivers) = (0..workers).map(|_| channel()).unzip();
         let health = Arc::new(Health::default());
-        let lock = Lock::take(data_dir).unwrap();
+        // As the program does: a fork of a neighbour may hold it until its exec.
+        let lock = while_busy(|| Lock::take(data_dir)).unwrap();
         let options = options(data_dir, counting);
         let aggregator = spawn(options, lock, receivers, Arc::clone(&health)).unwrap();
         let query = aggregator.query();
