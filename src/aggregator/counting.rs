@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::Clock;
@@ -20,6 +19,7 @@ use crate::aggregator::{Booked, Options, Order};
 use crate::messages::pulls::{
     FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded, UnfoldedRequests,
 };
+use crate::messages::random::random;
 use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Address, Asked, Event};
@@ -337,12 +337,6 @@ fn bounds(counting: &Counting) -> Bounds {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    Ok(bytes)
 }
 
 /// How long events are held back, so that those of all workers can be put in order: longer than an

@@ -11,6 +11,7 @@ use crate::control::keys;
 use crate::control::prove::Plan;
 use crate::messages::clock::monotonic_us;
 use crate::messages::keyring::Keyring;
+use crate::messages::random::random;
 use crate::pure::client::ClientTable;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{Config, Credentials};
@@ -120,9 +121,7 @@ fn lent(config: &Config) -> Vec<String> {
 /// Another one in each process, so that a request that comes back to this one is told from one that
 /// passes through several gateways (RFC 9110, 7.6.3).
 fn pseudonym() -> io::Result<String> {
-    let mut bytes = [0; 4];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!("pullgate-{:08x}", u32::from_ne_bytes(bytes)))
+    Ok(format!("pullgate-{:08x}", u32::from_ne_bytes(random()?)))
 }
 
 /// Packages named in one line of the log.

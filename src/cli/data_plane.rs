@@ -20,6 +20,7 @@ use crate::messages::meters::Meters;
 use crate::messages::names;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
+use crate::messages::random::random;
 use crate::messages::wanted::WantedSender;
 use crate::pure::config::values::{AccessLog, Config, Delivery};
 use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
@@ -151,7 +152,7 @@ impl DataPlane {
                 orders: order_book,
                 post,
                 names,
-                seed: random().map_err(Refused::System)?,
+                seed: u64::from_ne_bytes(random().map_err(Refused::System)?),
                 pulls,
                 meters: Arc::clone(&worker_meters),
                 latency,
@@ -300,14 +301,8 @@ const DESCRIPTORS_PER_WORKER: usize = 6 + REFUSING_MAX;
 fn random_keys() -> io::Result<[(u64, u64); ROWS]> {
     let mut keys = [(0, 0); ROWS];
     for (first, second) in &mut keys {
-        *first = random()?;
-        *second = random()?;
+        *first = u64::from_ne_bytes(random()?);
+        *second = u64::from_ne_bytes(random()?);
     }
     Ok(keys)
-}
-
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_ne_bytes(bytes))
 }

@@ -25,4 +25,5 @@ pub mod meters;
 pub mod names;
 pub mod order;
 pub mod pulls;
+pub mod random;
 pub mod wanted;

@@ -10,7 +10,7 @@ use crate::pure::fault::{Fault, Kind};
 use crate::pure::follow::{Course, Hop};
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::http1::pass::{self, Asked};
-use crate::pure::http1::response::{field, fields};
+use crate::pure::http1::response::{field, fields_named};
 use crate::pure::oci::challenge::{self, Challenge};
 use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::origin::Url;
@@ -48,14 +48,14 @@ impl From<Fault> for Trouble {
 
 impl From<NoToken> for Trouble {
     fn from(none: NoToken) -> Self {
-        match none {
-            NoToken::Denied(401) => Fault::new(Kind::UpstreamUnauthorized, "").into(),
-            NoToken::Denied(_) => Fault::new(Kind::UpstreamDenied, "").into(),
-            NoToken::Failed { fault, .. } if fault.kind == Kind::UpstreamForbidden => fault.into(),
-            NoToken::Failed { fault, host } => {
-                Self { fault: Fault::new(Kind::TokenService, fault.detail), at: Some(host) }
+        let at = match &none {
+            // What a realm may not be is the gateway's word, not the realm's fault.
+            NoToken::Failed { fault, host } if fault.kind != Kind::UpstreamForbidden => {
+                Some(host.clone())
             }
-        }
+            NoToken::Failed { .. } | NoToken::Denied(_) => None,
+        };
+        Self { fault: none.into(), at }
     }
 }
 
@@ -269,10 +269,6 @@ fn base_fields(bytes: &[u8], asked: Asked, via: &str) -> HeaderMap {
         pass(ACCEPT_ENCODING.as_str(), b"identity");
     }
     passed
-}
-
-fn fields_named<'a>(head: &'a [u8], wanted: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    fields(head).filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
 }
 
 /// The host in a `Host` field, without its port.

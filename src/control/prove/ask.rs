@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::{Answer, Facts};
 use crate::messages::keyring::Keyring;
 use crate::pure::address::is_public;
+use crate::pure::http1::forwarded::mapped;
 use crate::pure::limits::{TOKEN_BYTES_MAX, UPSTREAM_HEAD_BYTES_MAX};
 use crate::pure::oci::backend::Scheme;
 use crate::pure::oci::challenge::{self, Challenge};
@@ -160,7 +161,7 @@ impl Asker {
         let mut last =
             failed("its addresses may not be dialled; upstream.allow_private names some");
         for address in by_turns(self.resolve(origin).await?) {
-            if !self.snapshot.may_dial(&origin.host, origin.port, octets(address)) {
+            if !self.snapshot.may_dial(&origin.host, origin.port, mapped(address)) {
                 continue;
             }
             let connecting = TcpStream::connect((address, origin.port));
@@ -193,7 +194,7 @@ impl Asker {
 pub(super) fn is_for_all(origin: &Origin, addresses: &[IpAddr]) -> bool {
     origin.scheme == Scheme::Https
         && !addresses.is_empty()
-        && addresses.iter().all(|address| is_public(octets(*address)))
+        && addresses.iter().all(|address| is_public(mapped(*address)))
 }
 
 struct Response {
@@ -276,13 +277,6 @@ fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 /// An IPv6 address without its brackets.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
 }
 
 /// Who asks.

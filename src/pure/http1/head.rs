@@ -7,10 +7,12 @@
 use std::mem::MaybeUninit;
 
 use super::forwarded::ForwardedFields;
+use super::lines::{Persistence, all_end_in_crlf, wrong_field};
 use super::target::{Host, Target};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::limits::HEADERS_MAX;
 
+pub use super::lines::Version;
 pub use super::target::Method;
 
 /// What a head is held to.
@@ -20,15 +22,6 @@ pub struct HeadLimits {
     pub head_bytes: usize,
     /// Header fields, at most [`HEADERS_MAX`].
     pub headers: usize,
-}
-
-/// The versions that are spoken here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    Http11,
 }
 
 /// A request's head, borrowed from the bytes it came in. It has no body behind it if its method is
@@ -84,10 +77,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
     let (Some(method), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
         return Err(malformed("the request line is not complete"));
     };
-    // httparse takes LF for a line's end, but a CR only before an LF: so the lines (the request's,
-    // the fields' and the empty one) all end in CRLF if there are as many CRs as lines.
-    let ends = memchr::memchr_iter(b'\r', lines.get(..length).unwrap_or_default()).count();
-    if ends != head.headers.len() + 2 {
+    if !all_end_in_crlf(lines.get(..length).unwrap_or_default(), head.headers.len()) {
         return Err(malformed("a line ends in LF without CR"));
     }
     let method = match method {
@@ -110,10 +100,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
         referer: fields.referer.unwrap_or_default(),
         authorization: fields.authorization,
         forwarded: fields.forwarded,
-        keep_alive: match version {
-            Version::Http11 => !fields.close,
-            Version::Http10 => fields.keep_alive && !fields.close,
-        },
+        keep_alive: fields.persistence.stays(version),
         length: bounded.len() - lines.len() + length,
     }))
 }
@@ -128,8 +115,7 @@ struct Fields<'a> {
     forwarded: ForwardedFields<'a>,
     content_length: Option<&'a [u8]>,
     transfer_encoding: bool,
-    close: bool,
-    keep_alive: bool,
+    persistence: Persistence,
 }
 
 impl<'a> Fields<'a> {
@@ -162,12 +148,7 @@ impl<'a> Fields<'a> {
             10 if is("User-Agent") => {
                 self.user_agent.get_or_insert(value);
             }
-            10 if is("Connection") => {
-                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                    self.close |= option.eq_ignore_ascii_case(b"close");
-                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
+            10 if is("Connection") => self.persistence.add(value),
             13 if is("Authorization") => {
                 let earlier = self.authorization.replace(value);
                 refuse_second(earlier, "several Authorization fields")?;
@@ -261,15 +242,9 @@ fn explain(error: httparse::Error, lines: &[u8]) -> Fault {
         httparse::Error::Version if names_a_version(lines) => {
             Fault::new(Kind::VersionUnsupported, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         }
-        httparse::Error::HeaderName => malformed(
-            "a header line that does not begin with a name and a colon (no space before either, \
-             no folded lines)",
+        other => malformed(
+            wrong_field(other).unwrap_or("the request line is not `METHOD /path HTTP/1.1`"),
         ),
-        httparse::Error::HeaderValue => malformed("a control byte or a bare CR in a header line"),
-        httparse::Error::NewLine => malformed("a line that does not end in CRLF"),
-        httparse::Error::Token | httparse::Error::Version | httparse::Error::Status => {
-            malformed("the request line is not `METHOD /path HTTP/1.1`")
-        }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod chunked;
 pub mod encode;
 pub mod forwarded;
 pub mod head;
+mod lines;
 pub mod pass;
 pub mod proxy_header;
 pub mod relayed;

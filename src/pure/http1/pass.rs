@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::response::fields;
+use super::response::{fields, fields_named};
 use crate::pure::limits::TAGS_N_MAX;
 
 /// What is asked of a registry, as far as it decides what passes.
@@ -76,8 +76,7 @@ pub fn next_page(link: &[u8]) -> Option<&[u8]> {
 
 /// Whether the head has passed the gateway of this pseudonym before (RFC 9110, 7.6.3).
 pub fn via_names(head: &[u8], pseudonym: &str) -> bool {
-    let lines = fields(head).filter(|(name, _)| name.eq_ignore_ascii_case("Via"));
-    lines.flat_map(|(_, value)| value.split(|byte| *byte == b',')).any(|hop| {
+    fields_named(head, "Via").flat_map(|value| value.split(|byte| *byte == b',')).any(|hop| {
         let mut words = hop.split(|byte| matches!(byte, b' ' | b'\t')).filter(|w| !w.is_empty());
         words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym.as_bytes()))
     })
@@ -100,8 +99,8 @@ fn asks_too_much(pair: &[u8]) -> bool {
 
 /// Whether a `Connection` of the head says that the field of this name ends here.
 fn is_nominated(head: &[u8], name: &str) -> bool {
-    let lines = fields(head).filter(|(name, _)| name.eq_ignore_ascii_case("Connection"));
-    let mut options = lines.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+    let lines = fields_named(head, "Connection");
+    let mut options = lines.flat_map(|value| value.split(|byte| *byte == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 

@@ -6,6 +6,7 @@
 use std::mem::MaybeUninit;
 
 use super::head::{HeadLimits, Version};
+use super::lines::{Persistence, all_end_in_crlf, wrong_field};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::limits::HEADERS_MAX;
 
@@ -67,10 +68,7 @@ pub fn parse(
     let (Some(status), Some(minor)) = (head.code, head.version) else {
         return Err(malformed("a status line that is not complete"));
     };
-    // httparse takes LF for a line's end, but a CR only before an LF: so the lines (the status's,
-    // the fields' and the empty one) all end in CRLF if there are as many CRs as lines.
-    let ends = memchr::memchr_iter(b'\r', bounded.get(..length).unwrap_or_default()).count();
-    if ends != head.headers.len() + 2 {
+    if !all_end_in_crlf(bounded.get(..length).unwrap_or_default(), head.headers.len()) {
         return Err(malformed("a line that ends in LF without CR"));
     }
     match status {
@@ -81,11 +79,7 @@ pub fn parse(
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let said = Said::read(head.headers)?;
     let framing = said.framing(status, version, is_head)?;
-    let stays = match version {
-        Version::Http11 => !said.close,
-        Version::Http10 => said.keep_alive && !said.close,
-    };
-    let keep_alive = stays && framing != Framing::UntilClose;
+    let keep_alive = said.persistence.stays(version) && framing != Framing::UntilClose;
     Ok(Some(ResponseHead { status, version, framing, keep_alive, length }))
 }
 
@@ -105,8 +99,13 @@ pub fn fields(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
 }
 
 /// The value of the first field of this name.
-pub fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    fields(head).find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+pub fn field<'a>(head: &'a [u8], name: &'a str) -> Option<&'a [u8]> {
+    fields_named(head, name).next()
+}
+
+/// The values of all fields of this name.
+pub fn fields_named<'a>(head: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fields(head).filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 /// The line at the front of `rest`, which begins behind it then.
@@ -123,8 +122,7 @@ fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 struct Said {
     length: Option<u64>,
     is_chunked: bool,
-    close: bool,
-    keep_alive: bool,
+    persistence: Persistence,
 }
 
 impl Said {
@@ -139,10 +137,7 @@ impl Said {
     fn add(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is("Connection") {
-            for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                self.close |= option.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            }
+            self.persistence.add(value);
         } else if is("Content-Length") {
             let digits = std::str::from_utf8(value).ok();
             let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
@@ -187,14 +182,8 @@ impl Said {
 fn explain(error: httparse::Error) -> Fault {
     match error {
         httparse::Error::TooManyHeaders => too_large("too many header fields"),
-        httparse::Error::HeaderName => malformed(
-            "a header line that does not begin with a name and a colon (no space before either, \
-             no folded lines)",
-        ),
-        httparse::Error::HeaderValue => malformed("a control byte or a bare CR in a header line"),
-        httparse::Error::NewLine => malformed("a line that does not end in CRLF"),
-        httparse::Error::Token | httparse::Error::Version | httparse::Error::Status => {
-            malformed("a status line that is not `HTTP/1.1 200 OK`")
+        other => {
+            malformed(wrong_field(other).unwrap_or("a status line that is not `HTTP/1.1 200 OK`"))
         }
     }
 }

@@ -306,9 +306,10 @@ const KNOWN_REALMS: [(&str, &str); 4] = [
     ("registry.gitlab.com", "gitlab.com"),
 ];
 
-/// What docker and its like take a shorter lifetime, and none, for.
 /// No server takes a longer field.
 const TOKEN_FIELD_BYTES_MAX: usize = 16 * 1024;
+
+/// What docker and its like take a shorter lifetime, and none, for.
 const EXPIRES_S_MIN: u64 = 60;
 
 /// No longer than a day is believed: who is wrong about it is asked again.

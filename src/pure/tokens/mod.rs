@@ -105,6 +105,7 @@ impl<T> Granted<T> {
 impl From<NoToken> for Fault {
     fn from(none: NoToken) -> Self {
         match none {
+            NoToken::Denied(401) => Self::new(Kind::UpstreamUnauthorized, ""),
             NoToken::Denied(_) => Self::new(Kind::UpstreamDenied, ""),
             NoToken::Failed { fault, .. } if fault.kind == Kind::UpstreamForbidden => fault,
             NoToken::Failed { fault, .. } => Self::new(Kind::TokenService, fault.detail),
