@@ -20,6 +20,18 @@ fn user_agents_and_their_clients() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A rule that no real user agent shows to be right is not known to be so.
+#[test]
+fn every_entry_of_the_table_decides_a_user_agent() {
+    let table = ClientTable::built_in();
+    let cases = USER_AGENTS.lines().filter_map(|line| line.split_once("  ⇒  "));
+    let deciding: Vec<_> =
+        cases.filter_map(|(user_agent, _)| table.deciding_line(user_agent.as_bytes())).collect();
+    let untried: Vec<_> = table.lines().filter(|line| !deciding.contains(line)).collect();
+    assert!(untried.is_empty(), "config/clients.toml, lines {untried:?}: no user agent shows them");
+    assert!(deciding.len() >= 150, "{}", deciding.len());
+}
+
 #[test]
 fn kernels_and_commits_are_never_kept() {
     let table = ClientTable::built_in();

@@ -86,6 +86,17 @@ impl ClientTable {
         found.map_or_else(Trust::default, |(entry, version)| entry.rules.trust(text, version))
     }
 
+    /// The line, in the table's text, of the entry that decides what `user_agent` is.
+    pub fn deciding_line(&self, user_agent: &[u8]) -> Option<usize> {
+        let text = user_agent.to_ascii_lowercase();
+        self.entries.iter().find(|entry| entry.version_in(&text).is_some()).map(|entry| entry.line)
+    }
+
+    /// The lines of all entries.
+    pub fn lines(&self) -> impl Iterator<Item = usize> {
+        self.entries.iter().map(|entry| entry.line)
+    }
+
     /// The families that the table knows, in its order, some more than once.
     pub fn families(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.family.as_str())
