@@ -242,8 +242,13 @@ fn explain(error: httparse::Error, lines: &[u8]) -> Fault {
         httparse::Error::Version if names_a_version(lines) => {
             Fault::new(Kind::VersionUnsupported, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         }
-        other => malformed(
-            wrong_field(other).unwrap_or("the request line is not `METHOD /path HTTP/1.1`"),
+        httparse::Error::HeaderName
+        | httparse::Error::HeaderValue
+        | httparse::Error::NewLine
+        | httparse::Error::Token
+        | httparse::Error::Version
+        | httparse::Error::Status => malformed(
+            wrong_field(error).unwrap_or("the request line is not `METHOD /path HTTP/1.1`"),
         ),
     }
 }

@@ -180,12 +180,10 @@ impl Said {
 /// What to say of a head that httparse refuses.
 #[cold]
 fn explain(error: httparse::Error) -> Fault {
-    match error {
-        httparse::Error::TooManyHeaders => too_large("too many header fields"),
-        other => {
-            malformed(wrong_field(other).unwrap_or("a status line that is not `HTTP/1.1 200 OK`"))
-        }
+    if matches!(error, httparse::Error::TooManyHeaders) {
+        return too_large("too many header fields");
     }
+    malformed(wrong_field(error).unwrap_or("a status line that is not `HTTP/1.1 200 OK`"))
 }
 
 fn malformed(detail: &'static str) -> Fault {
