@@ -3,16 +3,14 @@
 //! A checkpoint is made of the one before it and the journal, never of sled: what sled loses
 //! cannot reach it. It bounds the journal, and it is what a damaged store is rebuilt from.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::aggregator::codec::{put, put_bytes, take, take_bytes, take_u32};
 use crate::aggregator::journal::{Segment, read_records};
-use crate::aggregator::schema::{
-    CellKey, Marker, PackageRecord, Record, VERSION, VERSION_BEFORE, Value, package_key,
-};
+use crate::aggregator::run::Run;
+use crate::aggregator::schema::{CellKey, Marker, Record, VERSION, Value, is_read, package_key};
 use crate::aggregator::{frame, sync_dir};
 use crate::pure::pull::rollup::{Measures, Unit};
 
@@ -164,32 +162,34 @@ pub fn compact(
         Some((marker, reader)) => (marker, Some(reader)),
         None => (Marker::default(), None),
     };
-    let mut packages: BTreeMap<[u8; 5], PackageRecord> = BTreeMap::new();
-    let mut cells: BTreeMap<Vec<u8>, Measures> = BTreeMap::new();
+    let mut run = Run::default();
+    let mut last = marker.sequence;
     for segment in segments {
         let bytes = fs::read(&segment.path)?;
         let sound = read_records(&bytes, |record: Record| {
-            if record.sequence <= marker.sequence {
+            if record.sequence <= last {
                 return io::Result::Ok(());
             }
-            if record.sequence != marker.sequence + 1 {
+            if record.sequence != last + 1 {
                 return Err(damaged("the journal has lost a record"));
             }
-            marker = record.marker_after(marker, 0);
-            for (key, measures) in record.additions() {
-                *cells.entry(key).or_insert(Measures::ZERO) += measures;
-            }
-            for (number, package) in record.packages {
-                packages.insert(package_key(number), package);
-            }
+            last = record.sequence;
+            run.push(&record);
             Ok(())
         })?;
         if sound < bytes.len() || sound as u64 != segment.bytes {
             return Err(damaged("the journal is damaged"));
         }
     }
-    // Packages come before cells in the order of keys, so that the two can be one run.
-    let packages = packages.into_iter().map(|(key, package)| (key.to_vec(), package.encode()));
+    // Packages come before cells in the order of keys, so that the two can be one row.
+    let run = (!run.is_empty()).then(|| run.begin());
+    if let Some(run) = &run {
+        marker = run.marker(marker, None, 0);
+    }
+    let (packages, cells) = run.map_or_else(Default::default, |run| (run.packages, run.additions));
+    let packages = packages
+        .into_iter()
+        .map(|(number, package)| (package_key(number).to_vec(), package.encode()));
     let cells = cells.into_iter().map(|(key, measures)| (key, measures.encode()));
     let mut new = packages.chain(cells).peekable();
     let mut writer = Writer::create(dir, &marker)?;
@@ -253,7 +253,7 @@ fn encode_head(marker: &Marker) -> Vec<u8> {
 
 fn decode_head(payload: &[u8]) -> Option<Marker> {
     let from = &mut payload.strip_prefix(MAGIC)?;
-    if !matches!(take_u32(from)?, VERSION | VERSION_BEFORE) {
+    if !is_read(take_u32(from)?) {
         return None;
     }
     Marker::decode(from)
@@ -281,7 +281,10 @@ const BLOCK_BYTES: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use crate::aggregator::journal::Journal;
+    use crate::aggregator::schema::PackageRecord;
     use crate::aggregator::schema::RecordCell;
     use crate::pure::pull::rollup::Dimension;
 

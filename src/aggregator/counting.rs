@@ -156,6 +156,7 @@ impl Aggregating {
             let until_us = self.inbox.complete_until(until_us);
             self.fold.pass(until_us, &mut |booking| self.books.book(&booking));
         }
+        self.persist.apply(self.clock.now_us);
         if self.books.tally.is_full() {
             self.books.drain(&mut self.persist);
         }

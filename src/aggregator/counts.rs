@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::aggregator::checkpoint;
+use crate::aggregator::run::{Begun, Run};
 use crate::aggregator::schema::{
-    CellKey, KEPT_KEY, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, VERSION,
-    VERSION_BEFORE, VERSION_KEY, Value, entry_hash, package_key, package_number, unit_range,
+    CellKey, KEPT_KEY, MARKER_KEY, Marker, PACKAGES, PackageRecord, VERSION, VERSION_KEY, Value,
+    entry_hash, is_read, package_key, package_number, unit_range,
 };
 use crate::pure::pull::rollup::{Measures, Unit};
 
@@ -50,7 +51,7 @@ impl Counts {
         match version.and_then(|bytes| Some(u32::from_be_bytes((*bytes).try_into().ok()?))) {
             Some(VERSION) => {}
             // On disk before anything is written that the version before could not read.
-            Some(VERSION_BEFORE) => guarded(|| {
+            Some(before) if is_read(before) => guarded(|| {
                 tree.insert(VERSION_KEY, &VERSION.to_be_bytes())?;
                 tree.flush().map(|_| ())
             })?,
@@ -104,62 +105,78 @@ impl Counts {
 
     /// The last record all of which is applied.
     pub fn applied(&self) -> u64 {
-        self.marker.sequence.saturating_sub(u64::from(self.marker.keys_done.is_some()))
+        self.marker.applied()
     }
 
-    /// Applies a record, or what is left of it; one that is applied is refused. After an error
-    /// only reopening helps.
-    pub fn apply(&mut self, record: &Record) -> Result<(), CountsError> {
+    /// How many keys of the run that was begun are applied.
+    pub fn keys_done(&self) -> usize {
+        self.marker.keys_done.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(0)
+    }
+
+    /// Applies a run, or what is left of it.
+    ///
+    /// # Errors
+    /// As [`Self::apply_some`].
+    pub fn apply(&mut self, run: Run) -> Result<(), CountsError> {
+        let run = run.begin();
+        while !self.apply_some(&run, KEYS_PER_BATCH)? {}
+        Ok(())
+    }
+
+    /// Applies at most `keys_max` more keys of a run, at most [`KEYS_PER_BATCH`]; whether it is
+    /// applied then.
+    ///
+    /// # Errors
+    /// A run that does not follow what is applied is refused. After any error only reopening helps.
+    pub fn apply_some(&mut self, run: &Begun, keys_max: usize) -> Result<bool, CountsError> {
         let before = self.marker;
-        if record.sequence <= self.applied() {
-            let words = format!("record {} would count twice", record.sequence);
+        let is_another = before.keys_done.is_some() && before.sequence != run.sequence();
+        if run.follows() < before.applied() || is_another {
+            let (first, last) = (run.follows() + 1, run.sequence());
+            let words = format!("records {first} to {last} would count twice");
             return Err(CountsError::Unavailable(words));
         }
-        let done = match before.keys_done {
-            Some(keys) if before.sequence == record.sequence => keys,
-            _ => 0,
-        };
-        let additions = record.additions();
-        let mut left =
-            additions.iter().skip(usize::try_from(done).unwrap_or(usize::MAX)).peekable();
-        let mut packages = record.packages.iter().peekable();
-        let mut keys_done = done;
+        let done = self.keys_done();
+        let left = run.additions.get(done..).unwrap_or_default();
+        let batch_keys = left.len().min(keys_max).min(KEYS_PER_BATCH);
         let mut digest = before.digest;
-        loop {
+        if done == 0 {
+            digest = self.put_packages(run, digest)?;
+        }
+        let mut batch = sled::Batch::default();
+        for (key, more) in left.iter().take(batch_keys) {
+            digest = self.put(&mut batch, digest, key, |before| {
+                let mut sum = before.map_or(Some(Measures::ZERO), Measures::decode)?;
+                sum += *more;
+                Some(sum.encode())
+            })?;
+        }
+        let is_last = batch_keys == left.len();
+        let keys_done = (!is_last).then_some((done + batch_keys) as u64);
+        self.write(batch, run.marker(before, keys_done, digest))?;
+        Ok(is_last)
+    }
+
+    /// Puts the packages that a run names, before any of its keys: they are put as they are, so
+    /// doing it again after a crash changes nothing. The digest then.
+    fn put_packages(&mut self, run: &Begun, mut digest: u64) -> Result<u64, CountsError> {
+        for packages in run.packages.chunks(KEYS_PER_BATCH) {
             let mut batch = sled::Batch::default();
-            let mut keys = 0;
-            // Packages are put as they are: doing it again after a crash changes nothing.
-            while keys < KEYS_PER_BATCH
-                && let Some((number, package)) = packages.next()
-            {
+            for (number, package) in packages {
                 let key = package_key(*number);
                 digest = self.put(&mut batch, digest, &key, |_| Some(package.encode()))?;
-                keys += 1;
             }
-            while keys < KEYS_PER_BATCH
-                && let Some((key, more)) = left.next()
-            {
-                digest = self.put(&mut batch, digest, key, |before| {
-                    let mut sum = before.map_or(Some(Measures::ZERO), Measures::decode)?;
-                    sum += *more;
-                    Some(sum.encode())
-                })?;
-                keys += 1;
-                keys_done += 1;
-            }
-            let is_last = left.peek().is_none() && packages.peek().is_none();
-            let marker = if is_last {
-                record.marker_after(before, digest)
-            } else {
-                Marker { sequence: record.sequence, keys_done: Some(keys_done), digest, ..before }
-            };
-            batch.insert(MARKER_KEY, marker.encode());
-            guarded(|| self.tree.apply_batch(batch))?;
-            self.marker = marker;
-            if is_last {
-                return Ok(());
-            }
+            self.write(batch, run.marker(self.marker, Some(0), digest))?;
         }
+        Ok(digest)
+    }
+
+    /// Writes a batch together with the marker that says so.
+    fn write(&mut self, mut batch: sled::Batch, marker: Marker) -> Result<(), CountsError> {
+        batch.insert(MARKER_KEY, marker.encode());
+        guarded(|| self.tree.apply_batch(batch))?;
+        self.marker = marker;
+        Ok(())
     }
 
     /// Sets the marker to what is really there.
@@ -199,9 +216,7 @@ impl Counts {
             marker.digest = marker.digest.wrapping_sub(entry_hash(key, value));
             batch.remove(key);
         }
-        batch.insert(MARKER_KEY, marker.encode());
-        guarded(|| self.tree.apply_batch(batch))?;
-        self.marker = marker;
+        self.write(batch, marker)?;
         Ok(entries.len())
     }
 

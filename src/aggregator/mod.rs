@@ -26,6 +26,7 @@ pub mod names;
 pub mod persist;
 pub mod query;
 pub mod retention;
+pub mod run;
 pub mod schema;
 pub mod store;
 pub mod tally;
@@ -44,7 +45,7 @@ pub use crate::aggregator::query::{Answer, Ask, By, Query, QueryError, Row};
 
 use crate::aggregator::counting::Aggregating;
 use crate::aggregator::lock::Lock;
-use crate::aggregator::schema::Record;
+use crate::aggregator::run::Run;
 use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
 use crate::messages::pulls::{Parcel, PullReceiver};
@@ -125,7 +126,7 @@ pub fn open_offline(data_dir: &Path) -> io::Result<Query> {
             data_dir.display()
         ))
     })?;
-    let view = View::new(store.counts().tree(), store.marker(), &Record::default());
+    let view = View::new(store.counts().tree(), store.marker(), Run::default(), Arc::default());
     Ok(Query::offline(view, lock))
 }
 

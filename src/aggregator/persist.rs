@@ -33,6 +33,12 @@ pub struct Persist {
     health: Arc<Health>,
     other: Arc<str>,
     node: u64,
+    /// When the next run is begun to be applied, and when the next bit of one is.
+    next_run_us: u64,
+    next_step_us: u64,
+    /// Held by whoever reads, and since when somebody has.
+    reading: Arc<()>,
+    read_since_us: Option<u64>,
 }
 
 struct Failure {
@@ -54,6 +60,10 @@ impl Persist {
             health,
             other: Arc::from(OTHER),
             node,
+            next_run_us: 0,
+            next_step_us: 0,
+            reading: Arc::default(),
+            read_since_us: None,
         }
     }
 
@@ -78,8 +88,29 @@ impl Persist {
         set(&self.health.persist_pending, (in_record + self.cells.len()) as u64);
     }
 
+    /// Brings a little of what is in the journal to sled.
+    pub fn apply(&mut self, now_us: u64) {
+        if now_us < self.next_step_us || self.is_read(now_us) {
+            return;
+        }
+        self.next_step_us = now_us.saturating_add(STEP_US);
+        let Some(store) = &mut self.store else {
+            return;
+        };
+        if now_us >= self.next_run_us && store.begin_run() {
+            self.next_run_us = now_us.saturating_add(RUN_US);
+        }
+        if let Err(error) = store.apply_some() {
+            self.store = None;
+            self.fail(&error, now_us);
+        }
+    }
+
     /// Removes old cells and sees to the journal's length.
     pub fn maintain(&mut self, retention: &Retention, now_us: u64, minute: u32) {
+        if self.is_read(now_us) {
+            return;
+        }
         let Some(store) = &mut self.store else {
             return;
         };
@@ -104,10 +135,28 @@ impl Persist {
             let why = self.failure.as_ref().map(|failure| failure.why.clone());
             return View::unavailable(why.unwrap_or_else(|| "it is not open yet".to_owned()));
         };
-        let mut pending = self.record.clone().unwrap_or_default();
-        pending.cells.extend(to_record_cells(&self.cells, names, store));
-        pending.packages.extend(store.dictionary.unwritten());
-        View::new(store.counts().tree(), store.marker(), &pending)
+        let mut pending = store.unapplied();
+        if let Some(record) = &self.record {
+            pending.push(record);
+        }
+        pending.push(&Record {
+            sequence: pending.sequence() + 1,
+            cells: to_record_cells(&self.cells, names, store),
+            packages: store.dictionary.unwritten(),
+            ..Record::default()
+        });
+        View::new(store.counts().tree(), store.marker(), pending, Arc::clone(&self.reading))
+    }
+
+    /// Whether somebody reads, and has not for too long: sled is left alone then, for a reader who
+    /// finds that it was written to has to begin again.
+    fn is_read(&mut self, now_us: u64) -> bool {
+        if Arc::strong_count(&self.reading) == 1 {
+            self.read_since_us = None;
+            return false;
+        }
+        let since_us = *self.read_since_us.get_or_insert(now_us);
+        now_us.saturating_sub(since_us) < READ_US_MAX
     }
 
     /// The end: writes what waits, however short ago that failed, and makes sure that sled is on
@@ -120,7 +169,7 @@ impl Persist {
                 self.cells.len() + self.record.as_ref().map_or(0, |record| record.cells.len());
             tracing::error!(cells, "counts could not be written and are lost with this process");
         }
-        if let Some(store) = self.store.take()
+        if let Some(mut store) = self.store.take()
             && let Err(error) = store.flush()
         {
             tracing::warn!(%error, "the counts could not be flushed; the journal has them");
@@ -199,10 +248,14 @@ impl Persist {
             return Ok(());
         };
         store.append(record)?;
-        let applied = store.apply(record);
-        // It is on disk: what sled does not have now, it gets when it is opened again.
+        // It is on disk: what sled does not have, it gets at the latest when it is opened again.
         self.record = None;
         set(&self.health.journal_bytes, store.journal_bytes());
+        // After a failure it is to be known at once whether sled is well.
+        let applied = match self.failure.is_some() || store.is_far_behind() {
+            true => store.apply_all(),
+            false => Ok(()),
+        };
         if applied.is_err() {
             self.store = None;
         } else {
@@ -257,6 +310,13 @@ fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<Recor
     out
 }
 
+/// How often what the journal has gained is applied to sled: writing a key there costs ten
+/// microseconds, so the keys that many intervals add to are written once for all of them.
+const RUN_US: u64 = 15_000_000;
+/// How often a bit of it is applied: a worker on the same CPU must not feel it.
+const STEP_US: u64 = 10_000;
+/// How long sled is left alone for somebody who reads.
+const READ_US_MAX: u64 = 2_000_000;
 const RETRY_US_MIN: u64 = 1_000_000;
 const RETRY_US_MAX: u64 = 8_000_000;
 
@@ -264,7 +324,7 @@ const RETRY_US_MAX: u64 = 8_000_000;
 mod tests {
     use super::*;
     use crate::aggregator::names::{Bounds, PackageTexts};
-    use crate::aggregator::schema::{Value as _, unit_range};
+    use crate::aggregator::schema::unit_range;
     use crate::pure::pull::rollup::{Cell, Dimension, Measures};
     use std::fs;
     use std::sync::atomic::Ordering;
@@ -342,8 +402,45 @@ mod tests {
     }
 
     fn stored_pulls(persist: &Persist) -> u64 {
-        let tree = persist.store.as_ref().unwrap().counts().tree();
-        let values = tree.range(unit_range(Unit::Ever)).values();
-        values.map(|value| Measures::decode(&value.unwrap()).unwrap().pulls).sum()
+        let store = persist.store.as_ref().unwrap();
+        let tree = store.counts().tree();
+        let view = View::new(tree, store.marker(), store.unapplied(), Arc::default());
+        let mut pulls = 0;
+        view.cells(unit_range(Unit::Ever), |_, measures| pulls += measures.pulls).unwrap();
+        pulls
+    }
+
+    #[test]
+    fn sled_is_left_alone_while_somebody_reads_but_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        let is_applied = |persist: &Persist| persist.store.as_ref().unwrap().unapplied().is_empty();
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        let view = persist.view(&names);
+        for now_us in [1, READ_US_MAX] {
+            persist.apply(now_us);
+            assert!(!is_applied(&persist) && !view.is_stale().unwrap());
+        }
+        persist.apply(1 + READ_US_MAX);
+        assert!(is_applied(&persist) && view.is_stale().unwrap());
+    }
+
+    #[test]
+    fn what_the_journal_has_gained_is_applied_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        let applied = |persist: &Persist| persist.store.as_ref().unwrap().marker().applied();
+        for now_us in [0, RUN_US / 2, RUN_US - 1] {
+            count(&mut persist, &mut names);
+            persist.flush(&mut names, now_us);
+            persist.apply(now_us);
+            assert_eq!(
+                (applied(&persist), stored_pulls(&persist)),
+                (1, 1 + now_us.div_ceil(RUN_US / 2))
+            );
+        }
+        persist.apply(RUN_US + STEP_US);
+        assert_eq!((applied(&persist), stored_pulls(&persist)), (3, 3));
     }
 }

@@ -91,6 +91,7 @@ const BATCHES_PER_STEP: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregator::run::Run;
     use crate::aggregator::schema::{CellKey, Record, RecordCell, unit_range};
     use crate::pure::pull::rollup::Measures;
     use std::time::Duration;
@@ -111,7 +112,9 @@ mod tests {
         };
         let now = 100 * 24 * 60;
         let cells = (now - 5000..now).map(cell).collect();
-        counts.apply(&Record { sequence: 1, cells, ..Record::default() }).unwrap();
+        let mut run = Run::default();
+        run.push(&Record { sequence: 1, cells, ..Record::default() });
+        counts.apply(run).unwrap();
 
         let retention = Retention {
             minute: Some(Duration::from_secs(48 * HOUR)),
@@ -149,7 +152,9 @@ mod tests {
             measures: Measures { pulls: 1, ..Measures::ZERO },
         };
         let cells = (0..100).map(cell).collect();
-        counts.apply(&Record { sequence: 1, cells, ..Record::default() }).unwrap();
+        let mut run = Run::default();
+        run.push(&Record { sequence: 1, cells, ..Record::default() });
+        counts.apply(run).unwrap();
         let said = |counts: &Counts| counts.kept_from().unwrap()[Unit::Minute as usize];
         let kept = |counts: &Counts| {
             let mut keys = counts.tree().range(unit_range(Unit::Minute)).keys();

@@ -23,11 +23,14 @@ use siphasher::sip::SipHasher13;
 use crate::aggregator::codec::{put, put_text, take, take_byte, take_text, take_u32};
 use crate::pure::pull::rollup::{Dimension, MEASURE_NAMES, Measures, Unit};
 
-/// The format's version. That of [`VERSION_BEFORE`] is read too, any other is refused.
-pub const VERSION: u32 = 2;
-/// The format before: the same with fewer measures, `complete` and `up_to_date` being new. What
-/// stands in it is read as it is, and written anew only when it is added to.
-pub const VERSION_BEFORE: u32 = 1;
+/// The format's version. Those before it are read too, as they stand, and written anew only where
+/// something is added; any other is refused.
+///
+/// | version | what is new |
+/// |---|---|
+/// | 2 | the measures `complete` and `up_to_date` |
+/// | 3 | [`Marker::run`] |
+pub const VERSION: u32 = 3;
 /// The key of the version.
 pub const VERSION_KEY: &[u8] = b"\x00version";
 /// The key of the [`Marker`].
@@ -51,9 +54,9 @@ pub struct PackageRecord {
 /// How far the journal has been applied, and what should then be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marker {
-    /// The last record that was begun.
+    /// The last record of the run that was begun.
     pub sequence: u64,
-    /// How many of its keys are applied; `None` when all are.
+    /// How many of the run's keys are applied; `None` when all are.
     pub keys_done: Option<u64>,
     /// The sum of [`entry_hash`] over all packages and cells: what sled loses without a word is
     /// missing here.
@@ -64,6 +67,20 @@ pub struct Marker {
     pub node: u64,
     /// See [`Record::epoch`].
     pub epoch: u64,
+    /// How many records the run has: see [`crate::aggregator::run::Run`].
+    pub run: u64,
+}
+
+impl Marker {
+    /// The last record all of which is applied.
+    pub fn applied(&self) -> u64 {
+        self.sequence.saturating_sub(self.keys_done.map_or(0, |_| self.run))
+    }
+}
+
+/// Whether stores and records of this version can be read.
+pub fn is_read(version: u32) -> bool {
+    (1..=VERSION).contains(&version)
 }
 
 /// A hash of one entry of the store, the same in all versions of the program.
@@ -195,13 +212,10 @@ impl Record {
         additions
     }
 
-    /// The marker once this record is applied after `before`, which came to `digest`.
-    pub fn marker_after(&self, before: Marker, digest: u64) -> Marker {
-        let first = self.cells.iter().filter(|cell| cell.unit != Unit::Ever);
-        let first = first.map(|cell| cell.minute).min();
-        let since = before.since.into_iter().chain(first).min();
-        let Self { node, epoch, sequence, .. } = *self;
-        Marker { sequence, keys_done: None, digest, since, node, epoch }
+    /// The first minute that it adds to.
+    pub fn since(&self) -> Option<u32> {
+        let cells = self.cells.iter().filter(|cell| cell.unit != Unit::Ever);
+        cells.map(|cell| cell.minute).min()
     }
 
     /// The record's bytes.
@@ -231,8 +245,8 @@ impl Record {
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let from = &mut bytes;
         let measures = match take_u32(from)? {
-            VERSION => MEASURE_NAMES.len(),
-            VERSION_BEFORE => MEASURES_BEFORE,
+            1 => MEASURES_OF_1,
+            version if is_read(version) => MEASURE_NAMES.len(),
             _ => return None,
         };
         let (node, epoch, sequence) = (take(from)?, take(from)?, take(from)?);
@@ -290,7 +304,7 @@ impl Value for Measures {
         // Each number ends with a byte below 0x80.
         let numbers = bytes.iter().filter(|byte| **byte < 0x80).count();
         let value = match numbers {
-            MEASURES_BEFORE => take_measures(&mut bytes, numbers),
+            MEASURES_OF_1 => take_measures(&mut bytes, numbers),
             _ => Self::decode_from(&mut bytes),
         };
         value.filter(|_| bytes.is_empty())
@@ -327,6 +341,7 @@ impl Value for Marker {
         put(out, self.since.map_or(0, |minute| u64::from(minute) + 1));
         put(out, self.node);
         put(out, self.epoch);
+        put(out, self.run);
     }
 
     fn decode_from(bytes: &mut &[u8]) -> Option<Self> {
@@ -340,6 +355,8 @@ impl Value for Marker {
             },
             node: take(bytes)?,
             epoch: take(bytes)?,
+            // Before there were runs each record was applied by itself.
+            run: if bytes.is_empty() { 1 } else { take(bytes)? },
         })
     }
 }
@@ -361,8 +378,8 @@ fn dimension_of(number: u8) -> Option<Dimension> {
     Dimension::EVERY.into_iter().find(|dimension| *dimension as u8 == number)
 }
 
-/// How many measures [`VERSION_BEFORE`] had.
-const MEASURES_BEFORE: usize = 6;
+/// How many measures version 1 had.
+const MEASURES_OF_1: usize = 6;
 /// A cell's key without its row.
 const CELL_KEY_BYTES: usize = 10;
 
@@ -403,7 +420,7 @@ mod tests {
         }
 
         #[test]
-        fn measures_of_the_format_before_are_read(values in any::<[u64; MEASURES_BEFORE]>()) {
+        fn measures_of_the_format_before_are_read(values in any::<[u64; MEASURES_OF_1]>()) {
             let mut bytes = Vec::new();
             values.iter().for_each(|value| put(&mut bytes, *value));
             let [requests, pulls, checks, supply_chain, unseen, unfolded] = values;
@@ -431,9 +448,13 @@ mod tests {
         }
 
         #[test]
-        fn a_marker_is_read_back(sequence in any::<u64>(), keys in any::<Option<u32>>(), digest in any::<u64>(), since in any::<Option<u32>>()) {
-            let marker = Marker { sequence, keys_done: keys.map(u64::from), digest, since, node: 1, epoch: 2 };
-            prop_assert_eq!(Marker::decode(&marker.encode()), Some(marker));
+        fn a_marker_is_read_back(sequence in any::<u64>(), keys in any::<Option<u32>>(), digest in any::<u64>(), since in any::<Option<u32>>(), run in 0u64..100) {
+            let marker = Marker { sequence, keys_done: keys.map(u64::from), digest, since, node: 1, epoch: 2, run };
+            let bytes = marker.encode();
+            prop_assert_eq!(Marker::decode(&bytes), Some(marker));
+            // As it was before there were runs.
+            let before = Marker::decode(&bytes[..bytes.len() - 1]);
+            prop_assert_eq!(before, Some(Marker { run: 1, ..marker }));
         }
     }
 }

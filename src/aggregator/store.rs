@@ -1,9 +1,10 @@
 //! The store: journal, counts in sled, checkpoints, and how they make up for each other.
 //!
-//! Each interval's counts go to the journal and are on disk when that returns; then they are
-//! applied to sled. At start sled gets what it lacks. sled is only ever a copy: when it is damaged,
-//! or has lost something without saying so, it is moved aside and built anew from the last
-//! checkpoint and the journal since then.
+//! Each interval's counts go to the journal and are on disk when that returns. Now and then what has
+//! come together since is applied to sled, a little at a time: writing sled is what costs. At start
+//! sled gets what it lacks. It is only ever a copy: when it is damaged, or has lost something
+//! without saying so, it is moved aside and built anew from the last checkpoint and the journal
+//! since then.
 
 use std::fs;
 use std::io;
@@ -11,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use crate::aggregator::checkpoint;
-use crate::aggregator::counts::{Counts, CountsError};
+use crate::aggregator::counts::{Counts, CountsError, KEYS_PER_BATCH};
 use crate::aggregator::dictionary::Dictionary;
 use crate::aggregator::journal::Journal;
 use crate::aggregator::retention::Sweep;
+use crate::aggregator::run::{Begun, Run};
 use crate::aggregator::schema::{Marker, Record};
 use crate::aggregator::sync_dir;
 use crate::pure::pull::rollup::Unit;
@@ -24,6 +26,10 @@ pub struct Store {
     dir: PathBuf,
     counts: Counts,
     journal: Journal,
+    /// What was appended and is not begun to be applied.
+    waiting: Run,
+    /// What is being applied.
+    begun: Option<Begun>,
     /// Which number a package has.
     pub dictionary: Dictionary,
     checkpoint: Option<PathBuf>,
@@ -96,6 +102,8 @@ impl Store {
             dir: dir.to_owned(),
             counts,
             journal,
+            waiting: Run::default(),
+            begun: None,
             dictionary,
             checkpoint,
             compaction: None,
@@ -138,13 +146,57 @@ impl Store {
     /// Writes `record` to the journal, on disk when this returns. After an error the same record
     /// must be appended again.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
-        self.journal.append(record)
+        self.journal.append(record)?;
+        self.waiting.push(record);
+        Ok(())
     }
 
-    /// Applies a record of the journal. After an error the store must be opened anew, which
-    /// applies what is missing.
-    pub fn apply(&mut self, record: &Record) -> Result<(), CountsError> {
-        self.counts.apply(record)
+    /// What was appended and is not applied.
+    pub fn unapplied(&self) -> Run {
+        let begun = self.begun.as_ref().map(|run| run.left(self.counts.keys_done()));
+        match begun {
+            None => self.waiting.clone(),
+            Some(begun) if self.waiting.is_empty() => begun,
+            Some(mut begun) => {
+                begun.append(&self.waiting);
+                begun
+            }
+        }
+    }
+
+    /// Whether so much waits that it should be applied at once.
+    pub fn is_far_behind(&self) -> bool {
+        self.waiting.keys() >= KEYS_WAITING_MAX
+    }
+
+    /// From now on what waits is to be applied; `false` where nothing waits, or the run before is
+    /// still being applied.
+    pub fn begin_run(&mut self) -> bool {
+        let begins = self.begun.is_none() && !self.waiting.is_empty();
+        if begins {
+            self.begun = Some(std::mem::take(&mut self.waiting).begin());
+        }
+        begins
+    }
+
+    /// Applies a little of what is to be applied, the more the more there is. After an error the
+    /// store must be opened anew, which applies what is missing.
+    pub fn apply_some(&mut self) -> Result<(), CountsError> {
+        if let Some(run) = &self.begun {
+            let keys = (run.additions.len() / STEPS_PER_RUN).clamp(KEYS_PER_STEP, KEYS_PER_BATCH);
+            if self.counts.apply_some(run, keys)? {
+                self.begun = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies all that was appended. After an error as [`Self::apply_some`].
+    pub fn apply_all(&mut self) -> Result<(), CountsError> {
+        while self.begun.is_some() || self.begin_run() {
+            self.apply_some()?;
+        }
+        Ok(())
     }
 
     /// Removes some old cells, and sees to the journal's length.
@@ -160,15 +212,19 @@ impl Store {
         };
         if self.compaction.is_none()
             && self.journal.open_segment_bytes() >= segment_bytes_max(checkpoint_bytes)
-            && let Err(error) = self.begin_compaction(kept_from)
         {
-            tracing::warn!(%error, "the journal's segment could not be ended; it grows");
+            // Before there is a checkpoint: sled must never be older than it.
+            self.flush()?;
+            if let Err(error) = self.begin_compaction(kept_from) {
+                tracing::warn!(%error, "the journal's segment could not be ended; it grows");
+            }
         }
         Ok(())
     }
 
-    /// Waits until all that was applied is on disk in sled too.
-    pub fn flush(&self) -> Result<(), CountsError> {
+    /// Applies all that was appended, and waits until that is on disk in sled too.
+    pub fn flush(&mut self) -> Result<(), CountsError> {
+        self.apply_all()?;
         self.counts.flush()
     }
 
@@ -205,7 +261,7 @@ impl Store {
 
     /// Makes a checkpoint of the counts themselves.
     fn export(&mut self) -> Result<(), CountsError> {
-        self.counts.flush()?;
+        self.flush()?;
         let path = self.counts.export(&self.dir)?;
         self.adopt(path, self.counts.marker())
     }
@@ -232,8 +288,7 @@ impl Drop for Store {
 /// Applies what the journal has and the counts lack. The inner error says why something is missing
 /// nevertheless.
 fn catch_up(counts: &mut Counts, journal: &Journal) -> Result<Result<(), String>, CountsError> {
-    let replayed = journal.replay(counts.applied(), |record| counts.apply(&record));
-    let digest = match replayed.and_then(|()| counts.digest()) {
+    let digest = match replay(counts, journal).and_then(|()| counts.digest()) {
         Ok(digest) => digest,
         Err(CountsError::Damaged(why)) => return Ok(Err(why)),
         Err(error) => return Err(error),
@@ -246,6 +301,28 @@ fn catch_up(counts: &mut Counts, journal: &Journal) -> Result<Result<(), String>
         return Ok(Err("sled has lost something without saying so".into()));
     }
     Ok(Ok(()))
+}
+
+/// Applies what the journal has and the counts lack: first what is left of the run that was begun,
+/// if all of it is there, for what is left depends on what was added up.
+fn replay(counts: &mut Counts, journal: &Journal) -> Result<(), CountsError> {
+    let marker = counts.marker();
+    let begun = if marker.keys_done.is_some() { marker.sequence } else { 0 };
+    let mut run = Run::default();
+    journal.replay(counts.applied(), |record| {
+        // Where the journal is damaged, what follows is another run.
+        if !run.is_empty() && record.sequence != run.sequence() + 1 {
+            counts.apply(std::mem::take(&mut run))?;
+        }
+        run.push(&record);
+        let is_whole =
+            record.sequence == begun || (record.sequence > begun && run.keys() >= KEYS_WAITING_MAX);
+        if is_whole { counts.apply(std::mem::take(&mut run)) } else { Ok(()) }
+    })?;
+    if run.is_empty() || run.sequence() < begun {
+        return Ok(());
+    }
+    counts.apply(run)
 }
 
 /// Moves damaged counts aside and builds them anew up to the checkpoint.
@@ -275,6 +352,13 @@ fn segment_bytes_max(checkpoint_bytes: u64) -> u64 {
     checkpoint_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 }
 
+/// How many steps a run is applied in, as long as it is neither short nor very long.
+const STEPS_PER_RUN: usize = 512;
+/// A step takes a good half of a millisecond then.
+const KEYS_PER_STEP: usize = 64;
+/// Keys that may wait to be applied.
+const KEYS_WAITING_MAX: usize = 200_000;
+
 const COUNTS: &str = "counts";
 const UNFINISHED: &str = "counts.unfinished";
 const SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
@@ -284,10 +368,12 @@ const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator::schema::{PackageRecord, RecordCell};
+    use crate::aggregator::schema::{PackageRecord, RecordCell, unit_range};
+    use crate::aggregator::view::View;
     use crate::pure::pull::rollup::{Dimension, Measures};
     use std::collections::BTreeMap;
     use std::fs::OpenOptions;
+    use std::sync::Arc;
 
     /// Any order of writing, stopping between the journal and sled, making checkpoints, and losing
     /// sled in part or whole: what is there is the sum of what was written.
@@ -313,12 +399,19 @@ mod tests {
                         for (key, more) in record.additions() {
                             *naive.entry(key).or_default() += more;
                         }
+                        if below(2) > 0 {
+                            store.begin_run();
+                        }
+                        for _ in 0..below(20) {
+                            store.apply_some().unwrap();
+                        }
                         if below(4) > 0 {
-                            store.apply(&record).unwrap();
+                            assert!(read(&store) == naive, "seed {seed}, step {step}");
                             continue;
                         }
                     }
                     3 => {
+                        store.flush().unwrap();
                         store.begin_compaction(|_| 0).unwrap();
                         store.end_compaction().unwrap();
                         continue;
@@ -352,15 +445,6 @@ mod tests {
         while store.journal_bytes() < SEGMENT_BYTES_MIN {
             sequence += 1;
             store.append(&record(sequence, 20_000, 1)).unwrap();
-        }
-        for sequence in 1..=sequence {
-            store
-                .journal
-                .replay(sequence - 1, |record| match record.sequence == sequence {
-                    true => store.counts.apply(&record),
-                    false => Ok(()),
-                })
-                .unwrap();
         }
         let before = read(&store);
         while store.checkpoint.is_none() {
@@ -405,10 +489,34 @@ mod tests {
         let mut store = Store::open(dir.path()).unwrap();
         let record = record(1, 10, 1);
         store.append(&record).unwrap();
-        store.apply(&record).unwrap();
+        store.apply_all().unwrap();
         let before = read(&store);
-        let refused = store.apply(&record).unwrap_err();
-        assert_eq!(refused.to_string(), "record 1 would count twice");
+        let mut run = Run::default();
+        run.push(&record);
+        let refused = store.counts.apply(run).unwrap_err();
+        assert_eq!(refused.to_string(), "records 1 to 1 would count twice");
+        assert!(read(&store) == before);
+    }
+
+    /// A kill in the middle of a run: what is left of it is applied, and what followed.
+    #[test]
+    fn a_run_that_was_begun_goes_on_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path()).unwrap();
+        for sequence in 1..=3 {
+            store.append(&record(sequence, 40, sequence)).unwrap();
+        }
+        assert!(store.begin_run());
+        store.append(&record(4, 40, 2)).unwrap();
+        store.apply_some().unwrap();
+        store.apply_some().unwrap();
+        assert_eq!((store.counts.applied(), store.counts.keys_done()), (0, 2 * KEYS_PER_STEP));
+        let before = read(&store);
+        store.counts.flush().unwrap();
+        drop(store);
+        let mut store = Store::open(dir.path()).unwrap();
+        assert_eq!((store.counts.applied(), store.rebuilds), (4, 0));
+        assert!(store.unapplied().is_empty() && !store.begin_run());
         assert!(read(&store) == before);
     }
 
@@ -444,14 +552,16 @@ mod tests {
         record
     }
 
+    /// All cells, as a reader sees them.
     fn read(store: &Store) -> BTreeMap<Vec<u8>, Measures> {
-        use crate::aggregator::schema::{Value as _, unit_range};
-        let mut cells = BTreeMap::new();
+        let mut cells: BTreeMap<_, Measures> = BTreeMap::new();
+        let tree = store.counts.tree();
+        let view = View::new(tree, store.marker(), store.unapplied(), Arc::default());
         for unit in Unit::EVERY {
-            for entry in store.counts.tree().range(unit_range(unit)) {
-                let (key, value) = entry.unwrap();
-                cells.insert(key.to_vec(), Measures::decode(&value).unwrap());
-            }
+            view.cells(unit_range(unit), |cell, measures| {
+                *cells.entry(cell.to_bytes()).or_default() += measures;
+            })
+            .unwrap();
         }
         cells
     }

@@ -1,11 +1,13 @@
-//! What a reader of counts sees: the store as it is, and beside it what could not be written yet.
+//! What a reader of counts sees: sled as it is, and beside it what is not in it yet.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::aggregator::counts::{CountsError, guarded, kept_from};
+use crate::aggregator::run::Run;
 use crate::aggregator::schema::{
-    CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Record, Value, package_number,
+    CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Value, package_number,
 };
 use crate::pure::pull::rollup::{Measures, Unit};
 
@@ -14,14 +16,16 @@ pub struct View {
     tree: Result<sled::Tree, String>,
     marker: Marker,
     pending: BTreeMap<Vec<u8>, Measures>,
-    packages: Vec<(u32, PackageRecord)>,
+    packages: BTreeMap<u32, PackageRecord>,
+    /// Somebody reads for as long as this is held.
+    _reading: Arc<()>,
 }
 
 impl View {
-    /// A view of `tree`, with what `pending` will add to it.
-    pub fn new(tree: sled::Tree, marker: Marker, pending: &Record) -> Self {
-        let packages = pending.packages.clone();
-        Self { tree: Ok(tree), marker, pending: pending.additions(), packages }
+    /// A view of `tree`, with what `pending` will add to it. It holds `reading` to its end.
+    pub fn new(tree: sled::Tree, marker: Marker, pending: Run, reading: Arc<()>) -> Self {
+        let (pending, packages) = pending.into_parts();
+        Self { tree: Ok(tree), marker, pending, packages, _reading: reading }
     }
 
     /// A view of nothing: the store is not open.
@@ -30,7 +34,8 @@ impl View {
             tree: Err(why),
             marker: Marker::default(),
             pending: BTreeMap::new(),
-            packages: Vec::new(),
+            packages: BTreeMap::new(),
+            _reading: Arc::default(),
         }
     }
 
@@ -53,7 +58,7 @@ impl View {
         while let Some((key, value)) = guarded(|| entries.next().transpose())? {
             packages.extend(package_number(&key).zip(PackageRecord::decode(&value)));
         }
-        packages.extend(self.packages.iter().cloned());
+        packages.extend(self.packages.iter().map(|(number, it)| (*number, it.clone())));
         Ok(packages)
     }
 
