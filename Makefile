@@ -7,15 +7,15 @@ demo: ## a sample registry, the gateway in front of it, and each pull as it is c
 	cargo run --release -- demo
 
 check: ## formatting, lints, documentation, licences and sources
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	@if cargo deny --version > /dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked"; fi
 
 test: ## installs what the tests need (Debian, as root), then runs all of them
 	sh tests/setup.sh
-	cargo test --locked
+	cargo test --locked --workspace
 
 clients: ## only the real clients
 	sh tests/setup.sh
@@ -28,7 +28,17 @@ relay: ## what a GiB costs on its way through, beside nginx and haproxy (Debian,
 	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
 	cargo bench --locked --bench relay
 
+compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian, as root)
+	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
+	cargo build --locked --release --workspace
+	target/release/loadtest compare --gateway target/release/pullgate
+
+load: ## a closed and an open loop of redirects on the gateway alone
+	cargo build --locked --release --workspace
+	target/release/loadtest run redirect --gateway target/release/pullgate
+	target/release/loadtest run redirect --gateway target/release/pullgate --rate 5000,10000,20000
+
 doc: ## the code's documentation
 	cargo doc --no-deps --document-private-items --open
 
-.PHONY: help demo check test clients bench relay doc
+.PHONY: help demo check test clients bench relay compare load doc

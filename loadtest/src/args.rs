@@ -1,0 +1,179 @@
+//! The command line as a person types it.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::scenario::Scenario;
+
+/// Load for the gateway and its peers: what a pull costs, measured in the open.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lay a load on one target and say how it answered
+    Run(RunArgs),
+    /// Measure the gateway beside nginx and haproxy, in interleaved rounds on the same CPU
+    Compare(CompareArgs),
+}
+
+/// Of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// What clients do
+    pub scenario: Scenario,
+    /// Who is asked
+    #[command(flatten)]
+    pub who: Who,
+    /// The process of --target, to show its CPU time beside ours
+    #[arg(long, value_name = "PID", requires = "target")]
+    pub pid: Option<u32>,
+    /// The load
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Jobs a second, an open loop: latencies count from when a request was due. Several, with
+    /// commas, are steps. Left out: a closed loop, which is blind to stalls
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', value_parser = rate)]
+    pub rate: Vec<f64>,
+    /// Write the result to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// One of three.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Who {
+    /// What runs already, as http://HOST:PORT
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub target: Option<SocketAddr>,
+    /// The gateway's program, which is started for the run
+    #[arg(long, value_name = "PATH")]
+    pub gateway: Option<PathBuf>,
+    /// A peer, which is started for the run
+    #[arg(long)]
+    pub peer: Option<Peer>,
+}
+
+/// Peers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Peer {
+    /// nginx
+    Nginx,
+    /// haproxy
+    Haproxy,
+}
+
+/// What the load is like.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// Connections at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 64)]
+    pub connections: usize,
+    /// Requests sent at once on each
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub pipeline: usize,
+    /// A connection for each request
+    #[arg(long, conflicts_with = "pipeline")]
+    pub close: bool,
+    /// How long each step or round takes
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub duration: Duration,
+    /// How long an answer may take
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub patience: Duration,
+    /// Packages of the configuration
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub packages: usize,
+    /// Addresses of 127.0.0.0/8 that the connections come from; 0 for the one that the kernel
+    /// chooses. Left out: one for each connection, as clients have, if the target is on loopback
+    #[arg(long, value_name = "NUMBER")]
+    pub sources: Option<usize>,
+    /// The CPU of this program
+    #[arg(long, value_name = "NUMBER")]
+    pub load_cpu: Option<usize>,
+    /// The CPUs of what is started
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
+    pub target_cpus: Vec<usize>,
+}
+
+/// Of `compare`.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// What clients do; left out: everything that has a bar
+    pub scenario: Option<Scenario>,
+    /// The gateway's program
+    #[arg(long, value_name = "PATH")]
+    pub gateway: PathBuf,
+    /// Peers to measure beside it; left out: nginx and haproxy
+    #[arg(long, value_delimiter = ',')]
+    pub peers: Vec<Peer>,
+    /// Rounds
+    #[arg(long, value_name = "NUMBER", default_value_t = 15)]
+    pub rounds: usize,
+    /// The load
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Write the result to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("a time, as 500ms, 10s, 5m or 1h".to_owned()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| format!("`{number}` is no number"))? * factor;
+    Duration::try_from_secs_f64(seconds).map_err(|problem| problem.to_string())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("a number above 0, as 1000 or 0.5".to_owned()),
+    }
+}
+
+fn url(text: &str) -> Result<SocketAddr, String> {
+    let host = text.strip_prefix("http://").ok_or("it begins with http://")?;
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let mut found = host.to_socket_addrs().map_err(|problem| format!("{host}: {problem}"))?;
+    found.next().ok_or_else(|| format!("{host} has no address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_rates_and_urls_are_read_or_refused() {
+        assert_eq!(time("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        assert!(time("5").is_err() && time("s").is_err());
+        assert!(rate("0").is_err() && rate("inf").is_err() && rate("2.5") == Ok(2.5));
+        assert_eq!(url("http://127.0.0.1:8080/"), Ok(SocketAddr::from(([127, 0, 0, 1], 8080))));
+        assert!(url("127.0.0.1:8080").is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! Load for the gateway and its peers: what a pull costs, measured in the open.
+//!
+//! [`engine`] lays a [`plan`] on and records what comes back; [`scenario`] makes plans; [`target`]
+//! starts who is measured; [`machine`] says what they used; [`compare`] puts them side by side, in
+//! interleaved rounds.
+
+pub mod args;
+pub mod cli;
+pub mod compare;
+pub mod engine;
+pub mod machine;
+pub mod plan;
+pub mod report;
+pub mod scenario;
+pub mod statistics;
+pub mod target;
+
+/// A moment between two looks, or until what was started has settled.
+#[allow(clippy::disallowed_methods, reason = "no worker waits here: the harness is a tool")]
+pub fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}

@@ -1,0 +1,6 @@
+//! What is asked of the machine.
+
+pub mod calls;
+pub mod cpus;
+pub mod limits;
+pub mod usage;

@@ -1,0 +1,230 @@
+//! A run's result: as values, as text for a person, as JSON.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::engine::{Pace, Point, Recorded, Settings};
+use crate::machine::usage::{Memory, Usage};
+pub use text::{number, table};
+
+/// One step of a run.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// What clients did.
+    pub scenario: &'static str,
+    /// Who was asked.
+    pub target: String,
+    /// `closed`, `open` or `once`.
+    pub pace: &'static str,
+    /// Whether a stall of the target can hide in the latencies.
+    pub blind_to_stalls: bool,
+    /// Jobs a second that were to be, in an open loop.
+    pub rate: Option<f64>,
+    /// Connections.
+    pub connections: usize,
+    /// Requests at once on each.
+    pub pipeline: usize,
+    /// Whether connections stayed.
+    pub keep_alive: bool,
+    /// From the first request to the last answer, in seconds.
+    pub seconds: f64,
+    /// Good answers.
+    pub answers: u64,
+    /// Those a second.
+    pub per_second: f64,
+    /// Bytes of bodies.
+    pub body_bytes: u64,
+    /// What went wrong, and how often.
+    pub faults: BTreeMap<String, u64>,
+    /// Of requests.
+    pub latency: Latency,
+    /// Of jobs of several requests.
+    pub jobs: Option<Jobs>,
+    /// Times that something was due and all connections were busy.
+    pub queued: u64,
+    /// The load's own CPU, in percent of one.
+    pub own_cpu_percent: f64,
+    /// Whether that was all that it could do.
+    pub is_saturated: bool,
+    /// The target's side, where its process is known.
+    pub cost: Option<Cost>,
+    /// What has to be said beside the figures.
+    pub remarks: Vec<String>,
+    /// In the course of time.
+    pub points: Vec<Point>,
+}
+
+/// In microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "each is the quantile that it is called by")]
+pub struct Latency {
+    pub mean: f64,
+    pub p50: f64,
+    pub p75: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub p99_99: f64,
+    pub max: f64,
+}
+
+/// Jobs of several requests.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Jobs {
+    /// How many.
+    pub count: u64,
+    /// How many did not go well.
+    pub failed: u64,
+    /// From when one was due to its last answer.
+    pub latency: Latency,
+}
+
+/// What the target used.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cost {
+    /// CPU per good answer, in microseconds.
+    pub cpu_us: f64,
+    /// Of that in user space.
+    pub user_us: f64,
+    /// And in the kernel.
+    pub system_us: f64,
+    /// In percent of one CPU, while the load was on.
+    pub cpu_percent: f64,
+    /// Context switches per good answer.
+    pub switches: f64,
+    /// At the end.
+    pub memory: Memory,
+}
+
+impl Outcome {
+    /// Puts together what was recorded, and what the target used meanwhile, if that is known.
+    pub fn new(
+        scenario: &'static str,
+        target: &str,
+        settings: &Settings,
+        recorded: &Recorded,
+        used: Option<(Usage, Memory)>,
+    ) -> Self {
+        let seconds = recorded.elapsed.as_secs_f64();
+        let own_cpu_percent = percent(recorded.cpu, recorded.elapsed);
+        let cost = used.map(|(usage, memory)| {
+            let each = |time: f64| time * 1e6 / recorded.answers.max(1) as f64;
+            let cpu = usage.cpu.as_secs_f64();
+            Cost {
+                cpu_us: each(cpu),
+                user_us: each(cpu * usage.user_part()),
+                system_us: each(cpu * (1.0 - usage.user_part())),
+                cpu_percent: percent(usage.cpu, recorded.elapsed),
+                switches: usage.switches as f64 / recorded.answers.max(1) as f64,
+                memory,
+            }
+        });
+        let mut faults = BTreeMap::new();
+        for (fault, count) in &recorded.faults {
+            *faults.entry(fault.to_string()).or_default() += count;
+        }
+        let (pace, rate) = match settings.pace {
+            Pace::Closed => ("closed", None),
+            Pace::Open(rate) => ("open", Some(rate)),
+            Pace::Once => ("once", None),
+        };
+        let mut outcome = Self {
+            scenario,
+            target: target.to_owned(),
+            pace,
+            blind_to_stalls: settings.pace == Pace::Closed,
+            rate,
+            connections: settings.connections,
+            pipeline: settings.pipeline,
+            keep_alive: settings.keep_alive,
+            seconds,
+            answers: recorded.answers,
+            per_second: recorded.answers as f64 / seconds.max(1e-9),
+            body_bytes: recorded.body_bytes,
+            faults,
+            latency: Latency::of(&recorded.latency),
+            jobs: recorded.jobs.as_ref().map(|(latency, failed)| Jobs {
+                count: latency.len(),
+                failed: *failed,
+                latency: Latency::of(latency),
+            }),
+            queued: recorded.queued,
+            own_cpu_percent,
+            is_saturated: own_cpu_percent >= SATURATED_PERCENT,
+            cost,
+            remarks: Vec::new(),
+            points: recorded.points.clone(),
+        };
+        outcome.remarks = outcome.remarks();
+        outcome
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.blind_to_stalls {
+            remarks.push(
+                "closed loop: blind to stalls, because nothing is sent while an answer is \
+                 awaited; for latencies give a --rate"
+                    .to_owned(),
+            );
+        }
+        if self.is_saturated {
+            let theirs = match self.cost {
+                Some(cost) => format!("the target's {:.0} %", cost.cpu_percent),
+                None => "the target's is not known: give its --pid".to_owned(),
+            };
+            remarks.push(format!(
+                "the load used {:.0} % of its CPU ({theirs}): the throughput, and latencies with \
+                 it, are the load's own limit; CPU per request holds all the same",
+                self.own_cpu_percent
+            ));
+        }
+        if self.queued > 0 && self.rate.is_some() {
+            remarks.push(format!(
+                "{} times all connections were busy when a request was due; it waited, and its \
+                 latency counts from when it was due",
+                self.queued
+            ));
+        }
+        if self.faults.values().any(|count| *count > 0) {
+            remarks.push(
+                "faults are among the latencies, with the time until they were found".to_owned(),
+            );
+        }
+        remarks
+    }
+
+    /// Whether every answer was as it should be.
+    pub fn is_good(&self) -> bool {
+        self.faults.is_empty() && self.answers > 0
+    }
+}
+
+impl Latency {
+    /// Of nanoseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            mean: histogram.mean() / 1e3,
+            p50: at(0.5),
+            p75: at(0.75),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: histogram.max() as f64 / 1e3,
+        }
+    }
+}
+
+fn percent(part: Duration, all: Duration) -> f64 {
+    100.0 * part.as_secs_f64() / all.as_secs_f64().max(1e-9)
+}
+
+/// From here on it is not known whether more could have been sent.
+const SATURATED_PERCENT: f64 = 90.0;

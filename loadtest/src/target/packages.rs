@@ -1,0 +1,55 @@
+//! The packages that are pulled, and the configurations that name them.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+/// The host name that clients pull from.
+pub const DOMAIN: &str = "registry.acme.com";
+
+/// How the gateway delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Delivery {
+    /// Clients are sent to the registry.
+    Redirect,
+    /// The gateway asks the registry for manifests.
+    Broker,
+    /// Everything comes through the gateway.
+    Stream,
+}
+
+/// The name of the `index`-th package.
+pub fn name(index: usize) -> String {
+    format!("acme/rocket-{index:06}")
+}
+
+/// A `pullgate.toml` with `count` packages whose registry is `origin`, as `http://host:port`.
+pub fn gateway(count: usize, delivery: Delivery, origin: &str, head: &str) -> String {
+    let delivery = match delivery {
+        Delivery::Redirect => "redirect",
+        Delivery::Broker => "broker",
+        Delivery::Stream => "stream",
+    };
+    let mut text = head.to_owned();
+    for name in (0..count).map(name) {
+        let _ = write!(
+            text,
+            "\n[[packages]]\ndomain = \"{DOMAIN}\"\nname = \"{name}\"\n\
+             backend = \"{origin}/{name}\"\ndelivery = \"{delivery}\"\n"
+        );
+    }
+    text
+}
+
+/// The head of a `pullgate.toml`: one worker, on these addresses.
+pub fn gateway_head(listen: SocketAddr, admin: SocketAddr, data_dir: &str, more: &str) -> String {
+    format!(
+        "[gateway]\nlisten = [\"{listen}\"]\nworkers = 1\ndata_dir = \"{data_dir}\"\n\n\
+         [admin]\nlisten = \"{admin}\"\n\n[log]\nlevel = \"error\"\n\n{more}"
+    )
+}
+
+/// A map of names to where they live, for nginx's `map` or haproxy's `map_str`.
+pub fn map(count: usize, origin: &str, end: &str) -> String {
+    let line = |name: String| format!("{name} {origin}/v2/{name}{end}\n");
+    (0..count).map(name).map(line).collect()
+}

@@ -1,0 +1,135 @@
+//! The harness is honest: what stalls shows, and what is wrong is said.
+
+#![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const STALL: Duration = Duration::from_millis(200);
+
+#[test]
+fn an_open_loop_shows_a_stall_that_a_closed_loop_hides() {
+    let open = &run(server(REDIRECT, STALL), &["--rate", "1000", "--connections", "8"])[0];
+    let closed = &run(server(REDIRECT, STALL), &["--connections", "2"])[0];
+
+    // Of 2,000 requests 200 were due while it stood still; the first of them waited longest.
+    assert_eq!(open["pace"], "open");
+    assert_eq!(open["answers"], 2000);
+    assert_eq!(open["blind_to_stalls"], false);
+    assert!(p99_9(open) > 190_000.0, "{open}");
+    let p90_to_p99 = [&open["latency"]["p99"], &open["latency"]["p90"]];
+    assert!(p90_to_p99[0].as_f64().unwrap() > 150_000.0, "{open}");
+
+    // The closed loop sent two requests into the stall, and thousands around it.
+    assert_eq!(closed["pace"], "closed");
+    assert_eq!(closed["blind_to_stalls"], true);
+    assert!(closed["remarks"][0].as_str().unwrap().contains("blind to stalls"), "{closed}");
+    assert!(closed["answers"].as_u64().unwrap() > 2000, "{closed}");
+    assert!(p99_9(closed) < 190_000.0, "{closed}");
+    assert!(closed["latency"]["max"].as_f64().unwrap() > 190_000.0, "{closed}");
+}
+
+#[test]
+fn what_cannot_be_sent_in_time_is_late_and_not_left_out() {
+    // One connection and a stall: hundreds wait for it, and all of them are sent.
+    let open = &run(server(REDIRECT, STALL), &["--rate", "1000", "--connections", "1"])[0];
+    assert_eq!(open["answers"], 2000);
+    assert!(open["queued"].as_u64().unwrap() > 0, "{open}");
+    assert!(open["latency"]["p99"].as_f64().unwrap() > 150_000.0, "{open}");
+}
+
+#[test]
+fn steps_of_a_rate_are_results_of_their_own() {
+    let steps = run(server(REDIRECT, Duration::ZERO), &["--rate", "100,200"]);
+    let answers: Vec<u64> = steps.iter().map(|step| step["answers"].as_u64().unwrap()).collect();
+    assert_eq!(answers, [200, 400]);
+}
+
+#[test]
+fn wrong_answers_are_faults() {
+    for (answer, fault) in [
+        ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404"),
+        ("HTTP/1.1 307 Temporary", "broken off"),
+        ("SSH-2.0-OpenSSH\r\n\r\n", "malformed"),
+    ] {
+        let results = run_to(false, server(answer, Duration::ZERO), &["--rate", "100"]);
+        let faults = results[0]["faults"].as_object().unwrap();
+        assert_eq!(faults.keys().collect::<Vec<_>>(), [fault]);
+        assert_eq!(results[0]["answers"], 0);
+    }
+}
+
+/// The results of `loadtest run redirect` with more `arguments`, two seconds long.
+fn run(target: SocketAddr, arguments: &[&str]) -> Vec<Value> {
+    run_to(true, target, arguments)
+}
+
+fn run_to(success: bool, target: SocketAddr, arguments: &[&str]) -> Vec<Value> {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let file = room.path().join("result.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["run", "redirect", "--duration", "2s", "--target", &format!("http://{target}")])
+        .arg("--json")
+        .arg(&file)
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.success(), success, "{words}");
+    let text = fs::read(file).expect("a result");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+fn p99_9(result: &Value) -> f64 {
+    result["latency"]["p99_9"].as_f64().expect("a number")
+}
+
+/// A server that gives the same answer to everything, and stands still for `stall`, once, in the
+/// middle of the two seconds after its first request. Where the answer is no whole one, it closes.
+fn server(answer: &'static str, stall: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+    let address = listener.local_addr().expect("its address");
+    let first: &'static OnceLock<Instant> = Box::leak(Box::default());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || serve(stream, answer, stall, first));
+        }
+    });
+    address
+}
+
+#[allow(clippy::disallowed_methods, reason = "to stand still is what this server is for")]
+fn serve(
+    mut stream: TcpStream,
+    answer: &str,
+    stall: Duration,
+    first: &OnceLock<Instant>,
+) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    while let Some(Ok(line)) = lines.next() {
+        if !line.is_empty() {
+            continue;
+        }
+        let stands_from = *first.get_or_init(Instant::now) + Duration::from_secs(1);
+        let now = Instant::now();
+        if now >= stands_from {
+            thread::sleep((stands_from + stall).saturating_duration_since(now));
+        }
+        stream.write_all(answer.as_bytes())?;
+        if !answer.ends_with("\r\n\r\n") {
+            break;
+        }
+    }
+    Ok(())
+}
+
+const REDIRECT: &str = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /there\r\n\
+                        Content-Length: 0\r\n\r\n";
