@@ -133,7 +133,7 @@ fn the_base_tells_who_has_to_log_in() {
         ]
         .concat();
         let gate = Gate::start_proxy(driver, &config);
-        let realm = world.tokens.as_ref().expect("it wants tokens").realm();
+        let realm = |host: &str| format!("http://{host}:{}/token", gate.address().port());
         let base = |host: &str, agent: &str| {
             let mut connection = Connection::open(gate.address()).expect("the gateway listens");
             let asked = request("GET", "/v2/", &[&format!("User-Agent: {agent}")]);
@@ -141,7 +141,7 @@ fn the_base_tells_who_has_to_log_in() {
             connection.send(asked.as_bytes()).expect("it is read");
             let answer = connection.answer(false).expect("an answer");
             let challenge = answer.header("www-authenticate").unwrap_or_default();
-            (answer.status, challenge.contains(realm))
+            (answer.status, challenge.contains(&realm(host)))
         };
         for agent in ["containers/5.34.2 (github.com/containers/image)", "docker/28.5.2", "x"] {
             eventually(|| match base(MEMBERS, agent) {

@@ -18,6 +18,7 @@ use crossbeam_channel::bounded;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
 use pullgate::control::admin::{Options, Sources};
+use pullgate::control::own_secrets::OwnSecrets;
 use pullgate::control::prove::{self, Plan, Prover, Publish};
 use pullgate::control::signals::Signals;
 use pullgate::control::status::Status;
@@ -204,7 +205,8 @@ fn started_with(
     let around = Circumstances { clients, via: "test", before: None, now_us: 0 };
     let snapshot = Arc::new(Snapshot::build(&nothing, 1, around));
     plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
-    match control::start(options, signals, prover) {
+    let (secrets, _) = OwnSecrets::open(data_dir.path()).unwrap();
+    match control::start(options, signals, prover, secrets.rotation(Box::new(|_| ()))) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {
             aggregator.stop(Vec::new());

@@ -10,6 +10,7 @@ use pullgate::pure::answer;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check::check;
 use pullgate::pure::decide::{Action, Known, decide};
+use pullgate::pure::desk::OwnKeys;
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::limits::BUFFER_BYTES;
@@ -71,6 +72,12 @@ name = "acme/*"
 backend = "ghcr.io/acme/*"
 
 [[packages]]
+domain = "private.acme.com"
+name = "acme/rocket"
+backend = "ghcr.io/acme/rocket"
+credentials = "client"
+
+[[packages]]
 domain = "*"
 name = "tools/**"
 backend = "ghcr.io/acme/**"
@@ -86,6 +93,7 @@ delivery = "redirect"
         [("https://ghcr.io/v2/acme/rocket".to_owned(), Proof::WithToken)],
         [("https://ghcr.io/v2/".to_owned(), RegistryProof { challenge, since_us: 0 })],
     );
+    let keys = OwnKeys::new(&[1; 32], None);
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
@@ -104,6 +112,9 @@ delivery = "redirect"
         ("containerd/2.1.4", "ghcr.acme.com", "GET /v2/acme/lander/manifests/latest"),
         ("x (WindowsPowerShell/5.1)", "ghcr.acme.com", "GET /v2/acme/rocket/manifests/latest"),
         ("Watchtower (Docker)", "ghcr.acme.com", "GET /v2/"),
+        ("Watchtower", "ghcr.acme.com", "GET /token?scope=repository%3Aacme%2Frocket%3Apull"),
+        ("docker/28.5.2", "private.acme.com", "GET /v2/"),
+        ("docker/28.5.2", "private.acme.com", "GET /token?scope=repository:acme/rocket:pull"),
     ]
     .map(|(user_agent, host, line)| {
         format!(
@@ -115,6 +126,7 @@ delivery = "redirect"
     let told = |action: &Action<'_>| match action {
         Action::Redirect(_) => 'r',
         Action::Forward(_) => 'f',
+        Action::Grant(_) => 'g',
         Action::Say(_) => 's',
         Action::Refuse(_) => 'x',
     };
@@ -126,7 +138,13 @@ delivery = "redirect"
             let head = head::parse(request.as_bytes(), &snapshot.head);
             let head = head.expect("a good head").expect("a whole head");
             let action = decide(
-                Known { snapshot: &snapshot, proofs: &proofs, now_us: HOUR_US + now },
+                Known {
+                    snapshot: &snapshot,
+                    proofs: &proofs,
+                    keys: &keys,
+                    now_us: HOUR_US + now,
+                    unix_s: 1_800_000_000,
+                },
                 &head,
             );
             decided.push(told(&action));
@@ -137,7 +155,8 @@ delivery = "redirect"
             };
             let mut out = Out::new(&mut memory, 0);
             answer::write(&mut out, &manner, &action);
-            let is_written = matches!(action, Action::Forward(_)) || out.used() > 100;
+            let is_written =
+                matches!(action, Action::Forward(_) | Action::Grant(_)) || out.used() > 100;
             assert!(!out.is_overrun() && is_written);
             let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
             if let Some(event) = observe(&action, &head, asker, None) {
@@ -155,5 +174,5 @@ delivery = "redirect"
     (0..2_000).for_each(&mut turn);
     let allocations = allocations_of(|| (2_000..22_000).for_each(&mut turn));
     assert_eq!(allocations, 0);
-    assert_eq!(decided, "rrrrrxxxrrfffs");
+    assert_eq!(decided, "rrrrrxxxrrfffsssg");
 }

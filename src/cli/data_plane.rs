@@ -23,6 +23,7 @@ use crate::messages::pulls::{self, Parcel, PullReceiver};
 use crate::messages::random::random;
 use crate::messages::wanted::WantedSender;
 use crate::pure::config::values::{AccessLog, Config, Delivery};
+use crate::pure::desk::OwnKeys;
 use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
 use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
@@ -103,6 +104,7 @@ impl DataPlane {
         config: &Config,
         snapshot: &Arc<Snapshot>,
         keyring: &Arc<Keyring>,
+        keys: &Arc<OwnKeys>,
         wanted: &WantedSender,
     ) -> Result<(Self, Starting, Ends), Refused> {
         let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
@@ -147,6 +149,7 @@ impl DataPlane {
                 listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
                 snapshot: Arc::clone(snapshot),
                 keyring: Arc::clone(keyring),
+                keys: Arc::clone(keys),
                 wanted: wanted.clone(),
                 retired: retire.clone(),
                 orders: order_book,
@@ -217,6 +220,13 @@ impl Command {
     pub fn know(&self, proofs: &Arc<Proofs>) {
         for worker in self.orders.iter() {
             worker.give(Order::Know(Arc::clone(proofs)));
+        }
+    }
+
+    /// New tokens of the gateway's own are made with `keys`.
+    pub fn sign(&self, keys: &Arc<OwnKeys>) {
+        for worker in self.orders.iter() {
+            worker.give(Order::Sign(Arc::clone(keys)));
         }
     }
 

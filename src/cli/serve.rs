@@ -31,6 +31,7 @@ use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
 use crate::control::admin::{self, Sources};
 use crate::control::logging::{self, Dropped};
+use crate::control::own_secrets::OwnSecrets;
 use crate::control::prove::{self, Plans, Prover};
 use crate::control::reload::{self, Applied, Apply, Files, Reload};
 use crate::control::signals::Signals;
@@ -135,11 +136,13 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let ready = adoption.ready(&config).map_err(StartError::Files)?;
     let data_dir = config.gateway.data_dir.clone();
     let lock = while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?;
+    let (secrets, keys) = OwnSecrets::open(&data_dir).map_err(StartError::System)?;
     let status = Status::new();
     let (wanted, to_ask) = wanted::channel();
     let Ready { snapshot, keyring, clients } = &ready;
     let (data_plane, workers, ends) =
-        DataPlane::prepare(&config, snapshot, keyring, &wanted).map_err(StartError::Workers)?;
+        DataPlane::prepare(&config, snapshot, keyring, &keys, &wanted)
+            .map_err(StartError::Workers)?;
     tracing::info!(
         "{} workers on {} listen at {}",
         data_plane.meters.len(),
@@ -195,7 +198,9 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         }
     };
     let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
-    let control = control::start(admin, signals, prover).map_err(StartError::Admin)?;
+    let workers_to_tell = data_plane.command();
+    let rotation = secrets.rotation(Box::new(move |keys| workers_to_tell.sign(keys)));
+    let control = control::start(admin, signals, prover, rotation).map_err(StartError::Admin)?;
     // Last, so that nobody is answered by a gateway that then does not start.
     workers.start().map_err(StartError::Workers)?;
     status.adopted(1, packages);

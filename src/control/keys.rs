@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use crate::messages::keyring::{Account, Key, Keyring, trusting};
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{Config, Password, Registry as Configured};
+use crate::pure::oci::backend::authority_of;
 use crate::pure::snapshot::Registry;
 
 /// What was read.
@@ -71,7 +72,8 @@ impl Keys {
         everywhere.add_parsable_certificates(self.roots.iter().cloned());
         let elsewhere = trusting(everywhere.clone());
         let key = |registry: &Registry| {
-            let own = self.registries.iter().find(|own| own.authority == authority(registry));
+            let own =
+                self.registries.iter().find(|own| own.authority == authority_of(&registry.base));
             let tls = match own {
                 Some(own) if !own.roots.is_empty() => {
                     let mut roots = everywhere.clone();
@@ -86,13 +88,6 @@ impl Keys {
         };
         Keyring { registries: registries.iter().map(key).collect(), elsewhere }
     }
-}
-
-/// As the configuration writes it: `registry.example.net:5000` of
-/// `https://registry.example.net:5000/v2/`.
-fn authority(registry: &Registry) -> &str {
-    let behind_scheme = registry.base.split_once("://").map_or("", |(_, rest)| rest);
-    behind_scheme.strip_suffix("/v2/").unwrap_or(behind_scheme)
 }
 
 fn roots(

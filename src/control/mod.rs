@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod admin;
 pub mod keys;
 pub mod logging;
+pub mod own_secrets;
 pub mod prove;
 pub mod reload;
 pub mod signals;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use own_secrets::Rotation;
 use prove::Prover;
 use signals::Signals;
 
@@ -30,8 +32,13 @@ pub struct Control {
 }
 
 /// Binds the admin listener and the control socket, takes the signals, and serves them all on a
-/// thread named `control`, where the prover runs too. When this returns, connections are taken and no signal is lost.
-pub fn start(admin: admin::Options, signals: Signals, prover: Prover) -> io::Result<Control> {
+/// thread named `control`, where the prover and the change of keys run too. When this returns, connections are taken and no signal is lost.
+pub fn start(
+    admin: admin::Options,
+    signals: Signals,
+    prover: Prover,
+    rotation: Rotation,
+) -> io::Result<Control> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
     let signals = signals::Listening::new(signals)?;
@@ -43,8 +50,10 @@ pub fn start(admin: admin::Options, signals: Signals, prover: Prover) -> io::Res
         runtime.block_on(async {
             let signals = tokio::spawn(signals.run());
             let prover = tokio::spawn(prover.run());
+            let rotation = tokio::spawn(rotation.run());
             admin.serve(stopped).await;
             prover.abort();
+            rotation.abort();
             signals.abort();
         });
         // A name that the prover looks up may take the resolver half a minute; nobody waits for it.

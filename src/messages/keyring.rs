@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::crypto::ring;
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 
 /// All keys.
@@ -49,7 +48,7 @@ impl Keyring {
 /// TLS 1.2 and 1.3 towards servers whose certificates `roots` vouch for. The provider is named:
 /// which one a process has by default depends on what else is built into it.
 pub fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     match ClientConfig::builder_with_provider(provider).with_protocol_versions(ALL_VERSIONS) {
         Ok(builder) => Arc::new(builder.with_root_certificates(roots).with_no_client_auth()),
         Err(error) => unreachable!("ring has cipher suites for every version of TLS: {error}"),

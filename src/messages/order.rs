@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::messages::doorbell::{Bell, Doorbell};
 use crate::messages::keyring::Keyring;
+use crate::pure::desk::OwnKeys;
 use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 
@@ -17,6 +18,8 @@ pub enum Order {
     Adopt(Arc<Snapshot>, Arc<Keyring>),
     /// This is known of registries from now on.
     Know(Arc<Proofs>),
+    /// Make tokens of the gateway's own with these from now on.
+    Sign(Arc<OwnKeys>),
     /// Stop accepting, let what is under way finish within this time, then end.
     Drain(Duration),
 }

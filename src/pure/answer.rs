@@ -1,18 +1,25 @@
 //! An action in bytes: the redirect, what the gateway says by itself, and the words of refusals.
 
 use crate::pure::decide::{Action, Redirect, Refusal, Say};
+use crate::pure::desk::LIFE_S;
 use crate::pure::fault::Kind;
 use crate::pure::http1::encode::{self, Manner, Out};
 use crate::pure::oci::backend::{is_address, split_port};
 use crate::pure::route::table::Site;
 
-/// Writes the answer that `action` is. That of a forwarded request comes from the registry: of it
-/// there is nothing to write.
+/// Writes the answer that `action` is. That of a request for which the registry is asked comes from
+/// there: of it there is nothing to write.
 pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
     match action {
         Action::Redirect(to) => redirect(out, manner, to),
         Action::Say(Say::Base) => encode::base(out, manner),
-        Action::Say(Say::Challenge(challenge)) => encode::challenge(out, manner, challenge),
+        Action::Say(Say::Challenge(challenge)) => {
+            encode::challenge(out, manner, &challenge.pieces());
+        }
+        Action::Say(Say::RegistryChallenge(challenge)) => {
+            encode::challenge(out, manner, &[challenge]);
+        }
+        Action::Say(Say::Token(token)) => encode::token(out, manner, token, LIFE_S),
         Action::Say(Say::Robots) => encode::text(out, manner, ROBOTS),
         Action::Say(Say::Welcome(site, host)) => {
             let mut memory = [0; WORDS_BYTES_MAX];
@@ -20,7 +27,7 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
             welcome(&mut words, *site, host);
             encode::text(out, manner, words.written(0));
         }
-        Action::Forward(_) => {}
+        Action::Forward(_) | Action::Grant(_) => {}
         Action::Refuse(refusal) => {
             let mut memory = [0; WORDS_BYTES_MAX];
             let mut words = Out::new(&mut memory, 0);
@@ -69,6 +76,10 @@ fn put_fields(fields: &mut Out<'_>, refusal: &Refusal<'_>) {
     if matches!(refusal.fault.kind, Kind::RequestsTooMany | Kind::ConnectionsTooMany) {
         fields.put("\r\nRetry-After: ");
         fields.put_number(usize::try_from(refusal.retry_after_s).unwrap_or(usize::MAX));
+    }
+    if let Some(challenge) = &refusal.challenge {
+        fields.put("\r\nWWW-Authenticate: ");
+        challenge.pieces().iter().for_each(|piece| fields.put(piece));
     }
 }
 
@@ -129,6 +140,10 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
         Kind::UpstreamUnauthorized => {
             return blame("refuses the login that it asked for", OPERATOR);
+        }
+        Kind::LoginRefused => {
+            let remedy = "log in to this host with a user name and a password that are good there";
+            return blame("does not let you pull this without a login that it takes", remedy);
         }
         Kind::LoopDetected => {
             let remedy = "this gateway's operator has to name the registry where it lives";
@@ -201,7 +216,7 @@ const OPERATOR: &str = "tell this gateway's operator if it lasts";
 const NAMES_LISTED_MAX: usize = 12;
 
 /// What [`put_fields`] writes at most.
-const FIELDS_BYTES_MAX: usize = 64;
+const FIELDS_BYTES_MAX: usize = 64 + 3 * 256 + 64;
 
 /// What a sentence of ours needs at most: the longest fixed text, a host, and the listed names.
 const WORDS_BYTES_MAX: usize = 4096 + 512;
@@ -258,7 +273,7 @@ mod tests {
     fn a_challenge_is_relayed_as_it_is() {
         let challenge = r#"Bearer realm="https://ghcr.io/token",service="ghcr.io""#;
         assert_eq!(
-            answer(&Action::Say(Say::Challenge(challenge))),
+            answer(&Action::Say(Say::RegistryChallenge(challenge))),
             "HTTP/1.1 401 Unauthorized|Content-Type: application/json|Content-Length: 86|\
              Cache-Control: no-store|Docker-Distribution-Api-Version: registry/2.0|\
              X-Content-Type-Options: nosniff|Date: Mon, 23 Nov 2026 18:00:00 GMT|\

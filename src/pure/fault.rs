@@ -83,6 +83,8 @@ pub enum Kind {
     UpstreamUnauthorized,
     /// A registry's token service gives no token.
     TokenService,
+    /// A registry does not take the client's login, or wants one.
+    LoginRefused,
     /// The request has come by this gateway before.
     LoopDetected,
 }
@@ -110,7 +112,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -142,6 +144,7 @@ impl Kind {
         Self::UpstreamDenied,
         Self::UpstreamUnauthorized,
         Self::TokenService,
+        Self::LoginRefused,
         Self::LoopDetected,
     ];
 
@@ -218,6 +221,7 @@ impl Kind {
                 row("401 Unauthorized", "UNAUTHORIZED", "upstream_unauthorized", false)
             }
             Self::TokenService => row("502 Bad Gateway", "UNAVAILABLE", "token_service", false),
+            Self::LoginRefused => row("401 Unauthorized", "UNAUTHORIZED", "login_refused", false),
             Self::LoopDetected => row("508 Loop Detected", "UNAVAILABLE", "loop", false),
         }
     }

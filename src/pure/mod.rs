@@ -8,6 +8,9 @@ pub mod backoff;
 pub mod client;
 pub mod config;
 pub mod decide;
+#[cfg(test)]
+mod decide_cases;
+pub mod desk;
 pub mod fault;
 pub mod follow;
 pub mod http1;
@@ -18,6 +21,7 @@ pub mod oci;
 pub mod origin;
 pub mod proof;
 pub mod pull;
+pub mod query;
 pub mod route;
 pub mod snapshot;
 pub mod tokens;

@@ -39,8 +39,8 @@ pub fn observe<'r>(
 ) -> Option<Event<'r>> {
     let (endpoint, matched) = match action {
         Action::Redirect(redirect) => (redirect.endpoint, redirect.matched?),
-        Action::Forward(forward) if seen.is_some() => (forward.endpoint, forward.matched?),
-        Action::Forward(_) | Action::Say(_) | Action::Refuse(_) => return None,
+        Action::Forward(forward) if seen.is_some() => (forward.endpoint, forward.matched),
+        Action::Forward(_) | Action::Grant(_) | Action::Say(_) | Action::Refuse(_) => return None,
     };
     let is_blob = matches!(endpoint, Endpoint::Blob { .. });
     let outcome = match seen {
@@ -64,7 +64,8 @@ pub fn observe<'r>(
         | Endpoint::Catalog
         | Endpoint::Upload { .. }
         | Endpoint::Root
-        | Endpoint::Robots => return None,
+        | Endpoint::Robots
+        | Endpoint::Token => return None,
     };
     Some(Event {
         at_us: asker.at_us,

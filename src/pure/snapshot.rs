@@ -4,7 +4,7 @@ use crate::pure::address::is_public;
 use crate::pure::client::ClientTable;
 use crate::pure::config::values::{Cidr, Config, Limits, Private, Upstream};
 use crate::pure::http1::head::HeadLimits;
-use crate::pure::oci::backend::is_address;
+use crate::pure::oci::backend::{authority_of, is_address};
 use crate::pure::origin::{Origin, Url};
 use crate::pure::route::table::Table;
 
@@ -58,6 +58,8 @@ impl Snapshot {
     pub fn build(config: &Config, generation: u64, circumstances: Circumstances<'_>) -> Self {
         let Circumstances { clients, via, before, now_us } = circumstances;
         let mut routes = Table::build(&config.packages, &config.domains);
+        let port = config.gateway.listen.first().map_or(80, |first| first.port());
+        routes.add_realms(&config.domains, port);
         let registries: Vec<_> = routes.registries().map(|base| registry(base, config)).collect();
         routes.carry_over(before.map(|before| &before.routes), now_us);
         Self {
@@ -100,8 +102,7 @@ impl Snapshot {
 #[expect(clippy::expect_used, reason = "made of a backend, whose host was checked")]
 fn registry(base: &str, config: &Config) -> Registry {
     let Url { origin, .. } = Url::parse(base.as_bytes()).expect("the URL of a checked backend");
-    let authority = base.split('/').nth(2).unwrap_or_default();
-    let section = config.registries.iter().find(|one| one.host == authority);
+    let section = config.registries.iter().find(|one| one.host == authority_of(base));
     let token_hosts = section.map(|one| one.token_hosts.clone()).unwrap_or_default();
     Registry { origin, base: base.to_owned(), token_hosts }
 }

@@ -5,6 +5,7 @@ use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
 use crate::pure::decide::{Action, Known, Refusal, Say, decide};
+use crate::pure::desk::OwnKeys;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
@@ -76,7 +77,7 @@ pub enum Next {
     Answer,
     /// The rest is no complete request.
     Receive,
-    /// The next request, still in its buffer, is to be forwarded.
+    /// For the next request, still in its buffer, a registry is to be asked.
     Forward,
     /// The connection ends, as the client wished.
     Close,
@@ -93,7 +94,7 @@ pub fn batch(
     output: &mut Buffer,
 ) -> Answered {
     let snapshot = worker.snapshot();
-    let proofs = worker.proofs();
+    let (proofs, keys) = (worker.proofs(), worker.keys());
     let date = worker.clock.date();
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;
@@ -107,6 +108,7 @@ pub fn batch(
                     worker,
                     snapshot: &snapshot,
                     proofs: &proofs,
+                    keys: &keys,
                     client,
                     now_us,
                     date: &date,
@@ -169,6 +171,7 @@ struct Turn<'t> {
     worker: &'t Worker,
     snapshot: &'t Snapshot,
     proofs: &'t Proofs,
+    keys: &'t OwnKeys,
     client: &'t Client,
     now_us: u64,
     date: &'t [u8; DATE_BYTES],
@@ -184,8 +187,9 @@ impl Turn<'_> {
             .map_or(Ok(()), |(rate, place)| worker.ledger.charge(place, rate, self.now_us));
         let action = match charged {
             Ok(()) => {
-                let Self { proofs, now_us, .. } = *self;
-                decide(Known { snapshot, proofs, now_us }, head)
+                let Self { proofs, keys, now_us, .. } = *self;
+                let unix_s = worker.clock.unix_s();
+                decide(Known { snapshot, proofs, keys, now_us, unix_s }, head)
             }
             Err(wait_us) => too_many(wait_us),
         };
@@ -193,6 +197,9 @@ impl Turn<'_> {
             if plan.wants_proof {
                 worker.wanted.offer(plan.location, plan.base_length, plan.name_tail);
             }
+            return Some(Next::Forward);
+        }
+        if let Action::Grant(_) = &action {
             return Some(Next::Forward);
         }
         let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
@@ -239,13 +246,17 @@ impl Turn<'_> {
                 (record::asked(&redirect.endpoint), 307)
             }
             Action::Say(Say::Base) => (Counter::RequestsBase, 200),
-            Action::Say(Say::Challenge(_)) => (Counter::RequestsBase, 401),
-            Action::Say(Say::Welcome(..) | Say::Robots) => (Counter::RequestsOther, 200),
+            Action::Say(Say::Challenge(_) | Say::RegistryChallenge(_)) => {
+                (Counter::RequestsBase, 401)
+            }
+            Action::Say(Say::Token(_) | Say::Welcome(..) | Say::Robots) => {
+                (Counter::RequestsOther, 200)
+            }
             Action::Refuse(refusal) => {
                 meters.fault(refusal.fault.kind);
                 (Counter::RequestsOther, refusal.fault.kind.row().status_code())
             }
-            Action::Forward(_) => unreachable!("answered by `forward`"),
+            Action::Forward(_) | Action::Grant(_) => unreachable!("answered by `forward`"),
         };
         let read_at_us = self.now_us;
         record::answered(

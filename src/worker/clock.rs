@@ -44,6 +44,11 @@ impl Clock {
         self.date.get()
     }
 
+    /// The time of day, in seconds since 1970, right to the second and a tenth.
+    pub fn unix_s(&self) -> u64 {
+        self.second.get()
+    }
+
     /// The time of day, in microseconds since 1970, for the access log.
     pub fn unix_us(&self) -> u64 {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

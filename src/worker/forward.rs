@@ -17,6 +17,7 @@ use crate::messages::meters::Counter;
 use crate::pure::answer;
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::{Action, Forward, Known, Refusal, decide};
+use crate::pure::desk::Challenge;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{DATE_BYTES, Manner, Out};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
@@ -25,6 +26,7 @@ use crate::pure::http1::response::{Framing, field};
 use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::pure::observe::{Asker, Seen, observe};
 use crate::pure::oci::endpoint::Endpoint;
+use crate::pure::oci::list;
 use crate::pure::oci::reference::{Digest, Reference};
 use crate::pure::oci::sha256::sha256_of;
 use crate::pure::pull::event::Address;
@@ -32,6 +34,7 @@ use crate::pure::pull::kin;
 use crate::worker::answer::{Client, Next, manner_of};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Over};
+use crate::worker::grant;
 use crate::worker::obtain::{Obtained, Trouble, obtain};
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
@@ -57,12 +60,28 @@ pub fn serve<'c>(
         let Ok(Some(head)) = head::parse(input.filled(), &adopted.head) else {
             return Ok((input, Next::Answer));
         };
-        let proofs = worker.proofs();
-        let known = Known { snapshot: &adopted, proofs: &proofs, now_us: read_at_us };
+        let (proofs, keys) = (worker.proofs(), worker.keys());
+        let known = Known {
+            snapshot: &adopted,
+            proofs: &proofs,
+            keys: &keys,
+            now_us: read_at_us,
+            unix_s: worker.clock.unix_s(),
+        };
         let action = decide(known, &head);
-        let Action::Forward(plan) = &action else {
+        let plan = match &action {
+            Action::Forward(plan) => plan,
+            Action::Grant(errand) => {
+                down.wait(Phase::Forwarding);
+                let next = grant::serve(down, &adopted, &head, errand, read_at_us).await?;
+                let length = head.length;
+                input.consume(length);
+                return Ok((input, next));
+            }
             // Decided otherwise by what became known meanwhile.
-            return Ok((input, Next::Answer));
+            Action::Redirect(_) | Action::Say(_) | Action::Refuse(_) => {
+                return Ok((input, Next::Answer));
+            }
         };
         let bytes = input.filled().get(..head.length).unwrap_or_default();
         let (worker, adopted) = (&worker, &adopted);
@@ -138,6 +157,8 @@ impl Exchange<'_> {
         let digest = field(&upstream, DIGEST_FIELD).filter(|digest| Digest::parse(digest).is_ok());
         self.count(status, digest.unwrap_or_default(), b"");
         let length = match field(&upstream, "Content-Length") {
+            // A list that says another name here is not as long.
+            Some(_) if self.is_renamed_list() => Length::Unsaid,
             // As long as a GET's would be (RFC 9110, 9.3.2); of 304 nobody needs to know.
             Some(length) if self.head.method == Method::Head => Length::Said(length),
             Some(_) | None => Length::Unsaid,
@@ -158,6 +179,9 @@ impl Exchange<'_> {
             }
             Err(fault) => return self.refuse(down, fault, None).await,
         };
+        let renamed = self.plan.endpoint.name().filter(|_| status == 200 && self.is_renamed_list());
+        let renamed = renamed.and_then(|name| list::under_name(&body, name));
+        let body = renamed.map_or(body, Bytes::from);
         let length = Length::Known(body.len() as u64);
         let mut relayed = self.relayed(&upstream, status, length);
         let Endpoint::Manifest { reference, .. } = self.plan.endpoint else {
@@ -182,6 +206,14 @@ impl Exchange<'_> {
         }
         self.count(status, digest.as_bytes(), kin::read(&body).bytes());
         self.send(down, &relayed, body).await
+    }
+
+    /// Whether tags are listed of what has another name at the registry.
+    fn is_renamed_list(&self) -> bool {
+        let Endpoint::TagsList { name } = self.plan.endpoint else {
+            return false;
+        };
+        name.as_str() != self.plan.repository()
     }
 
     /// A blob's bytes, as they come.
@@ -233,6 +265,7 @@ impl Exchange<'_> {
         let refusal = Refusal {
             registry: Some(at.unwrap_or(&authority)),
             name: self.plan.endpoint.name(),
+            challenge: self.challenge().filter(|_| fault.kind == Kind::LoginRefused),
             ..Refusal::of(fault)
         };
         let (next, connection) = manner_of(self.worker, self.head, false);
@@ -298,9 +331,15 @@ impl Exchange<'_> {
     }
 
     fn relayed<'r>(&'r self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
-        let shows_challenge = self.plan.credentials == Credentials::Client;
-        let path = self.head.path;
-        Relayed { status, upstream, path, location: None, digest: None, length, shows_challenge }
+        let (path, challenge) = (self.head.path, self.challenge());
+        Relayed { status, upstream, path, location: None, digest: None, length, challenge }
+    }
+
+    /// Where the client gets a token for this package, if its own is wanted.
+    fn challenge(&self) -> Option<Challenge<'_>> {
+        let site = self.adopted.routes.site(self.head.host.unwrap_or_default());
+        let is_clients = self.plan.credentials == Credentials::Client;
+        Challenge::of(site, self.plan.endpoint.name()).filter(|_| is_clients)
     }
 
     /// Tells counting what came of the request.
@@ -323,8 +362,11 @@ impl Exchange<'_> {
     /// Counts what went wrong, and says so where an operator looks, but not for every client.
     fn complain(&self, fault: Fault) {
         self.worker.meters.fault(fault.kind);
-        let registry = &self.adopted.registries[self.plan.registry];
-        self.worker.complain(fault, &registry.origin);
+        // A wrong password is the client's own affair.
+        if fault.kind != Kind::LoginRefused {
+            let registry = &self.adopted.registries[self.plan.registry];
+            self.worker.complain(fault, &registry.origin);
+        }
     }
 }
 

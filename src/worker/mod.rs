@@ -9,6 +9,7 @@ pub mod connection;
 pub mod downstream;
 pub mod driver;
 pub mod forward;
+pub mod grant;
 pub mod guard;
 pub mod listener;
 pub mod obtain;
@@ -50,6 +51,7 @@ use crate::messages::names::Names;
 use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
 use crate::messages::wanted::WantedSender;
+use crate::pure::desk::OwnKeys;
 use crate::pure::fault::Fault;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::limited::Limited;
@@ -66,6 +68,7 @@ use listener::Listener;
 use relay::pipes::Pipes;
 use slots::{Patience, Phase, Slots};
 use upstream::Upstreams;
+use upstream::door::Doors;
 use upstream::token::{Wallet, read_letters};
 
 /// What a worker is given to begin with.
@@ -82,6 +85,8 @@ pub struct Parts {
     pub snapshot: Arc<Snapshot>,
     /// What opens that snapshot's registries.
     pub keyring: Arc<Keyring>,
+    /// What it makes tokens of the gateway's own with.
+    pub keys: Arc<OwnKeys>,
     /// Its way to whoever finds out what anybody can pull.
     pub wanted: WantedSender,
     /// Where snapshots go that it no longer uses: freeing a large one takes time.
@@ -143,6 +148,9 @@ pub struct Worker {
     /// Behind a count of its own: that of all workers is touched when it is adopted only.
     #[expect(clippy::redundant_allocation, reason = "two counts, as said")]
     proofs: RefCell<Rc<Arc<Proofs>>>,
+    /// As the proofs.
+    #[expect(clippy::redundant_allocation, reason = "two counts, as said")]
+    keys: RefCell<Rc<Arc<OwnKeys>>>,
     /// Its way to whoever finds out what anybody can pull.
     pub wanted: WantedSender,
     /// Its buffers.
@@ -157,6 +165,8 @@ pub struct Worker {
     pub upstreams: Upstreams,
     /// The tokens that it holds for them.
     pub wallet: Wallet,
+    /// What their doors have asked for.
+    pub doors: Doors,
     /// Its time.
     pub clock: Clock,
     /// Its counters.
@@ -232,6 +242,7 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
     let worker = Rc::new(Worker {
         snapshot: RefCell::new(Rc::new(Adopted::new(snapshot, keyring, retired))),
         proofs: RefCell::default(),
+        keys: RefCell::new(Rc::new(parts.keys)),
         wanted: parts.wanted,
         pool: Rc::default(),
         pipes: Rc::default(),
@@ -239,6 +250,7 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
         upstream_slots: Rc::default(),
         upstreams: Upstreams::new(parts.names),
         wallet: Wallet::new(parts.seed),
+        doors: Doors::default(),
         clock: Clock::default(),
         meters: parts.meters,
         ledger: parts.ledger,
@@ -276,6 +288,11 @@ impl Worker {
     /// What is known of registries now.
     pub fn proofs(&self) -> Rc<Arc<Proofs>> {
         Rc::clone(&self.proofs.borrow())
+    }
+
+    /// What tokens of the gateway's own are made with and known by now.
+    pub fn keys(&self) -> Rc<Arc<OwnKeys>> {
+        Rc::clone(&self.keys.borrow())
     }
 
     /// Counts a connection from `address`, unless there are too many. Trusted proxies stand for
@@ -419,6 +436,9 @@ impl Worker {
             }
             Order::Know(proofs) => {
                 self.proofs.replace(Rc::new(proofs));
+            }
+            Order::Sign(keys) => {
+                self.keys.replace(Rc::new(keys));
             }
             Order::Drain(timeout) => {
                 let by = self.clock.sweep() + sweeps(timeout);

@@ -6,6 +6,7 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, Header
 
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::Forward;
+use crate::pure::desk::{self, Own, Shown};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::follow::{Course, Hop};
 use crate::pure::http1::head::{Method, RequestHead};
@@ -16,6 +17,7 @@ use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::origin::Url;
 use crate::pure::tokens::{Identity, NoToken};
 use crate::worker::upstream::token;
+use crate::worker::upstream::token_service::{Login, Source};
 use crate::worker::upstream::{self, Answer, Request};
 use crate::worker::{Adopted, Worker};
 
@@ -84,6 +86,7 @@ pub async fn obtain(
         head,
         asked,
         repository: plan.repository(),
+        who: who(worker, adopted, plan, head),
         fields: base_fields(bytes, asked, &adopted.via),
         url: Url { origin: registry.origin.clone(), target: target(plan, asked) },
         authorization: None,
@@ -119,6 +122,7 @@ struct Asking<'a> {
     head: &'a RequestHead<'a>,
     asked: Asked,
     repository: String,
+    who: Who,
     /// What goes with every request, whoever is asked.
     fields: HeaderMap,
     /// What is asked for next.
@@ -130,25 +134,44 @@ struct Asking<'a> {
     followed: usize,
 }
 
+/// Who asks the registry.
+enum Who {
+    /// The gateway, as somebody.
+    Gateway(Identity),
+    /// The gateway, with the name and the password that the client has sent.
+    Login(Login),
+    /// The client itself, with what it has: a token of the registry's own, or nothing.
+    Client(Option<HeaderValue>),
+}
+
 impl Asking<'_> {
+    fn source(&self) -> Source {
+        let login = match &self.who {
+            Who::Login(login) => Some(login.clone()),
+            Who::Gateway(_) | Who::Client(_) => None,
+        };
+        Source { adopted: Rc::clone(self.adopted), registry: self.plan.registry, login }
+    }
+
     /// Who the gateway is to the registry; `None` where that is the client.
     fn identity(&self) -> Option<Identity> {
-        match self.plan.credentials {
-            Credentials::None => Some(Identity::Anonymous),
-            Credentials::Registry => Some(Identity::Account),
-            Credentials::Client => None,
+        match &self.who {
+            Who::Gateway(identity) => Some(*identity),
+            Who::Login(login) => Some(login.identity()),
+            Who::Client(_) => None,
         }
     }
 
     async fn log_in(&mut self) -> Result<(), Trouble> {
-        let identity = self.identity();
-        let Self { worker, adopted, plan, repository, .. } = &*self;
-        let registry = plan.registry;
-        self.authorization = match identity {
-            Some(identity) => {
-                token::authorization(worker, adopted, registry, repository, identity).await?
+        self.authorization = match (self.identity(), &self.who) {
+            (Some(identity), _) => {
+                let Self { worker, repository, .. } = &*self;
+                let source = self.source();
+                let held = token::authorization(worker, &source, repository, identity);
+                held.await.map_err(|none| self.trouble(none))?
             }
-            None => self.head.authorization.and_then(|value| HeaderValue::from_bytes(value).ok()),
+            (None, Who::Client(token)) => token.clone(),
+            (None, Who::Gateway(_) | Who::Login(_)) => None,
         };
         Ok(())
     }
@@ -167,12 +190,20 @@ impl Asking<'_> {
         identity: Identity,
         challenge: Challenge,
     ) -> Result<(), Trouble> {
-        let Self { worker, adopted, plan, repository, authorization, .. } = self;
-        let refused = authorization.as_ref();
-        let renewed =
-            token::renew(worker, adopted, plan.registry, repository, identity, challenge, refused);
-        *authorization = Some(renewed.await?);
+        let Self { worker, repository, authorization, .. } = &*self;
+        let (source, refused) = (self.source(), authorization.as_ref());
+        let renewed = token::renew(worker, &source, repository, identity, challenge, refused);
+        let renewed = renewed.await.map_err(|none| self.trouble(none))?;
+        self.authorization = Some(renewed);
         Ok(())
+    }
+
+    /// A login that is not taken is the client's own trouble.
+    fn trouble(&self, none: NoToken) -> Trouble {
+        match (&self.who, none) {
+            (Who::Login(_), NoToken::Denied(401)) => Fault::new(Kind::LoginRefused, "").into(),
+            (_, none) => none.into(),
+        }
     }
 
     async fn ask(&self) -> Result<Answer, Fault> {
@@ -221,6 +252,33 @@ impl Asking<'_> {
     }
 }
 
+/// Who asks in the place of the client that sent `head`. Its login goes to the registry of its package
+/// alone; one that is sealed into a token of ours was sealed for that registry.
+fn who(worker: &Worker, adopted: &Adopted, plan: &Forward<'_>, head: &RequestHead<'_>) -> Who {
+    match plan.credentials {
+        Credentials::None => return Who::Gateway(Identity::Anonymous),
+        Credentials::Registry => return Who::Gateway(Identity::Account),
+        Credentials::Client => {}
+    }
+    let token = match Shown::of(head.authorization) {
+        Shown::Nothing => return Who::Client(None),
+        Shown::Login(login) => return Who::Login(Login::new(login)),
+        Shown::Token(token) => token,
+    };
+    match worker.keys().read(token, plan.matched.domain, worker.clock.unix_s()) {
+        Some(Own::Login { base, login }) if base == adopted.registries[plan.registry].base => {
+            Who::Login(Login::new(&login))
+        }
+        Some(Own::Login { .. } | Own::Anybody) => Who::Client(None),
+        // Ours that has ended means nothing to the registry, and is sent to nobody.
+        None if desk::is_own(token) => Who::Client(None),
+        None => {
+            let value = head.authorization.and_then(|value| HeaderValue::from_bytes(value).ok());
+            Who::Client(value)
+        }
+    }
+}
+
 fn asked(endpoint: &Endpoint<'_>) -> Asked {
     match endpoint {
         Endpoint::Manifest { .. } => Asked::Manifest,
@@ -230,7 +288,8 @@ fn asked(endpoint: &Endpoint<'_>) -> Asked {
         | Endpoint::Catalog
         | Endpoint::Upload { .. }
         | Endpoint::Root
-        | Endpoint::Robots => Asked::Base,
+        | Endpoint::Robots
+        | Endpoint::Token => Asked::Base,
     }
 }
 

@@ -58,8 +58,10 @@ pub fn asked(endpoint: &Endpoint<'_>) -> Counter {
         Endpoint::Blob { .. } => Counter::RequestsBlob,
         Endpoint::TagsList { .. } => Counter::RequestsTags,
         Endpoint::Referrers { .. } => Counter::RequestsReferrers,
-        Endpoint::Catalog | Endpoint::Upload { .. } | Endpoint::Root | Endpoint::Robots => {
-            Counter::RequestsOther
-        }
+        Endpoint::Catalog
+        | Endpoint::Upload { .. }
+        | Endpoint::Root
+        | Endpoint::Robots
+        | Endpoint::Token => Counter::RequestsOther,
     }
 }

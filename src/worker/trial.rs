@@ -17,6 +17,7 @@ use crate::messages::{latency, mail, names, order, pulls, wanted};
 use crate::pure::client::ClientTable;
 use crate::pure::config::check;
 use crate::pure::config::values::Driver as Wanted;
+use crate::pure::desk::OwnKeys;
 use crate::pure::snapshot::{Circumstances, Snapshot};
 use crate::worker::driver::Driver;
 use crate::worker::upstream::resolver;
@@ -84,6 +85,7 @@ pub fn workers<T: Send>(
                 listeners: Vec::new(),
                 snapshot: Arc::clone(snapshot),
                 keyring: Arc::clone(keyring),
+                keys: Arc::new(OwnKeys::new(&[7; 32], None)),
                 wanted: wanted::channel().0,
                 retired: retired.clone(),
                 orders: order_book,

@@ -70,6 +70,11 @@ impl Skopeo {
     fn layout(&self) -> String {
         format!("oci:{}:pulled", self.0.path("layout").display())
     }
+
+    /// `skopeo login`, which asks the registry.
+    pub fn try_login(&self, login: Login, authority: &str) -> Result<(), String> {
+        log_in(self.0.command("skopeo"), &self.0, login, authority)
+    }
 }
 
 impl Client for Skopeo {
@@ -103,6 +108,11 @@ impl Podman {
     pub fn new() -> Self {
         installed("crun");
         Self(Home::with_storage())
+    }
+
+    /// `podman login`, which asks the registry.
+    pub fn try_login(&self, login: Login, authority: &str) -> Result<(), String> {
+        log_in(self.0.command("podman"), &self.0, login, authority)
     }
 }
 
@@ -319,6 +329,13 @@ impl Home {
         command.env("CONTAINERS_STORAGE_CONF", self.path("storage.conf"));
         command
     }
+}
+
+/// As those do that keep logins in a file of their own.
+fn log_in(mut program: Command, home: &Home, login: Login, authority: &str) -> Result<(), String> {
+    program.args(["login", "--tls-verify=false", "--authfile"]).arg(home.path("auth.json"));
+    program.args(["--username", login.user, "--password", login.password, authority]);
+    attempt(&mut program).map(drop)
 }
 
 fn pair(login: Login) -> String {

@@ -29,6 +29,7 @@ const FLOORS: &[Floor] = &[
             "hashbrown",
             "httparse",
             "memchr",
+            "ring",
             "serde",
             "serde_json",
             "serde_spanned",

@@ -103,7 +103,7 @@ impl Asker {
             return Ok(Proof::Refused);
         }
         let scope = challenge::scope(scope.as_deref(), name);
-        let target = challenge::token_target(&realm, service.as_deref(), Some(&scope), None);
+        let target = challenge::token_target(&realm, service.as_deref(), &[scope], None);
         let granted = self.get(&Url { target, ..realm }, None).await?;
         if granted.status != StatusCode::OK {
             return Ok(Proof::Refused);

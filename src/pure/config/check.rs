@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use toml::de::DeTable;
 
 use super::file::{self, SECTIONS};
-use super::logins::{accounts_are_whole, logins_can_work};
+use super::logins::{accounts_are_whole, domains_can_log_in, logins_can_work, odd_logins};
 use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
@@ -58,7 +58,11 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     not_too_many(&mut document, &packages);
     accounts_are_whole(&mut document, &registries);
     logins_can_work(&mut document, &registries, &packages);
-    let warnings = warnings(&document, &listening, &domains, &registries, &packages);
+    domains_can_log_in(&mut document, &domains, &packages);
+    let mut warnings = warnings(&document, &listening, &domains, &registries, &packages);
+    let port = gateway.as_ref().and_then(|gateway| gateway.listen.first()).map(SocketAddr::port);
+    warnings.extend(odd_logins(&document, port, &domains, &packages));
+    warnings.sort_by_key(|warning| warning.line);
 
     if document.problems.is_empty()
         && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)
@@ -277,6 +281,5 @@ fn warnings(
         let what = format!("{admin} can be reached from other machines, and asks for no password");
         found.push(document.problem(("admin", None, "listen"), what));
     }
-    found.sort_by_key(|warning| warning.line);
     found
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::kinds::{
     Address, Directory, Flag, Home, HostName, Id, List, Names, Network, OneOf, OptionalFile,
-    PrivatePlace, RegistryHost, TokenHost, Word,
+    OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
@@ -142,6 +142,14 @@ sections! {
     "domains" several Domain {
         /// The host name.
         host: HostName, like r#""registry.acme.com""#;
+        /// Where clients find it: they are sent to its `/token` to log in. If left out, that is
+        /// `http://`, the host, and the port of the first listener; behind a front end that speaks
+        /// TLS it has to be said.
+        public_url: PublicUrl => r#""""#, like r#""https://registry.acme.com""#;
+        /// Which registry checks a `docker login`, which names no repository. If left out, that is
+        /// the one registry that clients log in at here; where there are several, a login is taken
+        /// unchecked, and is checked when something is pulled.
+        login: OptionalRegistryHost => r#""""#, like r#""ghcr.io""#;
         /// Whether errors and `GET /` may name the packages served here.
         list: Flag => "false";
     }
@@ -183,8 +191,10 @@ sections! {
         /// `stream` layers come through the gateway too. `auto` redirects where that is proven to
         /// work for the client, else it is `broker`.
         delivery: DELIVERY => r#""auto""#;
-        /// Whose login the registry sees: nobody's (`none`), the client's own (`client`), or yours
-        /// (`registry`, from `[[registries]]`: a private image can then be pulled by everybody).
+        /// Whose login the registry sees: nobody's (`none`), the client's own (`client`: clients
+        /// log in at this domain, and each login goes to the registry of the package that it is
+        /// for), or yours (`registry`, from `[[registries]]`: a private image can then be pulled
+        /// by everybody).
         credentials: CREDENTIALS => r#""none""#;
         /// What the counts know it by. If left out, that is its domain and name: give an id to
         /// keep counting on through a change of name.

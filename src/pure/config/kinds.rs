@@ -12,6 +12,7 @@ use super::problem::{Problems, quoted};
 use super::values::{Cidr, Private};
 use crate::pure::limits::PACKAGE_ID_BYTES_MAX;
 use crate::pure::oci::backend::{self, Backend};
+use crate::pure::origin::Url;
 use crate::pure::route::pattern::Pattern;
 
 /// A kind of value.
@@ -277,6 +278,48 @@ impl Scalar for RegistryHost {
     fn make(&self, written: String) -> Result<String, String> {
         backend::registry_authority(&written)
             .ok_or_else(|| format!("{} is not a host", quoted(&written)))
+    }
+}
+
+/// A registry's host; empty for none.
+pub struct OptionalRegistryHost;
+
+impl Scalar for OptionalRegistryHost {
+    type Written = String;
+    type Value = Option<String>;
+
+    fn allowed(&self) -> String {
+        format!("{}; \"\" for none", Scalar::allowed(&RegistryHost))
+    }
+
+    fn make(&self, written: String) -> Result<Option<String>, String> {
+        if written.is_empty() { Ok(None) } else { RegistryHost.make(written).map(Some) }
+    }
+}
+
+/// Where clients find a domain; empty for where it is by default.
+pub struct PublicUrl;
+
+impl Scalar for PublicUrl {
+    type Written = String;
+    type Value = Option<String>;
+
+    fn allowed(&self) -> String {
+        "`https://` or `http://` and a host name, with its port where that is not the scheme's, and \
+         no path: \"https://registry.acme.com\"; \"\" for the default"
+            .to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<Option<String>, String> {
+        if written.is_empty() {
+            return Ok(None);
+        }
+        match Url::parse(written.as_bytes()) {
+            Ok(Url { origin, target }) if target == "/" => Ok(Some(origin.to_string())),
+            Ok(_) => Err(format!("{} has a path", quoted(&written))),
+            // Not repeated: somebody may have written a password into it.
+            Err(wrong) => Err(wrong.to_string()),
+        }
     }
 }
 

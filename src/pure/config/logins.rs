@@ -1,11 +1,13 @@
 //! What the file itself shows of logins that cannot work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{Package, Registry};
-use super::problem::quoted;
+use super::problem::Warning;
 use super::section::{Document, Entry};
-use super::values::{Credentials, Delivery};
+use super::values::{Credentials, Delivery, Domain};
+use crate::pure::oci::backend::{authority_of, split_port};
+use crate::pure::route::table::{TOKEN, default_public_url};
 
 /// An account is a name and one password.
 pub(super) fn accounts_are_whole(document: &mut Document<'_>, registries: &[Entry<Registry>]) {
@@ -32,12 +34,11 @@ pub(super) fn logins_can_work(
     registries: &[Entry<Registry>],
     packages: &[Entry<Package>],
 ) {
-    let homes = Homes::of(packages);
     for entry in packages {
         let wrong = match entry.value.credentials {
             Credentials::None => continue,
             Credentials::Registry => of_ours(&entry.value, registries),
-            Credentials::Client => of_clients(&entry.value, &homes),
+            Credentials::Client => of_clients(&entry.value),
         };
         for (key, what) in wrong {
             document.wrong(("packages", Some(entry.index), key), what);
@@ -69,10 +70,9 @@ fn of_ours(package: &Package, registries: &[Entry<Registry>]) -> Wrong {
     wrong
 }
 
-/// The registry's challenge is relayed, so clients ask its token service for the name they know,
-/// and there is one registry to a domain.
-fn of_clients(package: &Package, homes: &Homes<'_>) -> Wrong {
-    let Package { domain, name, backend, delivery, .. } = package;
+/// Clients log in at the domain, which needs a name of its own.
+fn of_clients(package: &Package) -> Wrong {
+    let Package { domain, delivery, .. } = package;
     let mut wrong = Wrong::new();
     if *delivery == Delivery::Redirect {
         let what = "redirect loses the client's login on its way to another host; with credentials \
@@ -83,51 +83,84 @@ fn of_clients(package: &Package, homes: &Homes<'_>) -> Wrong {
         let what = "\"client\" is not for `*`, where nobody can log in; name the domain";
         wrong.push(("credentials", what.to_owned()));
     }
-    if let Some(other) = homes.another(package) {
-        let what = format!(
-            "\"client\" needs one registry for all packages of a domain, those of `*` included; the \
-             one in line {} lives on {}; give one of them a domain of its own",
-            other.line, other.value.backend.authority
-        );
-        wrong.push(("credentials", what));
-    }
-    if (&name.prefix, name.star) != (&backend.repository, backend.star) {
-        let there =
-            [backend.repository.as_str(), backend.star.map_or("", |star| star.as_str())].concat();
-        let what = format!(
-            "is not of the same name as {}, by which clients log in where credentials = \"client\"; \
-             serve it as {}",
-            quoted(&name.to_string()),
-            quoted(&there)
-        );
-        wrong.push(("backend", what));
-    }
     wrong
 }
 
-/// Of each domain a package on each of at most two registries: more are not told apart.
-struct Homes<'p>(HashMap<&'p str, Vec<&'p Entry<Package>>>);
-
-impl<'p> Homes<'p> {
-    fn of(packages: &'p [Entry<Package>]) -> Self {
-        let mut homes: HashMap<&str, Vec<&Entry<Package>>> = HashMap::new();
-        for entry in packages {
-            let known = homes.entry(&entry.value.domain).or_default();
-            if known.len() < 2 && known.iter().all(|one| !is_neighbour(&one.value, &entry.value)) {
-                known.push(entry);
+/// Where clients of a domain are sent to log in, and who checks it.
+pub(super) fn domains_can_log_in(
+    document: &mut Document<'_>,
+    domains: &[Entry<Domain>],
+    packages: &[Entry<Package>],
+) {
+    for Entry { index, value: Domain { host, public_url, login, .. }, .. } in domains {
+        let spot = |key| ("domains", Some(*index), key);
+        if host == "*" {
+            for (key, is_there) in
+                [("public_url", public_url.is_some()), ("login", login.is_some())]
+            {
+                if is_there {
+                    let what = "is not for `*`, which clients cannot be sent to; name the domain";
+                    document.wrong(spot(key), what);
+                }
             }
+            continue;
         }
-        Self(homes)
-    }
-
-    /// One that clients of the package's domain can pull, on another registry.
-    fn another(&self, package: &Package) -> Option<&'p Entry<Package>> {
-        let of_domain = [package.domain.as_str(), "*"].map(|domain| self.0.get(domain));
-        let mut all = of_domain.into_iter().flatten().flatten();
-        all.find(|one| !is_neighbour(&one.value, package)).copied()
+        let named = public_url.as_deref().map(|url| split_port(authority_of(url)).0);
+        if let Some(named) = named.filter(|named| named != host) {
+            let what = format!("names {named}, but this domain is {host}; write where it is found");
+            document.wrong(spot("public_url"), what);
+        }
+        let lives_there = |one: &Entry<Package>| {
+            one.value.domain == *host
+                && one.value.credentials == Credentials::Client
+                && Some(&one.value.backend.authority) == login.as_ref()
+        };
+        if let Some(login) = login.as_ref().filter(|_| !packages.iter().any(lives_there)) {
+            let what = format!(
+                "no package of {host} with credentials = \"client\" lives on {login}; name a registry \
+                 that clients log in at"
+            );
+            document.wrong(spot("login"), what);
+        }
     }
 }
 
-fn is_neighbour(one: &Package, other: &Package) -> bool {
-    (one.backend.scheme, &one.backend.authority) == (other.backend.scheme, &other.backend.authority)
+/// What works, but hardly as it is meant.
+pub(super) fn odd_logins(
+    document: &Document<'_>,
+    port: Option<u16>,
+    domains: &[Entry<Domain>],
+    packages: &[Entry<Package>],
+) -> Vec<Warning> {
+    let mut homes: BTreeMap<&str, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    let with_logins = |one: &&Entry<Package>| one.value.credentials == Credentials::Client;
+    for Entry { index, value: Package { domain, backend, .. }, .. } in
+        packages.iter().filter(with_logins)
+    {
+        let (_, homes) = homes.entry(domain).or_insert_with(|| (*index, BTreeSet::new()));
+        homes.insert(&backend.authority);
+    }
+    let mut found = Vec::new();
+    for (domain, (index, homes)) in homes.into_iter().filter(|(domain, _)| *domain != "*") {
+        let spot = ("packages", Some(index), "credentials");
+        let section = domains.iter().map(|entry| &entry.value).find(|one| one.host == domain);
+        if let (None, Some(port)) = (section.and_then(|one| one.public_url.as_ref()), port) {
+            let what = format!(
+                "clients are sent to {}{TOKEN} to log in; if they find {domain} elsewhere, say so in \
+                 its [[domains]] with public_url",
+                default_public_url(domain, port)
+            );
+            found.push(document.problem(spot, what));
+        }
+        if homes.len() > 1 && section.is_none_or(|one| one.login.is_none()) {
+            let homes: Vec<&str> = homes.into_iter().collect();
+            let what = format!(
+                "a `docker login {domain}` is not checked, since clients log in at {} here; say in \
+                 its [[domains]] with login who checks it",
+                homes.join(" and ")
+            );
+            found.push(document.problem(spot, what));
+        }
+    }
+    found
 }

@@ -213,6 +213,11 @@ pub struct Rate {
 pub struct Domain {
     /// The host name, lower case, without a port.
     pub host: String,
+    /// Where clients find it, without a path: `https://registry.acme.com`. `None` for plain HTTP at
+    /// the first listener's port.
+    pub public_url: Option<String>,
+    /// The registry, as dialled, that checks a login which names no repository.
+    pub login: Option<String>,
     /// Whether errors and `GET /` may name the packages served here.
     pub list: bool,
 }

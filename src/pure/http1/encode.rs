@@ -145,19 +145,59 @@ pub fn base(out: &mut Out<'_>, manner: &Manner<'_>) {
     }
 }
 
-/// The 401 that carries a registry's `challenge` (RFC 9110, 11.6.1), for clients that cannot do
-/// without one.
-pub fn challenge(out: &mut Out<'_>, manner: &Manner<'_>, challenge: &str) {
+/// The 401 that carries a challenge (RFC 9110, 11.6.1), which `pieces` make together.
+pub fn challenge(out: &mut Out<'_>, manner: &Manner<'_>, pieces: &[&str]) {
     const BODY: &[u8] =
         br#"{"errors":[{"code":"UNAUTHORIZED","message":"ask for a token as the challenge says"}]}"#;
     put_head(out, manner, "401 Unauthorized", "application/json", BODY.len());
     out.put(b"\r\nWWW-Authenticate: ");
-    out.put(challenge);
+    for piece in pieces {
+        out.put(piece);
+    }
     put_end(out, manner);
     if !manner.head_only {
         out.put(BODY);
     }
 }
+
+/// A token, good for so many seconds from now (distribution, "Token Response Fields"; some clients
+/// read only one of the two names).
+pub fn token(out: &mut Out<'_>, manner: &Manner<'_>, token: &[u8], seconds: u64) {
+    let mut memory = [0; 96];
+    let mut end = Out::new(&mut memory, 0);
+    end.put("\",\"expires_in\":");
+    end.put_number(usize::try_from(seconds).unwrap_or(usize::MAX));
+    end.put(",\"issued_at\":\"");
+    end.put(rfc_3339(manner.date));
+    end.put("\"}\n");
+    let end = end.written(0);
+    let pieces: [&[u8]; 5] = [b"{\"token\":\"", token, b"\",\"access_token\":\"", token, end];
+    let length = pieces.iter().map(|piece| piece.len()).sum();
+    put_head(out, manner, "200 OK", "application/json", length);
+    put_end(out, manner);
+    if !manner.head_only {
+        pieces.iter().for_each(|piece| out.put(piece));
+    }
+}
+
+/// `2026-11-23T18:00:00Z` of `Mon, 23 Nov 2026 18:00:00 GMT`.
+fn rfc_3339(date: &[u8; DATE_BYTES]) -> [u8; 20] {
+    let at = |at: usize| date.get(at).copied().unwrap_or(b'0');
+    let name = [at(8), at(9), at(10)];
+    let month = MONTHS.iter().zip(1u8..).find(|(month, _)| **month == &name).map_or(1, |(_, n)| n);
+    let mut text = *b"0000-00-00T00:00:00Z";
+    for (to, from) in [(0, 12), (1, 13), (2, 14), (3, 15), (8, 5), (9, 6)] {
+        text[to] = at(from);
+    }
+    text[5] = b'0' + month / 10;
+    text[6] = b'0' + month % 10;
+    (11..19).for_each(|place| text[place] = at(place + 6));
+    text
+}
+
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
 /// A 200 with a text for people.
 pub fn text(out: &mut Out<'_>, manner: &Manner<'_>, text: &[u8]) {
@@ -211,4 +251,16 @@ fn put_end(out: &mut Out<'_>, manner: &Manner<'_>) {
         Connection::Closes => out.put(b"\r\nConnection: close\r\n\r\n"),
     }
     out.body_from = out.used;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_as_tokens_write_them() {
+        let told = |date| String::from_utf8(rfc_3339(date).to_vec()).unwrap();
+        assert_eq!(told(b"Mon, 23 Nov 2026 18:07:59 GMT"), "2026-11-23T18:07:59Z");
+        assert_eq!(told(b"Thu, 01 Jan 1970 00:00:00 GMT"), "1970-01-01T00:00:00Z");
+    }
 }

@@ -34,11 +34,10 @@ pub fn request_fields(head: &[u8], asked: Asked) -> impl Iterator<Item = (&str, 
 }
 
 /// The fields of a registry's head that go to the client, as they came. How its body ends is not
-/// among them: that is said anew. A challenge passes only if the client is to log in there itself.
-pub fn response_fields(head: &[u8], challenge: bool) -> impl Iterator<Item = (&str, &[u8])> {
+/// among them: that is said anew. Nor is a challenge: where the client logs in is said by us.
+pub fn response_fields(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     fields(head).filter(move |(name, _)| {
         let passes = is_one_of(name, &RESPONSE_FIELDS)
-            || challenge && name.eq_ignore_ascii_case("WWW-Authenticate")
             || RESPONSE_PREFIXES.iter().any(|prefix| {
                 name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
             });
@@ -188,9 +187,7 @@ mod tests {
              Link: </v2/a>; rel=\"next\"\nWarning: 299 - \"moved\"\nOCI-Subject: sha256:e\n\
              Accept-Ranges: bytes\nRetry-After: 30\nVary: Accept\nVary: Cookie\n";
         let behind = "Cache-Control: max-age=9\nLast-Modified: k";
-        assert_eq!(told(response_fields(&sent, false)), format!("{passes}{behind}"));
-        let challenge = "WWW-Authenticate: Basic\n";
-        assert_eq!(told(response_fields(&sent, true)), format!("{passes}{challenge}{behind}"));
+        assert_eq!(told(response_fields(&sent)), format!("{passes}{behind}"));
     }
 
     #[test]
@@ -200,7 +197,7 @@ mod tests {
              connection: ACCEPT ,x, vary",
         );
         assert_eq!(told(request_fields(&sent, Asked::Blob)), "User-Agent: c");
-        assert_eq!(told(response_fields(&sent, true)), "");
+        assert_eq!(told(response_fields(&sent)), "");
     }
 
     #[test]
@@ -301,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_never_passes_never_does(head in any_head(), challenge in any::<bool>()) {
+        fn what_never_passes_never_does(head in any_head()) {
             let nominated: Vec<String> = fields(&head)
                 .filter(|(name, _)| *name == "Connection")
                 .flat_map(|(_, value)| {
@@ -311,9 +308,9 @@ mod tests {
                 .collect();
             let never = [
                 "authorization", "cookie", "set-cookie", "docker-ratelimit-source", "connection",
-                "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
+                "keep-alive", "te", "trailer", "www-authenticate", "transfer-encoding", "upgrade", "content-length",
             ];
-            let passed = request_fields(&head, Asked::Blob).chain(response_fields(&head, challenge));
+            let passed = request_fields(&head, Asked::Blob).chain(response_fields(&head));
             for (name, _) in passed {
                 let name = name.to_ascii_lowercase();
                 prop_assert!(!never.contains(&&*name) && !name.starts_with("proxy-"), "{}", name);

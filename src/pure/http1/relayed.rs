@@ -2,6 +2,7 @@
 
 use super::encode::{Connection, Manner, Out};
 use super::pass;
+use crate::pure::desk::Challenge;
 
 /// What is said of a registry's answer.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +19,8 @@ pub struct Relayed<'r> {
     pub digest: Option<&'r str>,
     /// How long the body is.
     pub length: Length<'r>,
-    /// Whether the client is to log in at the registry itself.
-    pub shows_challenge: bool,
+    /// Where the client gets a token, should the registry want one.
+    pub challenge: Option<Challenge<'r>>,
 }
 
 /// How the client learns where the body ends (RFC 9112, 6).
@@ -41,7 +42,7 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, relayed: &Relayed<'_>, via:
     out.put_number(usize::from(relayed.status));
     out.put(" ");
     out.put(reason(relayed.status));
-    for (name, value) in pass::response_fields(relayed.upstream, relayed.shows_challenge) {
+    for (name, value) in pass::response_fields(relayed.upstream) {
         if relayed.digest.is_some() && name.eq_ignore_ascii_case(DIGEST_FIELD) {
             continue;
         }
@@ -56,6 +57,10 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, relayed: &Relayed<'_>, via:
     }
     if let Some(digest) = relayed.digest {
         put(out, DIGEST_FIELD, digest.as_bytes());
+    }
+    if let (401, Some(challenge)) = (relayed.status, &relayed.challenge) {
+        out.put("\r\nWWW-Authenticate: ");
+        challenge.pieces().iter().for_each(|piece| out.put(piece));
     }
     if let Some(location) = relayed.location {
         put(out, "Location", location.as_bytes());
@@ -150,7 +155,7 @@ mod tests {
             location: None,
             digest: Some("sha256:right"),
             length: Length::Known(7),
-            shows_challenge: false,
+            challenge: None,
         };
         assert_eq!(
             written(&relayed, Connection::StaysSaid),
@@ -172,13 +177,34 @@ mod tests {
             location: None,
             digest: None,
             length: Length::Known(2),
-            shows_challenge: false,
+            challenge: None,
         };
         assert_eq!(
             written(&relayed, Connection::Stays),
             "HTTP/1.1 200 OK\nLink: </v2/acme/rocket/tags/list?last=b&n=2>; rel=\"next\"\n\
              Content-Length: 2\nVia: 1.1 pullgate-1\nDate: Mon, 23 Nov 2026 21:00:00 GMT\n\n"
         );
+    }
+
+    #[test]
+    fn a_registry_that_wants_a_login_is_answered_by_way_of_us() {
+        let upstream = b"HTTP/1.1 401 Unauthorized\r\n\
+            WWW-Authenticate: Bearer realm=\"https://ghcr.io/token\"\r\n\r\n";
+        let (realm, service) = ("https://registry.acme.com/token", "registry.acme.com");
+        let mut relayed = Relayed {
+            status: 401,
+            upstream,
+            path: b"/v2/acme/rocket/manifests/latest",
+            location: None,
+            digest: None,
+            length: Length::Known(0),
+            challenge: Some(Challenge { realm, service, name: None }),
+        };
+        let ours = format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"{service}\"\n");
+        let told = written(&relayed, Connection::Stays);
+        assert!(told.contains(&ours) && !told.contains("ghcr.io"), "{told}");
+        relayed.challenge = None;
+        assert!(!written(&relayed, Connection::Stays).contains("WWW-Authenticate"));
     }
 
     #[test]
@@ -190,7 +216,7 @@ mod tests {
             location: Some("https://cdn.example/a?sig=1"),
             digest: None,
             length: Length::Known(0),
-            shows_challenge: false,
+            challenge: None,
         };
         assert_eq!(
             written(&relayed, Connection::Stays),

@@ -139,6 +139,19 @@ pub fn authority(text: &str) -> Option<String> {
     (valid && is_written_port == port.is_some_and(|port| port > 0)).then_some(text)
 }
 
+/// A registry's host and port as the configuration writes it: `registry.example.net:5000` of
+/// `https://registry.example.net:5000/v2/`.
+pub fn authority_of(base: &str) -> &str {
+    let behind_scheme = base.split_once("://").map_or(base, |(_, rest)| rest);
+    behind_scheme.split_once('/').map_or(behind_scheme, |(authority, _)| authority)
+}
+
+/// Whether `named`, in any case, is another spelling of the registry at `authority`.
+pub fn is_registry(named: &[u8], authority: &str) -> bool {
+    let is_it = |name: &str| named.eq_ignore_ascii_case(name.as_bytes());
+    is_it(authority) || authority == DOCKER_HUB && DOCKER_HUB_ALIASES.into_iter().any(is_it)
+}
+
 /// Whether a host, without a port, is an IP address; IPv6 in its brackets.
 pub fn is_address(host: &str) -> bool {
     let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

@@ -82,12 +82,14 @@ pub fn may_be_realm(realm: &Url, registry: &Origin, token_hosts: &[String]) -> b
 pub fn token_target(
     realm: &Url,
     service: Option<&str>,
-    scope: Option<&str>,
+    scopes: &[String],
     account: Option<&str>,
 ) -> String {
     let mut target = realm.target.clone();
-    for (name, value) in [("service", service), ("scope", scope), ("account", account)] {
-        let Some(value) = value else { continue };
+    let service = service.into_iter().map(|service| ("service", service));
+    let scopes = scopes.iter().map(|scope| ("scope", scope.as_str()));
+    let account = account.into_iter().map(|account| ("account", account));
+    for (name, value) in service.chain(scopes).chain(account) {
         match target.as_bytes() {
             [.., b'?' | b'&'] => {}
             asked if asked.contains(&b'?') => target.push('&'),
@@ -455,24 +457,25 @@ mod tests {
 
     #[test]
     fn what_a_token_service_is_asked() {
-        let target = |realm: &str, service, scope, account| {
-            token_target(&Url::parse(realm.as_bytes()).unwrap(), service, scope, account)
+        let target = |realm: &str, service, scopes: &[&str], account| {
+            let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
+            token_target(&Url::parse(realm.as_bytes()).unwrap(), service, &scopes, account)
         };
         assert_eq!(
-            target("https://a/token", Some("a.b"), Some("repository:c/d:pull"), None),
-            "/token?service=a.b&scope=repository%3Ac%2Fd%3Apull"
+            target("https://a/token", Some("a.b"), &["repository:c/d:pull", "aws"], None),
+            "/token?service=a.b&scope=repository%3Ac%2Fd%3Apull&scope=aws"
         );
         assert_eq!(
-            target("https://a", None, Some("aws"), Some("J\u{e9}")),
+            target("https://a", None, &["aws"], Some("J\u{e9}")),
             "/?scope=aws&account=J%C3%A9"
         );
         assert_eq!(
-            target("https://a/t?x=1", Some("&b=c #"), None, None),
+            target("https://a/t?x=1", Some("&b=c #"), &[], None),
             "/t?x=1&service=%26b%3Dc%20%23"
         );
-        assert_eq!(target("https://a/t?", Some("b"), None, None), "/t?service=b");
-        assert_eq!(target("https://a/t?x&", Some("b"), None, None), "/t?x&service=b");
-        assert_eq!(target("https://a/t", None, None, None), "/t");
+        assert_eq!(target("https://a/t?", Some("b"), &[], None), "/t?service=b");
+        assert_eq!(target("https://a/t?x&", Some("b"), &[], None), "/t?x&service=b");
+        assert_eq!(target("https://a/t", None, &[], None), "/t");
     }
 
     #[test]
@@ -539,7 +542,7 @@ mod tests {
         #[test]
         fn what_is_asked_is_one_query(value in ".{0,12}") {
             let realm = Url::parse(b"https://a/t").unwrap();
-            let target = token_target(&realm, Some(&value), None, None);
+            let target = token_target(&realm, Some(&value), &[], None);
             let encoded = target.strip_prefix("/t?service=").unwrap();
             prop_assert!(encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
             let again = Url::parse(format!("https://a{target}").as_bytes()).unwrap();

@@ -49,6 +49,8 @@ pub enum Endpoint<'a> {
     Root,
     /// `/robots.txt`
     Robots,
+    /// `/token`: where clients are sent to log in
+    Token,
 }
 
 impl<'a> Endpoint<'a> {
@@ -67,6 +69,7 @@ impl<'a> Endpoint<'a> {
                 b"/" => Ok(Self::Root),
                 b"/v2" => Ok(Self::Base),
                 b"/robots.txt" => Ok(Self::Robots),
+                b"/token" => Ok(Self::Token),
                 _ => Err(Fault::new(Kind::PathUnknown, "")),
             };
         };
@@ -109,7 +112,7 @@ impl<'a> Endpoint<'a> {
             | Self::TagsList { name }
             | Self::Referrers { name, .. }
             | Self::Upload { name } => Some(name),
-            Self::Base | Self::Catalog | Self::Root | Self::Robots => None,
+            Self::Base | Self::Catalog | Self::Root | Self::Robots | Self::Token => None,
         }
     }
 
@@ -122,7 +125,7 @@ impl<'a> Endpoint<'a> {
             Self::TagsList { .. } => ("/tags/", "list"),
             Self::Referrers { digest, .. } => ("/referrers/", digest.as_str()),
             Self::Upload { .. } => ("/blobs/", "uploads/"),
-            Self::Base | Self::Catalog | Self::Root | Self::Robots => ("", ""),
+            Self::Base | Self::Catalog | Self::Root | Self::Robots | Self::Token => ("", ""),
         }
     }
 }
@@ -176,6 +179,7 @@ mod tests {
         for (path, expected) in [
             ("/", "Root"),
             ("/robots.txt", "Robots"),
+            ("/token", "Token"),
             ("/v2", "Base"),
             ("/v2/", "Base"),
             ("/v2/_catalog", "Catalog"),
@@ -203,6 +207,8 @@ mod tests {
             ("", "PathUnknown"),
             ("*", "PathUnknown"),
             ("/favicon.ico", "PathUnknown"),
+            ("/token/", "PathUnknown"),
+            ("/tokens", "PathUnknown"),
             ("/v1/", "PathUnknown"),
             ("/v2a", "PathUnknown"),
             ("/V2/", "PathUnknown"),

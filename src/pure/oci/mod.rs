@@ -5,6 +5,7 @@ pub mod backend;
 pub mod basic;
 pub mod challenge;
 pub mod endpoint;
+pub mod list;
 pub mod name;
 pub mod reference;
 pub mod sha256;

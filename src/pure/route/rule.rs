@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::pattern::Star;
 use crate::pure::config::values::{Credentials, Delivery};
+use crate::pure::limits::HOST_BYTES_MAX;
+use crate::pure::oci::backend::Scheme;
 
 /// One host's part of the table.
 pub(super) struct Host {
@@ -14,6 +16,10 @@ pub(super) struct Host {
     pub(super) longest_prefix: Option<u16>,
     pub(super) base: HostBase,
     pub(super) facts: Facts,
+    /// Where its clients get tokens; empty for `*`.
+    pub(super) realm: Text,
+    /// Which of the table's registries checks a login that names no package.
+    pub(super) login: Option<u32>,
     pub(super) list: bool,
 }
 
@@ -133,3 +139,30 @@ impl Text {
         &texts[self.at as usize..][..usize::from(self.length)]
     }
 }
+
+/// The host of a `Host` field in lower case, without port and final dot; `None` for what is longer
+/// than a host can be.
+pub(super) fn host_name<'b>(host: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -> Option<&'b [u8]> {
+    let end = match host.first() {
+        Some(b'[') => memchr::memchr(b']', host).map(|bracket| bracket + 1),
+        _ => memchr::memchr(b':', host),
+    };
+    let name = host.get(..end.unwrap_or(host.len()))?;
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let lower = buffer.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    Some(lower)
+}
+
+/// Where a domain is found that does not say it.
+pub fn default_public_url(host: &str, port: u16) -> String {
+    if port == Scheme::Http.port() {
+        format!("http://{host}")
+    } else {
+        format!("http://{host}:{port}")
+    }
+}
+
+/// Where the gateway gives tokens, on every domain.
+pub const TOKEN: &str = "/token";

@@ -17,12 +17,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::pattern::Star;
-use super::rule::{Host, HostBase, Rule, Terms, Text};
+use super::rule::{Host, HostBase, Rule, Terms, Text, host_name};
 use crate::pure::config::values::{Credentials, Delivery, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
+use crate::pure::oci::backend::authority_of;
 use crate::pure::oci::name::Name;
 
-pub use super::rule::Facts;
+pub use super::rule::{Facts, TOKEN, default_public_url};
 
 /// All rules, compiled.
 pub struct Table {
@@ -141,8 +142,18 @@ impl Table {
         self.by_name.find(hash, is_it).map(|index| &self.rules[*index as usize])
     }
 
-    fn find_in<'t>(&'t self, host: &'t Host, name: &str) -> Option<Match<'t>> {
-        if let Some(rule) = self.rule(host, None, name) {
+    fn find_in<'t>(
+        &'t self,
+        host: &'t Host,
+        name: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Option<Match<'t>> {
+        let find = |star, prefix| {
+            let rule = self.rule(host, star, prefix)?;
+            let registry = self.registry(self.terms[rule.terms as usize].registry);
+            is_meant(registry).then_some(rule)
+        };
+        if let Some(rule) = find(None, name) {
             return Some(self.matched(host, rule, name.len()));
         }
         let longest = host.longest_prefix?;
@@ -152,7 +163,7 @@ impl Table {
             let tail_from = head.rfind('/').map_or(0, |slash| slash + 1);
             if tail_from <= usize::from(longest) {
                 let prefix = &name[..tail_from];
-                let mut rules = stars.iter().map(|star| self.rule(host, Some(*star), prefix));
+                let mut rules = stars.iter().map(|star| find(Some(*star), prefix));
                 if let Some(rule) = rules.find_map(|rule| rule) {
                     return Some(self.matched(host, rule, tail_from));
                 }
@@ -186,6 +197,8 @@ impl Table {
             longest_prefix: None,
             base: HostBase::None,
             facts: Facts::default(),
+            realm: Text { at: first, length: 0 },
+            login: None,
             list: false,
         };
         for (package, terms) in packages {
@@ -257,6 +270,33 @@ impl Table {
         for host in &mut self.hosts {
             host.base = host.base.joined(base);
             host.facts = host.facts.joined(facts);
+        }
+    }
+
+    /// Says for each domain that has a name where its clients get tokens, and which registry checks a
+    /// login that names no package. Domains that do not say where they are found are at `port`.
+    pub fn add_realms(&mut self, domains: &[Domain], port: u16) {
+        for at in 0..self.hosts.len() {
+            let Host { name, ref rules, .. } = self.hosts[at];
+            let name = self.text(name).to_owned();
+            if name.as_bytes() == ANY {
+                continue;
+            }
+            let section = domains.iter().find(|domain| domain.host == name);
+            let is_named = |registry: &u32| {
+                let named = section.and_then(|section| section.login.as_deref());
+                named.is_none_or(|named| authority_of(self.registry(*registry)) == named)
+            };
+            let of_rules = rules.clone().map(|rule| self.rules[rule as usize].terms);
+            let terms = of_rules.map(|terms| &self.terms[terms as usize]);
+            let theirs = terms.filter(|terms| terms.credentials == Credentials::Client);
+            let mut named = theirs.map(|terms| terms.registry).filter(is_named);
+            let login = named.next().filter(|first| named.all(|other| other == *first));
+            let public_url = section.and_then(|section| section.public_url.clone());
+            let public_url = public_url.unwrap_or_else(|| default_public_url(&name, port));
+            let realm = self.keep(&[&public_url, TOKEN].concat());
+            self.hosts[at].realm = realm;
+            self.hosts[at].login = login;
         }
     }
 
@@ -340,11 +380,33 @@ impl<'t> Site<'t> {
         self.exact.or(self.any).map(|host| host.facts).unwrap_or_default()
     }
 
+    /// Where clients of this domain get tokens: `https://registry.acme.com/token`. `*` is no name that
+    /// a URL could have.
+    pub fn realm(&self) -> Option<&'t str> {
+        let realm = self.table.text(self.exact?.realm);
+        Some(realm).filter(|realm| !realm.is_empty())
+    }
+
+    /// Which registry checks a login that names no package.
+    pub fn login(&self) -> Option<usize> {
+        Some(self.exact?.login? as usize)
+    }
+
     /// The rule that serves `name`: of the exact domain before `*`; there the exact name, then the
     /// longest prefix, `*` before `**` at the same length.
     pub fn find(&self, name: Name<'_>) -> Option<Match<'t>> {
+        self.find_at(name, |_| true)
+    }
+
+    /// The same of those rules that lead to a registry that `is_meant`, by its URL.
+    pub fn find_at(&self, name: Name<'_>, is_meant: impl Fn(&str) -> bool) -> Option<Match<'t>> {
         let table = self.table;
-        self.hosts().find_map(|host| table.find_in(host, name.as_str()))
+        self.hosts().find_map(|host| table.find_in(host, name.as_str(), &is_meant))
+    }
+
+    /// Whether the configuration names this host.
+    pub fn is_named(&self) -> bool {
+        self.exact.is_some()
     }
 
     /// Whether errors and `GET /` may name what is served here.
@@ -362,21 +424,6 @@ impl<'t> Site<'t> {
     fn hosts(&self) -> impl Iterator<Item = &'t Host> + use<'t> {
         [self.exact, self.any].into_iter().flatten()
     }
-}
-
-/// The host of a `Host` field in lower case, without port and final dot; `None` for what is longer
-/// than a host can be.
-fn host_name<'b>(host: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -> Option<&'b [u8]> {
-    let end = match host.first() {
-        Some(b'[') => memchr::memchr(b']', host).map(|bracket| bracket + 1),
-        _ => memchr::memchr(b':', host),
-    };
-    let name = host.get(..end.unwrap_or(host.len()))?;
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    let lower = buffer.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    Some(lower)
 }
 
 fn hash_of(hasher: &FixedState, first_of_host: u32, star: Option<Star>, text: &[u8]) -> u64 {
@@ -518,7 +565,10 @@ mod tests {
 
     #[test]
     fn a_domain_of_its_own_decides_what_may_be_listed() {
-        let domain = |host: &str, list| Domain { host: host.to_owned(), list };
+        let domain = |host: &str, list| {
+            let host = host.to_owned();
+            Domain { host, public_url: None, login: None, list }
+        };
         let packages = [
             package("a.b", "x", "ghcr.io/x"),
             package("*", "acme/*", "ghcr.io/acme/*"),

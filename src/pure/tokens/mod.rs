@@ -8,6 +8,7 @@ use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
 use hashbrown::Equivalent;
+use sha2::{Digest as _, Sha256};
 
 use crate::pure::fault::{Fault, Kind};
 
@@ -24,6 +25,15 @@ pub enum Identity {
     Anonymous,
     /// The account that is configured for the registry.
     Account,
+    /// A client, by a digest of the login that it has sent.
+    Client([u8; 32]),
+}
+
+impl Identity {
+    /// Who sends this `login`.
+    pub fn client(login: &[u8]) -> Self {
+        Self::Client(Sha256::digest(login).into())
+    }
 }
 
 /// What a token is for, and what it is never used beyond.

@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod dial;
+pub mod door;
 pub mod encode;
 pub mod exchange;
 pub mod idle;

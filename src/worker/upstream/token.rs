@@ -17,13 +17,12 @@ use crate::messages::mail::{Letter, Wanted};
 use crate::messages::meters::Gauge;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::limited::Limited;
-use crate::pure::oci::basic::basic;
 use crate::pure::oci::challenge::{self, Challenge, token_target};
 use crate::pure::origin::Url;
 use crate::pure::tokens::{Fetch, Granted, Identity, Key, KeyRef, NoToken, Tokens, Want, owner};
+use crate::worker::Worker;
 use crate::worker::guard::guarded;
-use crate::worker::upstream::token_service::{self, Source, secret};
-use crate::worker::{Adopted, Worker};
+use crate::worker::upstream::token_service::{self, Given, Source, secret};
 
 /// The tokens that a worker holds, and who waits for them.
 pub struct Wallet {
@@ -39,14 +38,12 @@ pub struct Wallet {
 /// That there is none, because the token service says so or has failed.
 pub async fn authorization(
     worker: &Rc<Worker>,
-    adopted: &Rc<Adopted>,
-    registry: usize,
+    source: &Source,
     repository: &str,
     identity: Identity,
 ) -> Result<Option<HeaderValue>, NoToken> {
-    let source = Source { adopted: Rc::clone(adopted), registry };
     let key = KeyRef { base: source.base(), repository, identity };
-    obtain(worker, &source, key, None).await
+    obtain(worker, source, key, None).await
 }
 
 /// The same after the registry has answered 401 with `challenge` to a request that carried
@@ -57,26 +54,23 @@ pub async fn authorization(
 /// account and there is none, or renewing has not helped a moment ago.
 pub async fn renew(
     worker: &Rc<Worker>,
-    adopted: &Rc<Adopted>,
-    registry: usize,
+    source: &Source,
     repository: &str,
     identity: Identity,
     challenge: Challenge,
     refused: Option<&HeaderValue>,
 ) -> Result<HeaderValue, NoToken> {
-    let source = Source { adopted: Rc::clone(adopted), registry };
     let key = KeyRef { base: source.base(), repository, identity };
-    match (challenge, source.account(identity)) {
-        (Challenge::Bearer { realm, service, scope }, account) => {
+    match (challenge, source.login(identity)?) {
+        (Challenge::Bearer { realm, service, scope }, _) => {
             let scope = challenge::scope(scope.as_deref(), repository);
-            let username = account.map(|account| &*account.username);
-            let target = token_target(&realm, service.as_deref(), Some(&scope), username);
+            let username = source.account(identity).map(|account| &*account.username);
+            let target = token_target(&realm, service.as_deref(), &[scope], username);
             worker.wallet.tokens.borrow_mut().fetched_at(key, Url { origin: realm.origin, target });
-            let renewed = obtain(worker, &source, key, refused).await?;
+            let renewed = obtain(worker, source, key, refused).await?;
             renewed.filter(|renewed| Some(renewed) != refused).ok_or(NoToken::Denied(401))
         }
-        (Challenge::Basic, Some(account)) => {
-            let value = secret(&basic(&account.username, &account.password))?;
+        (Challenge::Basic, Some(value)) => {
             if Some(&value) == refused {
                 return Err(NoToken::Denied(401));
             }
@@ -166,7 +160,7 @@ fn answer(worker: &Rc<Worker>, wanted: Wanted) {
     let Some(registry) = known else {
         return;
     };
-    let source = Source { adopted, registry };
+    let source = Source { adopted, registry, login: None };
     let refused = refused.and_then(|refused| secret(&refused).ok());
     let asking = || Waiter::Worker { from, round };
     let want = {
@@ -208,7 +202,8 @@ fn begin(
     let task = Box::pin(async move {
         if !asked || round.is_unanswered().await {
             let worker = &round.worker;
-            let outcome = token_service::fetch(worker, &source, round.key.by_ref(), &at).await;
+            let outcome = token_service::fetch(worker, &source, round.key.identity, &at).await;
+            let outcome = outcome.and_then(Given::held);
             end_round(worker, round.key.by_ref(), round.number, outcome);
         }
     });
@@ -217,6 +212,10 @@ fn begin(
 
 fn ask_owner(round: &Round, at: &Url, refused: Option<&HeaderValue>) -> bool {
     let worker = &round.worker;
+    // A client's login is not written to others: whoever was sent it fetches.
+    if matches!(round.key.identity, Identity::Client(_)) {
+        return false;
+    }
     let owner = owner(round.key.by_ref(), worker.post.workers());
     let wanted = || Wanted {
         from: worker.post.own,

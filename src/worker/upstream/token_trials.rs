@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use http::HeaderValue;
 
 use super::token::{authorization, renew};
+use super::token_service::{Login, Source};
 use crate::messages::clock::monotonic_us;
 use crate::messages::keyring::{Account, Key, Keyring};
 use crate::messages::meters::{Counter, Meters};
@@ -95,6 +96,12 @@ fn keyring() -> Arc<Keyring> {
     Arc::new(Keyring { registries: vec![key], ..bare })
 }
 
+/// The one registry of the configuration, and a client that has sent a login.
+fn source(worker: &Worker) -> Source {
+    let login = Some(Login::new(b"Basic Y2xpZW50OnBhc3M="));
+    Source { adopted: worker.snapshot(), registry: 0, login }
+}
+
 /// After a 401 that says to ask `service`.
 async fn challenged(
     worker: &Rc<Worker>,
@@ -103,13 +110,12 @@ async fn challenged(
     refused: Option<&HeaderValue>,
 ) -> Result<HeaderValue, NoToken> {
     let challenge = bearer("127.0.0.1", service.port());
-    renew(worker, &worker.snapshot(), 0, REPOSITORY, identity, challenge, refused).await
+    renew(worker, &source(worker), REPOSITORY, identity, challenge, refused).await
 }
 
 /// The token that is held, if it is known that there must be one.
 async fn held(worker: &Rc<Worker>) -> Result<HeaderValue, NoToken> {
-    let adopted = worker.snapshot();
-    let held = authorization(worker, &adopted, 0, REPOSITORY, Identity::Anonymous).await;
+    let held = authorization(worker, &source(worker), REPOSITORY, Identity::Anonymous).await;
     held.map(|held| held.expect("the registry has said that one is needed"))
 }
 
@@ -132,8 +138,7 @@ fn once(
     challenge: impl FnOnce() -> Challenge + Send + 'static,
 ) -> String {
     let asks = errand(move |worker| async move {
-        let adopted = worker.snapshot();
-        said(renew(&worker, &adopted, 0, REPOSITORY, identity, challenge(), None).await)
+        said(renew(&worker, &source(&worker), REPOSITORY, identity, challenge(), None).await)
     });
     workers(driver, &snapshot(), &keyring(), vec![asks]).remove(0).0
 }
@@ -250,6 +255,8 @@ fn an_account_is_said_to_the_token_service_and_basic_to_the_registry_alone() {
         assert!(request.contains("authorization: basic dxnlcjpwyxnz\r\n"), "{request}");
         assert!(request.contains("account=user"), "{request}");
         assert_eq!(once(driver, Identity::Account, || Challenge::Basic), "Basic dXNlcjpwYXNz");
+        let client = Identity::client(b"Basic Y2xpZW50OnBhc3M=");
+        assert_eq!(once(driver, client, || Challenge::Basic), "Basic Y2xpZW50OnBhc3M=");
         assert_eq!(once(driver, Identity::Anonymous, || Challenge::Basic), "denied 401");
     }
 }
