@@ -17,6 +17,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
+use pullgate::control::admin::explain::InForce;
 use pullgate::control::admin::{Options, Sources};
 use pullgate::control::own_secrets::OwnSecrets;
 use pullgate::control::prove::{self, Plan, Prover, Publish};
@@ -127,6 +128,10 @@ fn a_question_that_makes_no_sense_is_answered_with_words() {
         ("/pulls?by=colour", "by=colour: "),
         ("/pulls?from=yesterday", "from=yesterday: "),
         ("/pulls?sort=name", "sort: unknown; there are package, by, from and to"),
+        ("/explain", "url: is missing"),
+        ("/explain?url=a.b/acme/rocket", "url=a.b/acme/rocket: does not begin with https://"),
+        ("/explain?url=http://a.b/&user_agent=x%0D%0AHost:+c", "user_agent: is no header"),
+        ("/explain?url=http://a.b/&login=x", "login: unknown; there are url and user_agent"),
     ] {
         let (head, body) = ask(&socket, question);
         assert!(head.starts_with("HTTP/1.1 400"), "{head}");
@@ -196,16 +201,18 @@ fn started_with(
         log_dropped: None,
         proofs: Default::default(),
     };
-    let options = Options { listen, control_socket, sources, query: aggregator.query() };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
     let (_, wanted) = wanted::channel();
     let (prover, plans) =
         Prover::new(prove::Options { wanted, publish, record: Default::default() });
+    let (secrets, keys) = OwnSecrets::open(data_dir.path()).unwrap();
     let clients = ClientTable::built_in();
     let around = Circumstances { clients, via: "test", before: None, now_us: 0 };
     let snapshot = Arc::new(Snapshot::build(&nothing, 1, around));
+    let in_force = InForce::new(Arc::clone(&snapshot), keys);
     plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
-    let (secrets, _) = OwnSecrets::open(data_dir.path()).unwrap();
+    let query = aggregator.query();
+    let options = Options { listen, control_socket, sources, query, in_force };
     match control::start(options, signals, prover, secrets.rotation(Box::new(|_| ()))) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {

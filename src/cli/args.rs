@@ -30,6 +30,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show the counts, also while the gateway runs
     Pulls(PullsArgs),
+    /// Say how the running gateway would answer a request, and why
+    Explain(ExplainArgs),
 }
 
 /// Of `serve` and `check`.
@@ -72,6 +74,20 @@ pub struct PullsArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// What is pulled (`registry.acme.com/acme/rocket:1.0`), or asked for (`https://…/v2/…`)
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Who asks, as `containerd/2.1.4`
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub user_agent: String,
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
+    pub data: PathBuf,
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

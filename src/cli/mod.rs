@@ -6,9 +6,11 @@ pub mod args;
 pub mod check;
 pub mod data_plane;
 pub mod demo;
+pub mod explain;
 pub mod progress;
 pub mod pulls;
 pub mod serve;
+mod socket;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args.config),
         Command::Demo(args) => demo::run(args),
         Command::Pulls(args) => pulls::run(&args),
+        Command::Explain(args) => explain::run(&args),
     }
 }
 

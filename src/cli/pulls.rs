@@ -3,19 +3,13 @@
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use serde_json::Value;
-use tokio::net::UnixStream;
 
 use super::args::PullsArgs;
 use super::progress::Progress;
-use super::{fail, print};
+use super::{fail, print, socket};
 use crate::aggregator::{self, Ask, By};
 use crate::control::while_busy;
 use crate::pure::config::problem::nearest;
@@ -51,16 +45,7 @@ fn counts(data: &Path, ask: &Ask) -> Result<String, String> {
     if !data.is_dir() {
         return Err(format!("{}: no such directory: --data is the data_dir", data.display()));
     }
-    let socket = data.join("control.sock");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let asked = runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, over_socket(&socket, &target(ask)))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    });
+    let asked = socket::ask(data, &target(ask))?;
     match asked {
         Ok((StatusCode::OK, body)) => Ok(body),
         Ok((_, body)) => Err(parsed(&body)?["error"].as_str().unwrap_or(&body).to_owned()),
@@ -73,7 +58,7 @@ fn counts(data: &Path, ask: &Ask) -> Result<String, String> {
         {
             offline(data, ask)
         }
-        Err(error) => Err(format!("{}: {error}: is this the gateway's user?", socket.display())),
+        Err(error) => Err(socket::unheard(data, &error)),
     }
 }
 
@@ -92,37 +77,10 @@ fn offline(data: &Path, ask: &Ask) -> Result<String, String> {
     serde_json::to_string(&answer).map_err(|error| error.to_string())
 }
 
-async fn over_socket(socket: &Path, target: &str) -> io::Result<(StatusCode, String)> {
-    let stream = TokioIo::new(UnixStream::connect(socket).await?);
-    let (mut sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
-    let connection = tokio::spawn(connection);
-    let request = Request::get(target)
-        .header("host", "pullgate")
-        .body(Empty::<Bytes>::new())
-        .map_err(io::Error::other)?;
-    let response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-    connection.abort();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
-}
-
 /// The question as `control::admin::socket` reads it.
 fn target(ask: &Ask) -> String {
     let mut target = "/pulls".to_owned();
-    let mut add = |key: &str, value: &str| {
-        target.push(if target.contains('?') { '&' } else { '?' });
-        target.push_str(key);
-        target.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    target.push(char::from(byte));
-                }
-                _ => target.push_str(&format!("%{byte:02X}")),
-            }
-        }
-    };
+    let mut add = |key: &str, value: &str| socket::add(&mut target, key, value);
     if let Some(package) = &ask.package {
         add("package", package);
     }
@@ -213,8 +171,6 @@ const COUNTS: &[&str] = &[
     "unseen",
     "unfolded",
 ];
-/// How long the gateway may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,7 @@ use crate::aggregator::{self, Aggregator, Booked, Health};
 use crate::cli::adopt::{self, Adoption, Ready};
 use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
+use crate::control::admin::explain::InForce;
 use crate::control::admin::{self, Sources};
 use crate::control::logging::{self, Dropped};
 use crate::control::own_secrets::OwnSecrets;
@@ -164,11 +165,15 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         workers: data_plane.command(),
         timeout_ms: Arc::new(AtomicU64::new(milliseconds(config.gateway.drain_timeout))),
     };
+    let in_force = InForce::new(Arc::clone(snapshot), Arc::clone(&keys));
     let record = Arc::<prove::Record>::default();
-    let workers_to_tell = data_plane.command();
+    let (workers_to_tell, known) = (data_plane.command(), Arc::clone(&in_force));
     let (prover, plans) = Prover::new(prove::Options {
         wanted: to_ask,
-        publish: Arc::new(move |proofs| workers_to_tell.know(proofs)),
+        publish: Arc::new(move |proofs| {
+            known.know(proofs);
+            workers_to_tell.know(proofs);
+        }),
         record: Arc::clone(&record),
     });
     plans.adopt(ready.plan(&config));
@@ -185,12 +190,13 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             proofs: record,
         },
         query: aggregator.query(),
+        in_force: Arc::clone(&in_force),
     };
     let packages = config.packages.len() as u64;
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let apply = applying(config, adoption, plans, &drain, &aggregator);
+            let apply = applying(config, adoption, plans, &drain, &aggregator, in_force);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
             let options = reload::Options { path, text, files, apply, status };
@@ -314,6 +320,7 @@ fn applying(
     plans: Plans,
     drain: &Drain,
     aggregator: &Aggregator,
+    in_force: Arc<InForce>,
 ) -> Apply {
     let drain = drain.clone();
     let recount = aggregator.reconfigure();
@@ -326,6 +333,7 @@ fn applying(
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
+        in_force.adopt(&ready.snapshot);
         drain.workers.adopt(&ready.snapshot, &ready.keyring);
         plans.adopt(ready.plan(&config));
         let Ready { snapshot, clients, .. } = ready;

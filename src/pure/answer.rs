@@ -6,6 +6,7 @@ use crate::pure::fault::Kind;
 use crate::pure::http1::encode::{self, Manner, Out};
 use crate::pure::oci::backend::{is_address, split_port};
 use crate::pure::route::table::Site;
+use crate::pure::why::Explained;
 
 /// Writes the answer that `action` is. That of a request for which the registry is asked comes from
 /// there: of it there is nothing to write.
@@ -49,7 +50,10 @@ fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, to: &Redirect<'_>) {
     let location = [to.location, to.name_tail, kind, what, mark].map(str::as_bytes);
     let [start, tail, kind, what, mark] = location;
     let pieces = [start, tail, kind, what, mark, query];
-    encode::redirect(out, manner, &pieces, to.depends_on_client);
+    let explained = to.explained();
+    let said = explained.as_ref().map(Explained::pieces);
+    let fields = said.as_ref().map_or(&[][..], |pieces| pieces.as_slice());
+    encode::redirect(out, manner, &pieces, to.depends_on_client, fields);
 }
 
 fn welcome(words: &mut Out<'_>, site: Site<'_>, host: &[u8]) {
@@ -76,6 +80,9 @@ fn put_fields(fields: &mut Out<'_>, refusal: &Refusal<'_>) {
     if matches!(refusal.fault.kind, Kind::RequestsTooMany | Kind::ConnectionsTooMany) {
         fields.put("\r\nRetry-After: ");
         fields.put_number(usize::try_from(refusal.retry_after_s).unwrap_or(usize::MAX));
+    }
+    if let Some(explained) = &refusal.explained {
+        explained.pieces().iter().for_each(|piece| fields.put(piece));
     }
     if let Some(challenge) = &refusal.challenge {
         fields.put("\r\nWWW-Authenticate: ");
@@ -216,7 +223,7 @@ const OPERATOR: &str = "tell this gateway's operator if it lasts";
 const NAMES_LISTED_MAX: usize = 12;
 
 /// What [`put_fields`] writes at most.
-const FIELDS_BYTES_MAX: usize = 64 + 3 * 256 + 64;
+const FIELDS_BYTES_MAX: usize = 64 + 5 * 256 + 64 + 256;
 
 /// What a sentence of ours needs at most: the longest fixed text, a host, and the listed names.
 const WORDS_BYTES_MAX: usize = 4096 + 512;

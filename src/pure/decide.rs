@@ -13,6 +13,7 @@ use crate::pure::proof::{Proof, Proofs};
 use crate::pure::query::{decoded, values};
 use crate::pure::route::table::{Base, Match, Site};
 use crate::pure::snapshot::Snapshot;
+use crate::pure::why::{Explained, Why};
 
 /// What is decided by.
 #[derive(Clone, Copy)]
@@ -59,6 +60,10 @@ pub struct Redirect<'r> {
     pub matched: Option<Match<'r>>,
     /// Whether another client might be answered otherwise.
     pub depends_on_client: bool,
+    /// By which fact it is one.
+    pub why: Why,
+    /// Whether the answer says so.
+    pub explains: bool,
 }
 
 /// What to ask for, and where: as in [`Redirect`].
@@ -84,9 +89,27 @@ pub struct Forward<'r> {
     pub credentials: Credentials,
     /// Whether a redirect might do, if only it were known that everybody can pull this.
     pub wants_proof: bool,
+    /// By which fact it is asked.
+    pub why: Why,
+}
+
+impl Redirect<'_> {
+    /// What the answer says of its way, where it does.
+    pub fn explained(&self) -> Option<Explained<'_>> {
+        let (matched, name) = (self.matched?, self.endpoint.name()?);
+        let explained = Explained { matched, name, delivery: "redirect", why: self.why };
+        self.explains.then_some(explained)
+    }
 }
 
 impl Forward<'_> {
+    /// What the answer can say of its way.
+    pub fn explained(&self) -> Option<Explained<'_>> {
+        let delivery = if self.streams { "stream" } else { "broker" };
+        let (matched, name, why) = (self.matched, self.endpoint.name()?, self.why);
+        Some(Explained { matched, name, delivery, why })
+    }
+
     /// The backend's name for the repository.
     pub fn repository(&self) -> String {
         let prefix = self.location.get(self.base_length..).unwrap_or_default();
@@ -127,6 +150,8 @@ pub struct Refusal<'r> {
     pub registry: Option<&'r str>,
     /// Where to log in, where that helps.
     pub challenge: Option<Challenge<'r>>,
+    /// What the answer says of its way.
+    pub explained: Option<Explained<'r>>,
     /// After how many seconds it is worth trying again, where that helps.
     pub retry_after_s: u64,
 }
@@ -148,6 +173,7 @@ impl Refusal<'_> {
             name: None,
             registry: None,
             challenge: None,
+            explained: None,
             retry_after_s: 1,
         }
     }
@@ -248,6 +274,8 @@ impl<'r> Asked<'_, 'r> {
                     query: self.head.query,
                     matched: None,
                     depends_on_client: true,
+                    why: Why::ShowsChallenge,
+                    explains: false,
                 });
             }
         }
@@ -288,7 +316,7 @@ impl<'r> Asked<'_, 'r> {
 
     fn package(&self, name: Name<'r>, matched: Match<'r>) -> Action<'r> {
         let name_tail = name.as_str().get(matched.tail_from..).unwrap_or_default();
-        let redirect = |depends_on_client| {
+        let redirect = |depends_on_client, why| {
             Action::Redirect(Redirect {
                 location: matched.location,
                 name_tail,
@@ -296,9 +324,11 @@ impl<'r> Asked<'_, 'r> {
                 query: self.head.query,
                 matched: Some(matched),
                 depends_on_client,
+                why,
+                explains: self.known.snapshot.explain_header,
             })
         };
-        let forward = |wants_proof| {
+        let forward = |wants_proof, why| {
             Action::Forward(Forward {
                 registry: matched.registry,
                 location: matched.location,
@@ -310,37 +340,48 @@ impl<'r> Asked<'_, 'r> {
                 streams: matched.delivery == Delivery::Stream,
                 credentials: matched.credentials,
                 wants_proof,
+                why,
             })
         };
         match (matched.delivery, matched.credentials) {
-            (Delivery::Redirect, _) => redirect(false),
-            (Delivery::Broker | Delivery::Stream, _)
-            | (Delivery::Auto, Credentials::Client | Credentials::Registry) => forward(false),
+            (Delivery::Redirect, _) => redirect(false, Why::Configured),
+            (Delivery::Broker | Delivery::Stream, _) => forward(false, Why::Configured),
+            (Delivery::Auto, Credentials::Client) => forward(false, Why::ClientsLogIn),
+            (Delivery::Auto, Credentials::Registry) => forward(false, Why::OurAccount),
             (Delivery::Auto, Credentials::None) => {
                 match self.known.proofs.repository(matched.location, name_tail) {
-                    Proof::Open => redirect(false),
-                    Proof::WithToken if self.survives(name, matched, name_tail) => redirect(true),
-                    Proof::WithToken | Proof::Refused => forward(false),
-                    Proof::Unknown => forward(true),
+                    Proof::Open => redirect(false, Why::Open),
+                    Proof::WithToken => match self.survives(name, matched, name_tail) {
+                        Ok(()) => redirect(true, Why::Survives),
+                        Err(why) => forward(false, why),
+                    },
+                    Proof::Refused => forward(false, Why::Refused),
+                    Proof::Unknown => forward(true, Why::Unknown),
                 }
             }
         }
     }
 
-    /// Whether this client finds its way through a redirect to a registry that asks for a token:
-    /// it asks for that by the name it knows, and at the registry whose challenge it has seen.
-    fn survives(&self, name: Name<'_>, matched: Match<'_>, name_tail: &str) -> bool {
+    /// Whether this client finds its way through a redirect to a registry that asks for a token, or
+    /// why not: it asks for that by the name it knows, and at the registry whose challenge it has seen.
+    fn survives(&self, name: Name<'_>, matched: Match<'_>, name_tail: &str) -> Result<(), Why> {
         let Base::Registry(base, _) = self.site.base() else {
-            return false;
+            return Err(Why::SeveralRegistries);
         };
         let there = matched.location.get(matched.base_length..).unwrap_or_default();
         let is_same_name = name.as_str().strip_prefix(there) == Some(name_tail);
-        if !is_same_name || self.head.authorization.is_some() {
-            return false;
+        if !is_same_name {
+            return Err(Why::Renamed);
+        }
+        if self.head.authorization.is_some() {
+            return Err(Why::LoginSent);
         }
         let trust = self.known.snapshot.clients.trust(self.head.user_agent);
+        if !trust.survives_redirect {
+            return Err(Why::ClientLosesToken);
+        }
         if !trust.asks_base_first {
-            return trust.survives_redirect;
+            return Ok(());
         }
         // A client between its `/v2/` and its pull must not be caught by a change.
         let facts = self.site.facts();
@@ -349,7 +390,7 @@ impl<'r> Asked<'_, 'r> {
             let redirected_since_us = proof.since_us.max(facts.since_us);
             redirected_since_us.saturating_add(BASE_SETTLES_US) <= self.known.now_us
         });
-        trust.survives_redirect && is_settled && !facts.clients_log_in
+        if is_settled && !facts.clients_log_in { Ok(()) } else { Err(Why::Unsettled) }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod decide;
 #[cfg(test)]
 mod decide_cases;
 pub mod desk;
+pub mod explain;
 pub mod fault;
 pub mod follow;
 pub mod http1;
@@ -25,3 +26,4 @@ pub mod query;
 pub mod route;
 pub mod snapshot;
 pub mod tokens;
+pub mod why;

@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub via: String,
     /// Peers whose word on the client's address is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether answers say which rule and delivery were chosen.
+    pub explain_header: bool,
     /// Counts up with each configuration that was adopted, from 1.
     pub generation: u64,
 }
@@ -74,6 +76,7 @@ impl Snapshot {
             upstream: config.upstream.clone(),
             via: via.to_owned(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
+            explain_header: config.gateway.explain_header,
             generation,
         }
     }

@@ -31,6 +31,7 @@ use crate::pure::oci::reference::{Digest, Reference};
 use crate::pure::oci::sha256::sha256_of;
 use crate::pure::pull::event::Address;
 use crate::pure::pull::kin;
+use crate::pure::why::Explained;
 use crate::worker::answer::{Client, Next, manner_of};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Over};
@@ -266,6 +267,7 @@ impl Exchange<'_> {
             registry: Some(at.unwrap_or(&authority)),
             name: self.plan.endpoint.name(),
             challenge: self.challenge().filter(|_| fault.kind == Kind::LoginRefused),
+            explained: self.explained(),
             ..Refusal::of(fault)
         };
         let (next, connection) = manner_of(self.worker, self.head, false);
@@ -331,8 +333,22 @@ impl Exchange<'_> {
     }
 
     fn relayed<'r>(&'r self, upstream: &'r [u8], status: u16, length: Length<'r>) -> Relayed<'r> {
-        let (path, challenge) = (self.head.path, self.challenge());
-        Relayed { status, upstream, path, location: None, digest: None, length, challenge }
+        let (path, challenge, explained) = (self.head.path, self.challenge(), self.explained());
+        Relayed {
+            status,
+            upstream,
+            path,
+            location: None,
+            digest: None,
+            length,
+            challenge,
+            explained,
+        }
+    }
+
+    /// What the answer says of its way.
+    fn explained(&self) -> Option<Explained<'_>> {
+        self.plan.explained().filter(|_| self.adopted.explain_header)
     }
 
     /// Where the client gets a token for this package, if its own is wanted.

@@ -2,6 +2,7 @@
 //! gateway. Nothing here is on a request's way.
 
 mod counting;
+pub mod explain;
 mod exposition;
 mod health;
 mod metrics;
@@ -26,6 +27,7 @@ use super::while_busy;
 use crate::aggregator::{Health, Query};
 use crate::messages::latency::LatencyReceiver;
 use crate::messages::meters::Meters;
+use explain::InForce;
 
 /// What the admin listener needs.
 pub struct Options {
@@ -38,6 +40,8 @@ pub struct Options {
     pub sources: Sources,
     /// What answers questions about the counts.
     pub query: Query,
+    /// What requests are decided by.
+    pub in_force: Arc<InForce>,
 }
 
 /// What `/metrics` and `/readyz` read.
@@ -66,12 +70,13 @@ pub(super) struct Server {
     metrics: Arc<metrics::Page>,
     status: Arc<Status>,
     query: Query,
+    in_force: Arc<InForce>,
 }
 
 impl Server {
     /// Binds. To be called inside a runtime; a busy port is tried again for a while.
     pub(super) fn bind(options: Options) -> io::Result<Self> {
-        let Options { listen, control_socket, sources, query } = options;
+        let Options { listen, control_socket, sources, query, in_force } = options;
         let tcp = while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
             io::Error::new(error.kind(), format!("admin.listen {listen}: {error}"))
         })?;
@@ -88,6 +93,7 @@ impl Server {
             status: Arc::clone(&sources.status),
             metrics: Arc::new(metrics::Page::new(sources)),
             query,
+            in_force,
         })
     }
 
@@ -105,7 +111,8 @@ impl Server {
         let admin = axum::serve(self.tcp, admin).with_graceful_shutdown(end(stopping.clone()));
         servers.spawn(admin.into_future());
         let socket = self.unix.map(|(unix, path)| {
-            let control = axum::serve(unix, socket::routes(self.query));
+            let control =
+                axum::serve(unix, socket::routes(self.query).merge(explain::routes(self.in_force)));
             servers.spawn(control.with_graceful_shutdown(end(stopping)).into_future());
             path
         });

@@ -63,7 +63,7 @@ async fn pulls(State(query): State<Query>, params: Params<Vec<(String, String)>>
     }
 }
 
-fn refused(status: StatusCode, words: &str) -> Response {
+pub(super) fn refused(status: StatusCode, words: &str) -> Response {
     (status, Json(json!({ "error": words }))).into_response()
 }
 

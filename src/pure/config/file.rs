@@ -37,6 +37,9 @@ sections! {
         /// Networks whose `Forwarded` and `X-Forwarded-For` are believed, and who may begin with a
         /// PROXY header. From others these fields are ignored and that header is refused.
         trusted_proxies: PROXIES => "[]", like r#"["10.0.0.0/8"]"#;
+        /// Whether answers say, in `Pullgate-Explain`, which rule matched, which delivery was chosen
+        /// and by which fact. `pullgate explain` tells more, and tells you alone.
+        explain_header: Flag => "false";
         /// Whether the process may leave a core dump. Pulls that wait to be counted are kept out of
         /// it either way.
         core_dumps: Flag => "false";

@@ -44,6 +44,8 @@ pub struct Gateway {
     pub data_dir: PathBuf,
     /// Peers whose word on the client's address is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether answers say which rule and delivery were chosen.
+    pub explain_header: bool,
     /// Whether the process may leave a core dump.
     pub core_dumps: bool,
     /// How long requests under way may take to finish at a stop.

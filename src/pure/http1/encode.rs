@@ -121,14 +121,24 @@ pub enum Connection {
 pub const DATE_BYTES: usize = 29;
 
 /// A 307 (RFC 9110, 15.4.8) to the URL that `location`'s pieces make together. Where it `depends`
-/// on the client, no cache may give it to another one.
-pub fn redirect(out: &mut Out<'_>, manner: &Manner<'_>, location: &[&[u8]], depends: bool) {
+/// on the client, no cache may give it to another one. `fields` are further fields, in pieces, each
+/// begun by its line break.
+pub fn redirect(
+    out: &mut Out<'_>,
+    manner: &Manner<'_>,
+    location: &[&[u8]],
+    depends: bool,
+    fields: &[&str],
+) {
     out.put(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: ");
     for piece in location {
         out.put(piece);
     }
     if depends {
         out.put(b"\r\nCache-Control: no-store\r\nVary: User-Agent, Authorization");
+    }
+    for piece in fields {
+        out.put(piece);
     }
     out.put(b"\r\nContent-Length: 0\r\nDocker-Distribution-Api-Version: registry/2.0\r\nDate: ");
     out.put(manner.date);

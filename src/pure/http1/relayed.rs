@@ -3,6 +3,7 @@
 use super::encode::{Connection, Manner, Out};
 use super::pass;
 use crate::pure::desk::Challenge;
+use crate::pure::why::Explained;
 
 /// What is said of a registry's answer.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,8 @@ pub struct Relayed<'r> {
     pub digest: Option<&'r str>,
     /// How long the body is.
     pub length: Length<'r>,
+    /// What is said of its way.
+    pub explained: Option<Explained<'r>>,
     /// Where the client gets a token, should the registry want one.
     pub challenge: Option<Challenge<'r>>,
 }
@@ -57,6 +60,9 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, relayed: &Relayed<'_>, via:
     }
     if let Some(digest) = relayed.digest {
         put(out, DIGEST_FIELD, digest.as_bytes());
+    }
+    if let Some(explained) = &relayed.explained {
+        explained.pieces().iter().for_each(|piece| out.put(piece));
     }
     if let (401, Some(challenge)) = (relayed.status, &relayed.challenge) {
         out.put("\r\nWWW-Authenticate: ");
@@ -156,6 +162,7 @@ mod tests {
             digest: Some("sha256:right"),
             length: Length::Known(7),
             challenge: None,
+            explained: None,
         };
         assert_eq!(
             written(&relayed, Connection::StaysSaid),
@@ -178,6 +185,7 @@ mod tests {
             digest: None,
             length: Length::Known(2),
             challenge: None,
+            explained: None,
         };
         assert_eq!(
             written(&relayed, Connection::Stays),
@@ -198,6 +206,7 @@ mod tests {
             location: None,
             digest: None,
             length: Length::Known(0),
+            explained: None,
             challenge: Some(Challenge { realm, service, name: None }),
         };
         let ours = format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"{service}\"\n");
@@ -217,6 +226,7 @@ mod tests {
             digest: None,
             length: Length::Known(0),
             challenge: None,
+            explained: None,
         };
         assert_eq!(
             written(&relayed, Connection::Stays),
