@@ -27,6 +27,7 @@ use pullgate::control::{self, Control};
 use pullgate::messages::keyring::Keyring;
 use pullgate::messages::latency;
 use pullgate::messages::meters::Meters;
+use pullgate::messages::quotas;
 use pullgate::messages::wanted;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
@@ -200,6 +201,7 @@ fn started_with(
         status: Arc::clone(status),
         log_dropped: None,
         proofs: Default::default(),
+        quotas: quotas::channel().1,
     };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
     let (_, wanted) = wanted::channel();

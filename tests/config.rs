@@ -63,6 +63,7 @@ fn the_file_of_all_keys_is_current_and_says_the_defaults() {
     assert_eq!(written.counting, left_out.counting);
     assert_eq!(written.limits, left_out.limits);
     assert_eq!(written.upstream, left_out.upstream);
+    assert_eq!(written.cache, left_out.cache);
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::messages::meters::Meters;
 use crate::messages::names;
 use crate::messages::order::{self, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
+use crate::messages::quotas::{self, QuotaReceiver};
 use crate::messages::random::random;
 use crate::messages::wanted::WantedSender;
 use crate::pure::config::values::{AccessLog, Config, Delivery};
@@ -53,6 +54,8 @@ pub struct Ends {
     pub latencies: Vec<LatencyReceiver>,
     /// Access log lines; none where there is no access log.
     pub access: Vec<AccessReceiver>,
+    /// How often registries may still be asked.
+    pub quotas: QuotaReceiver,
 }
 
 /// Workers about to start.
@@ -121,7 +124,9 @@ impl DataPlane {
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
         let connections_max = connections_allowed(count, addresses.len(), forwards(config));
         let (retire, retired) = bounded(count * 2);
-        let mut ends = Ends { pulls: Vec::new(), latencies: Vec::new(), access: Vec::new() };
+        let (quotas, said) = quotas::channel();
+        let (pulls, latencies, access) = (Vec::new(), Vec::new(), Vec::new());
+        let mut ends = Ends { pulls, latencies, access, quotas: said };
         let (mut orders, mut meters) = (Vec::new(), Vec::new());
         let (end, ended) = bounded(count);
         let mut starting = Starting { parts: Vec::new(), end };
@@ -151,6 +156,7 @@ impl DataPlane {
                 keyring: Arc::clone(keyring),
                 keys: Arc::clone(keys),
                 wanted: wanted.clone(),
+                quotas: quotas.clone(),
                 retired: retire.clone(),
                 orders: order_book,
                 post,

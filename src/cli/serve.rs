@@ -150,7 +150,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         data_plane.driver,
         data_plane.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     );
-    let Ends { pulls, latencies, access } = ends;
+    let Ends { pulls, latencies, access, quotas } = ends;
     let access_log = start_access_log(&config, access, &status)?;
     let health = Arc::<Health>::default();
     let counting = aggregator::Options {
@@ -188,6 +188,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             status: Arc::clone(&status),
             log_dropped: options.log_dropped,
             proofs: record,
+            quotas,
         },
         query: aggregator.query(),
         in_force: Arc::clone(&in_force),

@@ -1,5 +1,5 @@
-//! Letters between workers. What belongs to a key (a token, later a manifest) is fetched by the
-//! worker that owns the key's hash; others write to it and are answered.
+//! Letters between workers. What belongs to a key (a token, a manifest) is fetched by the worker
+//! that owns the key's hash; others write to it and are answered.
 //!
 //! Nothing here blocks: a letter that finds no room comes back, and its sender does without.
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::messages::doorbell::Bell;
+use crate::pure::cache::{self, Held, Sought, Told};
 use crate::pure::limits::LETTERS_WAITING_MAX;
 use crate::pure::origin::Url;
 use crate::pure::tokens::{Granted, Key, NoToken};
@@ -25,6 +26,22 @@ pub enum Letter {
         /// The value of an `Authorization` field.
         outcome: Result<Granted<Box<str>>, NoToken>,
     },
+    /// To the owner of a key: a manifest is wanted.
+    ManifestWanted(Box<ManifestWanted>),
+    /// It will be answered, when the registry has answered.
+    ManifestAwaited {
+        /// [`ManifestWanted::round`].
+        round: u64,
+    },
+    /// The answer.
+    Manifest {
+        /// [`ManifestWanted::round`].
+        round: u64,
+        /// What it is kept under.
+        key: cache::Key,
+        /// What came of it.
+        told: Told<Arc<Held>>,
+    },
 }
 
 /// A token is wanted.
@@ -39,6 +56,18 @@ pub struct Wanted {
     pub at: Url,
     /// The token that the registry has not taken.
     pub refused: Option<Box<str>>,
+}
+
+/// A manifest is wanted.
+pub struct ManifestWanted {
+    /// The worker to answer.
+    pub from: usize,
+    /// Its number for this question.
+    pub round: u64,
+    /// What it is kept under.
+    pub key: cache::Key,
+    /// What the registry is asked for.
+    pub sought: Sought,
 }
 
 /// Makes the post of as many workers as there are `bells`, in their order. Letters come with a

@@ -80,6 +80,16 @@ pub enum Counter {
     TokensDenied,
     /// A token service has failed, or may not be asked.
     TokensFailed,
+    /// A manifest, or its head, was answered from memory.
+    ManifestsFromMemory,
+    /// It was answered after the registry was asked.
+    ManifestsFromRegistry,
+    /// It was answered from memory because the registry could not be asked.
+    ManifestsStale,
+    /// A registry was asked by HEAD what a tag stands for.
+    ManifestHeads,
+    /// A registry was asked for a manifest that is kept.
+    ManifestGets,
     /// A registry, or whoever it has named, has answered with status 2xx.
     UpstreamAnswers2xx,
     /// It has answered with status 3xx.
@@ -130,6 +140,8 @@ pub enum Gauge {
     UpstreamConnectionsIdle,
     /// Tokens that are held.
     TokensHeld,
+    /// Bytes of manifests that are kept.
+    ManifestBytes,
     /// Generation of the snapshot that new requests are answered from.
     SnapshotGeneration,
     /// Bodies on their way to clients.
@@ -292,7 +304,7 @@ pub const COUNTERS: &[Family<Counter>] = &[
     },
     Family {
         name: "pullgate_forwarded_total",
-        help: "Answers to requests that the gateway asked a registry itself for.",
+        help: "Answers to requests that the gateway asked a registry itself for, then or before.",
         label: "",
         series: &[(Counter::Forwarded, "")],
     },
@@ -341,6 +353,24 @@ pub const COUNTERS: &[Family<Counter>] = &[
             (Counter::TokensDenied, "denied"),
             (Counter::TokensFailed, "failed"),
         ],
+    },
+    Family {
+        name: "pullgate_manifests_total",
+        help: "Answers with manifests that may be kept, or their heads: from memory, after asking \
+               the registry, or from memory because the registry could not be asked.",
+        label: "source",
+        series: &[
+            (Counter::ManifestsFromMemory, "memory"),
+            (Counter::ManifestsFromRegistry, "registry"),
+            (Counter::ManifestsStale, "stale"),
+        ],
+    },
+    Family {
+        name: "pullgate_manifest_requests_total",
+        help: "Requests to registries for these: by HEAD for what a tag stands for, by GET for the \
+               manifest.",
+        label: "method",
+        series: &[(Counter::ManifestHeads, "HEAD"), (Counter::ManifestGets, "GET")],
     },
     Family {
         name: "pullgate_upstream_requests_total",
@@ -450,6 +480,12 @@ pub const GAUGES: &[Family<Gauge>] = &[
         help: "Tokens of registries that the worker holds, for itself and as a copy.",
         label: "",
         series: &[(Gauge::TokensHeld, "")],
+    },
+    Family {
+        name: "pullgate_manifest_bytes",
+        help: "Memory that the manifests take which the worker keeps, its copies included, in bytes.",
+        label: "",
+        series: &[(Gauge::ManifestBytes, "")],
     },
     Family {
         name: "pullgate_worker_snapshot_generation",

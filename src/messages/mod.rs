@@ -8,10 +8,11 @@
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
 //! | worker → control | repositories of which nothing is known yet | one bounded channel ([`wanted`]) | nothing: the next request says so again |
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
-//! | worker ↔ worker | letters: a token is wanted, a token | bounded channel, one per worker, and its doorbell ([`mail`]) | the sender is told, and does it alone |
+//! | worker ↔ worker | letters: a token or a manifest is wanted, will come, is here | bounded channel, one per worker, and its doorbell ([`mail`]) | the sender is told, and does it alone |
 //! | worker ↔ name threads | names and their addresses | bounded channels, one for all questions, one per worker for answers, and its doorbell ([`names`]) | the worker asks again a second later |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
+//! | worker → admin | how often registries may still be asked | one bounded channel ([`quotas`]) | nothing: the registry says it again |
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
 
 pub mod access;
@@ -25,5 +26,6 @@ pub mod meters;
 pub mod names;
 pub mod order;
 pub mod pulls;
+pub mod quotas;
 pub mod random;
 pub mod wanted;

@@ -77,7 +77,13 @@ fn put_fields(fields: &mut Out<'_>, refusal: &Refusal<'_>) {
     if refusal.fault.kind == Kind::MethodUnsupported {
         fields.put("\r\nAllow: GET, HEAD");
     }
-    if matches!(refusal.fault.kind, Kind::RequestsTooMany | Kind::ConnectionsTooMany) {
+    if matches!(
+        refusal.fault.kind,
+        Kind::RequestsTooMany
+            | Kind::ConnectionsTooMany
+            | Kind::UpstreamBusy
+            | Kind::UpstreamFailing
+    ) {
         fields.put("\r\nRetry-After: ");
         fields.put_number(usize::try_from(refusal.retry_after_s).unwrap_or(usize::MAX));
     }
@@ -125,6 +131,8 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         Kind::TokenService => return blame("has a token service that gives no token", AGAIN),
         Kind::UpstreamMalformed => return blame("does not answer in valid HTTP/1.1", OPERATOR),
         Kind::UpstreamTooLarge => return blame("answers with more than is taken", OPERATOR),
+        Kind::UpstreamBusy => return blame("is asked too often", AGAIN),
+        Kind::UpstreamFailing => return blame("answers with an error of its own", AGAIN),
         Kind::UpstreamDigest => {
             return blame("answers with a manifest that is not what its digest says", OPERATOR);
         }

@@ -13,6 +13,11 @@ impl Backoff {
         now_us < self.until_us
     }
 
+    /// Until when it is too early.
+    pub fn until_us(&self) -> u64 {
+        self.until_us
+    }
+
     /// It failed at `now_us`. What had not failed for so long that the longest wait is over twice
     /// begins anew.
     pub fn step(&mut self, now_us: u64) {

@@ -67,6 +67,10 @@ pub enum Kind {
     UpstreamMalformed,
     /// A registry's answer does not fit its bound.
     UpstreamTooLarge,
+    /// A registry says that it is asked too often.
+    UpstreamBusy,
+    /// A registry answers with an error of its own (5xx).
+    UpstreamFailing,
     /// A manifest is not what its digest says.
     UpstreamDigest,
     /// A registry's redirect that nobody follows.
@@ -112,7 +116,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -136,6 +140,8 @@ impl Kind {
         Self::UpstreamTimeout,
         Self::UpstreamMalformed,
         Self::UpstreamTooLarge,
+        Self::UpstreamBusy,
+        Self::UpstreamFailing,
         Self::UpstreamDigest,
         Self::UpstreamRedirects,
         Self::UpstreamForbidden,
@@ -206,6 +212,12 @@ impl Kind {
             }
             Self::UpstreamTooLarge => {
                 row("502 Bad Gateway", "UNAVAILABLE", "upstream_too_large", false)
+            }
+            Self::UpstreamBusy => {
+                row("429 Too Many Requests", "TOOMANYREQUESTS", "upstream_busy", false)
+            }
+            Self::UpstreamFailing => {
+                row("503 Service Unavailable", "UNAVAILABLE", "upstream_failing", false)
             }
             Self::UpstreamDigest => row("502 Bad Gateway", "UNKNOWN", "upstream_digest", false),
             Self::UpstreamRedirects => {

@@ -125,6 +125,10 @@ pub const TOKENS_MAX: usize = 4096;
 /// sender fetches for itself.
 pub const LETTERS_WAITING_MAX: usize = 1024;
 
+/// How long a registry that says so is not asked the same again, in seconds: an hour. It may say
+/// more, but whoever has put that right is not to wait for a day.
+pub const RETRY_AFTER_S_MAX: u64 = 60 * 60;
+
 /// The longest list that a registry is asked for at once: what clients of these lists ask for.
 pub const TAGS_N_MAX: usize = 1000;
 

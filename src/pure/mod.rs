@@ -5,6 +5,7 @@
 pub mod address;
 pub mod answer;
 pub mod backoff;
+pub mod cache;
 pub mod client;
 pub mod config;
 pub mod decide;

@@ -2,7 +2,7 @@
 
 use crate::pure::address::is_public;
 use crate::pure::client::ClientTable;
-use crate::pure::config::values::{Cidr, Config, Limits, Private, Upstream};
+use crate::pure::config::values::{Cache, Cidr, Config, Limits, Private, Upstream};
 use crate::pure::http1::head::HeadLimits;
 use crate::pure::oci::backend::{authority_of, is_address};
 use crate::pure::origin::{Origin, Url};
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// `[upstream]`, as configured.
     pub upstream: Upstream,
+    /// `[cache]`, as configured.
+    pub cache: Cache,
     /// The gateway's own name on the way of a request (RFC 9110, 7.6.3).
     pub via: String,
     /// Peers whose word on the client's address is believed.
@@ -74,6 +76,7 @@ impl Snapshot {
             },
             limits: config.limits.clone(),
             upstream: config.upstream.clone(),
+            cache: config.cache.clone(),
             via: via.to_owned(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
             explain_header: config.gateway.explain_header,

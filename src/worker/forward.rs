@@ -7,14 +7,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use monoio::buf::IoBuf;
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
+use crate::pure::cache::{Body, Failure, Held};
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::{Action, Forward, Known, Refusal, decide};
 use crate::pure::desk::Challenge;
@@ -22,7 +25,7 @@ use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{DATE_BYTES, Manner, Out};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::http1::relayed::{self, DIGEST_FIELD, Length, Relayed};
-use crate::pure::http1::response::{Framing, field};
+use crate::pure::http1::response::{Framing, field, fields_named};
 use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::pure::observe::{Asker, Seen, observe};
 use crate::pure::oci::endpoint::Endpoint;
@@ -34,9 +37,10 @@ use crate::pure::pull::kin;
 use crate::pure::why::Explained;
 use crate::worker::answer::{Client, Next, manner_of};
 use crate::worker::buffers::Buffer;
+use crate::worker::cache;
 use crate::worker::downstream::{Downstream, Over};
 use crate::worker::grant;
-use crate::worker::obtain::{Obtained, Trouble, obtain};
+use crate::worker::obtain::{Obtained, Question, Trouble, obtain};
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
 use crate::worker::slots::Phase;
@@ -122,8 +126,20 @@ struct Exchange<'e> {
 
 impl Exchange<'_> {
     async fn run(&self, down: &mut Downstream) -> Result<Next, Over> {
-        let asked = obtain(self.worker, self.adopted, self.plan, self.head, self.bytes);
-        match asked.await {
+        let question =
+            Question::of_client(self.worker, self.adopted, self.plan, self.head, self.bytes);
+        let question = match question {
+            Ok(question) => question,
+            Err(fault) => return self.refuse(down, fault.into()).await,
+        };
+        if let Endpoint::Manifest { reference, .. } = self.plan.endpoint {
+            match cache::get(self.worker, &question, reference, self.bytes).await {
+                Some(Ok(held)) => return self.kept(down, &held).await,
+                Some(Err(failure)) => return self.refuse(down, failure).await,
+                None => {}
+            }
+        }
+        match obtain(self.worker, &question).await {
             Ok(Obtained::HandOn { answer, to }) => {
                 let status = answer.head.status;
                 answer.discard(self.worker);
@@ -139,7 +155,9 @@ impl Exchange<'_> {
                 self.head_only(down, answer).await
             }
             Ok(Obtained::Answered(answer)) => self.whole(down, answer).await,
-            Err(Trouble { fault, at }) => self.refuse(down, fault, at.as_deref()).await,
+            Err(Trouble { fault, at }) => {
+                self.refuse(down, Failure { at, ..Failure::from(fault) }).await
+            }
         }
     }
 
@@ -178,7 +196,7 @@ impl Exchange<'_> {
             Err(fault) if fault.kind == Kind::UpstreamTooLarge && status >= 400 => {
                 return self.send(down, &self.relayed(b"", status, EMPTY), Bytes::new()).await;
             }
-            Err(fault) => return self.refuse(down, fault, None).await,
+            Err(fault) => return self.refuse(down, fault.into()).await,
         };
         let renamed = self.plan.endpoint.name().filter(|_| status == 200 && self.is_renamed_list());
         let renamed = renamed.and_then(|name| list::under_name(&body, name));
@@ -194,14 +212,14 @@ impl Exchange<'_> {
         }
         if field(&upstream, "Content-Encoding").is_some_and(|coding| coding != b"identity") {
             let fault = Fault::new(Kind::UpstreamMalformed, "a manifest in another encoding");
-            return self.refuse(down, fault, None).await;
+            return self.refuse(down, fault.into()).await;
         }
         let digest = sha256_of(&body);
         match reference {
             Reference::Digest(asked) if !asked.as_str().starts_with("sha256:") => {}
             Reference::Digest(asked) if asked.as_str() != digest => {
                 let fault = Fault::new(Kind::UpstreamDigest, "");
-                return self.refuse(down, fault, None).await;
+                return self.refuse(down, fault.into()).await;
             }
             Reference::Digest(_) | Reference::Tag(_) => relayed.digest = Some(&digest),
         }
@@ -217,6 +235,24 @@ impl Exchange<'_> {
         name.as_str() != self.plan.repository()
     }
 
+    /// An answer that was kept.
+    async fn kept(&self, down: &mut Downstream, held: &Held) -> Result<Next, Over> {
+        let is_known = held.is_known_by(fields_named(self.bytes, "If-None-Match"));
+        let is_sent = self.head.method == Method::Get && !is_known;
+        let status = if is_known { 304 } else { held.status };
+        let length = match &held.body {
+            _ if is_known => Length::Unsaid,
+            Some(body) => Length::Known(body.len() as u64),
+            None => field(&held.fields, "Content-Length").map_or(Length::Unsaid, Length::Said),
+        };
+        let digest = (!held.digest.is_empty()).then_some(&*held.digest);
+        let relayed = Relayed { digest, ..self.relayed(&held.fields, status, length) };
+        self.count(status, held.digest.as_bytes(), if is_sent { &held.kin } else { b"" });
+        let body = held.body.as_ref().filter(|_| is_sent);
+        // Past a buffer's length it is shared with the ring, and with it its count.
+        self.send(down, &relayed, body.map(Arc::clone).unwrap_or_default()).await
+    }
+
     /// A blob's bytes, as they come.
     async fn stream(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
         let status = answer.head.status;
@@ -230,7 +266,7 @@ impl Exchange<'_> {
         let (head, next) = match self.head_of(&relayed) {
             Ok(written) => written,
             // Nothing of the body may follow a refusal: it would be taken for the next answer.
-            Err(fault) => return self.refuse(down, fault, None).await,
+            Err(fault) => return self.refuse(down, fault.into()).await,
         };
         self.count(status, b"", b"");
         self.record(status, announced(length));
@@ -253,21 +289,18 @@ impl Exchange<'_> {
         }
     }
 
-    /// `at`: whose fault it is, where that is not the registry itself.
-    async fn refuse(
-        &self,
-        down: &mut Downstream,
-        fault: Fault,
-        at: Option<&str>,
-    ) -> Result<Next, Over> {
+    async fn refuse(&self, down: &mut Downstream, failure: Failure) -> Result<Next, Over> {
+        let Failure { fault, at, .. } = &failure;
+        let fault = *fault;
         self.complain(fault);
         let registry = &self.adopted.registries[self.plan.registry];
         let authority = registry.origin.authority();
         let refusal = Refusal {
-            registry: Some(at.unwrap_or(&authority)),
+            registry: Some(at.as_deref().unwrap_or(&authority)),
             name: self.plan.endpoint.name(),
             challenge: self.challenge().filter(|_| fault.kind == Kind::LoginRefused),
             explained: self.explained(),
+            retry_after_s: failure.retry_after_s(monotonic_us()),
             ..Refusal::of(fault)
         };
         let (next, connection) = manner_of(self.worker, self.head, false);
@@ -285,28 +318,28 @@ impl Exchange<'_> {
     }
 
     /// Sends a head, and a body that is here already: in one write where they fit a buffer.
-    async fn send(
+    async fn send<B: Whole>(
         &self,
         down: &mut Downstream,
         relayed: &Relayed<'_>,
-        body: Bytes,
+        body: B,
     ) -> Result<Next, Over> {
         let (mut output, next) = match self.head_of(relayed) {
             Ok(written) => written,
-            Err(fault) => return self.refuse(down, fault, None).await,
+            Err(fault) => return self.refuse(down, fault.into()).await,
         };
         let used = output.filled().len();
         let mut out = Out::new(output.all_mut(), used);
-        let fits = body.len() <= out.room();
+        let length = body.all().len();
+        let fits = length <= out.room();
         if fits {
-            out.put(&body);
+            out.put(body.all());
         }
         let used = out.used();
         output.set_filled(used);
         self.record(relayed.status, announced(relayed.length));
         down.send(output).await?;
         if !fits {
-            let length = body.len();
             down.send_all(body, length).await?;
         }
         Ok(next)
@@ -383,6 +416,23 @@ impl Exchange<'_> {
             let registry = &self.adopted.registries[self.plan.registry];
             self.worker.complain(fault, &registry.origin);
         }
+    }
+}
+
+/// A body that is here, whole.
+trait Whole: IoBuf {
+    fn all(&self) -> &[u8];
+}
+
+impl Whole for Bytes {
+    fn all(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Whole for Body {
+    fn all(&self) -> &[u8] {
+        self
     }
 }
 

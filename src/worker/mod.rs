@@ -4,6 +4,7 @@
 pub mod adopted;
 pub mod answer;
 pub mod buffers;
+pub mod cache;
 pub mod clock;
 pub mod connection;
 pub mod downstream;
@@ -11,6 +12,7 @@ pub mod driver;
 pub mod forward;
 pub mod grant;
 pub mod guard;
+pub mod letters;
 pub mod listener;
 pub mod obtain;
 pub mod record;
@@ -18,6 +20,7 @@ pub mod relay;
 pub mod slots;
 pub mod socket;
 pub mod tick;
+pub mod ticket;
 #[cfg(test)]
 pub mod trial;
 pub mod upstream;
@@ -50,6 +53,7 @@ use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::messages::names::Names;
 use crate::messages::order::{Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
+use crate::messages::quotas::QuotaSender;
 use crate::messages::wanted::WantedSender;
 use crate::pure::desk::OwnKeys;
 use crate::pure::fault::Fault;
@@ -62,6 +66,7 @@ use crate::pure::pull::event::{Asked, Event};
 use crate::pure::snapshot::Snapshot;
 pub use adopted::Adopted;
 use buffers::Pool;
+use cache::Manifests;
 use clock::Clock;
 use driver::Driver;
 use listener::Listener;
@@ -69,7 +74,7 @@ use relay::pipes::Pipes;
 use slots::{Patience, Phase, Slots};
 use upstream::Upstreams;
 use upstream::door::Doors;
-use upstream::token::{Wallet, read_letters};
+use upstream::token::Wallet;
 
 /// What a worker is given to begin with.
 pub struct Parts {
@@ -89,6 +94,8 @@ pub struct Parts {
     pub keys: Arc<OwnKeys>,
     /// Its way to whoever finds out what anybody can pull.
     pub wanted: WantedSender,
+    /// Its way to whoever wants to know how often registries may still be asked.
+    pub quotas: QuotaSender,
     /// Where snapshots go that it no longer uses: freeing a large one takes time.
     pub retired: Sender<Arc<Snapshot>>,
     /// What it is told.
@@ -153,6 +160,8 @@ pub struct Worker {
     keys: RefCell<Rc<Arc<OwnKeys>>>,
     /// Its way to whoever finds out what anybody can pull.
     pub wanted: WantedSender,
+    /// Its way to whoever wants to know how often registries may still be asked.
+    pub quotas: QuotaSender,
     /// Its buffers.
     pub pool: Rc<Pool>,
     /// Its pipes.
@@ -167,6 +176,8 @@ pub struct Worker {
     pub wallet: Wallet,
     /// What their doors have asked for.
     pub doors: Doors,
+    /// The manifests that it keeps.
+    pub manifests: Manifests,
     /// Its time.
     pub clock: Clock,
     /// Its counters.
@@ -239,11 +250,13 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
     let Parts { orders, snapshot, keyring, retired, .. } = parts;
     let doorbell = tick::waitable(orders.doorbell.into_descriptor())?;
     let timer = tick::timer()?;
+    let room = cache::share(&snapshot.cache, parts.post.workers());
     let worker = Rc::new(Worker {
         snapshot: RefCell::new(Rc::new(Adopted::new(snapshot, keyring, retired))),
         proofs: RefCell::default(),
         keys: RefCell::new(Rc::new(parts.keys)),
         wanted: parts.wanted,
+        quotas: parts.quotas,
         pool: Rc::default(),
         pipes: Rc::default(),
         slots: Rc::default(),
@@ -251,6 +264,7 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
         upstreams: Upstreams::new(parts.names),
         wallet: Wallet::new(parts.seed),
         doors: Doors::default(),
+        manifests: Manifests::new(room, parts.seed),
         clock: Clock::default(),
         meters: parts.meters,
         ledger: parts.ledger,
@@ -422,7 +436,7 @@ impl Worker {
         {
             self.follow(order);
         }
-        read_letters(self);
+        letters::read(self);
         self.upstreams.resolver.learn(self);
     }
 
@@ -430,6 +444,7 @@ impl Worker {
     fn follow(&self, order: Order) {
         match order {
             Order::Adopt(snapshot, keyring) => {
+                self.manifests.adopt(cache::share(&snapshot.cache, self.post.workers()));
                 let adopted = self.snapshot.borrow().next(snapshot, keyring);
                 self.snapshot.replace(Rc::new(adopted));
                 self.upstreams.idle.clear();
@@ -497,6 +512,7 @@ impl Worker {
         self.meters.set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
         self.meters.set(Gauge::UpstreamConnectionsUsed, self.upstream_slots.taken() as u64);
         self.meters.set(Gauge::ReceiveBuffersOut, self.pool.out() as u64);
+        self.meters.set(Gauge::ManifestBytes, self.manifests.bytes() as u64);
         self.meters.set(Gauge::SnapshotGeneration, snapshot.generation);
         for waker in self.sweepers.take() {
             waker.wake();

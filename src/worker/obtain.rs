@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, VIA};
 
+use crate::messages::quotas::Said;
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::Forward;
 use crate::pure::desk::{self, Own, Shown};
@@ -11,10 +12,12 @@ use crate::pure::fault::{Fault, Kind};
 use crate::pure::follow::{Course, Hop};
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::http1::pass::{self, Asked};
+use crate::pure::http1::quota::quota;
 use crate::pure::http1::response::{field, fields_named};
 use crate::pure::oci::challenge::{self, Challenge};
 use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::origin::Url;
+use crate::pure::snapshot::Registry;
 use crate::pure::tokens::{Identity, NoToken};
 use crate::worker::upstream::token;
 use crate::worker::upstream::token_service::{Login, Source};
@@ -61,34 +64,85 @@ impl From<NoToken> for Trouble {
     }
 }
 
-/// Asks the registry of `plan` for what the client's `head`, of which `bytes` are the bytes, asks
-/// for.
+/// What a registry is asked, and as whom.
+pub struct Question {
+    /// The configuration in use.
+    pub adopted: Rc<Adopted>,
+    /// Which of its registries.
+    pub registry: usize,
+    /// The repository's name there; empty for `/v2/`.
+    pub repository: Box<str>,
+    /// Who asks.
+    pub who: Who,
+    /// What is to be done.
+    pub method: upstream::Method,
+    /// What is asked for, as far as it decides what passes.
+    pub asked: Asked,
+    /// The same in origin-form, by the backend's name.
+    pub target: String,
+    /// What goes with every request on the way, whoever is asked.
+    pub fields: HeaderMap,
+    /// Whether the client has one host to reach.
+    pub streams: bool,
+    /// The public host that the client asked, if it sent a login there.
+    pub login_for: Option<Box<str>>,
+}
+
+/// Who asks the registry.
+pub enum Who {
+    /// The gateway, as somebody.
+    Gateway(Identity),
+    /// The gateway, with the name and the password that the client has sent.
+    Login(Login),
+    /// The client itself, with what it has: a token of the registry's own, or nothing.
+    Client(Option<HeaderValue>),
+}
+
+impl Question {
+    /// What the client asks by `head`, of which `bytes` are the bytes, by `plan`.
+    ///
+    /// # Errors
+    /// [`Kind::LoopDetected`]
+    pub fn of_client(
+        worker: &Worker,
+        adopted: &Rc<Adopted>,
+        plan: &Forward<'_>,
+        head: &RequestHead<'_>,
+        bytes: &[u8],
+    ) -> Result<Self, Fault> {
+        if pass::via_names(bytes, &adopted.via) {
+            return Err(Fault::new(Kind::LoopDetected, ""));
+        }
+        let asked = asked(&plan.endpoint);
+        let host = host_name(head.host.unwrap_or_default());
+        Ok(Self {
+            adopted: Rc::clone(adopted),
+            registry: plan.registry,
+            repository: plan.repository().into(),
+            who: who(worker, adopted, plan, head),
+            method: match head.method {
+                Method::Head => upstream::Method::Head,
+                Method::Get | Method::Other(_) => upstream::Method::Get,
+            },
+            asked,
+            target: target(plan, asked),
+            fields: base_fields(bytes, asked, &adopted.via),
+            streams: plan.streams,
+            login_for: head.authorization.and(host).map(Box::from),
+        })
+    }
+}
+
+/// Asks a registry.
 ///
 /// # Errors
-/// [`Kind::LoopDetected`], and whatever can be wrong with a registry, its token service or its
-/// redirects.
-pub async fn obtain(
-    worker: &Rc<Worker>,
-    adopted: &Rc<Adopted>,
-    plan: &Forward<'_>,
-    head: &RequestHead<'_>,
-    bytes: &[u8],
-) -> Result<Obtained, Trouble> {
-    if pass::via_names(bytes, &adopted.via) {
-        return Err(Fault::new(Kind::LoopDetected, "").into());
-    }
-    let registry = &adopted.registries[plan.registry];
-    let asked = asked(&plan.endpoint);
+/// Whatever can be wrong with a registry, its token service or its redirects.
+pub async fn obtain(worker: &Rc<Worker>, question: &Question) -> Result<Obtained, Trouble> {
+    let origin = question.adopted.registries[question.registry].origin.clone();
     let mut asking = Asking {
         worker,
-        adopted,
-        plan,
-        head,
-        asked,
-        repository: plan.repository(),
-        who: who(worker, adopted, plan, head),
-        fields: base_fields(bytes, asked, &adopted.via),
-        url: Url { origin: registry.origin.clone(), target: target(plan, asked) },
+        question,
+        url: Url { origin, target: question.target.clone() },
         authorization: None,
         has_left: false,
         followed: 0,
@@ -114,17 +168,10 @@ pub async fn obtain(
     Ok(Obtained::Answered(answer))
 }
 
-/// One request on its way through a registry's demands.
+/// One question on its way through a registry's demands.
 struct Asking<'a> {
     worker: &'a Rc<Worker>,
-    adopted: &'a Rc<Adopted>,
-    plan: &'a Forward<'a>,
-    head: &'a RequestHead<'a>,
-    asked: Asked,
-    repository: String,
-    who: Who,
-    /// What goes with every request, whoever is asked.
-    fields: HeaderMap,
+    question: &'a Question,
     /// What is asked for next.
     url: Url,
     authorization: Option<HeaderValue>,
@@ -134,28 +181,19 @@ struct Asking<'a> {
     followed: usize,
 }
 
-/// Who asks the registry.
-enum Who {
-    /// The gateway, as somebody.
-    Gateway(Identity),
-    /// The gateway, with the name and the password that the client has sent.
-    Login(Login),
-    /// The client itself, with what it has: a token of the registry's own, or nothing.
-    Client(Option<HeaderValue>),
-}
-
 impl Asking<'_> {
     fn source(&self) -> Source {
-        let login = match &self.who {
+        let Question { adopted, registry, who, .. } = self.question;
+        let login = match who {
             Who::Login(login) => Some(login.clone()),
             Who::Gateway(_) | Who::Client(_) => None,
         };
-        Source { adopted: Rc::clone(self.adopted), registry: self.plan.registry, login }
+        Source { adopted: Rc::clone(adopted), registry: *registry, login }
     }
 
     /// Who the gateway is to the registry; `None` where that is the client.
     fn identity(&self) -> Option<Identity> {
-        match &self.who {
+        match &self.question.who {
             Who::Gateway(identity) => Some(*identity),
             Who::Login(login) => Some(login.identity()),
             Who::Client(_) => None,
@@ -163,11 +201,11 @@ impl Asking<'_> {
     }
 
     async fn log_in(&mut self) -> Result<(), Trouble> {
-        self.authorization = match (self.identity(), &self.who) {
+        let Question { repository, who, .. } = self.question;
+        self.authorization = match (self.identity(), who) {
             (Some(identity), _) => {
-                let Self { worker, repository, .. } = &*self;
                 let source = self.source();
-                let held = token::authorization(worker, &source, repository, identity);
+                let held = token::authorization(self.worker, &source, repository, identity);
                 held.await.map_err(|none| self.trouble(none))?
             }
             (None, Who::Client(token)) => token.clone(),
@@ -190,8 +228,9 @@ impl Asking<'_> {
         identity: Identity,
         challenge: Challenge,
     ) -> Result<(), Trouble> {
-        let Self { worker, repository, authorization, .. } = &*self;
+        let Self { worker, question, authorization, .. } = &*self;
         let (source, refused) = (self.source(), authorization.as_ref());
+        let repository = &question.repository;
         let renewed = token::renew(worker, &source, repository, identity, challenge, refused);
         let renewed = renewed.await.map_err(|none| self.trouble(none))?;
         self.authorization = Some(renewed);
@@ -200,17 +239,17 @@ impl Asking<'_> {
 
     /// A login that is not taken is the client's own trouble.
     fn trouble(&self, none: NoToken) -> Trouble {
-        match (&self.who, none) {
+        match (&self.question.who, none) {
             (Who::Login(_), NoToken::Denied(401)) => Fault::new(Kind::LoginRefused, "").into(),
             (_, none) => none.into(),
         }
     }
 
     async fn ask(&self) -> Result<Answer, Fault> {
-        let Self { worker, adopted, plan, url, .. } = self;
-        let mut fields = self.fields.clone();
+        let Self { worker, question, url, .. } = self;
+        let mut fields = question.fields.clone();
         // Authorization belongs to one origin (RFC 9110, 11.5), whoever it is redirected to.
-        let is_registry = url.origin == adopted.registries[plan.registry].origin;
+        let is_registry = url.origin == self.registry().origin;
         if let Some(mut authorization) = self.authorization.clone()
             && is_registry
             && !self.has_left
@@ -220,35 +259,43 @@ impl Asking<'_> {
         }
         let request = Request {
             origin: url.origin.clone(),
-            registry: is_registry.then_some(plan.registry),
-            method: match self.head.method {
-                Method::Head => upstream::Method::Head,
-                Method::Get | Method::Other(_) => upstream::Method::Get,
-            },
+            registry: is_registry.then_some(question.registry),
+            method: question.method,
             target: url.target.clone(),
             fields,
         };
-        upstream::ask(worker, adopted, &request).await
+        let answer = upstream::ask(worker, &question.adopted, &request).await?;
+        if let (Who::Gateway(identity), true) = (&question.who, is_registry)
+            && let Some(quota) = quota(&answer.head_bytes)
+        {
+            let registry = self.registry().origin.authority().into();
+            worker.quotas.offer(Said { registry, identity: *identity, quota });
+        }
+        Ok(answer)
     }
 
     fn hop<'h>(&'h self, answer: &'h Answer) -> Hop<'h> {
-        let host = host_name(self.head.host.unwrap_or_default());
+        let Question { adopted, asked, streams, login_for, .. } = self.question;
         Hop {
             asked: &self.url,
             location: field(&answer.head_bytes, "Location"),
-            registry: &self.adopted.registries[self.plan.registry].origin,
-            is_blob: self.asked == Asked::Blob,
-            streams: self.plan.streams,
-            login_for: self.head.authorization.and(host),
+            registry: &self.registry().origin,
+            is_blob: *asked == Asked::Blob,
+            streams: *streams,
+            login_for: login_for.as_deref(),
             followed: self.followed,
-            most: self.adopted.upstream.max_redirects,
+            most: adopted.upstream.max_redirects,
         }
     }
 
     fn go(&mut self, to: Url) {
-        self.has_left |= to.origin != self.adopted.registries[self.plan.registry].origin;
+        self.has_left |= to.origin != self.registry().origin;
         self.url = to;
         self.followed += 1;
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.question.adopted.registries[self.question.registry]
     }
 }
 
@@ -308,7 +355,7 @@ fn target(plan: &Forward<'_>, asked: Asked) -> String {
 }
 
 /// What goes with every request on the way, whoever is asked.
-fn base_fields(bytes: &[u8], asked: Asked, via: &str) -> HeaderMap {
+pub fn base_fields(bytes: &[u8], asked: Asked, via: &str) -> HeaderMap {
     let mut passed = HeaderMap::new();
     let mut pass = |name: &str, value: &[u8]| {
         let name = HeaderName::from_bytes(name.as_bytes());

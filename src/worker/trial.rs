@@ -13,7 +13,7 @@ use crossbeam_channel::bounded;
 use crate::messages::keyring::Keyring;
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::meters::Meters;
-use crate::messages::{latency, mail, names, order, pulls, wanted};
+use crate::messages::{latency, mail, names, order, pulls, quotas, wanted};
 use crate::pure::client::ClientTable;
 use crate::pure::config::check;
 use crate::pure::config::values::Driver as Wanted;
@@ -87,6 +87,7 @@ pub fn workers<T: Send>(
                 keyring: Arc::clone(keyring),
                 keys: Arc::new(OwnKeys::new(&[7; 32], None)),
                 wanted: wanted::channel().0,
+                quotas: quotas::channel().0,
                 retired: retired.clone(),
                 orders: order_book,
                 post,

@@ -78,15 +78,19 @@ pub fn request(method: &str, target: &str, fields: &[&str]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A configuration with one worker: `upstream` and `package` are more keys of these tables.
+/// A configuration with one worker that keeps no manifests, so that all requests arrive at the
+/// registry: `upstream` and `package` are more keys of these tables.
 pub fn config(upstream: &str, package: &str, backend: &str) -> String {
     format!(
-        "workers = 1\n\n{UPSTREAM}{upstream}\n\
+        "workers = 1\n\n{UPSTREAM}{upstream}\n[cache]\n{NOTHING_KEPT}\n\
          [[registries]]\nhost = \"{backend}\"\ntoken_hosts = [\"{TOKENS}\"]\n\n\
          [[packages]]\ndomain = \"{GATEWAY}\"\nname = \"acme/**\"\n\
          backend = \"http://{backend}/acme/**\"\n{package}"
     )
 }
+
+/// The line of [`config`] by which no manifest is kept, for tests that replace it.
+pub const NOTHING_KEPT: &str = "memory = \"0B\"\n";
 
 /// Asserts that what a person reads names the registry as they know it, never
 /// by its address.

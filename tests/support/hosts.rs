@@ -33,6 +33,8 @@ pub const REGISTRY_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub const TOKENS_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// Where the storage listens.
 pub const CDN_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+/// Where a pull-through cache listens.
+pub const MIRROR_IP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
 /// Where the public registry listens (RFC 5737).
 pub const PUBLIC_REGISTRY_IP: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 /// Where its token server does.

@@ -5,17 +5,16 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use pullgate::cli::demo::image::{Content, Image};
 use tempfile::TempDir;
 
 use super::free_address;
-use super::hosts::REGISTRY_IP;
+use super::hosts::{Hosts, MIRROR_IP, REGISTRY_IP};
 use super::http::{Answer, Connection, get};
 use super::origin::{Origin, Talk};
-use super::process::{Process, installed};
+use super::process::Process;
 use super::tokens::{HTPASSWD, ISSUER, SERVICE, Tokens};
 
 /// A running registry.
@@ -66,10 +65,17 @@ impl Registry {
     }
 
     fn start_in(options: &Options<'_>, directory: TempDir) -> Self {
-        let address = free_address(options.ip);
+        let text = options.text(directory.path());
+        Self::run(text, options.ip, directory)
+    }
+
+    fn run(text: String, ip: IpAddr, directory: TempDir) -> Self {
+        let address = free_address(ip);
         let config = directory.path().join("config.yml");
-        fs::write(&config, options.text(address, directory.path())).expect("its configuration");
-        let mut command = Command::new(installed("docker-registry"));
+        let text = text.replace(ADDRESS, &address.to_string());
+        fs::write(&config, text).expect("its configuration");
+        let hosts = Hosts::write(directory.path());
+        let mut command = hosts.command("docker-registry");
         command.arg("serve").arg(&config);
         let mut process = Process::start(command, &directory.path().join("log"));
         process.wait_ready(|| match get(address, "/v2/") {
@@ -83,6 +89,15 @@ impl Registry {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Starts one that keeps what it gets from `remote`, as a pull-through cache does.
+    pub fn start_mirror(remote: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let storage = directory.path().join("storage");
+        let (access, ip) = (Access::Open, MIRROR_IP.into());
+        let options = Options { storage: &storage, access, blobs_at: None, certificate: None, ip };
+        Self::run(options.text_of_mirror(remote), ip, directory)
     }
 
     /// Pushes `image` (OCI distribution specification, "Pushing manifests").
@@ -118,12 +133,16 @@ fn pass_on(talk: &mut Talk, registry: SocketAddr) -> io::Result<()> {
 }
 
 impl Options<'_> {
-    fn text(&self, address: SocketAddr, directory: &Path) -> String {
+    fn text_of_mirror(&self, remote: &str) -> String {
+        format!("{}proxy: {{remoteurl: '{remote}'}}\n", self.text(self.storage))
+    }
+
+    fn text(&self, directory: &Path) -> String {
         let mut text = format!(
             "version: 0.1\n\
              log: {{level: error, accesslog: {{disabled: true}}}}\n\
              storage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http:\n  addr: '{address}'\n",
+             http:\n  addr: '{ADDRESS}'\n",
             self.storage.display(),
         );
         if let Some([certificate, key]) = self.certificate {
@@ -191,3 +210,6 @@ impl Push<'_> {
         answer
     }
 }
+
+/// Where a configuration's address goes.
+const ADDRESS: &str = "ADDRESS";

@@ -1,5 +1,6 @@
 //! `/metrics`: Prometheus' text format (exposition formats, version 0.0.4).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,44 +15,66 @@ use crate::control::prove;
 use crate::control::status::Phase;
 use crate::messages::latency::Latencies;
 use crate::messages::meters::{COUNTERS, FAULTS, GAUGES};
+use crate::messages::quotas::Said;
 use crate::pure::fault::Kind;
+use crate::pure::http1::quota::Quota;
+use crate::pure::tokens::Identity;
 
 pub(super) fn routes(page: Arc<Page>) -> Router {
     let answer = async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], page.text());
     Router::new().route("/metrics", get(answer))
 }
 
-/// What is served, and the latencies taken from the workers until now.
+/// What is served, and what was taken from the workers until now.
 pub(super) struct Page {
     sources: Sources,
     #[expect(clippy::disallowed_types, reason = "control's own, never held across an await")]
-    latencies: std::sync::Mutex<Latencies>,
+    taken: std::sync::Mutex<Taken>,
+}
+
+/// What workers hand over.
+#[derive(Default)]
+struct Taken {
+    latencies: Latencies,
+    /// By registry and whom it is asked as; there are as many as are configured.
+    quotas: BTreeMap<(Box<str>, &'static str), Quota>,
 }
 
 impl Page {
     pub(super) fn new(sources: Sources) -> Self {
-        Self { sources, latencies: Default::default() }
+        Self { sources, taken: Default::default() }
     }
 
     /// Takes what the workers have handed over.
-    pub(super) fn take_latencies(&self) {
-        self.with_latencies(|_| ());
+    pub(super) fn take(&self) {
+        self.with_taken(|_| ());
     }
 
-    fn with_latencies<T>(&self, then: impl FnOnce(&Latencies) -> T) -> T {
-        // Latencies that a panic left behind are numbers like any other.
-        let mut total = self.latencies.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fn with_taken<T>(&self, then: impl FnOnce(&Taken) -> T) -> T {
+        // What a panic left behind are numbers like any other.
+        let mut taken = self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for receiver in &self.sources.latencies {
-            receiver.take_into(&mut total);
+            receiver.take_into(&mut taken.latencies);
         }
-        then(&total)
+        while let Some(Said { registry, identity, quota }) = self.sources.quotas.take() {
+            let identity = match identity {
+                Identity::Anonymous => "anonymous",
+                Identity::Account => "account",
+                Identity::Client(_) => continue,
+            };
+            taken.quotas.insert((registry, identity), quota);
+        }
+        then(&taken)
     }
 
     fn text(&self) -> String {
         let mut page = Exposition::default();
         gateway(&mut page, &self.sources);
         workers(&mut page, &self.sources);
-        self.with_latencies(|latencies| latency(&mut page, latencies));
+        self.with_taken(|taken| {
+            latency(&mut page, &taken.latencies);
+            quotas(&mut page, &taken.quotas);
+        });
         proofs(&mut page, &self.sources.proofs);
         counting::write(&mut page, &self.sources.health);
         process(&mut page, self.sources.status.started_at);
@@ -129,6 +152,30 @@ fn latency(page: &mut Exposition, latencies: &Latencies) {
     page.sample_of("_count", &[], latencies.count());
 }
 
+fn quotas(page: &mut Exposition, quotas: &BTreeMap<(Box<str>, &'static str), Quota>) {
+    let labels = |(registry, identity): &(Box<str>, &'static str)| {
+        [("registry", registry.to_string()), ("identity", (*identity).to_owned())]
+    };
+    let mut family = |name, help, value: fn(&Quota) -> Option<u64>| {
+        page.gauge(name, help);
+        for (of, quota) in quotas {
+            let labels = labels(of);
+            let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+            value(quota).into_iter().for_each(|value| page.sample(&labels, value));
+        }
+    };
+    family(
+        "pullgate_registry_ratelimit",
+        "Requests that a registry allows in one window, where its last answer said so.",
+        |quota| quota.limit,
+    );
+    family(
+        "pullgate_registry_ratelimit_remaining",
+        "How many of them are left, as its last answer said.",
+        |quota| Some(quota.remaining),
+    );
+}
+
 fn proofs(page: &mut Exposition, record: &prove::Record) {
     page.gauge(
         "pullgate_proofs",
@@ -198,14 +245,18 @@ const LATENCY_BOUNDS: &[(&str, u64)] = &[
 mod tests {
     use super::*;
     use crate::control::status::Status;
-    use crate::messages::latency;
     use crate::messages::meters::{Counter, Gauge, Meters};
+    use crate::messages::{latency, quotas};
 
     /// A page of two workers that have counted a little.
     fn page() -> Page {
         let (mut sender, receiver) = latency::channel();
         sender.record(80_000, 3);
         sender.hand_over();
+        let (quotas, said) = quotas::channel();
+        let quota = Quota { limit: Some(100), remaining: 76 };
+        let registry = "registry-1.docker.io".into();
+        quotas.offer(Said { registry, identity: Identity::Anonymous, quota });
         let workers = vec![Meters::new(), Meters::new()];
         workers[0].add(Counter::RequestsManifest, 2);
         workers[1].add(Counter::RequestsManifest, 5);
@@ -219,6 +270,7 @@ mod tests {
             status: Status::new(),
             log_dropped: None,
             proofs: Default::default(),
+            quotas: said,
         })
     }
 
@@ -236,6 +288,8 @@ mod tests {
             "pullgate_request_duration_seconds_sum 0.00024",
             "pullgate_request_duration_seconds_count 3",
             "pullgate_workers{driver=\"epoll\"} 2",
+            "pullgate_registry_ratelimit_remaining{registry=\"registry-1.docker.io\",\
+             identity=\"anonymous\"} 76",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in:\n{text}");
         }

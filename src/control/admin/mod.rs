@@ -27,6 +27,7 @@ use super::while_busy;
 use crate::aggregator::{Health, Query};
 use crate::messages::latency::LatencyReceiver;
 use crate::messages::meters::Meters;
+use crate::messages::quotas::QuotaReceiver;
 use explain::InForce;
 
 /// What the admin listener needs.
@@ -60,6 +61,8 @@ pub struct Sources {
     pub log_dropped: Option<Dropped>,
     /// The prover's.
     pub proofs: Arc<prove::Record>,
+    /// How often registries may still be asked.
+    pub quotas: QuotaReceiver,
 }
 
 /// The listeners, bound.
@@ -116,11 +119,11 @@ impl Server {
             servers.spawn(control.with_graceful_shutdown(end(stopping)).into_future());
             path
         });
-        let mut ticks = tokio::time::interval(LATENCIES_EVERY);
+        let mut ticks = tokio::time::interval(TAKEN_EVERY);
         loop {
             tokio::select! {
                 _ = &mut stopped => break,
-                _ = ticks.tick() => self.metrics.take_latencies(),
+                _ = ticks.tick() => self.metrics.take(),
             }
         }
         if let Some(path) = socket {
@@ -137,7 +140,7 @@ async fn end(mut stopping: watch::Receiver<()>) {
     let _ = stopping.changed().await;
 }
 
-/// How often latencies are taken from the workers, so that a scrape is never further behind.
-const LATENCIES_EVERY: Duration = Duration::from_millis(500);
+/// How often is taken what workers hand over, so that a scrape is never further behind.
+const TAKEN_EVERY: Duration = Duration::from_millis(500);
 /// How long an answer under way may hold up the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Admin, Config, Counting, Credentials, Domain, Gateway, Limits, Log, Package, Password,
+    Admin, Cache, Config, Counting, Credentials, Domain, Gateway, Limits, Log, Package, Password,
     Registry, Upstream,
 };
 use crate::pure::limits::PACKAGES_MAX;
@@ -40,6 +40,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let counting = document.once::<Counting>();
     let limits = document.once::<Limits>();
     let upstream = document.once::<Upstream>();
+    let cache = document.once::<Cache>();
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
     let mut packages = document.several::<file::Package>();
@@ -66,7 +67,8 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
 
     if document.problems.is_empty()
         && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)
-        && let (Some(counting), Some(limits), Some(upstream)) = (counting, limits, upstream)
+        && let (Some(counting), Some(limits)) = (counting, limits)
+        && let (Some(upstream), Some(cache)) = (upstream, cache)
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
         let registries = registries.into_iter().map(registry).collect();
@@ -78,6 +80,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
             counting,
             limits,
             upstream,
+            cache,
             domains,
             registries,
             packages,

@@ -12,7 +12,7 @@ use super::kinds::{
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
-    AccessLog, Admin, Counting, Credentials, Delivery, Domain, Driver, Gateway, Limits, Log,
+    AccessLog, Admin, Cache, Counting, Credentials, Delivery, Domain, Driver, Gateway, Limits, Log,
     LogFormat, LogLevel, Retention, Upstream,
 };
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
@@ -139,6 +139,19 @@ sections! {
         /// How long a name's addresses are believed. If it cannot be resolved again, the old ones
         /// serve on.
         dns_ttl: Time { least: Duration::from_secs(1), most: DAY } => r#""30s""#;
+    }
+
+    /// What is kept of manifests, so that registries are asked for each of them once. Only what is
+    /// pulled without the client's own login is kept.
+    "cache" once Cache {
+        /// What manifests may take in memory. "0B" keeps none: then the registry is asked each time.
+        memory: Size { least: 0, most: 1 << 40 } => r#""256MiB""#;
+        /// How long it is believed what a tag stands for before the registry is asked again, by a
+        /// HEAD, which costs nothing of Docker Hub's limit.
+        tag_ttl: Time { least: ZERO, most: DAY } => r#""30s""#;
+        /// How long what a tag stood for still serves while the registry cannot be reached, fails,
+        /// or says that it is asked too often.
+        stale_if_error: Time { least: ZERO, most: YEARS } => r#""24h""#;
     }
 
     /// What is special about one public host name; needed only then.

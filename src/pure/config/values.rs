@@ -23,6 +23,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[cache]`
+    pub cache: Cache,
     /// `[[domains]]`
     pub domains: Vec<Domain>,
     /// `[[registries]]`
@@ -199,6 +201,17 @@ pub enum Private {
     Network(Cidr),
     /// Whatever this host's addresses are; lower case, without a port.
     Host(String),
+}
+
+/// `[cache]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// What manifests may take in memory, in bytes, in all workers together; 0 for no cache.
+    pub memory: usize,
+    /// How long what a tag stands for is believed.
+    pub tag_ttl: Duration,
+    /// How long it still serves while the registry cannot be asked.
+    pub stale_if_error: Duration,
 }
 
 /// So many in such a time.

@@ -8,6 +8,7 @@ pub mod head;
 mod lines;
 pub mod pass;
 pub mod proxy_header;
+pub mod quota;
 pub mod relayed;
 pub mod response;
 mod target;

@@ -4,10 +4,8 @@
 //! A token goes to nobody but the registry, and for nothing but the repository, that it was given
 //! for; it is never logged.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::thread;
 
 use http::HeaderValue;
@@ -22,6 +20,7 @@ use crate::pure::origin::Url;
 use crate::pure::tokens::{Fetch, Granted, Identity, Key, KeyRef, NoToken, Tokens, Want, owner};
 use crate::worker::Worker;
 use crate::worker::guard::guarded;
+use crate::worker::ticket::Ticket;
 use crate::worker::upstream::token_service::{self, Given, Source, secret};
 
 /// The tokens that a worker holds, and who waits for them.
@@ -83,7 +82,7 @@ pub async fn renew(
 
 /// Whoever waits for a token.
 enum Waiter {
-    Task(Rc<Ticket>),
+    Task(Rc<Ticket<Outcome>>),
     /// Another worker, and the number by which it knows its question.
     Worker {
         from: usize,
@@ -93,13 +92,6 @@ enum Waiter {
 
 type Outcome = Result<Granted<HeaderValue>, NoToken>;
 
-/// Where a task that waits is told. Only tasks of this thread wake each other.
-#[derive(Default)]
-struct Ticket {
-    told: Cell<Option<Outcome>>,
-    waker: Cell<Option<Waker>>,
-}
-
 /// A fetch under way. It ends, however it goes: should its code panic, those who wait are told too.
 struct Round {
     worker: Rc<Worker>,
@@ -107,20 +99,18 @@ struct Round {
     number: u64,
 }
 
-/// Reads the letters that wait.
-pub fn read_letters(worker: &Rc<Worker>) {
-    while let Some(letter) = worker.post.take() {
-        match letter {
-            Letter::TokenWanted(wanted) => answer(worker, wanted),
-            Letter::Token { round, key, outcome } => {
-                let outcome = outcome.and_then(|granted| {
-                    let token = secret(&granted.token)?;
-                    Ok(granted.map(|_| token))
-                });
-                end_round(worker, key.by_ref(), round, outcome);
-            }
-        }
-    }
+/// The owner of `key` has answered question number `round`.
+pub fn learn(
+    worker: &Rc<Worker>,
+    round: u64,
+    key: &Key,
+    outcome: Result<Granted<Box<str>>, NoToken>,
+) {
+    let outcome = outcome.and_then(|granted| {
+        let token = secret(&granted.token)?;
+        Ok(granted.map(|_| token))
+    });
+    end_round(worker, key.by_ref(), round, outcome);
 }
 
 /// A token from memory, or from a fetch that is begun or already under way.
@@ -151,7 +141,7 @@ async fn obtain(
 }
 
 /// Answers another worker: now, or when the fetch ends that its question begins or joins.
-fn answer(worker: &Rc<Worker>, wanted: Wanted) {
+pub fn answer(worker: &Rc<Worker>, wanted: Wanted) {
     let Wanted { from, round, key, at, refused } = wanted;
     let adopted = worker.snapshot();
     let known = adopted.registries.iter().position(|registry| *registry.base == *key.base);
@@ -261,26 +251,6 @@ impl Wallet {
     }
 }
 
-impl Ticket {
-    fn tell(&self, outcome: Outcome) {
-        self.told.set(Some(outcome));
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    async fn told(&self) -> Outcome {
-        poll_fn(|context| match self.told.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                self.waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        })
-        .await
-    }
-}
-
 impl Round {
     /// Waits for the owner's letter, and says whether none has come.
     async fn is_unanswered(&self) -> bool {
@@ -328,7 +298,7 @@ mod tests {
                     identity: Identity::Anonymous,
                 };
                 let at = Url::parse(b"https://ghcr.io/token").unwrap();
-                let ticket = Rc::<Ticket>::default();
+                let ticket = Rc::<Ticket<_>>::default();
                 let want = {
                     let mut tokens = worker.wallet.tokens.borrow_mut();
                     tokens.fetched_at(key, at);

@@ -1,0 +1,381 @@
+//! What registries have said about manifests, kept for whoever asks next: what is fresh, what may
+//! still be served while a registry fails, who waits, and how long one that fails is left alone.
+//!
+//! Nothing is fetched here. Whoever is told to begin a round fetches and says how it went; time is
+//! an argument, in microseconds of a clock that does not go back.
+
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::pass;
+use crate::pure::http1::relayed::DIGEST_FIELD;
+use crate::pure::http1::response::{field, fields_named};
+use crate::pure::limits::RETRY_AFTER_S_MAX;
+use crate::pure::tokens::Identity;
+
+#[cfg(test)]
+mod properties;
+mod shelf;
+
+pub use shelf::{Rules, Shelf, Want};
+
+/// What something is kept under. Whatever could make another answer right is in it, so that nobody
+/// is given what was fetched as somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    text: Box<str>,
+    names_content: bool,
+}
+
+/// What a registry is asked for, as far as the answer can be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The registry's base, as `https://ghcr.io/v2/`.
+    pub base: Box<str>,
+    /// The repository's name there.
+    pub repository: Box<str>,
+    /// A tag, or the digest (`sha256:`) that the body is held to.
+    pub reference: Box<str>,
+    /// As whom.
+    pub identity: Identity,
+    /// The name of the account that this is; empty for nobody's.
+    pub account: Box<str>,
+    /// The head of the request that began it, of which passes what may.
+    pub head: Box<[u8]>,
+    /// Whether the registry has just named the digest that this is: then it is known already.
+    pub is_named: bool,
+}
+
+/// An answer that is kept. It is never written again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Held {
+    /// 200, or why there is nothing.
+    pub status: u16,
+    /// The fields of the registry's head that may be said again, as a head.
+    pub fields: Box<[u8]>,
+    /// The manifest's digest: of its bytes where they are here, else as the registry said; empty
+    /// where it is not known.
+    pub digest: Box<str>,
+    /// The bytes; `None` where only a HEAD was answered.
+    pub body: Option<Body>,
+    /// [`crate::pure::pull::kin::Kin::bytes`] of them.
+    pub kin: Box<[u8]>,
+}
+
+/// Bytes that several workers share, in the form that a ring writes from.
+pub type Body = Arc<Box<[u8]>>;
+
+/// A good answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Good<V> {
+    /// What was answered.
+    pub value: V,
+    /// When it was asked for.
+    pub since_us: u64,
+    /// What it costs to keep.
+    pub bytes: usize,
+    /// Whether it is still worth something once the registry cannot be asked.
+    pub lasts: bool,
+}
+
+/// What whoever asks is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told<V> {
+    /// So it is.
+    Fresh(Good<V>),
+    /// So it was when the registry last said something.
+    Stale(Good<V>, Failure),
+    /// Those who wait are answered so; nobody else is.
+    Said(V),
+    /// There is nothing to serve.
+    Failed(Failure),
+}
+
+/// Why a registry gave no answer that can be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Whose fault it is, where that is not the registry itself.
+    pub at: Option<Box<str>>,
+    /// Until when it is not asked this again.
+    pub until_us: u64,
+}
+
+impl Key {
+    /// Of what is sought. For a tag, what the client accepts decides which manifest it is; a digest
+    /// names one.
+    pub fn of(sought: &Sought) -> Self {
+        let Sought { base, repository, reference, account, .. } = sought;
+        let accept = if sought.is_digest() { String::new() } else { accepted(&sought.head) };
+        // What stands before the account has no line break: nothing reads in two ways.
+        let text = format!("{base}{repository}\n{reference}\n{accept}\n{account}").into();
+        Self { text, names_content: sought.is_digest() }
+    }
+
+    /// Whether it is of content that cannot change.
+    pub fn names_content(&self) -> bool {
+        self.names_content
+    }
+
+    /// Which of `workers` asks for it: all of them name the same one.
+    pub fn owner(&self, workers: usize) -> usize {
+        let hash = FixedState::with_seed(OWNER_SEED).hash_one(&self.text);
+        // The remainder is less than a number of workers.
+        usize::try_from(hash % workers.max(1) as u64).unwrap_or(0)
+    }
+
+    /// How long it is, in bytes.
+    fn len(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl Sought {
+    /// Whether it is content that cannot change.
+    pub fn is_digest(&self) -> bool {
+        self.reference.contains(':')
+    }
+}
+
+impl Held {
+    /// An answer of this `status` and `head`, with its `body` if one was sent. Of the head is kept
+    /// what is true for the next client too: not how often one may still ask.
+    pub fn new(status: u16, head: &[u8], digest: &str, body: Option<Body>, kin: &[u8]) -> Self {
+        let mut fields = b"HTTP/1.1 200 OK\r\n".to_vec();
+        let mut put = |name: &str, value: &[u8]| {
+            fields.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        };
+        for (name, value) in pass::response_fields(head) {
+            let is_of_one_answer = name.eq_ignore_ascii_case(DIGEST_FIELD)
+                || PASSING.iter().any(|passing| {
+                    name.get(..passing.len()).is_some_and(|it| it.eq_ignore_ascii_case(passing))
+                });
+            if !is_of_one_answer {
+                put(name, value);
+            }
+        }
+        if let (None, Some(length)) = (&body, field(head, "Content-Length")) {
+            put("Content-Length", length);
+        }
+        fields.extend(b"\r\n");
+        Self { status, fields: fields.into(), digest: digest.into(), body, kin: kin.into() }
+    }
+
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let body = self.body.as_ref().map_or(0, |body| body.len());
+        size_of::<Self>() + self.fields.len() + self.digest.len() + body + self.kin.len()
+    }
+
+    /// Whether a client that has what these `If-None-Match` lines name has this (RFC 9110, 13.1.2).
+    pub fn is_known_by<'l>(&self, lines: impl Iterator<Item = &'l [u8]>) -> bool {
+        let Some(tag) = field(&self.fields, "ETag").filter(|_| self.status == 200) else {
+            return false;
+        };
+        let weak = |tag: &'l [u8]| tag.strip_prefix(b"W/").unwrap_or(tag);
+        let ours = tag.strip_prefix(b"W/").unwrap_or(tag);
+        lines
+            .flat_map(|line| line.split(|byte| *byte == b','))
+            .map(|one| weak(one.trim_ascii()))
+            .any(|one| one == b"*" || one == ours)
+    }
+}
+
+impl<V> Told<V> {
+    /// The same, said otherwise.
+    pub fn map<U>(self, to: impl FnOnce(V) -> U) -> Told<U> {
+        match self {
+            Self::Fresh(good) => Told::Fresh(good.map(to)),
+            Self::Stale(good, failure) => Told::Stale(good.map(to), failure),
+            Self::Said(value) => Told::Said(to(value)),
+            Self::Failed(failure) => Told::Failed(failure),
+        }
+    }
+}
+
+impl<V> Good<V> {
+    fn map<U>(self, to: impl FnOnce(V) -> U) -> Good<U> {
+        let Self { value, since_us, bytes, lasts } = self;
+        Good { value: to(value), since_us, bytes, lasts }
+    }
+}
+
+/// A failure that holds nobody off.
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault, 0, 0)
+    }
+}
+
+impl Failure {
+    /// That of `fault`, after which the registry wants to be left alone for `retry_after_s`.
+    pub fn new(fault: Fault, retry_after_s: u64, now_us: u64) -> Self {
+        let hold_us = retry_after_s.min(RETRY_AFTER_S_MAX) * 1_000_000;
+        Self { fault, at: None, until_us: now_us.saturating_add(hold_us) }
+    }
+
+    /// Whether it says nothing of what was asked for, only that nobody can be asked at the moment.
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self.fault.kind,
+            Kind::UpstreamBusy
+                | Kind::UpstreamFailing
+                | Kind::UpstreamUnreachable
+                | Kind::UpstreamTimeout
+                | Kind::UpstreamMalformed
+                | Kind::UpstreamTooLarge
+                | Kind::UpstreamTls
+                | Kind::UpstreamName
+                | Kind::TokenService
+        )
+    }
+
+    /// After how many seconds it is worth trying again.
+    pub fn retry_after_s(&self, now_us: u64) -> u64 {
+        self.until_us.saturating_sub(now_us).div_ceil(1_000_000).max(1)
+    }
+}
+
+/// The seconds of a `Retry-After`; 0 where none is said, or a date: then it is tried again as
+/// whatever else fails.
+pub fn retry_after_s(head: &[u8]) -> u64 {
+    let value = field(head, "Retry-After").and_then(|value| std::str::from_utf8(value).ok());
+    value.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+}
+
+/// The media types that a head accepts, so that two heads that accept the same say the same.
+fn accepted(head: &[u8]) -> String {
+    let mut types: Vec<String> = fields_named(head, "Accept")
+        .flat_map(|line| line.split(|byte| *byte == b','))
+        .map(|one| {
+            let shown = one.iter().filter(|byte| byte.is_ascii_graphic());
+            shown.map(|byte| char::from(byte.to_ascii_lowercase())).collect::<String>()
+        })
+        .filter(|one| !one.is_empty())
+        .collect();
+    types.sort_unstable();
+    types.dedup();
+    types.join(",")
+}
+
+/// What a registry's answer says of this one answer only.
+const PASSING: [&str; 3] = ["RateLimit-", "Retry-After", "Link"];
+
+/// Any number, but the same for all workers.
+const OWNER_SEED: u64 = 0x70_75_6c_6d;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sought(reference: &str, head: &str) -> Sought {
+        Sought {
+            base: "https://ghcr.io/v2/".into(),
+            repository: "acme/rocket".into(),
+            reference: reference.into(),
+            identity: Identity::Anonymous,
+            account: "".into(),
+            head: format!("GET / HTTP/1.1\r\n{head}\r\n").into_bytes().into(),
+            is_named: false,
+        }
+    }
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn what_is_accepted_tells_tags_apart_and_not_digests() {
+        let key = |reference: &str, head: &str| Key::of(&sought(reference, head));
+        let one = key("latest", "Accept: a/b\r\naccept: c/d; q=0.5\r\n");
+        assert_eq!(one, key("latest", "Accept: C/D;q=0.5 , a/b,,a/b\r\n"));
+        assert_ne!(one, key("latest", "Accept: a/b\r\n"));
+        assert_ne!(one, key("edge", "Accept: a/b, c/d;q=0.5\r\n"));
+        assert_eq!(key(DIGEST, "Accept: a/b\r\n"), key(DIGEST, ""));
+    }
+
+    #[test]
+    fn nobody_is_given_what_another_identity_fetched() {
+        let anybody = sought(DIGEST, "");
+        let of = |change: &dyn Fn(&mut Sought)| {
+            let mut other = anybody.clone();
+            change(&mut other);
+            Key::of(&other)
+        };
+        let all = [
+            of(&|_| ()),
+            of(&|one| one.account = "robot".into()),
+            of(&|one| one.account = "robot2".into()),
+            of(&|one| one.repository = "acme/lander".into()),
+            of(&|one| one.base = "https://quay.io/v2/".into()),
+        ];
+        for (at, key) in all.iter().enumerate() {
+            assert!(!all[..at].contains(key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn one_worker_owns_a_key_and_each_owns_some() {
+        let mut keys = [0; 4];
+        for number in 0..100 {
+            keys[Key::of(&sought(&format!("1.{number}"), "")).owner(4)] += 1;
+        }
+        assert!(keys.iter().all(|&owned| owned > 10), "{keys:?}");
+    }
+
+    #[test]
+    fn what_is_true_of_one_answer_only_is_not_kept() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 7\r\nETag: \"x\"\r\n\
+            RateLimit-Remaining: 5\r\nRetry-After: 3\r\nLink: <?n=1>; rel=next\r\nSet-Cookie: c\r\n\
+            Docker-Content-Digest: sha256:0\r\nWarning: 299 - \"moved\"\r\n\r\n";
+        let seen = Held::new(200, head, DIGEST, None, b"");
+        assert_eq!(
+            String::from_utf8_lossy(&seen.fields),
+            "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nETag: \"x\"\r\nWarning: 299 - \"moved\"\r\n\
+             Content-Length: 7\r\n\r\n"
+        );
+        let body: Body = Arc::new(b"{}".as_slice().into());
+        let whole = Held::new(200, head, DIGEST, Some(body), b"");
+        assert_eq!(field(&whole.fields, "Content-Length"), None, "that is the body's to say");
+    }
+
+    #[test]
+    fn who_has_it_already_is_known_by_its_entity_tag() {
+        let head = b"HTTP/1.1 200 OK\r\nETag: W/\"x\"\r\n\r\n";
+        let held = Held::new(200, head, "", None, b"");
+        for (line, expected) in [
+            ("\"x\"", true),
+            ("\"a\", W/\"x\"", true),
+            ("*", true),
+            ("\"y\"", false),
+            ("x", false),
+            ("", false),
+        ] {
+            assert_eq!(held.is_known_by([line.as_bytes()].into_iter()), expected, "{line}");
+        }
+        let without = Held::new(200, b"HTTP/1.1 200 OK\r\n\r\n", "", None, b"");
+        assert!(!without.is_known_by([b"*".as_slice()].into_iter()));
+    }
+
+    #[test]
+    fn a_registry_says_in_seconds_how_long_it_wants_to_be_left_alone() {
+        for (line, expected) in [
+            ("Retry-After: 30\r\n", 30),
+            ("Retry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n", 0),
+            ("Retry-After: -1\r\n", 0),
+            ("", 0),
+        ] {
+            assert_eq!(
+                retry_after_s(format!("HTTP/1.1 429 No\r\n{line}\r\n").as_bytes()),
+                expected
+            );
+        }
+        let fault = Fault::new(Kind::UpstreamBusy, "");
+        assert_eq!(Failure::new(fault, 30, 5).retry_after_s(1_000_005), 29);
+        assert_eq!(Failure::new(fault, 0, 5).retry_after_s(7), 1);
+        let for_ever = Failure::new(fault, u64::MAX, 0);
+        assert_eq!(for_ever.retry_after_s(0), RETRY_AFTER_S_MAX);
+    }
+}

@@ -1,0 +1,167 @@
+//! One round: what a registry is asked so that it can be told to many.
+//!
+//! What a tag stands for is asked by HEAD: that costs nothing of a registry's limit of pulls, and
+//! mostly says that nothing has changed.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Kept, good};
+use crate::messages::clock::monotonic_us;
+use crate::messages::meters::Counter;
+use crate::pure::cache::{Body, Failure, Held, Sought, Told, retry_after_s};
+use crate::pure::config::values::Upstream;
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::pass::Asked;
+use crate::pure::http1::relayed::DIGEST_FIELD;
+use crate::pure::http1::response::field;
+use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
+use crate::pure::oci::reference::Digest;
+use crate::pure::oci::sha256::sha256_of;
+use crate::pure::pull::kin;
+use crate::worker::obtain::{Obtained, Question, Trouble, Who, base_fields, obtain};
+use crate::worker::upstream::{Answer, Method};
+use crate::worker::within::within;
+use crate::worker::{Adopted, Worker, sweeps};
+
+/// Asks one of the registries of `adopted` for what is `sought`.
+pub(super) async fn fetch(
+    worker: &Rc<Worker>,
+    adopted: &Rc<Adopted>,
+    registry: usize,
+    sought: &Sought,
+) -> Told<Kept> {
+    let fetching = Fetching { worker, adopted, registry, sought };
+    let asking =
+        async { if sought.is_digest() { fetching.content().await } else { fetching.tag().await } };
+    let told = within(worker, sweeps(patience(&adopted.upstream)), asking).await;
+    let late = || Err(fetching.failure(TOO_SLOW, 0));
+    told.unwrap_or_else(late).unwrap_or_else(Told::Failed)
+}
+
+/// How long a round may take, however steadily a few bytes come: whoever waits is not many
+/// time-outs away from an answer.
+pub(super) fn patience(upstream: &Upstream) -> Duration {
+    2 * (upstream.connect_timeout + upstream.first_byte_timeout)
+}
+
+struct Fetching<'f> {
+    worker: &'f Rc<Worker>,
+    adopted: &'f Rc<Adopted>,
+    registry: usize,
+    sought: &'f Sought,
+}
+
+impl Fetching<'_> {
+    /// What a tag stands for.
+    async fn tag(&self) -> Result<Told<Kept>, Failure> {
+        let since_us = monotonic_us();
+        let answer = self.ask(Method::Head).await?;
+        let digest = field(&answer.head_bytes, DIGEST_FIELD);
+        let digest = digest.and_then(|digest| Digest::parse(digest).ok());
+        let held = digest
+            .filter(|_| answer.head.status == 200)
+            .map(|digest| Held::new(200, &answer.head_bytes, digest.as_str(), None, b""));
+        answer.discard(self.worker);
+        match held {
+            Some(held) => Ok(Told::Fresh(good(held, since_us))),
+            // It does not say the digest, or does not know HEAD, or there is nothing: a GET says
+            // more, were it only in words.
+            None => self.whole(since_us).await,
+        }
+    }
+
+    /// What a digest names.
+    async fn content(&self) -> Result<Told<Kept>, Failure> {
+        let Sought { base, is_named, .. } = self.sought;
+        if !is_named && !self.worker.manifests.met.borrow().contains(base) {
+            // It may ask for a token, and a GET that is refused may count as one that is not.
+            self.ask(Method::Head).await?.discard(self.worker);
+        }
+        self.whole(monotonic_us()).await
+    }
+
+    async fn whole(&self, since_us: u64) -> Result<Told<Kept>, Failure> {
+        let answer = self.ask(Method::Get).await?;
+        let status = answer.head.status;
+        let mut head = answer.head_bytes.clone();
+        let most = if status == 200 { MANIFEST_BYTES_MAX } else { ERROR_BYTES_MAX };
+        let bytes = match answer.read_body(self.worker, most).await {
+            Ok(bytes) => bytes,
+            // The status says enough; whose page it is does not matter.
+            Err(fault) if fault.kind == Kind::UpstreamTooLarge && status >= 400 => {
+                head = Box::default();
+                Default::default()
+            }
+            Err(fault) => return Err(self.failure(fault, 0)),
+        };
+        let body = Body::new(bytes[..].into());
+        if status != 200 {
+            let held = Held::new(status, &head, "", Some(body), b"");
+            // That a tag is not there is believed as long as that it is.
+            let is_kept = status == 404 && !self.sought.is_digest();
+            let told = good(held, since_us);
+            return Ok(if is_kept { Told::Fresh(told) } else { Told::Said(told.value) });
+        }
+        if field(&head, "Content-Encoding").is_some_and(|coding| coding != b"identity") {
+            let fault = Fault::new(Kind::UpstreamMalformed, "a manifest in another encoding");
+            return Err(self.failure(fault, 0));
+        }
+        let digest = sha256_of(&body);
+        if self.sought.is_digest() && *self.sought.reference != *digest {
+            return Err(self.failure(Fault::new(Kind::UpstreamDigest, ""), 0));
+        }
+        let held = Held::new(200, &head, &digest, Some(body), kin::read(&bytes).bytes());
+        Ok(Told::Fresh(good(held, since_us)))
+    }
+
+    async fn ask(&self, method: Method) -> Result<Answer, Failure> {
+        let Self { worker, adopted, registry, sought } = self;
+        let Sought { base, repository, reference, identity, head, .. } = sought;
+        let question = Question {
+            adopted: Rc::clone(adopted),
+            registry: *registry,
+            repository: repository.clone(),
+            who: Who::Gateway(*identity),
+            method,
+            asked: Asked::Manifest,
+            target: format!("/v2/{repository}/manifests/{reference}"),
+            fields: base_fields(head, Asked::Manifest, &adopted.via),
+            streams: false,
+            login_for: None,
+        };
+        worker.meters.add(
+            match method {
+                Method::Head => Counter::ManifestHeads,
+                Method::Get => Counter::ManifestGets,
+            },
+            1,
+        );
+        let answer = match obtain(worker, &question).await {
+            Ok(Obtained::Answered(answer)) => answer,
+            Ok(Obtained::HandOn { .. }) => unreachable!("only blobs are handed on"),
+            Err(Trouble { fault, at }) => return Err(Failure { at, ..self.failure(fault, 0) }),
+        };
+        worker.manifests.met.borrow_mut().insert(base.clone());
+        let kind = match answer.head.status {
+            429 => Kind::UpstreamBusy,
+            500.. => Kind::UpstreamFailing,
+            _ => return Ok(answer),
+        };
+        let failure = self.failure(Fault::new(kind, ""), retry_after_s(&answer.head_bytes));
+        answer.discard(worker);
+        Err(failure)
+    }
+
+    /// A failure, said where an operator looks: clients may be served all the same.
+    fn failure(&self, fault: Fault, retry_after_s: u64) -> Failure {
+        let failure = Failure::new(fault, retry_after_s, monotonic_us());
+        if failure.is_outage() {
+            self.worker.complain(fault, &self.adopted.registries[self.registry].origin);
+        }
+        failure
+    }
+}
+
+const TOO_SLOW: Fault =
+    Fault::new(Kind::UpstreamTimeout, "an answer in several steps that takes too long");

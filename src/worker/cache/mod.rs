@@ -1,0 +1,360 @@
+//! Manifests: from memory where that is known to be right, else asked for once for all who wait, by
+//! the worker that owns the key; the others write to it and keep a copy. What is to be done is
+//! decided in `pure::cache`.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use crate::messages::clock::monotonic_us;
+use crate::messages::mail::{Letter, ManifestWanted};
+use crate::messages::meters::Counter;
+use crate::pure::cache::{Failure, Good, Held, Key, Rules, Shelf, Sought, Told, Want};
+use crate::pure::config::values::Cache;
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::pass::{self, Asked};
+use crate::pure::http1::response::fields_named;
+use crate::pure::oci::reference::Reference;
+use crate::pure::tokens::Identity;
+use crate::worker::guard::guarded;
+use crate::worker::obtain::{Question, Who};
+use crate::worker::ticket::Ticket;
+use crate::worker::upstream::Method;
+use crate::worker::{Adopted, Worker, sweeps};
+
+mod fetch;
+
+/// The manifests that a worker keeps, and who waits for them.
+pub struct Manifests {
+    shelf: RefCell<Shelf<Kept, Waiter>>,
+    /// The registries that have answered anything yet, by their bases: only of these a manifest is
+    /// asked for without a HEAD before it.
+    met: RefCell<HashSet<Box<str>>>,
+    /// Rounds under way whose owner has said that it will answer.
+    awaited: RefCell<HashSet<u64>>,
+}
+
+/// A manifest in a worker's hands, behind a count of its own: that of all workers is touched when
+/// it is kept, not when it is served.
+pub type Kept = Rc<Arc<Held>>;
+
+/// The answer to `question`, of which `bytes` are the head's bytes; `None` where such an answer is
+/// not kept: then the registry is asked each time.
+///
+/// # Errors
+/// Why the registry gave none, where nothing that was kept may stand in for it.
+pub async fn get(
+    worker: &Rc<Worker>,
+    question: &Question,
+    reference: Reference<'_>,
+    bytes: &[u8],
+) -> Option<Result<Kept, Failure>> {
+    let mut sought = sought(question, reference, bytes)?;
+    let Question { adopted, registry, method, .. } = question;
+    let looking = Looking { worker, adopted, registry: *registry };
+    let mut source = Source::Memory;
+    let found = loop {
+        let found = match looking.up(&sought, &mut source).await {
+            Ok(found) => found,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let is_answer = *method == Method::Head || found.status != 200 || found.body.is_some();
+        if is_answer {
+            break found;
+        }
+        // That is what the tag stands for; now its bytes.
+        if !found.digest.starts_with(SHA256) {
+            return None;
+        }
+        sought = Sought { reference: found.digest.clone(), is_named: true, ..sought };
+    };
+    if found.status == 404 && sought.is_digest() && matches!(reference, Reference::Tag(_)) {
+        // Registries convert old formats as they answer: what comes of that has no digest to ask by.
+        return None;
+    }
+    worker.meters.add(
+        match source {
+            Source::Memory => Counter::ManifestsFromMemory,
+            Source::Registry => Counter::ManifestsFromRegistry,
+            Source::Stale => Counter::ManifestsStale,
+        },
+        1,
+    );
+    Some(Ok(found))
+}
+
+/// The owner of `key` has answered question number `round`.
+pub fn learn(worker: &Rc<Worker>, round: u64, key: &Key, told: Told<Arc<Held>>) {
+    end_round(worker, key, round, told.map(Rc::new));
+}
+
+/// The owner has read question number `round`, and waits for the registry.
+pub fn wait_on(worker: &Worker, round: u64) {
+    worker.manifests.awaited.borrow_mut().insert(round);
+}
+
+/// Answers another worker: now, or when the round ends that its question begins or joins.
+pub fn answer(worker: &Rc<Worker>, wanted: ManifestWanted) {
+    let ManifestWanted { from, round, key, sought } = wanted;
+    let adopted = worker.snapshot();
+    // Who has not adopted the configuration yet that names this registry does not answer, and the
+    // other worker will do it alone.
+    let known = adopted.registries.iter().position(|registry| registry.base == *sought.base);
+    let Some(registry) = known else {
+        return;
+    };
+    let asking = || Waiter::Worker { from, round };
+    let begun = match worker.manifests.want(&key, &adopted.cache, asking) {
+        Want::Told(told) => return tell(worker, asking(), &key, told),
+        Want::Wait(begun) => begun,
+    };
+    // Without this letter, as without any, it will do it alone.
+    let _ = worker.post.send(from, Letter::ManifestAwaited { round });
+    if let Some(number) = begun {
+        Looking { worker, adopted: &adopted, registry }.begin(key, sought, number);
+    }
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Memory,
+    Registry,
+    Stale,
+}
+
+/// Whoever waits for a manifest.
+enum Waiter {
+    Task(Rc<Ticket<Told<Kept>>>),
+    /// Another worker, and the number by which it knows its question.
+    Worker {
+        from: usize,
+        round: u64,
+    },
+}
+
+/// What is sought by a client's request; `None` for what is not kept.
+fn sought(question: &Question, reference: Reference<'_>, bytes: &[u8]) -> Option<Sought> {
+    let Question { adopted, registry, repository, who, .. } = question;
+    // What a client was given for its own login is nobody else's, and it alone is worth no memory.
+    let Who::Gateway(identity) = who else {
+        return None;
+    };
+    let is_kept = match reference {
+        Reference::Tag(_) => true,
+        Reference::Digest(digest) => digest.as_str().starts_with(SHA256),
+    };
+    if adopted.cache.memory == 0 || !is_kept {
+        return None;
+    }
+    let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+    let passing = pass::request_fields(bytes, Asked::Manifest)
+        // It is asked for whole, for all who will ask.
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("If-None-Match"))
+        .chain(fields_named(bytes, "Via").map(|value| ("Via", value)));
+    for (name, value) in passing {
+        head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    let key = adopted.keyring().registries.get(*registry);
+    let account = key.and_then(|key| key.account.as_ref()).map(|account| &*account.username);
+    Some(Sought {
+        base: adopted.registries[*registry].base.as_str().into(),
+        repository: repository.clone(),
+        reference: reference.as_str().into(),
+        identity: *identity,
+        account: account.filter(|_| *identity == Identity::Account).unwrap_or_default().into(),
+        head: head.into(),
+        is_named: false,
+    })
+}
+
+/// Looking for manifests of one registry.
+#[derive(Clone, Copy)]
+struct Looking<'l> {
+    worker: &'l Rc<Worker>,
+    adopted: &'l Rc<Adopted>,
+    registry: usize,
+}
+
+impl Looking<'_> {
+    /// What is kept, or what a round brings that is begun or already under way.
+    async fn up(self, sought: &Sought, source: &mut Source) -> Result<Kept, Failure> {
+        let key = Key::of(sought);
+        let mut ticket = None;
+        let wait = || Waiter::Task(Rc::clone(ticket.insert(Rc::default())));
+        let told = match self.worker.manifests.want(&key, &self.adopted.cache, wait) {
+            Want::Told(told) => told,
+            Want::Wait(begun) => {
+                *source = Source::Registry;
+                if let Some(number) = begun {
+                    self.begin(key, sought.clone(), number);
+                }
+                match ticket {
+                    Some(ticket) => ticket.told().await,
+                    None => unreachable!("who waits was given a ticket"),
+                }
+            }
+        };
+        match told {
+            Told::Fresh(good) => Ok(good.value),
+            Told::Stale(good, _) => {
+                *source = Source::Stale;
+                Ok(good.value)
+            }
+            Told::Said(kept) => Ok(kept),
+            Told::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// Asks the registry, or has the worker ask that owns the key. One that is not asked, because
+    /// its letterbox is full, or does not answer in time, is done without.
+    fn begin(self, key: Key, sought: Sought, number: u64) {
+        let Self { worker, adopted, registry } = self;
+        let patience = sweeps(fetch::patience(&adopted.upstream));
+        let round = Round { worker: Rc::clone(worker), key, number, patience };
+        let asked = round.ask_owner(&sought);
+        let adopted = Rc::clone(adopted);
+        let task = Box::pin(async move {
+            if !asked || round.is_unanswered().await {
+                let told = fetch::fetch(&round.worker, &adopted, registry, &sought).await;
+                end_round(&round.worker, &round.key, round.number, told);
+            }
+        });
+        monoio::spawn(guarded(Rc::clone(worker), task));
+    }
+}
+
+/// A round under way. It ends, however it goes: should its code panic, those who wait are told too.
+struct Round {
+    worker: Rc<Worker>,
+    key: Key,
+    number: u64,
+    /// How long asking a registry may take, in sweeps.
+    patience: u64,
+}
+
+impl Round {
+    fn ask_owner(&self, sought: &Sought) -> bool {
+        let Self { worker, key, number, .. } = self;
+        let owner = key.owner(worker.post.workers());
+        let wanted = || ManifestWanted {
+            from: worker.post.own,
+            round: *number,
+            key: key.clone(),
+            sought: sought.clone(),
+        };
+        let letter = || Letter::ManifestWanted(Box::new(wanted()));
+        owner != worker.post.own && worker.post.send(owner, letter()).is_ok()
+    }
+
+    /// Waits for the owner's letter, and says whether none has come: neither the answer nor, for a
+    /// while, that it waits for the registry.
+    async fn is_unanswered(&self) -> bool {
+        let began = self.worker.clock.sweep();
+        while self.is_under_way() {
+            let awaited = self.worker.manifests.awaited.borrow().contains(&self.number);
+            let most = OWNER_SWEEPS_MAX + if awaited { self.patience } else { 0 };
+            if self.worker.clock.sweep() >= began + most {
+                return true;
+            }
+            self.worker.next_sweep().await;
+        }
+        false
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.worker.manifests.shelf.borrow().is_under_way(&self.key, self.number)
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.worker.manifests.awaited.borrow_mut().remove(&self.number);
+        // At the worker's end there is nobody left who could be told.
+        if !thread::panicking() {
+            return;
+        }
+        let fault = Fault::new(Kind::UpstreamFailing, "asking it failed: a bug of pullgate");
+        let failed = Told::Failed(Failure::new(fault, 0, monotonic_us()));
+        end_round(&self.worker, &self.key, self.number, failed);
+    }
+}
+
+fn end_round(worker: &Rc<Worker>, key: &Key, round: u64, outcome: Told<Kept>) {
+    let rules = rules(&worker.snapshot().cache, key);
+    let mut shelf = worker.manifests.shelf.borrow_mut();
+    let ended = shelf.finish(key, round, outcome, rules, monotonic_us());
+    drop(shelf);
+    let Some((waiting, told)) = ended else {
+        return;
+    };
+    for waiter in waiting {
+        tell(worker, waiter, key, told.clone());
+    }
+}
+
+fn tell(worker: &Rc<Worker>, waiter: Waiter, key: &Key, told: Told<Kept>) {
+    match waiter {
+        Waiter::Task(ticket) => ticket.tell(told),
+        Waiter::Worker { from, round } => {
+            let told = told.map(|kept| Arc::clone(&kept));
+            // One whose letterbox is full will not wait for ever.
+            let _ = worker.post.send(from, Letter::Manifest { round, key: key.clone(), told });
+        }
+    }
+}
+
+impl Manifests {
+    /// None is kept, and room is for `bytes_max`. `seed` is nobody's to guess.
+    pub fn new(bytes_max: usize, seed: u64) -> Self {
+        Self {
+            shelf: RefCell::new(Shelf::new(bytes_max, seed)),
+            met: RefCell::default(),
+            awaited: RefCell::default(),
+        }
+    }
+
+    /// A configuration was adopted: so much may be kept, and its registries are new.
+    pub fn adopt(&self, bytes_max: usize) {
+        self.shelf.borrow_mut().resize(bytes_max);
+        self.met.take();
+    }
+
+    /// What all of them take in memory.
+    pub fn bytes(&self) -> usize {
+        self.shelf.borrow().bytes()
+    }
+
+    fn want(&self, key: &Key, cache: &Cache, wait: impl FnOnce() -> Waiter) -> Want<Kept> {
+        self.shelf.borrow_mut().want(key, rules(cache, key), monotonic_us(), wait)
+    }
+}
+
+/// What a worker may keep: its share.
+pub fn share(cache: &Cache, workers: usize) -> usize {
+    cache.memory / workers.max(1)
+}
+
+/// A digest names the same for ever; a tag for as long as is configured.
+fn rules(cache: &Cache, key: &Key) -> Rules {
+    let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    if key.names_content() {
+        Rules { fresh_us: u64::MAX, stale_us: u64::MAX }
+    } else {
+        Rules { fresh_us: us(cache.tag_ttl), stale_us: us(cache.stale_if_error) }
+    }
+}
+
+/// An answer that was asked for at `since_us`.
+fn good(held: Held, since_us: u64) -> Good<Kept> {
+    let bytes = held.bytes();
+    Good { lasts: held.status == 200, value: Rc::new(Arc::new(held)), since_us, bytes }
+}
+
+/// How long the owner of a key has to say something: two seconds.
+const OWNER_SWEEPS_MAX: u64 = 20;
+/// The digests that bodies are held to.
+const SHA256: &str = "sha256:";
