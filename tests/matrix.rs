@@ -193,7 +193,11 @@ impl Arrived {
     fn may_reach_tokens(&self, request: &Request) -> bool {
         match request.scheme() {
             "" => true,
-            "Basic" => self.brings_its_password(request) && !is_own(request),
+            // Through the gateway it is the gateway that brings a client's login there.
+            "Basic" => {
+                let is_brought = is_own(request) == (self.way != Way::Direct);
+                self.brings_its_password(request) && is_brought
+            }
             _ => false,
         }
     }
