@@ -1,5 +1,7 @@
 //! What is compared, and what is asked of it.
 
+use std::path::Path;
+
 use crate::args::LoadArgs;
 use crate::machine::limits;
 use crate::scenario::Scenario;
@@ -12,7 +14,7 @@ pub(super) struct Case {
     pub(super) scenario: Scenario,
     /// How.
     pub(super) load: LoadArgs,
-    /// Whether it is laid on at a constant rate, of 70 % of what the slower peer can do.
+    /// Whether it is laid on at a constant rate, of 70 % of what the slower one beside it can do.
     pub(super) is_open: bool,
 }
 
@@ -85,6 +87,7 @@ impl Case {
         let LoadArgs { pipeline, close, upstream_tls, .. } = &self.load;
         match (metric, self.scenario, peer) {
             (Metric::P99 | Metric::P99_9, Scenario::Redirect, Kind::Nginx) => Some(1.0),
+            (Metric::P99_9, Scenario::Reload, Kind::Unchanged(_)) => Some(2.0),
             (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if *close => Some(1.05),
             (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if *pipeline > 1 => Some(0.10),
             (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx | Kind::Haproxy)
@@ -105,11 +108,11 @@ impl Case {
         (metric == Metric::IdleBytes).then_some(1024.0)
     }
 
-    /// Its peers.
-    pub(super) fn peers(&self) -> Vec<Kind> {
+    /// Who is measured beside `gateway`.
+    pub(super) fn peers(&self, gateway: &Path) -> Vec<Kind> {
         match self.scenario {
-            // Their configurations do not change by themselves.
-            Scenario::Reload => vec![],
+            // What changes cost is seen beside none.
+            Scenario::Reload => vec![Kind::Unchanged(gateway.to_owned())],
             Scenario::StreamBlob => vec![Kind::Nginx, Kind::NginxUnbuffered, Kind::Haproxy],
             Scenario::Redirect
             | Scenario::BrokerManifest
@@ -143,7 +146,7 @@ impl Case {
             words += ", TLS to the registry";
         }
         if self.is_open {
-            words += ", open loop at 70 % of the slower peer's peak";
+            words += ", open loop at 70 % of the peak of the slower one beside it";
         }
         words
     }
@@ -162,5 +165,38 @@ impl Metric {
             Self::P99_9 => "p99.9 µs",
             Self::IdleBytes => "bytes per connection",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::Parser as _;
+
+    fn load() -> LoadArgs {
+        let cli = Cli::parse_from(["loadtest", "compare", "--gateway", "pullgate"]);
+        let crate::args::Command::Compare(args) = cli.command else { panic!("not compare") };
+        args.load
+    }
+
+    #[test]
+    fn every_case_of_all_has_a_bar() {
+        let gateway = Path::new("pullgate");
+        for case in Case::all(&load()) {
+            let has_bar = |metric: &Metric| {
+                let peers = case.peers(gateway);
+                peers.iter().any(|peer| case.bar(*metric, peer).is_some())
+                    || case.bound(*metric).is_some()
+            };
+            assert!(case.metrics().iter().any(has_bar), "{}", case.words());
+        }
+    }
+
+    #[test]
+    fn cases_are_told_apart_by_their_words() {
+        let words: Vec<String> = Case::all(&load()).iter().map(Case::words).collect();
+        let different: std::collections::BTreeSet<&String> = words.iter().collect();
+        assert_eq!(different.len(), words.len(), "{words:#?}");
     }
 }

@@ -135,7 +135,7 @@ fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Compa
     let mut bench = Bench { case, origin: &origin, places, plan, pace: Pace::Closed };
     let peers = match &*args.peers {
         _ if args.alone => Vec::new(),
-        [] => case.peers(),
+        [] => case.peers(&args.gateway),
         named => named.iter().map(|peer| peer.kind()).collect(),
     };
     let kinds: Vec<Kind> =
@@ -219,7 +219,7 @@ impl Bench<'_> {
         Ok(Some(calls as f64 / recorded.answers.max(1) as f64))
     }
 
-    /// 70 % of what the slower one of the peers can do; without peers, of what the gateway can.
+    /// 70 % of what the slower one beside the gateway can do; with nobody there, of what it can.
     fn rate(&self, targets: &[Target]) -> io::Result<f64> {
         let peers = if targets.len() > 1 { &targets[1..] } else { targets };
         let mut slowest = f64::INFINITY;
@@ -240,7 +240,11 @@ impl Bench<'_> {
         let settings = self.settings(target, self.pace);
         let id = target.id();
         let counted_before = target.counted()?;
-        let background = Background::start(self.case.scenario, target, self.case.load.slow)?;
+        let background = if target.is_unchanged {
+            None
+        } else {
+            Background::start(self.case.scenario, target, self.case.load.slow)?
+        };
         let before = Usage::of(id)?;
         let watched = format!("{}, {}, round {number}", self.case.scenario.as_str(), target.name);
         let recorded = engine::run(&self.plan, &settings, &mut progress(&watched))?;

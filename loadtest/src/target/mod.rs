@@ -22,6 +22,8 @@ pub struct Target {
     pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether its configuration stays as it is, whatever the scenario.
+    pub is_unchanged: bool,
     server: Server,
     /// The gateway's program, if it is one.
     program: Option<PathBuf>,
@@ -32,6 +34,8 @@ pub struct Target {
 pub enum Kind {
     /// The gateway, built at this path.
     Pullgate(PathBuf),
+    /// The same, whose configuration stays as it is while the other's changes.
+    Unchanged(PathBuf),
     /// nginx, as it comes where its documentation has nothing to say.
     Nginx,
     /// nginx, not buffering bodies.
@@ -60,18 +64,21 @@ impl Target {
         let room = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
         let address = free_address()?;
         let command = match kind {
-            Kind::Pullgate(program) => gateway(program, job, address, room.path())?,
+            Kind::Pullgate(program) | Kind::Unchanged(program) => {
+                gateway(program, job, address, room.path())?
+            }
             Kind::Nginx => nginx(job, address, room.path(), "")?,
             Kind::NginxUnbuffered => nginx(job, address, room.path(), UNBUFFERED)?,
             Kind::Haproxy => haproxy(job, address, room.path())?,
         };
         let program = match kind {
-            Kind::Pullgate(program) => Some(program.clone()),
+            Kind::Pullgate(program) | Kind::Unchanged(program) => Some(program.clone()),
             Kind::Nginx | Kind::NginxUnbuffered | Kind::Haproxy => None,
         };
         let name = kind.as_str();
         let server = Server::start(name, command, address, room, job.cpus)?;
-        Ok(Self { name, address, server, program })
+        let is_unchanged = matches!(kind, Kind::Unchanged(_));
+        Ok(Self { name, address, is_unchanged, server, program })
     }
 
     /// Its process.
@@ -114,6 +121,7 @@ impl Kind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pullgate(_) => "pullgate",
+            Self::Unchanged(_) => "pullgate, unchanged",
             Self::Nginx => "nginx",
             Self::NginxUnbuffered => "nginx, unbuffered",
             Self::Haproxy => "haproxy",
