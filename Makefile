@@ -24,10 +24,6 @@ clients: ## only the real clients
 bench: ## micro-benchmarks, each beside its naive twin
 	cargo bench --locked --bench head --bench endpoint --bench fold --bench store
 
-relay: ## what a GiB costs on its way through, beside nginx and haproxy (Debian, as root)
-	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
-	cargo bench --locked --bench relay
-
 compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian, as root)
 	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
 	cargo build --locked --release --workspace
@@ -41,4 +37,4 @@ load: ## a closed and an open loop of redirects on the gateway alone
 doc: ## the code's documentation
 	cargo doc --no-deps --document-private-items --open
 
-.PHONY: help demo check test clients bench relay compare load doc
+.PHONY: help demo check test clients bench compare load doc

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::Scenario;
+use crate::target::packages::{Delivery, Driver};
 
 /// Load for the gateway and its peers: what a pull costs, measured in the open.
 #[derive(Debug, Parser)]
@@ -24,6 +25,25 @@ pub enum Command {
     Run(RunArgs),
     /// Measure the gateway beside nginx and haproxy, in interleaved rounds on the same CPU
     Compare(CompareArgs),
+    /// Find the highest rate at which the 99th percentile of latency stays under a bound
+    Sweep(SweepArgs),
+    /// Look whether this machine can measure anything, and say what to change
+    Doctor,
+    /// Print the packages that the load asks for, for a gateway of your own
+    Config(ConfigArgs),
+    /// The registry behind them, which `run` and `compare` start by themselves
+    Origin(OriginArgs),
+}
+
+/// Of `origin`.
+#[derive(Args, Debug)]
+pub struct OriginArgs {
+    /// Where it listens
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// Of blobs that it has beside the image, in bytes
+    #[arg(long)]
+    pub size: Vec<u64>,
 }
 
 /// Of `run`.
@@ -47,6 +67,48 @@ pub struct RunArgs {
     /// Write the result to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the result to this file, as a page with plots that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// Of `sweep`.
+#[derive(Args, Debug)]
+pub struct SweepArgs {
+    /// What clients do
+    pub scenario: Scenario,
+    /// Who is asked
+    #[command(flatten)]
+    pub who: Who,
+    /// The process of --target, to show its CPU time beside ours
+    #[arg(long, value_name = "PID", requires = "target")]
+    pub pid: Option<u32>,
+    /// The load
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// What the 99th percentile of latency may be
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
+    pub p99: Duration,
+    /// The first rate, in jobs a second
+    #[arg(long, value_name = "NUMBER", default_value = "1000", value_parser = rate)]
+    pub from: f64,
+    /// Write the steps to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// Of `config`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// Packages
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub packages: usize,
+    /// How they get to clients
+    #[arg(long, default_value = "redirect")]
+    pub delivery: Delivery,
+    /// The registry behind them, as http://HOST:PORT
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5000")]
+    pub origin: String,
 }
 
 /// One of three.
@@ -69,6 +131,8 @@ pub struct Who {
 pub enum Peer {
     /// nginx
     Nginx,
+    /// nginx, not buffering bodies
+    NginxUnbuffered,
     /// haproxy
     Haproxy,
 }
@@ -85,19 +149,37 @@ pub struct LoadArgs {
     /// A connection for each request
     #[arg(long, conflicts_with = "pipeline")]
     pub close: bool,
-    /// How long each step or round takes
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    pub duration: Duration,
+    /// How long each step or round takes; left out: 10s, in `compare` 1s, for streams 2s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub duration: Option<Duration>,
     /// How long an answer may take
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub patience: Duration,
     /// Packages of the configuration
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub packages: usize,
+    /// How they get to clients; left out, as the scenario says
+    #[arg(long)]
+    pub delivery: Option<Delivery>,
+    /// Bytes of the blobs that are streamed, as 1KiB, 64MiB or 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub size: u64,
+    /// The registry behind what is started speaks TLS (stream-blob only)
+    #[arg(long)]
+    pub upstream_tls: bool,
     /// Addresses of 127.0.0.0/8 that the connections come from; 0 for the one that the kernel
     /// chooses. Left out: one for each connection, as clients have, if the target is on loopback
     #[arg(long, value_name = "NUMBER")]
     pub sources: Option<usize>,
+    /// How the gateway speaks to the kernel
+    #[arg(long, default_value = "auto")]
+    pub driver: Driver,
+    /// Slow readers, and as many slow writers, beside the load of `slow`
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub slow: usize,
+    /// Look at statuses and lengths only: digests of large bodies cost the load a lot
+    #[arg(long)]
+    pub trust_digests: bool,
     /// The CPU of this program
     #[arg(long, value_name = "NUMBER")]
     pub load_cpu: Option<usize>,
@@ -114,9 +196,12 @@ pub struct CompareArgs {
     /// The gateway's program
     #[arg(long, value_name = "PATH")]
     pub gateway: PathBuf,
-    /// Peers to measure beside it; left out: nginx and haproxy
+    /// Peers to measure beside it; left out: those that the scenario has a use for
     #[arg(long, value_delimiter = ',')]
     pub peers: Vec<Peer>,
+    /// Measure the gateway beside nobody
+    #[arg(long, conflicts_with = "peers")]
+    pub alone: bool,
     /// Rounds
     #[arg(long, value_name = "NUMBER", default_value_t = 15)]
     pub rounds: usize,
@@ -140,6 +225,23 @@ fn time(text: &str) -> Result<Duration, String> {
     };
     let seconds = number.parse::<f64>().map_err(|_| format!("`{number}` is no number"))? * factor;
     Duration::try_from_secs_f64(seconds).map_err(|problem| problem.to_string())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err("a size, as 512B, 1KiB, 64MiB or 1GiB".to_owned()),
+    };
+    let number = number.parse::<u64>().map_err(|_| format!("`{number}` is no number"))?;
+    match number.checked_mul(1 << shift) {
+        Some(size) if (1..=64 << 30).contains(&size) => Ok(size),
+        _ => Err("from 1B to 64GiB".to_owned()),
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -168,10 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn times_rates_and_urls_are_read_or_refused() {
+    fn times_sizes_rates_and_urls_are_read_or_refused() {
         assert_eq!(time("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
         assert!(time("5").is_err() && time("s").is_err());
+        assert_eq!([size("512B"), size("1KiB"), size("1GiB")], [Ok(512), Ok(1024), Ok(1 << 30)]);
+        assert!(size("0").is_err() && size("1TB").is_err() && size("1000GiB").is_err());
         assert!(rate("0").is_err() && rate("inf").is_err() && rate("2.5") == Ok(2.5));
         assert_eq!(url("http://127.0.0.1:8080/"), Ok(SocketAddr::from(([127, 0, 0, 1], 8080))));
         assert!(url("127.0.0.1:8080").is_err());

@@ -2,28 +2,32 @@
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use serde::Serialize;
 
-use crate::args::{Cli, Command, LoadArgs, Peer, RunArgs};
-use crate::compare;
-use crate::engine::{self, Digests, Glimpse, Pace, Settings};
-use crate::machine::usage::{Memory, Usage};
+use crate::args::{Cli, Command, ConfigArgs, LoadArgs, Peer};
+use crate::engine::{Digests, Glimpse, Pace, Settings};
 use crate::machine::{cpus, limits};
-use crate::report::{Outcome, number};
-use crate::target::packages::Delivery;
-use crate::target::{Job, Kind, Target};
+use crate::report::number;
+use crate::target::{Kind, packages};
+use crate::{compare, doctor, origin, run, sweep};
 
 /// Does what the command line says. Status 0 when all was well, 1 with words on standard error when
 /// not, 2 when the command line makes no sense.
 pub fn main() -> ExitCode {
     limits::raise_descriptors();
     let outcome = match Cli::parse().command {
-        Command::Run(args) => run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Doctor => doctor::run(),
+        Command::Config(args) => config(&args),
+        Command::Origin(args) => origin::serve(args.listen, &args.size).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -35,50 +39,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whether every answer was as it should be.
-fn run(args: &RunArgs) -> io::Result<bool> {
-    let places = Places::of(&args.load)?;
-    let kind = match (&args.who.gateway, args.who.peer) {
-        (Some(program), _) => Some(Kind::Pullgate(program.clone())),
-        (_, Some(peer)) => Some(peer.kind()),
-        (None, None) => None,
-    };
-    let job = Job {
-        delivery: Delivery::Redirect,
-        packages: args.load.packages,
-        origin: ORIGIN.to_owned(),
-        cpus: places.target.clone(),
-        gateway_keys: String::new(),
-    };
-    let target = kind.map(|kind| Target::start(&kind, &job)).transpose()?;
-    let address = target.as_ref().map(|target| target.address).or(args.who.target);
-    let address = address.ok_or_else(|| io::Error::other("nobody to ask"))?;
-    let name = target.as_ref().map_or_else(|| address.to_string(), |target| target.name.clone());
-    let id = target.as_ref().map(Target::id).or(args.pid);
-    let origin = target.as_ref().map(|_| ORIGIN);
-    let plan = args.scenario.plan(args.load.packages, origin, !args.load.close);
-    cpus::keep_to(&[places.load])?;
-    let paces = match &*args.rate {
-        [] => vec![Pace::Closed],
-        rates => rates.iter().copied().map(Pace::Open).collect(),
-    };
-    let mut outcomes = Vec::new();
-    for pace in paces {
-        let settings = args.load.settings(address, pace);
-        let before = id.map(Usage::of).transpose()?;
-        let recorded = engine::run(&plan, &settings, &mut progress(&name))?;
-        let used = match (id, before) {
-            (Some(id), Some(before)) => Some((Usage::of(id)?.since(before), Memory::of(id)?)),
-            _ => None,
-        };
-        let outcome = Outcome::new(args.scenario.as_str(), &name, &settings, &recorded, used);
-        print(&outcome.to_string())?;
-        outcomes.push(outcome);
-    }
-    if let Some(file) = &args.json {
-        write_json(file, &outcomes)?;
-    }
-    Ok(outcomes.iter().all(Outcome::is_good))
+fn config(args: &ConfigArgs) -> io::Result<bool> {
+    print(&packages::gateway(args.packages, args.delivery, &args.origin, ""))?;
+    Ok(true)
 }
 
 /// Who runs on which CPUs.
@@ -111,7 +74,7 @@ impl Places {
 
 impl LoadArgs {
     /// The load on `address`.
-    pub fn settings(&self, address: std::net::SocketAddr, pace: Pace) -> Settings {
+    pub fn settings(&self, address: SocketAddr, pace: Pace) -> Settings {
         let each =
             if self.close { self.connections.max(SOURCES_CLOSING) } else { self.connections };
         let default = if address.ip().is_loopback() && address.is_ipv4() { each } else { 0 };
@@ -121,7 +84,7 @@ impl LoadArgs {
             pipeline: self.pipeline,
             keep_alive: !self.close,
             pace,
-            duration: self.duration,
+            duration: self.duration.unwrap_or(DURATION),
             patience: self.patience,
             digests: Digests::All,
             sources: self.sources.unwrap_or(default),
@@ -134,25 +97,41 @@ impl Peer {
     pub fn kind(self) -> Kind {
         match self {
             Self::Nginx => Kind::Nginx,
+            Self::NginxUnbuffered => Kind::NginxUnbuffered,
             Self::Haproxy => Kind::Haproxy,
         }
     }
 }
 
-/// A line that is written over and over, where a person watches.
+/// A line that is written over and over, where a person watches, and wiped at the end.
 pub fn progress(name: &str) -> impl FnMut(&Glimpse) {
-    let shown = io::stderr().is_terminal().then(|| name.to_owned());
+    let line = io::stderr().is_terminal().then(|| Line(name.to_owned()));
     move |glimpse| {
-        let Some(name) = &shown else { return };
+        if let Some(line) = &line {
+            line.show(glimpse);
+        }
+    }
+}
+
+struct Line(String);
+
+impl Line {
+    fn show(&self, glimpse: &Glimpse) {
         let Glimpse { point, answers, faults } = glimpse;
         let _ = write!(
             io::stderr(),
-            "\r\x1b[K{name}: {:.0} s, {} answers a second, p99 {} µs; {answers} in all, {faults} \
-             faults\r",
+            "{WIPE}{}: {:.0} s, {} answers a second, p99 {} µs; {answers} in all, {faults} faults",
+            self.0,
             point.at_s,
             number(point.per_second),
             number(point.p99_us),
         );
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let _ = write!(io::stderr(), "{WIPE}");
     }
 }
 
@@ -169,14 +148,20 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a result.
+/// Writes a result as JSON.
 pub fn write_json(file: &Path, value: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
-    fs::write(file, text + "\n")
+    write(file, &(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Writes a result.
+pub fn write(file: &Path, text: &str) -> io::Result<()> {
+    fs::write(file, text)
         .map_err(|problem| io::Error::other(format!("{}: {problem}", file.display())))
 }
 
-/// Where packages live whose clients are redirected: nobody is asked there.
-pub const ORIGIN: &str = "http://127.0.0.1:9";
+/// To the line's first column, and erase to its end (ECMA-48, EL).
+const WIPE: &str = "\r\x1b[K";
+/// Of a step, if nothing else is said.
+const DURATION: Duration = Duration::from_secs(10);
 /// With a connection for each request, an address' ports do not suffice for long.
 const SOURCES_CLOSING: usize = 1024;

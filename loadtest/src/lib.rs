@@ -1,18 +1,23 @@
 //! Load for the gateway and its peers: what a pull costs, measured in the open.
 //!
 //! [`engine`] lays a [`plan`] on and records what comes back; [`scenario`] makes plans; [`target`]
-//! starts who is measured; [`machine`] says what they used; [`compare`] puts them side by side, in
+//! starts who is measured, and [`origin`] the registry behind it; [`machine`] says what they used; [`compare`] puts them side by side, in
 //! interleaved rounds.
 
 pub mod args;
+pub mod background;
 pub mod cli;
 pub mod compare;
+pub mod doctor;
 pub mod engine;
 pub mod machine;
+pub mod origin;
 pub mod plan;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod statistics;
+pub mod sweep;
 pub mod target;
 
 /// A moment between two looks, or until what was started has settled.

@@ -28,7 +28,7 @@ pub struct Request {
 /// What an answer must be; what is `None` may be anything.
 #[derive(Clone, Default)]
 pub struct Expect {
-    /// The status.
+    /// The status; 0 for any that is no refusal.
     pub status: u16,
     /// The body's length. For HEAD, what the head announces.
     pub length: Option<u64>,

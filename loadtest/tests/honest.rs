@@ -54,12 +54,20 @@ fn steps_of_a_rate_are_results_of_their_own() {
 
 #[test]
 fn wrong_answers_are_faults() {
-    for (answer, fault) in [
-        ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404"),
-        ("HTTP/1.1 307 Temporary", "broken off"),
-        ("SSH-2.0-OpenSSH\r\n\r\n", "malformed"),
+    let brokered = "HTTP/1.1 200 OK\r\nContent-Length: ";
+    // As long as the manifest is, and not the manifest.
+    let length = manifest_bytes();
+    let wrong: &str = format!("{brokered}{length}\r\n\r\n{}", "x".repeat(length)).leak();
+    let short: &str = format!("{brokered}2\r\n\r\n{{}}").leak();
+    for (scenario, answer, fault) in [
+        ("redirect", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404"),
+        ("redirect", "HTTP/1.1 307 Temporary", "broken off"),
+        ("redirect", "SSH-2.0-OpenSSH\r\n\r\n", "malformed"),
+        ("broker-manifest", short, "length"),
+        ("broker-manifest", wrong, "digest"),
     ] {
-        let results = run_to(false, server(answer, Duration::ZERO), &["--rate", "100"]);
+        let target = server(answer, Duration::ZERO);
+        let results = run_to(false, scenario, target, &["--rate", "100", "--duration", "500ms"]);
         let faults = results[0]["faults"].as_object().unwrap();
         assert_eq!(faults.keys().collect::<Vec<_>>(), [fault]);
         assert_eq!(results[0]["answers"], 0);
@@ -68,14 +76,20 @@ fn wrong_answers_are_faults() {
 
 /// The results of `loadtest run redirect` with more `arguments`, two seconds long.
 fn run(target: SocketAddr, arguments: &[&str]) -> Vec<Value> {
-    run_to(true, target, arguments)
+    run_to(true, "redirect", target, &[&["--duration", "2s"], arguments].concat())
 }
 
-fn run_to(success: bool, target: SocketAddr, arguments: &[&str]) -> Vec<Value> {
+/// The length of the manifest that every package has.
+fn manifest_bytes() -> usize {
+    let image = loadtest::origin::content::Image::new();
+    usize::try_from(image.index[0].body.length()).expect("a length")
+}
+
+fn run_to(success: bool, scenario: &str, target: SocketAddr, arguments: &[&str]) -> Vec<Value> {
     let room = tempfile::tempdir().expect("a temporary directory");
     let file = room.path().join("result.json");
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(["run", "redirect", "--duration", "2s", "--target", &format!("http://{target}")])
+        .args(["run", scenario, "--target", &format!("http://{target}")])
         .arg("--json")
         .arg(&file)
         .args(arguments)
@@ -124,7 +138,8 @@ fn serve(
             thread::sleep((stands_from + stall).saturating_duration_since(now));
         }
         stream.write_all(answer.as_bytes())?;
-        if !answer.ends_with("\r\n\r\n") {
+        // Half a head, and then the end.
+        if !answer.contains("\r\n\r\n") {
             break;
         }
     }

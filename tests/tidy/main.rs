@@ -294,6 +294,12 @@ fn every_dependency_says_whose_it_is_and_what_for() {
     tidy(&pages::reasons(&read("Cargo.toml"), FLOORS));
 }
 
+#[test]
+fn the_load_harness_links_nothing_of_the_gateway() {
+    let linked = pages::dependencies(&read("loadtest/Cargo.toml"));
+    assert!(linked.contains("rustix") && !linked.contains("pullgate"), "{linked:?}");
+}
+
 fn tidy(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }

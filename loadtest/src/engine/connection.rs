@@ -23,8 +23,6 @@ pub(super) struct Connection {
     pub(super) reader: Reader,
     /// It was lost, and waits for the next sweep.
     pub(super) rests: bool,
-    /// Answers so far, over all its sockets.
-    pub(super) answers: usize,
     /// Sockets so far.
     opened: usize,
 }
@@ -102,6 +100,10 @@ impl Connection {
         self.socket = Some(socket);
         self.opened += 1;
         Ok(())
+    }
+
+    pub(super) fn into_socket(self) -> Option<OwnedFd> {
+        self.socket
     }
 
     pub(super) fn close(&mut self) {

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
+use rustix::fd::OwnedFd;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::plan::{Plan, Request};
@@ -61,9 +62,7 @@ pub enum Pace {
 pub enum Digests {
     /// All.
     All,
-    /// The first on every connection; of others the status and the length are looked at.
-    First,
-    /// None.
+    /// None: the status and the length are looked at.
     None,
 }
 
@@ -73,10 +72,20 @@ pub fn run(
     settings: &Settings,
     watch: &mut dyn FnMut(&Glimpse),
 ) -> io::Result<Recorded> {
+    Ok(run_and_hold(plan, settings, watch)?.0)
+}
+
+/// Like [`run`], and returns the connections that are open at the end.
+pub fn run_and_hold(
+    plan: &Plan,
+    settings: &Settings,
+    watch: &mut dyn FnMut(&Glimpse),
+) -> io::Result<(Recorded, Vec<OwnedFd>)> {
     let mut engine = Engine::new(plan, settings)?;
     engine.open_all()?;
     engine.go(watch)?;
-    Ok(engine.recorder.finish())
+    let held = engine.connections.into_iter().filter_map(Connection::into_socket).collect();
+    Ok((engine.recorder.finish(), held))
 }
 
 /// Of the socket that an answer came by.
@@ -89,7 +98,7 @@ enum Fate {
 struct Engine<'a> {
     plan: &'a Plan,
     settings: &'a Settings,
-    epoll: rustix::fd::OwnedFd,
+    epoll: OwnedFd,
     connections: Vec<Connection>,
     /// Open loop: connections that have room for a job, the last used one on top.
     free: Vec<u32>,
@@ -314,11 +323,7 @@ impl<'a> Engine<'a> {
     fn awaited(&self, index: usize) -> Option<Awaited<'a>> {
         let connection = &self.connections[index];
         let request: &'a Request = &self.plan.requests[connection.flights.front()?.request];
-        let digests = match self.settings.digests {
-            Digests::All => true,
-            Digests::First => connection.answers < self.plan.steps_max(),
-            Digests::None => false,
-        };
+        let digests = self.settings.digests == Digests::All;
         Some(Awaited { expect: &request.expect, is_head: request.is_head, digests })
     }
 
@@ -326,7 +331,6 @@ impl<'a> Engine<'a> {
     fn answered(&mut self, index: usize, answer: Answer) -> Fate {
         let connection = &mut self.connections[index];
         let Some(flight) = connection.flights.pop_front() else { return Fate::Stays };
-        connection.answers += 1;
         let request = &self.plan.requests[flight.request];
         self.recorder.answer(self.now, flight.since, request.is_counted, answer);
         let has_failed = answer.fault.is_some();

@@ -286,7 +286,8 @@ impl Reader {
             (Some(expected), Some(hash)) => *expected != <[u8; 32]>::from(hash.finalize()),
             _ => false,
         };
-        let fault = if self.status != *status {
+        let is_as_said = if *status == 0 { self.status < 400 } else { self.status == *status };
+        let fault = if !is_as_said {
             Some(Fault::Status(self.status))
         } else if !self.location_fits {
             Some(Fault::Location)

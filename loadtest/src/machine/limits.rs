@@ -18,5 +18,13 @@ pub fn descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(WANTED)
 }
 
+/// Connections that the limit allows a proxy: haproxy refuses to start where it is not two
+/// descriptors to each, and those of its pipes and listeners.
+pub fn connections_through() -> u64 {
+    (descriptors().saturating_sub(1500) / 2).clamp(1, CONNECTIONS_MAX)
+}
+
+/// More than any load here opens.
+const CONNECTIONS_MAX: u64 = 32768;
 /// For ten thousand connections, of which a proxy makes twice as many.
 const WANTED: u64 = 65536;

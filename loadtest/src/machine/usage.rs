@@ -32,12 +32,17 @@ impl Usage {
     /// Of process `id` and its children.
     pub fn of(id: u32) -> io::Result<Self> {
         let mut all = Self::default();
-        for id in family(id) {
-            let one = Self::of_one(id)?;
-            all.cpu += one.cpu;
-            all.user += one.user;
-            all.system += one.system;
-            all.switches += one.switches;
+        for one in family(id) {
+            let used = match Self::of_one(one) {
+                Ok(used) => used,
+                // A child may end meanwhile.
+                Err(_) if one != id => continue,
+                Err(problem) => return Err(problem),
+            };
+            all.cpu += used.cpu;
+            all.user += used.user;
+            all.system += used.system;
+            all.switches += used.switches;
         }
         Ok(all)
     }
@@ -63,8 +68,8 @@ impl Usage {
     pub fn since(self, before: Self) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(before.cpu),
-            user: self.user - before.user,
-            system: self.system - before.system,
+            user: self.user.saturating_sub(before.user),
+            system: self.system.saturating_sub(before.system),
             switches: self.switches.saturating_sub(before.switches),
         }
     }
@@ -83,9 +88,13 @@ impl Memory {
     /// Of process `id` and its children.
     pub fn of(id: u32) -> io::Result<Self> {
         let mut all = Self::default();
-        for id in family(id) {
-            let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-            let maps = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+        for one in family(id) {
+            let read = |file| fs::read_to_string(format!("/proc/{one}/{file}"));
+            let (status, maps) = match (read("status"), read("smaps_rollup")) {
+                (Ok(status), Ok(maps)) => (status, maps),
+                _ if one != id => continue,
+                (Err(problem), _) | (_, Err(problem)) => return Err(problem),
+            };
             all.resident += value(&status, "VmRSS:") << 10;
             all.peak += value(&status, "VmHWM:") << 10;
             all.anonymous += value(&maps, "Pss_Anon:") << 10;

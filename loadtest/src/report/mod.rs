@@ -1,5 +1,6 @@
 //! A run's result: as values, as text for a person, as JSON.
 
+pub mod html;
 mod text;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use crate::engine::{Pace, Point, Recorded, Settings};
 use crate::machine::usage::{Memory, Usage};
-pub use text::{number, table};
+pub use text::{bytes, number, table};
 
 /// One step of a run.
 #[derive(Debug, Serialize)]
@@ -53,10 +54,15 @@ pub struct Outcome {
     pub is_saturated: bool,
     /// The target's side, where its process is known.
     pub cost: Option<Cost>,
+    /// Of connections that stayed open, in `idle`.
+    pub held: Option<Held>,
     /// What has to be said beside the figures.
     pub remarks: Vec<String>,
     /// In the course of time.
     pub points: Vec<Point>,
+    /// Latencies in microseconds, by how many nines the percentile has: `[2, 850]` says that 99 %
+    /// stayed below 850 µs.
+    pub quantiles: Vec<[f64; 2]>,
 }
 
 /// In microseconds.
@@ -99,6 +105,32 @@ pub struct Cost {
     pub switches: f64,
     /// At the end.
     pub memory: Memory,
+}
+
+/// Connections that stay open.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Held {
+    /// How many.
+    pub connections: usize,
+    /// By how much the target's resident memory grew for each, in bytes.
+    pub resident_bytes: Option<f64>,
+    /// And its own memory that no file stands behind.
+    pub anonymous_bytes: Option<f64>,
+}
+
+impl Held {
+    /// With memory before the first and after the last of them, if that is known.
+    pub fn new(connections: usize, memory: Option<(Memory, Memory)>) -> Self {
+        let each = |part: fn(Memory) -> u64| {
+            let (before, after) = memory?;
+            Some(part(after).saturating_sub(part(before)) as f64 / connections.max(1) as f64)
+        };
+        Self {
+            connections,
+            resident_bytes: each(|memory| memory.resident),
+            anonymous_bytes: each(|memory| memory.anonymous),
+        }
+    }
 }
 
 impl Outcome {
@@ -157,8 +189,10 @@ impl Outcome {
             own_cpu_percent,
             is_saturated: own_cpu_percent >= SATURATED_PERCENT,
             cost,
+            held: None,
             remarks: Vec::new(),
             points: recorded.points.clone(),
+            quantiles: quantiles(&recorded.latency),
         };
         outcome.remarks = outcome.remarks();
         outcome
@@ -222,9 +256,23 @@ impl Latency {
     }
 }
 
+/// As far out as there are enough latencies to say so.
+fn quantiles(histogram: &Histogram<u64>) -> Vec<[f64; 2]> {
+    let nines = (0..=NINES_MAX * 8).map(|eighths| f64::from(eighths) / 8.0);
+    nines
+        .take_while(|nines| 10_f64.powf(*nines) <= histogram.len().max(1) as f64)
+        .map(|nines| {
+            let quantile = 1.0 - 10_f64.powf(-nines);
+            [nines, histogram.value_at_quantile(quantile) as f64 / 1e3]
+        })
+        .collect()
+}
+
 fn percent(part: Duration, all: Duration) -> f64 {
     100.0 * part.as_secs_f64() / all.as_secs_f64().max(1e-9)
 }
 
+/// Of percentiles.
+const NINES_MAX: u32 = 5;
 /// From here on it is not known whether more could have been sent.
 const SATURATED_PERCENT: f64 = 90.0;

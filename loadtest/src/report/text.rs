@@ -35,6 +35,13 @@ impl Display for Outcome {
         if let Some(cost) = &self.cost {
             writeln!(f, "  target CPU  {cost}")?;
         }
+        if let Some(held) = &self.held {
+            let each = held.resident_bytes.map_or_else(
+                || "the target's memory is not known".to_owned(),
+                |each| format!("{} bytes of the target's memory each", number(each)),
+            );
+            writeln!(f, "  held open   {} connections, {each}", held.connections)?;
+        }
         for remark in &self.remarks {
             writeln!(f, "  note: {remark}")?;
         }
@@ -81,7 +88,7 @@ fn time(us: f64) -> String {
 }
 
 /// In the unit that reads best.
-fn bytes(count: f64) -> String {
+pub fn bytes(count: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut count, mut unit) = (count, 0);
     while count >= 1024.0 && unit + 1 < units.len() {

@@ -1,36 +1,32 @@
 //! What is measured: the gateway or a peer, started for the purpose and pinned.
 
 pub mod packages;
+pub mod server;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-use crate::machine::{cpus, limits};
-use crate::pause;
-use packages::{DOMAIN, Delivery};
+use crate::machine::limits;
+use crate::origin::Origin;
+use packages::{DOMAIN, Delivery, Driver};
+use server::Server;
 
-/// A server that runs until this is dropped.
+/// The gateway or a peer, until this is dropped.
 pub struct Target {
     /// What it is called in tables.
-    pub name: String,
+    pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
-    child: Child,
-    counts: Option<Counts>,
-    room: TempDir,
-}
-
-/// Who asks a gateway for its counts.
-struct Counts {
-    program: PathBuf,
-    data_dir: PathBuf,
+    /// Whether its configuration stays as it is, whatever the scenario.
+    pub is_unchanged: bool,
+    server: Server,
+    /// The gateway's program, if it is one.
+    program: Option<PathBuf>,
 }
 
 /// Who answers.
@@ -38,88 +34,62 @@ struct Counts {
 pub enum Kind {
     /// The gateway, built at this path.
     Pullgate(PathBuf),
-    /// nginx.
+    /// The same, whose configuration stays as it is while the other's changes.
+    Unchanged(PathBuf),
+    /// nginx, as it comes where its documentation has nothing to say.
     Nginx,
-    /// haproxy.
+    /// nginx, not buffering bodies.
+    NginxUnbuffered,
+    /// haproxy, splicing bodies.
     Haproxy,
 }
 
 /// What it has to do.
-#[derive(Clone, Debug)]
-pub struct Job {
+pub struct Job<'a> {
     /// How images get to clients.
     pub delivery: Delivery,
     /// Packages of the configuration.
     pub packages: usize,
-    /// The registry behind it, as `http://host:port`.
-    pub origin: String,
+    /// The registry behind it.
+    pub origin: &'a Origin,
+    /// How the gateway speaks to the kernel.
+    pub driver: Driver,
     /// The CPUs that it is kept to.
-    pub cpus: Vec<usize>,
-    /// More of the gateway's configuration.
-    pub gateway_keys: String,
+    pub cpus: &'a [usize],
 }
 
 impl Target {
     /// Starts `kind` and waits until it listens.
-    pub fn start(kind: &Kind, job: &Job) -> io::Result<Self> {
+    pub fn start(kind: &Kind, job: &Job<'_>) -> io::Result<Self> {
         let room = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
         let address = free_address()?;
-        let (command, counts) = match kind {
-            Kind::Pullgate(program) => {
-                let data_dir = room.path().join("data");
-                let counts = Counts { program: program.clone(), data_dir };
-                (gateway(program, job, address, room.path(), &counts)?, Some(counts))
+        let command = match kind {
+            Kind::Pullgate(program) | Kind::Unchanged(program) => {
+                gateway(program, job, address, room.path())?
             }
-            Kind::Nginx => (nginx(job, address, room.path())?, None),
-            Kind::Haproxy => (haproxy(job, address, room.path())?, None),
+            Kind::Nginx => nginx(job, address, room.path(), "")?,
+            Kind::NginxUnbuffered => nginx(job, address, room.path(), UNBUFFERED)?,
+            Kind::Haproxy => haproxy(job, address, room.path())?,
         };
-        let name = kind.as_str().to_owned();
-        Self::launch(name, command, address, room, counts, &job.cpus)
-    }
-
-    fn launch(
-        name: String,
-        mut command: Command,
-        address: SocketAddr,
-        room: TempDir,
-        counts: Option<Counts>,
-        cpus: &[usize],
-    ) -> io::Result<Self> {
-        let words = File::create(room.path().join("words"))?;
-        command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words);
-        let child = cpus::start_on(cpus, &mut command)?;
-        let mut target = Self { name, address, child, counts, room };
-        target.wait_until_it_listens()?;
-        Ok(target)
-    }
-
-    fn wait_until_it_listens(&mut self) -> io::Result<()> {
-        let began = Instant::now();
-        while TcpStream::connect(self.address).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                return Err(self.problem(&format!("ended with {status}")));
-            }
-            if began.elapsed() > START_TIME {
-                return Err(self.problem("does not listen"));
-            }
-            pause(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-
-    fn problem(&self, what: &str) -> io::Error {
-        let words = fs::read_to_string(self.room.path().join("words")).unwrap_or_default();
-        io::Error::other(format!("{}: {what}\n{words}", self.name))
+        let program = match kind {
+            Kind::Pullgate(program) | Kind::Unchanged(program) => Some(program.clone()),
+            Kind::Nginx | Kind::NginxUnbuffered | Kind::Haproxy => None,
+        };
+        let name = kind.as_str();
+        let server = Server::start(name, command, address, room, job.cpus)?;
+        let is_unchanged = matches!(kind, Kind::Unchanged(_));
+        Ok(Self { name, address, is_unchanged, server, program })
     }
 
     /// Its process.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.server.id()
     }
 
     /// Requests that it has counted, if it counts.
     pub fn counted(&self) -> io::Result<Option<u64>> {
-        let Some(Counts { program, data_dir }) = &self.counts else { return Ok(None) };
+        let Some(program) = &self.program else { return Ok(None) };
+        let data_dir = self.server.room().join(DATA_DIR);
         let output = Command::new(program)
             .arg("pulls")
             .arg("--json")
@@ -135,24 +105,14 @@ impl Target {
         Ok(Some(rows.iter().filter_map(|row| row["requests"].as_u64()).sum()))
     }
 
-    /// Its configuration file's room, where what it wrote is too.
-    pub fn room(&self) -> &Path {
-        self.room.path()
+    /// The gateway's configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.server.room().join(CONFIG_FILE)
     }
-}
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let began = Instant::now();
-        while let Ok(None) = self.child.try_wait() {
-            if began.elapsed() > STOP_TIME {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            pause(Duration::from_millis(5));
-        }
+    /// Has the gateway read its configuration again.
+    pub fn reload(&self) -> io::Result<()> {
+        self.server.signal(Signal::HUP)
     }
 }
 
@@ -161,67 +121,104 @@ impl Kind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pullgate(_) => "pullgate",
+            Self::Unchanged(_) => "pullgate, unchanged",
             Self::Nginx => "nginx",
+            Self::NginxUnbuffered => "nginx, unbuffered",
             Self::Haproxy => "haproxy",
         }
     }
 }
 
-fn gateway(
-    program: &Path,
-    job: &Job,
-    address: SocketAddr,
-    room: &Path,
-    counts: &Counts,
-) -> io::Result<Command> {
-    let data_dir = counts.data_dir.to_string_lossy();
-    let head = packages::gateway_head(address, free_address()?, &data_dir, &job.gateway_keys);
-    let file = room.join("pullgate.toml");
-    fs::write(&file, packages::gateway(job.packages, job.delivery, &job.origin, &head))?;
+fn gateway(program: &Path, job: &Job<'_>, address: SocketAddr, room: &Path) -> io::Result<Command> {
+    let file = room.join(CONFIG_FILE);
+    let upstream = match &job.origin.authority {
+        Some(file) => format!("[upstream]\nca_file = \"{}\"\n", file.display()),
+        None => String::new(),
+    };
+    let head = packages::gateway_head(
+        address,
+        free_address()?,
+        &room.join(DATA_DIR),
+        job.driver,
+        &upstream,
+    );
+    let backend = &job.origin.backend;
+    fs::write(&file, packages::gateway(job.packages, job.delivery, backend, &head))?;
     let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(file);
     Ok(command)
 }
 
-fn nginx(job: &Job, address: SocketAddr, room: &Path) -> io::Result<Command> {
-    fs::write(room.join("packages.map"), packages::map(job.packages, &job.origin, ";"))?;
+fn nginx(job: &Job<'_>, address: SocketAddr, room: &Path, buffering: &str) -> io::Result<Command> {
+    fs::write(room.join("packages.map"), packages::map(job.packages, &job.origin.url, ";"))?;
+    let template = match job.delivery {
+        Delivery::Redirect => NGINX_REDIRECT,
+        Delivery::Broker | Delivery::Stream => NGINX_PROXY,
+    };
+    let (scheme, tls) = match &job.origin.authority {
+        Some(file) => (
+            "https",
+            format!(
+                "proxy_ssl_verify on; proxy_ssl_trusted_certificate {}; proxy_ssl_name {};",
+                file.display(),
+                crate::origin::NAME
+            ),
+        ),
+        None => ("http", String::new()),
+    };
     let file = room.join("nginx.conf");
-    fs::write(&file, fill(NGINX_REDIRECT, address, room))?;
+    let text = fill(template, job, address, room);
+    let marks = [("@buffering@", buffering), ("@scheme@", scheme), ("@tls@", &tls)];
+    fs::write(&file, replace(text, &marks))?;
     let mut command = Command::new(installed("nginx"));
     command.arg("-p").arg(room).arg("-c").arg(file);
     Ok(command)
 }
 
-fn haproxy(job: &Job, address: SocketAddr, room: &Path) -> io::Result<Command> {
-    fs::write(room.join("packages.map"), packages::map(job.packages, &job.origin, ""))?;
+fn haproxy(job: &Job<'_>, address: SocketAddr, room: &Path) -> io::Result<Command> {
+    fs::write(room.join("packages.map"), packages::map(job.packages, &job.origin.url, ""))?;
+    let template = match job.delivery {
+        Delivery::Redirect => HAPROXY_REDIRECT,
+        Delivery::Broker | Delivery::Stream => HAPROXY_PROXY,
+    };
+    let tls = match &job.origin.authority {
+        Some(file) => {
+            let name = crate::origin::NAME;
+            format!("ssl verify required ca-file {} verifyhost {name}", file.display())
+        }
+        None => String::new(),
+    };
     let file = room.join("haproxy.cfg");
-    fs::write(&file, fill(HAPROXY_REDIRECT, address, room))?;
+    fs::write(&file, replace(fill(template, job, address, room), &[("@tls@", &tls)]))?;
     let mut command = Command::new(installed("haproxy"));
     command.arg("-db").arg("-f").arg(file);
     Ok(command)
 }
 
-fn fill(template: &str, address: SocketAddr, room: &Path) -> String {
-    let room = room.to_string_lossy();
+fn fill(template: &str, job: &Job<'_>, address: SocketAddr, room: &Path) -> String {
     let descriptors = limits::descriptors();
-    // haproxy reckons with two to a connection, and some for itself.
-    let connections = (descriptors.saturating_sub(200) / 2).min(CONNECTIONS_MAX);
-    [
-        ("@room@", &*room),
+    let connections = limits::connections_through();
+    let marks = [
+        ("@room@", &*room.to_string_lossy()),
         ("@address@", &address.to_string()),
+        ("@origin@", &job.origin.address.to_string()),
         ("@domain@", DOMAIN),
         ("@connections@", &connections.to_string()),
         ("@descriptors@", &descriptors.to_string()),
-    ]
-    .iter()
-    .fold(template.to_owned(), |text, (mark, value)| text.replace(mark, value))
+    ];
+    replace(template.to_owned(), &marks)
+}
+
+/// `text` with all that is marked filled in.
+pub fn replace(text: String, marks: &[(&str, &str)]) -> String {
+    marks.iter().fold(text, |text, (mark, value)| text.replace(mark, value))
 }
 
 /// Daemons are not in everybody's path.
 pub fn installed(program: &str) -> PathBuf {
     let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(program));
-    found.into_iter().find(|path| path.exists()).unwrap_or_else(|| program.into())
+    let mut found = folders.iter().map(|folder| Path::new(folder).join(program));
+    found.find(|path| path.exists()).unwrap_or_else(|| program.into())
 }
 
 /// An address of 127.0.0.1 that nobody listens on.
@@ -229,9 +226,12 @@ pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+const CONFIG_FILE: &str = "pullgate.toml";
+const DATA_DIR: &str = "data";
 const NGINX_REDIRECT: &str = include_str!("../../peers/nginx-redirect.conf");
+const NGINX_PROXY: &str = include_str!("../../peers/nginx-proxy.conf");
 const HAPROXY_REDIRECT: &str = include_str!("../../peers/haproxy-redirect.cfg");
-/// More than any load here opens.
-const CONNECTIONS_MAX: u64 = 32768;
-const START_TIME: Duration = Duration::from_secs(20);
-const STOP_TIME: Duration = Duration::from_secs(10);
+const HAPROXY_PROXY: &str = include_str!("../../peers/haproxy-proxy.cfg");
+/// A piece goes on as it comes; of the sizes, those that are allowed beside the first.
+const UNBUFFERED: &str = "proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k; \
+                          proxy_busy_buffers_size 128k;";

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// The host name that clients pull from.
 pub const DOMAIN: &str = "registry.acme.com";
@@ -15,6 +16,18 @@ pub enum Delivery {
     Broker,
     /// Everything comes through the gateway.
     Stream,
+}
+
+/// How the gateway speaks to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Driver {
+    /// By io_uring where that is allowed, else by epoll
+    Auto,
+    /// By io_uring
+    #[value(name = "io_uring")]
+    IoUring,
+    /// By epoll
+    Epoll,
 }
 
 /// The name of the `index`-th package.
@@ -41,10 +54,22 @@ pub fn gateway(count: usize, delivery: Delivery, origin: &str, head: &str) -> St
 }
 
 /// The head of a `pullgate.toml`: one worker, on these addresses.
-pub fn gateway_head(listen: SocketAddr, admin: SocketAddr, data_dir: &str, more: &str) -> String {
+pub fn gateway_head(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    data_dir: &Path,
+    driver: Driver,
+    more: &str,
+) -> String {
+    let driver = match driver {
+        Driver::Auto => "auto",
+        Driver::IoUring => "io_uring",
+        Driver::Epoll => "epoll",
+    };
     format!(
-        "[gateway]\nlisten = [\"{listen}\"]\nworkers = 1\ndata_dir = \"{data_dir}\"\n\n\
-         [admin]\nlisten = \"{admin}\"\n\n[log]\nlevel = \"error\"\n\n{more}"
+        "[gateway]\nlisten = [\"{listen}\"]\nworkers = 1\ndata_dir = \"{}\"\ndriver = \"{driver}\"\n\n\
+         [admin]\nlisten = \"{admin}\"\n\n[log]\nlevel = \"error\"\n\n{more}",
+        data_dir.display()
     )
 }
 

@@ -1,0 +1,202 @@
+//! What is compared, and what is asked of it.
+
+use std::path::Path;
+
+use crate::args::LoadArgs;
+use crate::machine::limits;
+use crate::scenario::Scenario;
+use crate::target::Kind;
+
+/// One load, for all.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    /// What clients do.
+    pub(super) scenario: Scenario,
+    /// How.
+    pub(super) load: LoadArgs,
+    /// Whether it is laid on at a constant rate, of 70 % of what the slower one beside it can do.
+    pub(super) is_open: bool,
+}
+
+/// What is compared in a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum Metric {
+    /// CPU time per good answer, in microseconds.
+    CpuPerAnswer,
+    /// CPU time per GiB of bodies, in milliseconds.
+    CpuPerGib,
+    /// Latency that 99 of a hundred stay below, in microseconds.
+    P99,
+    /// And 999 of a thousand.
+    P99_9,
+    /// Memory that a connection takes which waits, in bytes.
+    IdleBytes,
+}
+
+impl Case {
+    /// One as the command line says.
+    pub(super) fn of(scenario: Scenario, load: &LoadArgs) -> Self {
+        Self { scenario, load: load.clone(), is_open: false }
+    }
+
+    /// All that have a bar, with what of `load` they leave open.
+    pub(super) fn all(load: &LoadArgs) -> Vec<Self> {
+        let case = |scenario, connections, change: fn(&mut LoadArgs)| {
+            let mut load = LoadArgs { connections, ..load.clone() };
+            change(&mut load);
+            Self { scenario, load, is_open: false }
+        };
+        let same: fn(&mut LoadArgs) = |_| ();
+        // As many as all can hold under this limit of descriptors.
+        let room = usize::try_from(limits::connections_through()).unwrap_or(usize::MAX);
+        let idle = room.saturating_sub(100).clamp(1, IDLE_CONNECTIONS);
+        vec![
+            case(Scenario::Redirect, 64, same),
+            case(Scenario::Redirect, 256, same),
+            case(Scenario::Redirect, 64, |load| load.pipeline = 16),
+            case(Scenario::Redirect, 64, |load| load.close = true),
+            case(Scenario::BrokerManifest, 64, same),
+            case(Scenario::StreamBlob, 1, same),
+            case(Scenario::StreamBlob, 8, same),
+            case(Scenario::StreamBlob, 1, |load| load.upstream_tls = true),
+            case(Scenario::StreamBlob, 8, |load| load.upstream_tls = true),
+            case(Scenario::Idle, idle, same),
+            Self { is_open: true, ..case(Scenario::Redirect, 64, same) },
+            Self { is_open: true, ..case(Scenario::Reload, 64, same) },
+        ]
+    }
+
+    /// What is compared.
+    pub(super) fn metrics(&self) -> &'static [Metric] {
+        match self.scenario {
+            Scenario::StreamBlob => &[Metric::CpuPerGib],
+            Scenario::Idle => &[Metric::IdleBytes],
+            _ if self.is_open => &[Metric::P99, Metric::P99_9],
+            Scenario::Redirect
+            | Scenario::BrokerManifest
+            | Scenario::Pull
+            | Scenario::PullStorm
+            | Scenario::Slow
+            | Scenario::Reload
+            | Scenario::Mixed => &[Metric::CpuPerAnswer],
+        }
+    }
+
+    /// The most that the gateway's may be of `peer`'s.
+    pub(super) fn bar(&self, metric: Metric, peer: &Kind) -> Option<f64> {
+        let LoadArgs { pipeline, close, upstream_tls, .. } = &self.load;
+        match (metric, self.scenario, peer) {
+            (Metric::P99 | Metric::P99_9, Scenario::Redirect, Kind::Nginx) => Some(1.0),
+            (Metric::P99_9, Scenario::Reload, Kind::Unchanged(_)) => Some(2.0),
+            (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if *close => Some(1.05),
+            (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if *pipeline > 1 => Some(0.10),
+            (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx | Kind::Haproxy)
+                if !*close && *pipeline == 1 =>
+            {
+                Some(0.87)
+            }
+            (Metric::CpuPerAnswer, Scenario::BrokerManifest, Kind::Nginx) => Some(1.0),
+            (Metric::CpuPerGib, Scenario::StreamBlob, Kind::Haproxy) if *upstream_tls => Some(1.0),
+            (Metric::CpuPerGib, Scenario::StreamBlob, Kind::Haproxy) => Some(0.80),
+            (Metric::CpuPerGib, Scenario::StreamBlob, Kind::Nginx) if !*upstream_tls => Some(0.40),
+            _ => None,
+        }
+    }
+
+    /// What the gateway itself may need at most.
+    pub(super) fn bound(&self, metric: Metric) -> Option<f64> {
+        (metric == Metric::IdleBytes).then_some(1024.0)
+    }
+
+    /// Who is measured beside `gateway`.
+    pub(super) fn peers(&self, gateway: &Path) -> Vec<Kind> {
+        match self.scenario {
+            // What changes cost is seen beside none.
+            Scenario::Reload => vec![Kind::Unchanged(gateway.to_owned())],
+            Scenario::StreamBlob => vec![Kind::Nginx, Kind::NginxUnbuffered, Kind::Haproxy],
+            Scenario::Redirect
+            | Scenario::BrokerManifest
+            | Scenario::Pull
+            | Scenario::PullStorm
+            | Scenario::Idle
+            | Scenario::Slow
+            | Scenario::Mixed => vec![Kind::Nginx, Kind::Haproxy],
+        }
+    }
+
+    /// In words.
+    pub(super) fn words(&self) -> String {
+        let LoadArgs { connections, pipeline, packages, close, size, upstream_tls, .. } =
+            &self.load;
+        let mut words = format!("{}, {packages} packages", self.scenario.as_str());
+        if self.scenario == Scenario::StreamBlob {
+            words += &format!(", {}", crate::report::bytes(*size as f64));
+        }
+        words += &match connections {
+            1 => ", 1 connection".to_owned(),
+            more => format!(", {more} connections"),
+        };
+        if *close {
+            words += ", one for each request";
+        }
+        if *pipeline > 1 {
+            words += &format!(", {pipeline} requests at once on each");
+        }
+        if *upstream_tls {
+            words += ", TLS to the registry";
+        }
+        if self.is_open {
+            words += ", open loop at 70 % of the peak of the slower one beside it";
+        }
+        words
+    }
+}
+
+/// Of the bar.
+const IDLE_CONNECTIONS: usize = 10_000;
+
+impl Metric {
+    /// A column's heading.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::CpuPerAnswer => "CPU µs per answer",
+            Self::CpuPerGib => "CPU ms per GiB",
+            Self::P99 => "p99 µs",
+            Self::P99_9 => "p99.9 µs",
+            Self::IdleBytes => "bytes per connection",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::Parser as _;
+
+    fn load() -> LoadArgs {
+        let cli = Cli::parse_from(["loadtest", "compare", "--gateway", "pullgate"]);
+        let crate::args::Command::Compare(args) = cli.command else { panic!("not compare") };
+        args.load
+    }
+
+    #[test]
+    fn every_case_of_all_has_a_bar() {
+        let gateway = Path::new("pullgate");
+        for case in Case::all(&load()) {
+            let has_bar = |metric: &Metric| {
+                let peers = case.peers(gateway);
+                peers.iter().any(|peer| case.bar(*metric, peer).is_some())
+                    || case.bound(*metric).is_some()
+            };
+            assert!(case.metrics().iter().any(has_bar), "{}", case.words());
+        }
+    }
+
+    #[test]
+    fn cases_are_told_apart_by_their_words() {
+        let words: Vec<String> = Case::all(&load()).iter().map(Case::words).collect();
+        let different: std::collections::BTreeSet<&String> = words.iter().collect();
+        assert_eq!(different.len(), words.len(), "{words:#?}");
+    }
+}

@@ -1,0 +1,54 @@
+//! What a connection costs that waits: memory of a fresh process, before and after a burst.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Bench, Comparison, Round, Side};
+use crate::cli::progress;
+use crate::engine::{self, Pace};
+use crate::machine::usage::Memory;
+use crate::target::{Kind, Target};
+
+/// Every round starts everybody anew, so `rounds` of them at most, and few.
+pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::Result<Comparison> {
+    let mut sides: Vec<Side> = Vec::new();
+    for number in 1..=rounds.min(ROUNDS_MAX) {
+        for (index, kind) in kinds.iter().enumerate() {
+            let target = Target::start(kind, &bench.job())?;
+            if sides.len() == index {
+                sides.push(Side::new(&target)?);
+            }
+            match round(bench, number, &target)? {
+                Ok(round) => sides[index].rounds.push(round),
+                Err(why) => sides[index].void.push(format!("round {number}: {why}")),
+            }
+        }
+    }
+    Ok(Comparison::new(bench.case, kinds, sides, None))
+}
+
+fn round(bench: &Bench<'_>, number: usize, target: &Target) -> io::Result<Result<Round, String>> {
+    let settings = bench.settings(target, Pace::Once);
+    // What is made once, for the first connection, is not the connections'.
+    let few = bench.settings(target, Pace::Once);
+    let few = engine::Settings { connections: FIRST_CONNECTIONS, ..few };
+    engine::run(&bench.plan, &few, &mut progress(target.name))?;
+    crate::pause(QUIET_TIME);
+    let before = Memory::of(target.id())?;
+    let watched = format!("idle, {}, round {number}", target.name);
+    let (recorded, held) = engine::run_and_hold(&bench.plan, &settings, &mut progress(&watched))?;
+    if held.len() < settings.connections || !recorded.faults.is_empty() {
+        let (stay, all) = (held.len(), settings.connections);
+        return Ok(Err(format!("{stay} of {all} connections stay open: {:?}", recorded.faults)));
+    }
+    crate::pause(QUIET_TIME);
+    let after = Memory::of(target.id())?;
+    let grown = after.resident.saturating_sub(before.resident) as f64;
+    let idle_bytes = grown / settings.connections as f64;
+    Ok(Ok(Round { number, idle_bytes, peak_bytes: after.peak, ..Round::default() }))
+}
+
+const ROUNDS_MAX: usize = 5;
+const FIRST_CONNECTIONS: usize = 64;
+/// After the burst: what is given back is given back by then.
+const QUIET_TIME: Duration = Duration::from_secs(5);

@@ -1,0 +1,350 @@
+//! The gateway and its peers side by side: short rounds, interleaved, on the same CPU, so that
+//! whatever else the machine does meets all of them.
+
+mod cases;
+mod idle;
+mod table;
+
+use std::io;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::args::CompareArgs;
+use crate::background::Background;
+use crate::cli::{Places, print, progress, say, write_json};
+use crate::engine::{self, Digests, Pace, Settings};
+use crate::machine::calls::Calls;
+use crate::machine::cpus;
+use crate::machine::usage::{Memory, Usage};
+use crate::origin::Origin;
+use crate::plan::Plan;
+use crate::report::Outcome;
+use crate::scenario::{Scenario, Shape};
+use crate::statistics::Median;
+use crate::target::{Job, Kind, Target};
+use cases::{Case, Metric};
+
+/// One load, on all.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    /// What was done, and how.
+    pub case: String,
+    /// Jobs a second, in an open loop.
+    pub rate: Option<f64>,
+    /// The gateway, then its peers.
+    pub sides: Vec<Side>,
+}
+
+/// One of those compared.
+#[derive(Debug, Serialize)]
+pub struct Side {
+    /// Who.
+    pub name: &'static str,
+    /// Each valid round's figures.
+    pub rounds: Vec<Round>,
+    /// What it comes to.
+    pub figures: Vec<Figure>,
+    /// System calls per good answer, of a round of its own.
+    pub calls: Option<f64>,
+    /// Rounds that do not count, and why.
+    pub void: Vec<String>,
+    /// Before the first round.
+    pub idle: Memory,
+}
+
+/// What is compared.
+#[derive(Debug, Serialize)]
+pub struct Figure {
+    /// What it is.
+    pub metric: Metric,
+    /// This side's.
+    pub value: Option<Median>,
+    /// The gateway's over this side's, round by round.
+    pub ratio: Option<Median>,
+    /// The most that may be.
+    pub bar: Option<f64>,
+    /// Whether the median is not above it.
+    pub is_met: Option<bool>,
+}
+
+/// One round of one side.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "each is the figure that it is called by")]
+pub struct Round {
+    pub number: usize,
+    pub cpu_us: f64,
+    pub user_us: f64,
+    pub system_us: f64,
+    pub cpu_ms_per_gib: f64,
+    pub switches: f64,
+    pub per_second: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p99_9_us: f64,
+    pub idle_bytes: f64,
+    pub peak_bytes: u64,
+    pub is_saturated: bool,
+}
+
+/// Whether all rounds were valid. That a bar is missed is a result like others.
+pub fn run(args: &CompareArgs) -> io::Result<bool> {
+    let places = Places::of(&args.load)?;
+    cpus::keep_to(&[places.load])?;
+    let cases = match args.scenario {
+        Some(scenario) => vec![Case::of(scenario, &args.load)],
+        None => Case::all(&args.load),
+    };
+    let mut comparisons = Vec::new();
+    for case in cases {
+        let comparison = compare(&case, args, &places)?;
+        print(&comparison.text(&case))?;
+        comparisons.push(comparison);
+        if let Some(file) = &args.json {
+            write_json(file, &comparisons)?;
+        }
+    }
+    Ok(comparisons.iter().flat_map(|it| &it.sides).all(|side| side.void.is_empty()))
+}
+
+/// What the rounds of a case have in common.
+struct Bench<'a> {
+    case: &'a Case,
+    origin: &'a Origin,
+    places: &'a Places,
+    plan: Plan,
+    pace: Pace,
+}
+
+fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Comparison> {
+    let load = &case.load;
+    let origin = if load.upstream_tls {
+        Origin::start_tls(places.load, &[load.size])?
+    } else {
+        Origin::start(places.load, &[load.size])?
+    };
+    let delivery = load.delivery.unwrap_or_else(|| case.scenario.delivery());
+    let shape = Shape {
+        packages: load.packages,
+        delivery,
+        origin: Some(&origin.url),
+        blob_bytes: load.size,
+        keep_alive: !load.close,
+    };
+    let plan = case.scenario.plan(&shape);
+    let mut bench = Bench { case, origin: &origin, places, plan, pace: Pace::Closed };
+    let peers = match &*args.peers {
+        _ if args.alone => Vec::new(),
+        [] => case.peers(&args.gateway),
+        named => named.iter().map(|peer| peer.kind()).collect(),
+    };
+    let kinds: Vec<Kind> =
+        [Kind::Pullgate(args.gateway.clone())].into_iter().chain(peers).collect();
+    if case.scenario == Scenario::Idle {
+        return idle::compare(&bench, &kinds, args.rounds);
+    }
+    let start = |kind| Target::start(kind, &bench.job());
+    let targets: Vec<Target> = kinds.iter().map(start).collect::<io::Result<_>>()?;
+    let mut sides: Vec<Side> = targets.iter().map(Side::new).collect::<io::Result<_>>()?;
+    // Warm, proven to work, and counted.
+    for (target, side) in targets.iter().zip(&mut sides) {
+        side.calls = bench.calls(target)?;
+    }
+    if case.is_open {
+        bench.pace = Pace::Open(bench.rate(&targets)?);
+    }
+    for number in 1..=args.rounds {
+        // Whoever comes first has another one before them each time.
+        for step in 0..targets.len() {
+            let index = (number + step) % targets.len();
+            let (target, side) = (&targets[index], &mut sides[index]);
+            match bench.round(number, target)? {
+                Ok(round) => side.rounds.push(round),
+                Err(why) => side.void.push(format!("round {number}: {why}")),
+            }
+        }
+    }
+    let rate = if let Pace::Open(rate) = bench.pace { Some(rate) } else { None };
+    Ok(Comparison::new(case, &kinds, sides, rate))
+}
+
+impl Bench<'_> {
+    fn job(&self) -> Job<'_> {
+        let Case { scenario, load, .. } = self.case;
+        Job {
+            delivery: load.delivery.unwrap_or_else(|| scenario.delivery()),
+            packages: load.packages,
+            origin: self.origin,
+            driver: load.driver,
+            cpus: &self.places.target,
+        }
+    }
+
+    fn settings(&self, target: &Target, pace: Pace) -> Settings {
+        let Case { scenario, load, is_open } = self.case;
+        // Long enough for a thousandth to be many, or for several large bodies.
+        let default = match (is_open, *scenario == Scenario::StreamBlob) {
+            (true, _) => Duration::from_secs(3),
+            (false, true) => Duration::from_secs(2),
+            (false, false) => Duration::from_secs(1),
+        };
+        let duration = load.duration.unwrap_or(default);
+        let pace = if *scenario == Scenario::PullStorm { Pace::Once } else { pace };
+        // A digest costs the load more than the body costs who serves it.
+        let digests = Digests::None;
+        Settings { duration, digests, ..load.settings(target.address, pace) }
+    }
+
+    /// System calls per good answer, in a short round of their own, in which all digests are looked at.
+    fn calls(&self, target: &Target) -> io::Result<Option<f64>> {
+        let settings = self.settings(target, Pace::Closed);
+        let settings = Settings { duration: CALLS_TIME, digests: Digests::All, ..settings };
+        let recorded = engine::run(&self.plan, &settings, &mut progress(target.name))?;
+        if recorded.answers == 0 || !recorded.faults.is_empty() {
+            let faults: Vec<String> = recorded.faults.keys().map(ToString::to_string).collect();
+            let name = target.name;
+            return Err(io::Error::other(format!("{name} does not answer: {}", faults.join(", "))));
+        }
+        let calls = match Calls::start(target.id()) {
+            Ok(calls) => calls,
+            Err(problem) => {
+                say(&format!("system calls are not counted: {problem}"))?;
+                return Ok(None);
+            }
+        };
+        let settings = Settings { digests: Digests::None, ..settings };
+        let recorded = engine::run(&self.plan, &settings, &mut progress(target.name))?;
+        let calls = calls.stop()?;
+        crate::pause(SETTLE_TIME);
+        Ok(Some(calls as f64 / recorded.answers.max(1) as f64))
+    }
+
+    /// 70 % of what the slower one beside the gateway can do; with nobody there, of what it can.
+    fn rate(&self, targets: &[Target]) -> io::Result<f64> {
+        let peers = if targets.len() > 1 { &targets[1..] } else { targets };
+        let mut slowest = f64::INFINITY;
+        for target in peers {
+            let mut peaks = Vec::new();
+            for _ in 0..PEAK_ROUNDS {
+                let settings = self.settings(target, Pace::Closed);
+                let recorded = engine::run(&self.plan, &settings, &mut progress(target.name))?;
+                peaks.push(recorded.answers as f64 / recorded.elapsed.as_secs_f64());
+            }
+            slowest = slowest.min(Median::of(&peaks).map_or(f64::INFINITY, |peak| peak.value));
+        }
+        Ok((0.7 * slowest).floor().max(1.0))
+    }
+
+    /// One round, or why it does not count.
+    fn round(&self, number: usize, target: &Target) -> io::Result<Result<Round, String>> {
+        let settings = self.settings(target, self.pace);
+        let id = target.id();
+        let counted_before = target.counted()?;
+        let background = if target.is_unchanged {
+            None
+        } else {
+            Background::start(self.case.scenario, target, self.case.load.slow)?
+        };
+        let before = Usage::of(id)?;
+        let watched = format!("{}, {}, round {number}", self.case.scenario.as_str(), target.name);
+        let recorded = engine::run(&self.plan, &settings, &mut progress(&watched))?;
+        drop(background);
+        // What is done behind the answers belongs to their cost: counts are folded and written.
+        crate::pause(SETTLE_TIME);
+        let used = (Usage::of(id)?.since(before), Memory::of(id)?);
+        let counted = target.counted()?;
+        let scenario = self.case.scenario.as_str();
+        let outcome = Outcome::new(scenario, target.name, &settings, &recorded, Some(used));
+        if !outcome.is_good() {
+            return Ok(Err(format!("not all answers were good: {:?}", outcome.faults)));
+        }
+        if let (Some(before), Some(after)) = (counted_before, counted)
+            && after - before != recorded.counted
+        {
+            let stored = after - before;
+            return Ok(Err(format!("{stored} were counted, {} answered", recorded.counted)));
+        }
+        Ok(Ok(Round::of(number, &outcome)))
+    }
+}
+
+impl Round {
+    fn of(number: usize, outcome: &Outcome) -> Self {
+        let Some(cost) = &outcome.cost else { return Self { number, ..Self::default() } };
+        let gibibytes = outcome.body_bytes as f64 / f64::from(1 << 30);
+        let latency = outcome.latency;
+        Self {
+            number,
+            cpu_us: cost.cpu_us,
+            user_us: cost.user_us,
+            system_us: cost.system_us,
+            cpu_ms_per_gib: cost.cpu_us * outcome.answers as f64 / 1e3 / gibibytes,
+            switches: cost.switches,
+            per_second: outcome.per_second,
+            p50_us: latency.p50,
+            p99_us: latency.p99,
+            p99_9_us: latency.p99_9,
+            idle_bytes: 0.0,
+            peak_bytes: cost.memory.peak,
+            is_saturated: outcome.is_saturated,
+        }
+    }
+
+    fn figure(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::CpuPerAnswer => self.cpu_us,
+            Metric::CpuPerGib => self.cpu_ms_per_gib,
+            Metric::P99 => self.p99_us,
+            Metric::P99_9 => self.p99_9_us,
+            Metric::IdleBytes => self.idle_bytes,
+        }
+    }
+}
+
+impl Side {
+    fn new(target: &Target) -> io::Result<Self> {
+        Ok(Self {
+            name: target.name,
+            rounds: Vec::new(),
+            figures: Vec::new(),
+            calls: None,
+            void: Vec::new(),
+            idle: Memory::of(target.id())?,
+        })
+    }
+
+    /// `gateway` are the gateway's rounds: each is set against this side's of the same number.
+    fn figure(&self, case: &Case, kind: &Kind, metric: Metric, gateway: &[Round]) -> Figure {
+        let values: Vec<f64> = self.rounds.iter().map(|round| round.figure(metric)).collect();
+        let value = Median::of(&values);
+        if matches!(kind, Kind::Pullgate(_)) {
+            let bar = case.bound(metric);
+            let is_met = bar.zip(value).map(|(bar, value)| value.value <= bar);
+            return Figure { metric, value, ratio: None, bar, is_met };
+        }
+        let ratio = |round: &Round| {
+            let theirs = self.rounds.iter().find(|one| one.number == round.number)?;
+            Some(round.figure(metric) / theirs.figure(metric))
+        };
+        let ratio = Median::of(&gateway.iter().filter_map(ratio).collect::<Vec<f64>>());
+        let bar = case.bar(metric, kind);
+        let is_met = bar.zip(ratio).map(|(bar, ratio)| ratio.value <= bar);
+        Figure { metric, value, ratio, bar, is_met }
+    }
+}
+
+impl Comparison {
+    fn new(case: &Case, kinds: &[Kind], mut sides: Vec<Side>, rate: Option<f64>) -> Self {
+        let gateway = sides.first().map(|side| side.rounds.clone()).unwrap_or_default();
+        for (side, kind) in sides.iter_mut().zip(kinds) {
+            let figure = |metric: &Metric| side.figure(case, kind, *metric, &gateway);
+            side.figures = case.metrics().iter().map(figure).collect();
+        }
+        Self { case: case.words(), rate, sides }
+    }
+}
+
+/// Counts are written every second.
+const SETTLE_TIME: Duration = Duration::from_millis(1200);
+const CALLS_TIME: Duration = Duration::from_millis(500);
+const PEAK_ROUNDS: usize = 5;

@@ -1,0 +1,106 @@
+//! A comparison as a table.
+
+use super::{Case, Comparison, Figure, Median, Metric, Round, Side};
+use crate::report::{number, table};
+
+impl Comparison {
+    pub(super) fn text(&self, case: &Case) -> String {
+        let metrics = case.metrics();
+        let is_idle = metrics == [Metric::IdleBytes];
+        let mut heading = vec![String::new()];
+        for metric in metrics {
+            heading.push(metric.heading().to_owned());
+            heading.push("pullgate ÷ this".to_owned());
+            heading.push("bar".to_owned());
+        }
+        let more: &[&str] = if is_idle { &IDLE_COLUMNS } else { &COLUMNS };
+        heading.extend(more.iter().map(|name| (*name).to_owned()));
+        let mut rows = vec![heading];
+        for side in &self.sides {
+            let mut row = vec![side.name.to_owned()];
+            side.figures.iter().for_each(|figure| row.extend(figure.cells()));
+            row.extend(if is_idle { side.idle_cells() } else { side.cells() });
+            rows.push(row);
+        }
+        let rate = self.rate.map_or_else(String::new, |it| format!(": {} a second", number(it)));
+        let mut text = format!("\n{}{rate}\n\n{}", self.case, table(&rows));
+        for side in &self.sides {
+            for why in &side.void {
+                text += &format!("VOID: {}, {why}\n", side.name);
+            }
+        }
+        if self.sides.iter().flat_map(|side| &side.rounds).any(|round| round.is_saturated) {
+            text += "The load was at its own limit in some rounds: what is a second says little, \
+                     CPU holds.\n";
+        }
+        text
+    }
+}
+
+impl Figure {
+    fn cells(&self) -> [String; 3] {
+        let median = |median: Option<Median>| match median {
+            Some(Median { value, low, high }) => {
+                format!("{} ({} – {})", number(value), number(low), number(high))
+            }
+            None => String::new(),
+        };
+        let bar = match (self.bar, self.is_met) {
+            (Some(bar), Some(true)) => format!("≤ {} met", number(bar)),
+            (Some(bar), Some(false)) => format!("≤ {} MISSED", number(bar)),
+            (Some(bar), None) => format!("≤ {}", number(bar)),
+            (None, _) => String::new(),
+        };
+        [median(self.value), median(self.ratio), bar]
+    }
+}
+
+impl Side {
+    /// Beside what is compared; as [`COLUMNS`] says.
+    fn cells(&self) -> Vec<String> {
+        vec![
+            format!("{:.2}", self.median(|round| round.user_us)),
+            format!("{:.2}", self.median(|round| round.system_us)),
+            self.calls.map_or_else(|| "not known".to_owned(), |calls| format!("{calls:.3}")),
+            format!("{:.4}", self.median(|round| round.switches)),
+            number(self.median(|round| round.per_second)),
+            number(self.median(|round| round.p50_us)),
+            number(self.median(|round| round.p99_9_us)),
+            mebibytes(self.idle.anonymous as f64),
+            mebibytes(self.median(|round| round.peak_bytes as f64)),
+            self.rounds.len().to_string(),
+        ]
+    }
+
+    /// As [`IDLE_COLUMNS`] says.
+    fn idle_cells(&self) -> Vec<String> {
+        vec![
+            mebibytes(self.idle.anonymous as f64),
+            mebibytes(self.median(|round| round.peak_bytes as f64)),
+            self.rounds.len().to_string(),
+        ]
+    }
+
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        let figures: Vec<f64> = self.rounds.iter().map(figure).collect();
+        Median::of(&figures).map_or(f64::NAN, |median| median.value)
+    }
+}
+
+fn mebibytes(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / f64::from(1 << 20))
+}
+
+const COLUMNS: [&str; 10] = [
+    "user µs",
+    "system µs",
+    "calls",
+    "switches",
+    "a second",
+    "p50 µs",
+    "p99.9 µs",
+    "own memory at first",
+    "peak",
+    "rounds",
+];
+const IDLE_COLUMNS: [&str; 3] = ["own memory at first", "peak", "rounds"];

@@ -1,0 +1,128 @@
+//! Every scenario, for a moment, against the built gateway: all answers as they should be.
+//!
+//! `PULLGATE` names the gateway's program; left out, it is the one built beside this test.
+
+#![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn redirects_in_a_closed_and_in_an_open_loop() {
+    for (more, pace) in [("--pipeline=4", "closed"), ("--close", "closed"), ("--rate=200", "open")]
+    {
+        let result = run("redirect", &[more]);
+        assert_eq!(result["pace"], pace);
+        assert!(result["cost"]["cpu_us"].as_f64().expect("a cost") > 0.0);
+    }
+}
+
+#[test]
+fn manifests_and_blobs_come_through_whole() {
+    run("broker-manifest", &["--rate=100"]);
+    let result = run("stream-blob", &["--size=1MiB", "--connections=2"]);
+    assert_eq!(
+        result["body_bytes"].as_u64().expect("bytes"),
+        result["answers"].as_u64().expect("answers") << 20
+    );
+    run("stream-blob", &["--size=1KiB", "--rate=100"]);
+}
+
+#[test]
+fn images_are_pulled_as_docker_and_podman_do() {
+    for delivery in ["redirect", "broker", "stream"] {
+        let result = run("pull", &["--connections=2", "--delivery", delivery]);
+        assert_eq!(result["jobs"]["failed"], 0);
+        assert!(result["jobs"]["count"].as_u64().expect("jobs") > 0);
+    }
+    let result = run("mixed", &["--rate=50"]);
+    assert_eq!(result["jobs"]["failed"], 0);
+}
+
+#[test]
+fn a_storm_is_one_pull_for_each_connection() {
+    let result = run("pull-storm", &["--connections=20", "--delivery=broker"]);
+    assert_eq!(result["pace"], "once");
+    assert_eq!(result["jobs"]["count"], 20);
+    assert_eq!(result["jobs"]["failed"], 0);
+}
+
+#[test]
+fn connections_are_held() {
+    let result = run("idle", &["--connections=500"]);
+    assert_eq!(result["held"]["connections"], 500);
+    assert!(result["held"]["resident_bytes"].as_f64().is_some());
+}
+
+#[test]
+fn a_load_goes_on_beside_slow_clients_and_changes() {
+    let slow = run("slow", &["--rate=100", "--slow=10"]);
+    assert!(slow["remarks"].to_string().contains("10 slow readers"), "{slow}");
+    let reload = run("reload", &["--rate=100"]);
+    assert!(reload["remarks"].to_string().contains("the configuration changed"), "{reload}");
+}
+
+#[test]
+fn a_page_is_written_that_needs_nothing_else() {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let page = room.path().join("result.html");
+    run("redirect", &["--rate=100,200", "--html", &page.to_string_lossy()]);
+    let text = fs::read_to_string(page).expect("the page");
+    assert!(text.contains("<svg") && text.contains("200 a second"));
+    for outside in ["<script", "src=", "href=", "@import", "url("] {
+        assert!(!text.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn what_was_counted_is_what_was_answered() {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let file = room.path().join("result.json");
+    let mut command = loadtest(&["compare", "redirect"]);
+    // Peers need not be installed here.
+    command.args(["--alone", "--rounds=2", "--duration=200ms", "--packages=20", "--json"]);
+    command.arg(&file);
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&fs::read(file).expect("a result")).expect("JSON");
+    let side = &result[0]["sides"][0];
+    assert_eq!(side["rounds"].as_array().expect("rounds").len(), 2, "{side}");
+    assert_eq!(side["void"].as_array().expect("void rounds").len(), 0, "{side}");
+}
+
+/// The first result of `loadtest run` for a third of a second.
+fn run(scenario: &str, arguments: &[&str]) -> Value {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let file = room.path().join("result.json");
+    let mut command = loadtest(&["run", scenario]);
+    command.args(["--duration=300ms", "--packages=20", "--json"]).arg(&file).args(arguments);
+    if !arguments.iter().any(|argument| argument.starts_with("--connections")) {
+        command.arg("--connections=4");
+    }
+    let output = command.output().expect("it runs");
+    let words = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{scenario}: {}", String::from_utf8_lossy(&words));
+    let result: Value = serde_json::from_slice(&fs::read(file).expect("a result")).expect("JSON");
+    result[0].clone()
+}
+
+fn loadtest(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(arguments).arg("--gateway").arg(pullgate());
+    command
+}
+
+fn pullgate() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("pullgate");
+    let program = env::var_os("PULLGATE").map_or_else(beside, PathBuf::from);
+    assert!(
+        program.exists(),
+        "{}: no such program: `cargo build` in the repository's root, or set PULLGATE",
+        program.display()
+    );
+    program
+}
