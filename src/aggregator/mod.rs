@@ -45,7 +45,7 @@ pub use crate::aggregator::query::{Answer, Ask, By, Query, QueryError, Row};
 
 use crate::aggregator::counting::Aggregating;
 use crate::aggregator::lock::Lock;
-use crate::aggregator::run::Run;
+use crate::aggregator::run::Unapplied;
 use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
 use crate::messages::pulls::{Parcel, PullReceiver};
@@ -126,7 +126,8 @@ pub fn open_offline(data_dir: &Path) -> io::Result<Query> {
             data_dir.display()
         ))
     })?;
-    let view = View::new(store.counts().tree(), store.marker(), Run::default(), Arc::default());
+    let view =
+        View::new(store.counts().tree(), store.marker(), Unapplied::default(), Arc::default());
     Ok(Query::offline(view, lock))
 }
 
