@@ -21,6 +21,7 @@ pub mod frame;
 pub mod health;
 pub mod inbox;
 pub mod journal;
+pub mod known;
 pub mod lock;
 pub mod names;
 pub mod persist;
