@@ -320,8 +320,10 @@ mod tests {
         let mut first = None;
         for sequence in 1..=40u32 {
             let record = record(u64::from(sequence), sequence * 7);
-            for (key, measures) in record.additions() {
-                *naive.entry(key).or_insert(Measures::ZERO) += measures;
+            for cell in &record.cells {
+                for key in cell.keys() {
+                    *naive.entry(key).or_default() += cell.measures;
+                }
             }
             journal.append(&record).unwrap();
             if sequence == 20 {

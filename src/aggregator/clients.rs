@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::aggregator::known::Known;
 use crate::pure::client::{Client, ClientTable};
 use crate::pure::limits::{AGENTS_MAX, CLIENTS_MAX};
 
 /// The client programs seen in this run. Number 0 stands for all beyond the bound.
 pub struct Clients {
     table: ClientTable,
-    by_agent: HashMap<Box<[u8]>, u32>,
+    by_agent: Known,
     by_client: HashMap<String, u32>,
     clients: Vec<Client>,
     /// The one identified last, where it had no room for its version.
@@ -26,7 +27,7 @@ impl Clients {
         };
         Self {
             table,
-            by_agent: HashMap::new(),
+            by_agent: Known::default(),
             by_client: HashMap::new(),
             clients: vec![nobody(OTHER)],
             unnumbered: None,
@@ -44,15 +45,16 @@ impl Clients {
     /// who invents versions takes them from others.
     pub fn identify(&mut self, user_agent: &[u8]) -> u32 {
         self.unnumbered = None;
-        if let Some(number) = self.by_agent.get(user_agent).copied() {
+        let print = self.by_agent.print(0, user_agent);
+        if let Some(number) = self.by_agent.get(print) {
             return number;
         }
         let client = self.table.classify(user_agent);
         if let Some(number) = self.number(&client, CLIENTS_MAX) {
-            if self.by_agent.len() >= AGENTS_MAX {
+            if self.by_agent.count() >= AGENTS_MAX {
                 self.by_agent.clear();
             }
-            self.by_agent.insert(user_agent.into(), number);
+            self.by_agent.insert(print, number);
             return number;
         }
         let versionless = Client { version: String::new(), ..client.clone() };

@@ -21,6 +21,7 @@ pub mod frame;
 pub mod health;
 pub mod inbox;
 pub mod journal;
+pub mod known;
 pub mod lock;
 pub mod names;
 pub mod persist;
@@ -45,7 +46,7 @@ pub use crate::aggregator::query::{Answer, Ask, By, Query, QueryError, Row};
 
 use crate::aggregator::counting::Aggregating;
 use crate::aggregator::lock::Lock;
-use crate::aggregator::run::Run;
+use crate::aggregator::run::Unapplied;
 use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
 use crate::messages::pulls::{Parcel, PullReceiver};
@@ -126,7 +127,8 @@ pub fn open_offline(data_dir: &Path) -> io::Result<Query> {
             data_dir.display()
         ))
     })?;
-    let view = View::new(store.counts().tree(), store.marker(), Run::default(), Arc::default());
+    let view =
+        View::new(store.counts().tree(), store.marker(), Unapplied::default(), Arc::default());
     Ok(Query::offline(view, lock))
 }
 

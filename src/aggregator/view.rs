@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::aggregator::counts::{CountsError, guarded, kept_from};
-use crate::aggregator::run::Run;
+use crate::aggregator::run::{Additions, Unapplied};
 use crate::aggregator::schema::{
     CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Value, package_number,
 };
@@ -15,17 +15,17 @@ use crate::pure::pull::rollup::{Measures, Unit};
 pub struct View {
     tree: Result<sled::Tree, String>,
     marker: Marker,
-    pending: BTreeMap<Vec<u8>, Measures>,
-    packages: BTreeMap<u32, PackageRecord>,
+    unapplied: Unapplied,
+    /// What that adds: made by who reads, so that the aggregator need not.
+    additions: OnceLock<Additions>,
     /// Somebody reads for as long as this is held.
     _reading: Arc<()>,
 }
 
 impl View {
-    /// A view of `tree`, with what `pending` will add to it. It holds `reading` to its end.
-    pub fn new(tree: sled::Tree, marker: Marker, pending: Run, reading: Arc<()>) -> Self {
-        let (pending, packages) = pending.into_parts();
-        Self { tree: Ok(tree), marker, pending, packages, _reading: reading }
+    /// A view of `tree`, with what is to be added to it. It holds `reading` to its end.
+    pub fn new(tree: sled::Tree, marker: Marker, unapplied: Unapplied, reading: Arc<()>) -> Self {
+        Self { tree: Ok(tree), marker, unapplied, additions: OnceLock::new(), _reading: reading }
     }
 
     /// A view of nothing: the store is not open.
@@ -33,15 +33,15 @@ impl View {
         Self {
             tree: Err(why),
             marker: Marker::default(),
-            pending: BTreeMap::new(),
-            packages: BTreeMap::new(),
+            unapplied: Unapplied::default(),
+            additions: OnceLock::new(),
             _reading: Arc::default(),
         }
     }
 
     /// The first minute that was ever counted.
     pub fn since(&self) -> Option<u32> {
-        let pending = self.pending.keys().filter_map(|key| CellKey::parse(key));
+        let pending = self.additions().keys().filter_map(|key| CellKey::parse(key));
         let pending = pending.filter(|cell| cell.unit == Unit::Minute).map(|cell| cell.minute);
         self.marker.since.into_iter().chain(pending).min()
     }
@@ -58,7 +58,9 @@ impl View {
         while let Some((key, value)) = guarded(|| entries.next().transpose())? {
             packages.extend(package_number(&key).zip(PackageRecord::decode(&value)));
         }
-        packages.extend(self.packages.iter().map(|(number, it)| (*number, it.clone())));
+        packages.extend(self.unapplied.packages.iter().cloned());
+        let waiting = self.unapplied.waiting.packages();
+        packages.extend(waiting.iter().map(|(number, it)| (*number, it.clone())));
         Ok(packages)
     }
 
@@ -68,7 +70,7 @@ impl View {
         range: Range<Vec<u8>>,
         mut each: impl FnMut(CellKey<'_>, Measures),
     ) -> Result<(), CountsError> {
-        for (key, measures) in self.pending.range(range.clone()) {
+        for (key, measures) in self.additions().range(range.clone()) {
             if let Some(cell) = CellKey::parse(key) {
                 each(cell, *measures);
             }
@@ -88,12 +90,16 @@ impl View {
     /// Whether what was pending may have been written since, so that it was seen twice or not at
     /// all: then a new view is needed.
     pub fn is_stale(&self) -> Result<bool, CountsError> {
-        if self.pending.is_empty() {
+        if self.additions().is_empty() {
             return Ok(false);
         }
         let tree = self.tree()?;
         let marker = guarded(|| tree.get(MARKER_KEY))?;
         Ok(marker.and_then(|bytes| Marker::decode(&bytes)) != Some(self.marker))
+    }
+
+    fn additions(&self) -> &Additions {
+        self.additions.get_or_init(|| self.unapplied.additions())
     }
 
     fn tree(&self) -> Result<&sled::Tree, CountsError> {
