@@ -183,6 +183,7 @@ fn started_with(
         data_dir: data_dir.path().to_owned(),
         counting: config.counting,
         clients: ClientTable::built_in(),
+        sources: Arc::default(),
     };
     let lock = Lock::take(data_dir.path()).unwrap();
     let aggregator = aggregator::spawn(counting, lock, Vec::new(), Arc::clone(&health)).unwrap();

@@ -1,5 +1,6 @@
 //! The aggregator's thread: one round after another, each bounded.
 
+use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use crate::aggregator::inbox::{Arrival, Inbox};
 use crate::aggregator::lock::Lock;
 use crate::aggregator::names::{Bounds, Names, PackageTexts};
 use crate::aggregator::persist::Persist;
+use crate::aggregator::places::{NOWHERE, Places};
 use crate::aggregator::tally::{Tally, value_of};
-use crate::aggregator::{Booked, Options, Order};
+use crate::aggregator::{Booked, Options, Order, Reconfigured};
 use crate::messages::pulls::{
     FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded, UnfoldedRequests,
 };
@@ -44,6 +46,9 @@ pub struct Aggregating {
 /// Where bookings go, and what gives them their names.
 struct Books {
     clients: Clients,
+    places: Places,
+    /// See [`Counting::respect_dnt`].
+    respect_dnt: bool,
     names: Names,
     tally: Tally,
     feeds: Vec<Sender<Booked>>,
@@ -59,7 +64,7 @@ impl Aggregating {
         receivers: Vec<PullReceiver>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
-        let Options { data_dir, counting, clients } = options;
+        let Options { data_dir, counting, clients, sources } = options;
         let clock = Clock::look();
         let node = u64::from_ne_bytes(random()?);
         Ok(Self {
@@ -69,6 +74,8 @@ impl Aggregating {
             clock,
             books: Books {
                 clients: Clients::new(clients),
+                places: Places::new(sources),
+                respect_dnt: counting.respect_dnt,
                 names: Names::new(bounds(&counting)),
                 tally: Tally::default(),
                 feeds: Vec::new(),
@@ -120,10 +127,12 @@ impl Aggregating {
                 }
                 Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
                 Ok(Order::Reconfigure(new)) => {
-                    let (counting, clients) = *new;
+                    let Reconfigured { counting, clients, sources } = *new;
                     self.fold.set_window(micros(counting.window));
                     self.books.names.set_bounds(bounds(&counting));
                     self.books.clients.set_table(clients);
+                    self.books.places.set_sources(sources);
+                    self.books.respect_dnt = counting.respect_dnt;
                     self.counting = counting;
                 }
                 #[cfg(test)]
@@ -225,6 +234,7 @@ impl Aggregating {
         set(&health.other_names_total, beyond.names);
         set(&health.other_tags_total, beyond.tags);
         set(&health.other_clients_total, beyond.clients);
+        set(&health.other_places_total, beyond.places);
     }
 }
 
@@ -248,6 +258,7 @@ impl Books {
             connection: event.connection,
             asked: event.asked,
             outcome: event.outcome,
+            way: event.way,
             package,
             package_identity: self.names.identity(),
             client: number,
@@ -261,8 +272,15 @@ impl Books {
         let (names, clients) = (&self.names, &self.clients);
         let (tally, booked) = (&mut self.tally, &mut self.booked);
         let (feeds, dropped) = (&mut self.feeds, &mut self.feed_dropped);
-        fold.take(&request, &mut |booking| {
-            tally.add(&booking);
+        let is_private = event.is_private && self.respect_dnt;
+        // The only use of an address beside the folding key: it ends with this event.
+        let places = RefCell::new(&mut self.places);
+        let mut locate = || match is_private {
+            true => NOWHERE,
+            false => places.borrow_mut().locate(event.address.0),
+        };
+        fold.take(&request, &mut locate, &mut |mut booking| {
+            include(&mut booking, *places.borrow(), tally);
             *booked += booking.measures;
             if booking.measures.pulls > 0 && !feeds.is_empty() {
                 *dropped += tell_feeds(feeds, &booking, names, clients);
@@ -271,7 +289,8 @@ impl Books {
     }
 
     fn book(&mut self, booking: &Booking) {
-        self.tally.add(booking);
+        let mut booking = *booking;
+        include(&mut booking, &self.places, &mut self.tally);
         self.booked += booking.measures;
     }
 
@@ -283,6 +302,8 @@ impl Books {
             package,
             client,
             row: TagRow::UNFOLDED,
+            place: NOWHERE,
+            way: None,
             minute,
             measures: Measures { requests: all, unseen, unfolded: all, ..Measures::ZERO },
         };
@@ -299,8 +320,20 @@ impl Books {
     }
 
     fn drain(&mut self, persist: &mut Persist) {
-        self.tally.drain(&mut self.names, &self.clients, &mut persist.cells);
+        let Self { tally, names, clients, places, .. } = self;
+        tally.drain(names, clients, places, &mut persist.cells);
     }
+}
+
+/// Adds a booking; of one from a network that is left out only the requests, as such.
+fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
+    if places.is_excluded(booking.place) {
+        let excluded = booking.measures.requests;
+        booking.measures = Measures { excluded, ..Measures::ZERO };
+        booking.way = None;
+        booking.place = NOWHERE;
+    }
+    tally.add(booking, places);
 }
 
 /// Tells all subscribers of a pull; how many were too slow. Those that are gone are forgotten.
@@ -360,7 +393,7 @@ mod tests {
     use crate::messages::pulls::channel;
     use crate::pure::client::ClientTable;
     use crate::pure::config::values::{Counting, Retention};
-    use crate::pure::pull::event::{Address, Asked, Event, Outcome};
+    use crate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
@@ -372,6 +405,8 @@ mod tests {
             connection: 1,
             asked: Asked::Manifest,
             outcome: Outcome::Redirected,
+            way: Way::Redirect,
+            is_private: false,
             id: b"",
             domain: b"acme.com",
             collection: b"",
@@ -391,8 +426,14 @@ mod tests {
             max_names: 10,
             max_tags: 10,
             max_clients: 10,
+            respect_dnt: true,
         };
-        Options { data_dir: dir.to_owned(), counting, clients: ClientTable::built_in() }
+        Options {
+            data_dir: dir.to_owned(),
+            counting,
+            clients: ClientTable::built_in(),
+            sources: Arc::default(),
+        }
     }
 
     #[test]

@@ -12,10 +12,10 @@ use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Admin, Config, Counting, Credentials, Domain, Gateway, Limits, Log, Package, Password,
+    Admin, Config, Counting, Credentials, Domain, Gateway, Insight, Limits, Log, Package, Password,
     Registry, Upstream,
 };
-use crate::pure::limits::PACKAGES_MAX;
+use crate::pure::limits::{DATABASES_MAX, PACKAGES_MAX};
 use crate::pure::oci::backend::{Backend, Scheme};
 
 /// Checks the text of the file of this name: its values and what is odd about them, or all that is
@@ -40,6 +40,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let counting = document.once::<Counting>();
     let limits = document.once::<Limits>();
     let upstream = document.once::<Upstream>();
+    let insight = document.once::<Insight>();
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
     let mut packages = document.several::<file::Package>();
@@ -56,6 +57,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     stars_match(&mut document, &packages);
     no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
     not_too_many(&mut document, &packages);
+    not_too_many_databases(&mut document, insight.as_ref());
     accounts_are_whole(&mut document, &registries);
     logins_can_work(&mut document, &registries, &packages);
     let warnings = warnings(&document, &listening, &domains, &registries, &packages);
@@ -63,6 +65,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     if document.problems.is_empty()
         && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)
         && let (Some(counting), Some(limits), Some(upstream)) = (counting, limits, upstream)
+        && let Some(insight) = insight
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
         let registries = registries.into_iter().map(registry).collect();
@@ -74,6 +77,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
             counting,
             limits,
             upstream,
+            insight,
             domains,
             registries,
             packages,
@@ -232,6 +236,13 @@ fn not_too_many(document: &mut Document<'_>, packages: &[Entry<file::Package>]) 
     if let Some(entry) = packages.get(PACKAGES_MAX) {
         let what = format!("more than {PACKAGES_MAX} packages; serve collections, as `acme/*`");
         document.wrong(("packages", Some(entry.index), "name"), what);
+    }
+}
+
+fn not_too_many_databases(document: &mut Document<'_>, insight: Option<&Insight>) {
+    if insight.is_some_and(|insight| insight.databases.len() > DATABASES_MAX) {
+        let what = format!("more than {DATABASES_MAX} databases; leave some out");
+        document.wrong(("insight", None, "databases"), what);
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[insight]`
+    pub insight: Insight,
     /// `[[domains]]`
     pub domains: Vec<Domain>,
     /// `[[registries]]`
@@ -133,6 +135,8 @@ pub struct Counting {
     pub max_tags: usize,
     /// Client versions counted apart per package.
     pub max_clients: usize,
+    /// Whether of those who ask not to be tracked nothing but the pull is counted.
+    pub respect_dnt: bool,
 }
 
 /// `counting.retention`; `None` is for ever.
@@ -197,6 +201,17 @@ pub enum Private {
     Network(Cidr),
     /// Whatever this host's addresses are; lower case, without a port.
     Host(String),
+}
+
+/// `[insight]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Insight {
+    /// Databases in MaxMind's format; the first that knows something holds.
+    pub databases: Vec<PathBuf>,
+    /// Whether cities are counted apart too.
+    pub cities: bool,
+    /// A file of the operator's own networks.
+    pub networks: Option<PathBuf>,
 }
 
 /// So many in such a time.
