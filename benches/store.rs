@@ -11,7 +11,7 @@ use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Health, Options, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
-use pullgate::pure::config::values::{Counting, Retention};
+use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
 use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 const WORKERS: u64 = 4;
@@ -68,6 +68,7 @@ fn aggregate() -> Duration {
     let options = Options {
         data_dir: dir.path().to_owned(),
         counting,
+        insight: insight(),
         clients: ClientTable::built_in(),
         sources: Arc::default(),
     };
@@ -84,6 +85,16 @@ fn aggregate() -> Duration {
     let took = begin.elapsed();
     assert!(aggregator.stop(Vec::new()));
     took
+}
+
+fn insight() -> Insight {
+    Insight {
+        databases: Vec::new(),
+        cities: true,
+        networks: None,
+        k_public: 10,
+        unique_window: UniqueWindow::Day,
+    }
 }
 
 fn naive() -> Duration {

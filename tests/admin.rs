@@ -182,6 +182,7 @@ fn started_with(
     let counting = aggregator::Options {
         data_dir: data_dir.path().to_owned(),
         counting: config.counting,
+        insight: config.insight,
         clients: ClientTable::built_in(),
         sources: Arc::default(),
     };

@@ -60,6 +60,7 @@ fn a_window_belongs_to_the_place_of_its_first_request() {
     // Other databases meanwhile, that know nothing.
     gateway.aggregator.reconfigure()(Reconfigured {
         counting: counting(),
+        insight: insight(),
         clients: ClientTable::built_in(),
         sources: Arc::default(),
     });
@@ -162,13 +163,17 @@ fn questions_that_the_counts_cannot_answer_are_told_why() {
 
 /// A gateway with databases of places and these networks.
 fn start(data_dir: &Path, counting: Counting, labels: &str) -> Gateway {
+    start_with(data_dir, counting, labels, &["GeoLite2-City-Test", "GeoLite2-ASN-Test"])
+}
+
+fn start_with(data_dir: &Path, counting: Counting, labels: &str, names: &[&str]) -> Gateway {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places");
-    let database = |name: &str| {
+    let database = |name: &&str| {
         let bytes = std::fs::read(golden.join(name).with_extension("mmdb")).unwrap();
         Arc::new(Database::read(bytes).unwrap())
     };
-    let databases = ["GeoLite2-City-Test", "GeoLite2-ASN-Test"].map(database);
-    let sources = Sources::new(databases.into(), Labels::parse(labels).unwrap(), true);
+    let databases = names.iter().map(database).collect();
+    let sources = Sources::new(databases, Labels::parse(labels).unwrap(), true);
     Gateway::start_from(Options { sources: Arc::new(sources), ..options(data_dir, counting) }, 1)
 }
 
@@ -210,4 +215,58 @@ fn shown(query: &Query, ask: &Ask) -> Vec<String> {
         values.into_iter().chain([pulls.as_str()]).collect::<Vec<_>>().join(" ")
     });
     rows.collect()
+}
+
+#[test]
+fn clients_count_once_a_day_and_companies_once_a_month() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start_with(dir.path(), counting(), "", &["flat-company"]);
+    for client in 1..=5 {
+        for tag in ["a", "b"] {
+            pull(&mut gateway, &format!("198.51.100.{client}"), tag);
+        }
+    }
+    pull(&mut gateway, "198.51.100.200", "a");
+    gateway.stop();
+    let totals = || opened(dir.path()).rows(&Ask::default()).unwrap().totals;
+    let measures = totals();
+    assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (11, 6, 1));
+    // Another key after a restart: the same clients count again. Companies are known again.
+    let mut gateway = start_with(dir.path(), counting(), "", &["flat-company"]);
+    eventually("the store is open", || gateway.totals().is_some());
+    pull(&mut gateway, "198.51.100.1", "a");
+    gateway.stop();
+    let measures = totals();
+    assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (12, 7, 1));
+    // Who wants no tracking, or is left out, is no unique client.
+    let labels = "10.0.0.0/8, ours, exclude\n";
+    let mut gateway = start_with(dir.path(), counting(), labels, &["flat-company"]);
+    send(&mut gateway, "198.51.100.9", Asked::Manifest, "a", true);
+    pull(&mut gateway, NOWHERE, "a");
+    gateway.stop();
+    let measures = totals();
+    assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (13, 7, 1));
+}
+
+#[test]
+fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "");
+    for (address, clients) in [("81.2.69.", 160..172), ("89.160.20.", 112..124)] {
+        for client in clients {
+            pull(&mut gateway, &format!("{address}{client}"), "latest");
+        }
+    }
+    for client in 1..=3 {
+        pull(&mut gateway, &format!("175.16.199.{client}"), "latest");
+    }
+    gateway.stop();
+    let query = opened(dir.path());
+    assert_eq!(pulls(&query, &["country"], &[]), ["CN 3", "GB 12", "SE 12"]);
+    let public = |by: &[&str]| shown(&query, &Ask { public: true, ..ask(by, &[]) });
+    // China is too few, and alone it would be the rest.
+    assert_eq!(public(&["country"]), ["(other) 15", "SE 12"]);
+    assert_eq!(public(&["tag"]), ["latest 27"]);
+    let refused = query.rows(&Ask { public: true, ..ask(&["country"], &["tag=latest"]) });
+    assert!(refused.unwrap_err().to_string().contains("in public"));
 }

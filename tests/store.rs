@@ -87,14 +87,16 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         serde_json::json!([{
             "package": "acme.com/acme/rocket", "tag": "latest", "day": day,
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
-            "complete": 0, "up_to_date": 0, "excluded": 0,
+            "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
+            "monthly_companies": 0, "public_days": 0,
         }])
     );
     assert_eq!(
         answer["totals"],
         serde_json::json!({
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
-            "complete": 0, "up_to_date": 0, "excluded": 0,
+            "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
+            "monthly_companies": 0, "public_days": 0,
         })
     );
     for end in ["from", "to"] {
@@ -138,6 +140,7 @@ fn a_reload_changes_how_much_is_told_apart() {
     let fewer = Counting { max_tags: 1, ..counting() };
     gateway.aggregator.reconfigure()(Reconfigured {
         counting: fewer,
+        insight: insight(),
         clients: ClientTable::built_in(),
         sources: Arc::default(),
     });

@@ -27,6 +27,8 @@ pub struct Ask {
     pub top: Option<usize>,
     /// Whether each row also says what the period of the same length before it came to.
     pub compare: bool,
+    /// Only what may be shown in public: places in which a crowd was on one day.
+    pub public: bool,
 }
 
 /// What counts can be grouped by.

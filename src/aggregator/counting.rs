@@ -17,6 +17,7 @@ use crate::aggregator::names::{Bounds, Names, PackageTexts};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::places::{NOWHERE, Places};
 use crate::aggregator::tally::{Tally, value_of};
+use crate::aggregator::uniques::{Rise, Uniques};
 use crate::aggregator::{Booked, Options, Order, Reconfigured};
 use crate::messages::pulls::{
     FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded, UnfoldedRequests,
@@ -26,7 +27,7 @@ use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Address, Asked, Event};
 use crate::pure::pull::fold::{Booking, Fold, Request};
-use crate::pure::pull::rollup::{Dimension, Measures};
+use crate::pure::pull::rollup::{Cell, Dimension, Measures, Unit};
 use crate::pure::pull::window::{Subject, TagRow};
 
 /// What the thread owns.
@@ -36,6 +37,8 @@ pub struct Aggregating {
     fold: Fold,
     /// The UTC day whose key folding uses.
     key_day: u32,
+    /// The one whose clients are counted.
+    unique_day: u32,
     clock: Clock,
     books: Books,
     persist: Persist,
@@ -47,6 +50,7 @@ pub struct Aggregating {
 struct Books {
     clients: Clients,
     places: Places,
+    uniques: Uniques,
     /// See [`Counting::respect_dnt`].
     respect_dnt: bool,
     names: Names,
@@ -64,17 +68,19 @@ impl Aggregating {
         receivers: Vec<PullReceiver>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
-        let Options { data_dir, counting, clients, sources } = options;
+        let Options { data_dir, counting, insight, clients, sources } = options;
         let clock = Clock::look();
         let node = u64::from_ne_bytes(random()?);
         Ok(Self {
             inbox: Inbox::new(receivers),
             fold: Fold::new(random()?, micros(counting.window)),
             key_day: clock.minute_now() / MINUTES_PER_DAY,
+            unique_day: clock.minute_now() / MINUTES_PER_DAY,
             clock,
             books: Books {
                 clients: Clients::new(clients),
                 places: Places::new(sources),
+                uniques: Uniques::new(random()?, insight.unique_window, insight.k_public),
                 respect_dnt: counting.respect_dnt,
                 names: Names::new(bounds(&counting)),
                 tally: Tally::default(),
@@ -120,18 +126,19 @@ impl Aggregating {
                 Err(RecvTimeoutError::Disconnected) => return Vec::new(),
                 Ok(Order::View(reply)) => {
                     // Also what the next flush is going to write.
-                    self.books.drain(&mut self.persist);
+                    self.books.drain(&mut self.persist, self.unique_day);
                     let view = self.persist.view(&self.books.names);
                     // Whoever asked may have gone.
                     let _ = reply.try_send(view);
                 }
                 Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
                 Ok(Order::Reconfigure(new)) => {
-                    let Reconfigured { counting, clients, sources } = *new;
+                    let Reconfigured { counting, insight, clients, sources } = *new;
                     self.fold.set_window(micros(counting.window));
                     self.books.names.set_bounds(bounds(&counting));
                     self.books.clients.set_table(clients);
                     self.books.places.set_sources(sources);
+                    self.books.uniques.set(insight.unique_window, insight.k_public);
                     self.books.respect_dnt = counting.respect_dnt;
                     self.counting = counting;
                 }
@@ -167,7 +174,7 @@ impl Aggregating {
         }
         self.persist.apply(self.clock.now_us);
         if self.books.tally.is_full() {
-            self.books.drain(&mut self.persist);
+            self.books.drain(&mut self.persist, self.unique_day);
         }
         if self.clock.now_us >= self.next_flush_us {
             self.next_flush_us = self.clock.now_us + micros(self.counting.flush);
@@ -190,7 +197,7 @@ impl Aggregating {
     }
 
     fn flush(&mut self) {
-        self.books.drain(&mut self.persist);
+        self.books.drain(&mut self.persist, self.unique_day);
         self.persist.flush(&mut self.books.names, self.clock.now_us);
     }
 
@@ -202,9 +209,20 @@ impl Aggregating {
         })
     }
 
-    /// A new key each UTC day: what a client did on two days cannot be tied together.
+    /// New keys each UTC day: what a client did on two days cannot be tied together.
     fn change_key(&mut self) {
         let day = self.clock.minute_now() / MINUTES_PER_DAY;
+        if day != self.unique_day {
+            self.books.drain(&mut self.persist, self.unique_day);
+            let is_month_over = month_of(day) != month_of(self.unique_day);
+            match random() {
+                Ok(key) => {
+                    self.books.uniques.turn(is_month_over, key);
+                    self.unique_day = day;
+                }
+                Err(error) => tracing::error!(%error, "no random bytes for a new key of clients"),
+            }
+        }
         if day == self.key_day {
             return;
         }
@@ -235,6 +253,7 @@ impl Aggregating {
         set(&health.other_tags_total, beyond.tags);
         set(&health.other_clients_total, beyond.clients);
         set(&health.other_places_total, beyond.places);
+        set(&health.uniques_beyond_total, self.books.uniques.beyond);
     }
 }
 
@@ -271,6 +290,7 @@ impl Books {
         };
         let (names, clients) = (&self.names, &self.clients);
         let (tally, booked) = (&mut self.tally, &mut self.booked);
+        let uniques = &mut self.uniques;
         let (feeds, dropped) = (&mut self.feeds, &mut self.feed_dropped);
         let is_private = event.is_private && self.respect_dnt;
         // The only use of an address beside the folding key: it ends with this event.
@@ -280,7 +300,11 @@ impl Books {
             false => places.borrow_mut().locate(event.address.0),
         };
         fold.take(&request, &mut locate, &mut |mut booking| {
-            include(&mut booking, *places.borrow(), tally);
+            let places = &*places.borrow();
+            include(&mut booking, places, tally);
+            if booking.measures.pulls > 0 && !is_private {
+                see(uniques, tally, request.source, &booking, places);
+            }
             *booked += booking.measures;
             if booking.measures.pulls > 0 && !feeds.is_empty() {
                 *dropped += tell_feeds(feeds, &booking, names, clients);
@@ -319,9 +343,28 @@ impl Books {
         }
     }
 
-    fn drain(&mut self, persist: &mut Persist) {
-        let Self { tally, names, clients, places, .. } = self;
-        tally.drain(names, clients, places, &mut persist.cells);
+    /// Moves what was counted to where it waits to be written; unique clients are those of `day`.
+    fn drain(&mut self, persist: &mut Persist, day: u32) {
+        for (package, company) in persist.companies.drain(..) {
+            self.uniques.learn_company(package, &company);
+        }
+        let Self { tally, names, clients, places, uniques, .. } = self;
+        let minute = day * MINUTES_PER_DAY;
+        let (of_clients, of_companies) = uniques.rises();
+        let of = |package| Cell {
+            package,
+            dimension: Dimension::All,
+            value: Arc::default(),
+            unit: Unit::Day,
+            minute,
+        };
+        for Rise { package, by } in of_clients {
+            persist.cells.add(of(package), Measures { daily_uniques: by, ..Measures::ZERO });
+        }
+        for Rise { package, by } in of_companies {
+            persist.cells.add(of(package), Measures { monthly_companies: by, ..Measures::ZERO });
+        }
+        tally.drain(names, clients, places, &mut persist.cells, minute);
     }
 }
 
@@ -334,6 +377,46 @@ fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
         booking.place = NOWHERE;
     }
     tally.add(booking, places);
+}
+
+/// Counts the client of a pull, its company, and whether a crowd has pulled from its place.
+fn see(
+    uniques: &mut Uniques,
+    tally: &mut Tally,
+    source: Address,
+    booking: &Booking,
+    places: &Places,
+) {
+    let Booking { package, place, row, .. } = *booking;
+    uniques.see(package, source);
+    if place == NOWHERE {
+        return;
+    }
+    let company = places.value(place, Dimension::Company);
+    if !company.is_empty() {
+        uniques.see_company(package, company);
+    }
+    for dimension in Dimension::OF_PLACES {
+        let value = places.value(place, dimension);
+        if !value.is_empty() && uniques.crowds(source, package, dimension, value, None) {
+            tally.crowd(package, dimension, value, None);
+        }
+    }
+    for dimension in [Dimension::CountryTag, Dimension::CompanyTag] {
+        let Some((of_place, _)) = dimension.pair() else { continue };
+        let value = places.value(place, of_place);
+        if !value.is_empty() && uniques.crowds(source, package, dimension, value, Some(row)) {
+            tally.crowd(package, dimension, value, Some(row));
+        }
+    }
+}
+
+/// The month of a day, both counted from the Unix epoch's.
+fn month_of(day: u32) -> (i16, i8) {
+    let seconds = i64::from(day) * i64::from(MINUTES_PER_DAY) * 60;
+    let date = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    let date = jiff::tz::TimeZone::UTC.to_datetime(date).date();
+    (date.year(), date.month())
 }
 
 /// Tells all subscribers of a pull; how many were too slow. Those that are gone are forgotten.
@@ -392,7 +475,7 @@ mod tests {
     use crate::messages::clock::monotonic_us;
     use crate::messages::pulls::channel;
     use crate::pure::client::ClientTable;
-    use crate::pure::config::values::{Counting, Retention};
+    use crate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
     use crate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -418,6 +501,16 @@ mod tests {
         }
     }
 
+    fn insight() -> Insight {
+        Insight {
+            databases: Vec::new(),
+            cities: false,
+            networks: None,
+            k_public: 10,
+            unique_window: UniqueWindow::Day,
+        }
+    }
+
     fn options(dir: &std::path::Path) -> Options {
         let counting = Counting {
             flush: Duration::from_millis(20),
@@ -431,6 +524,7 @@ mod tests {
         Options {
             data_dir: dir.to_owned(),
             counting,
+            insight: insight(),
             clients: ClientTable::built_in(),
             sources: Arc::default(),
         }

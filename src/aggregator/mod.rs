@@ -34,6 +34,7 @@ pub mod run;
 pub mod schema;
 pub mod store;
 pub mod tally;
+pub mod uniques;
 pub mod view;
 
 use std::fs::File;
@@ -56,7 +57,7 @@ use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
 use crate::messages::pulls::{Parcel, PullReceiver};
 use crate::pure::client::ClientTable;
-use crate::pure::config::values::Counting;
+use crate::pure::config::values::{Counting, Insight};
 use crate::pure::place::Sources;
 
 /// What the aggregator is told when it starts.
@@ -65,6 +66,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// `[counting]`
     pub counting: Counting,
+    /// `[insight]`
+    pub insight: Insight,
     /// Which user agent is which client.
     pub clients: ClientTable,
     /// What is known of addresses.
@@ -75,6 +78,8 @@ pub struct Options {
 pub struct Reconfigured {
     /// `[counting]`
     pub counting: Counting,
+    /// `[insight]`
+    pub insight: Insight,
     /// Which user agent is which client.
     pub clients: ClientTable,
     /// What is known of addresses.

@@ -15,6 +15,7 @@ use crate::aggregator::schema::cell_range;
 use crate::aggregator::tally::UNKNOWN;
 use crate::aggregator::view::View;
 use crate::pure::pull::rollup::{CROSS, Dimension, Measures, Span, Unit, spans};
+use crate::pure::pull::threshold::{Shown, hidden};
 
 /// A question that was understood.
 pub(super) struct Plan<'a> {
@@ -72,6 +73,14 @@ impl<'a> Plan<'a> {
                 "counts cannot be from {from} to {to}: from is the earlier time"
             )));
         }
+        // A filter, or a row for each day, would show what a sum over all hides.
+        let is_of_places = dimensions.iter().any(|one| Dimension::OF_PLACES.contains(one));
+        let is_narrowed = !ask.only.is_empty() || ask.compare || unit.is_some();
+        if ask.public && is_of_places && is_narrowed {
+            let words = "places that may be shown in public are neither filtered, nor compared, nor \
+                         by the day";
+            return Err(QueryError::Question(words.to_owned()));
+        }
         let now_end = timestamp(Clock::look().minute_now() + 1);
         let before = match ask.compare {
             false => None,
@@ -98,6 +107,10 @@ impl<'a> Plan<'a> {
                 self.groups(view, &spans)?.into_iter().map(later).collect()
             }
         };
+        if self.ask.public {
+            let kept = self.crowded(&groups);
+            (groups, groups_before) = (only(groups, &kept), only(groups_before, &kept));
+        }
         if let Some(top) = self.ask.top {
             let kept = first_of(&groups, top);
             (groups, groups_before) = (only(groups, &kept), only(groups_before, &kept));
@@ -162,6 +175,7 @@ impl<'a> Plan<'a> {
                     }
                 }
                 for (([tag, _], minute), measures) in rest {
+                    let measures = measures.without(Measures::ZERO);
                     let unknown = UNKNOWN.to_owned();
                     let values =
                         if tag_at == 0 && is_pair { [tag, unknown] } else { [unknown, tag] };
@@ -178,6 +192,30 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(groups)
+    }
+
+    /// Of each package what may be shown in public.
+    fn crowded(&self, groups: &Groups) -> Kept {
+        let (first, second) = self.dimension.pair().unwrap_or((self.dimension, Dimension::All));
+        let needs_crowd = [first, second].iter().any(|one| Dimension::OF_PLACES.contains(one));
+        let mut by_package: BTreeMap<&Arc<str>, BTreeMap<&[String; 2], Measures>> = BTreeMap::new();
+        for ((package, (values, _)), measures) in groups {
+            let cells = by_package.entry(package).or_default();
+            *cells.entry(values).or_insert(Measures::ZERO) += *measures;
+        }
+        let mut kept = Kept::new();
+        for (package, cells) in by_package {
+            let shown = cells.iter().map(|(values, measures)| Shown {
+                values: values.each_ref().map(String::as_str),
+                count: measures.pulls,
+                has_crowd: (needs_crowd && values.iter().all(|value| value != UNKNOWN))
+                    .then_some(measures.public_days > 0),
+            });
+            let hidden = hidden(&shown.collect::<Vec<_>>());
+            let visible = cells.into_keys().enumerate().filter(|(at, _)| !hidden.contains(at));
+            kept.insert(Arc::clone(package), visible.map(|(_, values)| values.clone()).collect());
+        }
+        kept
     }
 
     fn cells(

@@ -34,6 +34,15 @@ pub struct Tally {
     by: HashMap<By, Measures, RandomState>,
     by_country: HashMap<Crossed, Measures, RandomState>,
     by_company: HashMap<Crossed, Measures, RandomState>,
+    crowds: Vec<CrowdOf>,
+}
+
+/// A row in which a crowd was today, of a pair with its tag.
+struct CrowdOf {
+    package: u32,
+    dimension: Dimension,
+    value: String,
+    tag: Option<TagRow>,
 }
 
 impl Tally {
@@ -59,20 +68,33 @@ impl Tally {
         }
     }
 
+    /// Notes that a crowd pulled from this row today.
+    pub fn crowd(&mut self, package: u32, dimension: Dimension, value: &str, tag: Option<TagRow>) {
+        self.crowds.push(CrowdOf { package, dimension, value: value.to_owned(), tag });
+    }
+
     /// Whether so many different things were counted that it must be drained.
     pub fn is_full(&self) -> bool {
         let Self { asked, from, by_country, by_company, .. } = self;
         asked.len() + from.len() + by_country.len() + by_company.len() >= CROSSINGS_MAX
     }
 
-    /// Moves all of it to `cells`.
+    /// Moves all of it to `cells`. `today`: the first minute of the day in which crowds are.
     pub fn drain(
         &mut self,
         names: &mut Names,
         clients: &Clients,
         places: &Places,
         cells: &mut Cells,
+        today: u32,
     ) {
+        for CrowdOf { package, dimension, value, tag } in self.crowds.drain(..) {
+            let value =
+                tag.map_or_else(|| value.clone(), |tag| crossed([&value, &*names.text(tag)]));
+            let value = names.value(package, dimension, &value);
+            let cell = Cell { package, dimension, value, unit: Unit::Day, minute: today };
+            cells.add(cell, Measures { public_days: 1, ..Measures::ZERO });
+        }
         for ((package, row, client, minute), measures) in self.asked.drain() {
             let client = clients.get(client);
             let mut add = |dimension, value| {

@@ -80,6 +80,9 @@ pub struct PullsArgs {
     /// Compare with the period of the same length before
     #[arg(long)]
     pub compare: bool,
+    /// Only what may be shown in public: places from which enough clients pulled on one day
+    #[arg(long)]
+    pub public: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -30,7 +30,7 @@ pub fn run(args: &PullsArgs) -> ExitCode {
 
 /// What is printed.
 fn answer(args: &PullsArgs) -> Result<String, String> {
-    let PullsArgs { data, package, by, only, from, to, top, compare, json } = args;
+    let PullsArgs { data, package, by, only, from, to, top, compare, public, json } = args;
     let ask = Ask {
         package: package.clone(),
         by: by.clone(),
@@ -39,6 +39,7 @@ fn answer(args: &PullsArgs) -> Result<String, String> {
         to: *to,
         top: *top,
         compare: *compare,
+        public: *public,
     };
     let text = counts(data, &ask)?;
     if *json {
@@ -146,6 +147,9 @@ fn target(ask: &Ask) -> String {
     if ask.compare {
         add("compare", "true");
     }
+    if ask.public {
+        add("public", "true");
+    }
     if let Some(from) = &ask.from {
         add("from", &from.to_string());
     }
@@ -242,7 +246,7 @@ const COUNTS: &[&str] = &[
     "unfolded",
 ];
 /// Counts that have a column only where there are any.
-const COUNTS_IF_ANY: &[&str] = &["excluded"];
+const COUNTS_IF_ANY: &[&str] = &["excluded", "daily_uniques", "monthly_companies"];
 /// The pulls of the period before.
 const PULLS_BEFORE: &str = "pulls before";
 /// How long the gateway may take to answer.
@@ -261,6 +265,7 @@ mod tests {
             only: vec!["tag=a b".parse().unwrap()],
             top: Some(3),
             compare: true,
+            public: false,
             from: Some("2026-01-31T12:00:00Z".parse().unwrap()),
             to: None,
         };

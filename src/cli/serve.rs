@@ -152,6 +152,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let counting = aggregator::Options {
         data_dir: data_dir.clone(),
         counting: config.counting.clone(),
+        insight: config.insight.clone(),
         clients: clients.clone(),
         sources: Arc::clone(sources),
     };
@@ -325,7 +326,8 @@ fn applying(
         drain.workers.adopt(&ready.snapshot, &ready.keyring);
         plans.adopt(ready.plan(&config));
         let Ready { snapshot, clients, sources, .. } = ready;
-        recount(Reconfigured { counting: config.counting.clone(), clients, sources });
+        let (counting, insight) = (config.counting.clone(), config.insight.clone());
+        recount(Reconfigured { counting, insight, clients, sources });
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
         let (generation, packages) = (snapshot.generation, config.packages.len());
         drain.status.adopted(generation, packages as u64);

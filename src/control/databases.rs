@@ -139,6 +139,6 @@ mod tests {
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(said[0].contains("Broken-Double-Format.mmdb:1: insight.databases: is damaged"));
         assert!(said[1].starts_with("/nonexistent.mmdb:1: insight.databases: cannot be read"));
-        assert!(said[2].contains("networks:2: network: \"x\" is not a network"), "{}", said[2]);
+        assert!(said[2].contains("networks:2: network: `x` is not a network"), "{}", said[2]);
     }
 }

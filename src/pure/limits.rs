@@ -132,6 +132,14 @@ pub const PLACE_ROWS_MAX: usize = 1000;
 /// Rows of one package and one pair of dimensions.
 pub const CROSSED_ROWS_MAX: usize = 2000;
 
+/// Sketches of the clients of all packages, in bytes; past it new packages get none until the day is
+/// over. A package of few clients costs about 200 bytes, one of many 4 KiB.
+pub const SKETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Rows of which it is known who pulled from there today, as long as that are few; past it a row is
+/// not shown in public.
+pub const CROWDS_MAX: usize = 500_000;
+
 /// Cells that wait in memory while they cannot be written, about 100 bytes each; past it time,
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;

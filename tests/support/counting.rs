@@ -14,7 +14,7 @@ use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Query, open_offline,
 use pullgate::control::while_busy;
 use pullgate::messages::pulls::{PullSender, channel};
 use pullgate::pure::client::ClientTable;
-use pullgate::pure::config::values::{Counting, Retention};
+use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
 use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 pub(crate) const DOCKER: &str = "docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1-secret os/linux \
@@ -137,6 +137,7 @@ pub(crate) fn options(data_dir: &Path, counting: Counting) -> Options {
     Options {
         data_dir: data_dir.to_owned(),
         counting,
+        insight: insight(),
         clients: ClientTable::built_in(),
         sources: Arc::default(),
     }
@@ -151,6 +152,16 @@ pub(crate) fn counting() -> Counting {
         max_tags: 1000,
         max_clients: 200,
         respect_dnt: true,
+    }
+}
+
+pub(crate) fn insight() -> Insight {
+    Insight {
+        databases: Vec::new(),
+        cities: true,
+        networks: None,
+        k_public: 10,
+        unique_window: UniqueWindow::Day,
     }
 }
 

@@ -83,6 +83,12 @@ const COUNTING: &[Row] = &[
         |health| &health.other_places_total,
     ),
     (
+        "counter",
+        "pullgate_uniques_beyond_total",
+        "Pulls whose client is in no count of unique clients: too many packages were pulled today.",
+        |health| &health.uniques_beyond_total,
+    ),
+    (
         "gauge",
         "pullgate_persist_pending_cells",
         "Cells of counts that are in memory only. Alert when it keeps rising: the disk is full \

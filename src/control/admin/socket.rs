@@ -77,11 +77,12 @@ fn ask(params: &[(String, String)]) -> Result<Ask, String> {
             "by" => ask.by.push(value.parse().map_err(|error| wrong(&error))?),
             "only" => ask.only.push(value.parse().map_err(|error| wrong(&error))?),
             "top" => ask.top = Some(value.parse().map_err(|error| wrong(&error))?),
+            "public" => ask.public = value.parse().map_err(|error| wrong(&error))?,
             "compare" => ask.compare = value.parse().map_err(|error| wrong(&error))?,
             "from" => ask.from = Some(value.parse().map_err(|error| wrong(&error))?),
             "to" => ask.to = Some(value.parse().map_err(|error| wrong(&error))?),
             _ => {
-                let words = "package, by, only, from, to, top and compare";
+                let words = "package, by, only, from, to, top, compare and public";
                 return Err(format!("{key}: unknown; there are {words}"));
             }
         }

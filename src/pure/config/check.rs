@@ -13,7 +13,7 @@ use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
     Admin, Config, Counting, Credentials, Domain, Gateway, Insight, Limits, Log, Package, Password,
-    Registry, Upstream,
+    Registry, UniqueWindow, Upstream,
 };
 use crate::pure::limits::{DATABASES_MAX, PACKAGES_MAX};
 use crate::pure::oci::backend::{Backend, Scheme};
@@ -60,7 +60,13 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     not_too_many_databases(&mut document, insight.as_ref());
     accounts_are_whole(&mut document, &registries);
     logins_can_work(&mut document, &registries, &packages);
-    let warnings = warnings(&document, &listening, &domains, &registries, &packages);
+    let mut warnings = warnings(&document, &listening, &domains, &registries, &packages);
+    if insight.as_ref().is_some_and(|insight| insight.unique_window == UniqueWindow::Month) {
+        let what = "for a month at a time it can be told in memory that two pulls are one client's; \
+                    \"day\" forgets it each day";
+        warnings.push(document.problem(("insight", None, "unique_window"), what));
+        warnings.sort_by_key(|warning| warning.line);
+    }
 
     if document.problems.is_empty()
         && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)

@@ -13,7 +13,7 @@ use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
     AccessLog, Admin, Counting, Credentials, Delivery, Domain, Driver, Gateway, Insight, Limits,
-    Log, LogFormat, LogLevel, Retention, Upstream,
+    Log, LogFormat, LogLevel, Retention, UniqueWindow, Upstream,
 };
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
 use crate::pure::oci::backend::Backend;
@@ -152,6 +152,12 @@ sections! {
         /// A file of your own networks, a line each: `10.0.0.0/8, office` to give it a label, or
         /// `192.0.2.0/24, our CI, exclude` to leave it out of the counts.
         networks: OptionalFile => r#""""#, like r#""/etc/pullgate/networks""#;
+        /// How many different clients must have pulled from a place, a network or a company on one
+        /// day before it is shown in public.
+        k_public: Count { least: 1, most: 1000 } => "10";
+        /// For how long a client counts once: for a `day`, or for a `month`, for which it can then
+        /// be told in memory that two pulls are one client's.
+        unique_window: UNIQUE_WINDOW => r#""day""#;
     }
 
     /// What is special about one public host name; needed only then.
@@ -269,6 +275,8 @@ const ACCESS: OneOf<AccessLog> = OneOf {
     words: &[("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)],
     elsewhere: &[],
 };
+const UNIQUE_WINDOW: OneOf<UniqueWindow> =
+    OneOf { words: &[("day", UniqueWindow::Day), ("month", UniqueWindow::Month)], elsewhere: &[] };
 const DELIVERY: OneOf<Delivery> = OneOf {
     words: &[
         ("auto", Delivery::Auto),

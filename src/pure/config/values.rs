@@ -212,6 +212,19 @@ pub struct Insight {
     pub cities: bool,
     /// A file of the operator's own networks.
     pub networks: Option<PathBuf>,
+    /// How many clients must have pulled on one day for a place to be shown in public.
+    pub k_public: usize,
+    /// For how long one client is known again.
+    pub unique_window: UniqueWindow,
+}
+
+/// `insight.unique_window`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UniqueWindow {
+    /// For a UTC day.
+    Day,
+    /// For a calendar month, UTC.
+    Month,
 }
 
 /// So many in such a time.

@@ -140,7 +140,7 @@ mod tests {
             Labels::parse(text).unwrap_err().iter().map(ToString::to_string).collect();
         let expected = [
             "3: the same network stands above",
-            "4: \"10.0.0.1/8\" has bits behind its length",
+            "4: `10.0.0.1/8` has bits behind its length",
             "5: a label is missing",
             "6: \"exclud\" is not `exclude`",
             "7: more than a network",

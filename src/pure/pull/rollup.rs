@@ -26,6 +26,12 @@ pub struct Measures {
     pub up_to_date: u64,
     /// Requests from networks that are left out of all other counts.
     pub excluded: u64,
+    /// By how much the number of different clients has risen: a range is the sum of its days.
+    pub daily_uniques: u64,
+    /// The same of companies, for which it is the sum of its months.
+    pub monthly_companies: u64,
+    /// Days on which so many clients pulled that it may be said in public.
+    pub public_days: u64,
 }
 
 impl Measures {
@@ -40,6 +46,9 @@ impl Measures {
         complete: 0,
         up_to_date: 0,
         excluded: 0,
+        daily_uniques: 0,
+        monthly_companies: 0,
+        public_days: 0,
     };
 
     /// All of them, in the order of [`MEASURE_NAMES`].
@@ -54,6 +63,9 @@ impl Measures {
             self.complete,
             self.up_to_date,
             self.excluded,
+            self.daily_uniques,
+            self.monthly_companies,
+            self.public_days,
         ]
     }
 
@@ -69,6 +81,9 @@ impl Measures {
             complete,
             up_to_date,
             excluded,
+            daily_uniques,
+            monthly_companies,
+            public_days,
         ] = values;
         Self {
             requests,
@@ -80,16 +95,21 @@ impl Measures {
             complete,
             up_to_date,
             excluded,
+            daily_uniques,
+            monthly_companies,
+            public_days,
         }
     }
 
-    /// What is left when `part` is taken away.
+    /// What is left when `part` is taken away. What does not add up over rows is left out: one
+    /// client may be in several.
     pub fn without(self, part: Self) -> Self {
         let (mut values, part) = (self.to_array(), part.to_array());
         for (value, part) in values.iter_mut().zip(part) {
             *value = value.saturating_sub(part);
         }
-        Self::from_array(values)
+        let rest = Self::from_array(values);
+        Self { daily_uniques: 0, monthly_companies: 0, public_days: 0, ..rest }
     }
 }
 
@@ -104,11 +124,14 @@ impl AddAssign for Measures {
         self.complete += more.complete;
         self.up_to_date += more.up_to_date;
         self.excluded += more.excluded;
+        self.daily_uniques += more.daily_uniques;
+        self.monthly_companies += more.monthly_companies;
+        self.public_days += more.public_days;
     }
 }
 
 /// What people call the measures. Their order is that of the store: a new one stands at the end.
-pub const MEASURE_NAMES: [&str; 9] = [
+pub const MEASURE_NAMES: [&str; 12] = [
     "requests",
     "pulls",
     "checks",
@@ -118,6 +141,9 @@ pub const MEASURE_NAMES: [&str; 9] = [
     "complete",
     "up_to_date",
     "excluded",
+    "daily_uniques",
+    "monthly_companies",
+    "public_days",
 ];
 
 /// By what a package's counts are told apart. The numbers stand in the store.
