@@ -215,8 +215,14 @@ impl Record {
 
     /// The first minute that it adds to.
     pub fn since(&self) -> Option<u32> {
-        let cells = self.cells.iter().filter(|cell| cell.unit != Unit::Ever);
-        cells.map(|cell| cell.minute).min()
+        // Dimensions that are counted by the hour or the day, and what is no request, say less.
+        let tells = |cell: &&RecordCell| {
+            let Measures { requests, pulls, checks, supply_chain, excluded, .. } = cell.measures;
+            cell.unit != Unit::Ever
+                && cell.dimension.finest() == Unit::Minute
+                && requests + pulls + checks + supply_chain + excluded > 0
+        };
+        self.cells.iter().filter(tells).map(|cell| cell.minute).min()
     }
 
     /// The record's bytes.
