@@ -125,7 +125,7 @@ fn a_question_that_makes_no_sense_is_answered_with_words() {
     for (question, words) in [
         ("/pulls?by=colour", "by=colour: "),
         ("/pulls?from=yesterday", "from=yesterday: "),
-        ("/pulls?sort=name", "sort: unknown; there are package, by, from and to"),
+        ("/pulls?sort=name", "sort: unknown; there are package, by, only"),
     ] {
         let (head, body) = ask(&socket, question);
         assert!(head.starts_with("HTTP/1.1 400"), "{head}");
