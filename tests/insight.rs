@@ -97,8 +97,9 @@ fn an_excluded_network_is_shown_as_such_and_counted_nowhere() {
     let answer = query.rows(&Ask::default()).unwrap();
     assert_eq!(sums(&answer), (2, 1, 0));
     assert_eq!(answer.totals.excluded, 2);
-    assert_eq!(pulls(&query, &["label"], &[]), ["office 1"]);
-    assert_eq!(pulls(&query, &["country"], &[]), ["GB 1"]);
+    // What is excluded is of no network that is told.
+    assert_eq!(pulls(&query, &["label"], &[]), ["office 1", "unknown 0"]);
+    assert_eq!(pulls(&query, &["country"], &[]), ["GB 1", "unknown 0"]);
 }
 
 #[test]

@@ -257,7 +257,8 @@ fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
     assert_eq!(packages.totals.pulls, 3000, "names without a row of their own do not fold");
     for (by, rows_max) in [(By::Tag, 21), (By::Client, 6), (By::Family, 6)] {
         let answer = query.rows(&Ask { by: vec![by], ..Ask::default() }).unwrap();
-        assert_eq!(answer.totals, packages.totals);
+        // Of clients rows have no part.
+        assert_eq!(answer.totals.to_array()[..8], packages.totals.to_array()[..8]);
         for package in &packages.rows {
             let rows = answer.rows.iter().filter(|row| row.package == package.package);
             assert!(rows.count() <= rows_max);
