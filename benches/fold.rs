@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use pullgate::pure::pull::event::{Address, Asked, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Outcome, Way};
 use pullgate::pure::pull::fold::{Fold, Request};
 use pullgate::pure::pull::window::TagRow;
 
@@ -33,6 +33,7 @@ fn requests() -> Vec<Request<'static>> {
                 connection: u64::from(client),
                 asked,
                 outcome: Outcome::Redirected,
+                way: Way::Redirect,
                 package: client % 100,
                 package_identity: b"registry.acme.com/acme/rocket",
                 client: 1,
@@ -53,7 +54,7 @@ fn fold(requests: &[Request<'_>]) -> u64 {
     let mut pulls = 0;
     let mut book = |booking: pullgate::pure::pull::fold::Booking| pulls += booking.measures.pulls;
     for request in requests {
-        fold.take(request, &mut book);
+        fold.take(request, &mut || 0, &mut book);
     }
     fold.close(&mut book);
     pulls

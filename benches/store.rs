@@ -11,8 +11,8 @@ use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Health, Options, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
-use pullgate::pure::config::values::{Counting, Retention};
-use pullgate::pure::pull::event::{Address, Asked, Event, Outcome};
+use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
+use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 const WORKERS: u64 = 4;
 const EVENTS_PER_WORKER: u64 = 100_000;
@@ -31,6 +31,8 @@ fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a
         connection: number % 30_000,
         asked: if is_head { Asked::ManifestHead } else { Asked::Manifest },
         outcome: Outcome::Redirected,
+        way: Way::Redirect,
+        is_private: false,
         id: b"",
         domain: b"registry.acme.com",
         collection: b"acme/*",
@@ -61,9 +63,15 @@ fn aggregate() -> Duration {
         max_names: 10_000,
         max_tags: 1000,
         max_clients: 200,
+        respect_dnt: true,
     };
-    let options =
-        Options { data_dir: dir.path().to_owned(), counting, clients: ClientTable::built_in() };
+    let options = Options {
+        data_dir: dir.path().to_owned(),
+        counting,
+        insight: insight(),
+        clients: ClientTable::built_in(),
+        sources: Arc::default(),
+    };
     let lock = Lock::take(dir.path()).unwrap();
     let health = Arc::new(Health::default());
     let begin = Instant::now();
@@ -77,6 +85,16 @@ fn aggregate() -> Duration {
     let took = begin.elapsed();
     assert!(aggregator.stop(Vec::new()));
     took
+}
+
+fn insight() -> Insight {
+    Insight {
+        databases: Vec::new(),
+        cities: true,
+        networks: None,
+        k_public: 10,
+        unique_window: UniqueWindow::Day,
+    }
 }
 
 fn naive() -> Duration {

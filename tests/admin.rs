@@ -128,7 +128,7 @@ fn a_question_that_makes_no_sense_is_answered_with_words() {
     for (question, words) in [
         ("/pulls?by=colour", "by=colour: "),
         ("/pulls?from=yesterday", "from=yesterday: "),
-        ("/pulls?sort=name", "sort: unknown; there are package, by, from and to"),
+        ("/pulls?sort=name", "sort: unknown; there are package, by, only"),
         ("/explain", "url: is missing"),
         ("/explain?url=a.b/acme/rocket", "url=a.b/acme/rocket: does not begin with https://"),
         ("/explain?url=http://a.b/&user_agent=x%0D%0AHost:+c", "user_agent: is no header"),
@@ -189,7 +189,9 @@ fn started_with(
     let counting = aggregator::Options {
         data_dir: data_dir.path().to_owned(),
         counting: config.counting,
+        insight: config.insight,
         clients: ClientTable::built_in(),
+        sources: Arc::default(),
     };
     let lock = Lock::take(data_dir.path()).unwrap();
     let aggregator = aggregator::spawn(counting, lock, Vec::new(), Arc::clone(&health)).unwrap();

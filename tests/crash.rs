@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use pullgate::aggregator::{Ask, By};
+use pullgate::aggregator::{Answer, Ask, By};
 use pullgate::pure::config::values::Counting;
 
 use support::*;
@@ -56,7 +56,9 @@ fn a_kill_at_any_time_doubles_nothing_and_loses_only_what_was_not_yet_written() 
         let answer = query.rows(&Ask::default()).unwrap();
         let by = vec![By::Tag, By::Day];
         let by_tag = query.rows(&Ask { by, ..Ask::default() }).unwrap();
-        assert_eq!(by_tag.totals, answer.totals, "round {round}: a batch was torn");
+        // Of clients tags have no part.
+        let of_tags = |answer: &Answer| answer.totals.to_array()[..8].to_vec();
+        assert_eq!(of_tags(&by_tag), of_tags(&answer), "round {round}: a batch was torn");
         let stored = answer.totals.requests;
         assert!(stored <= before + sent, "round {round}: {stored} stored, {before} + {sent} sent");
         assert!(stored >= shown, "round {round}: {stored} stored, {shown} shown");

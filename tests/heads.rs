@@ -156,6 +156,7 @@ fn told(sent: &[u8], limits: &HeadLimits) -> String {
             told += &head.query.map_or(String::new(), |query| format!(" ?{}", text(query)));
             told += &head.host.map_or(String::new(), |host| format!(" of {}", text(host)));
             told += if head.version == Version::Http10 { " in 1.0" } else { "" };
+            told += if head.is_private { ", private" } else { "" };
             told += if head.keep_alive { "" } else { ", closes" };
             told
         }

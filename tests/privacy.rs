@@ -22,10 +22,15 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
     for driver in DRIVERS {
         let logs = tempfile::tempdir().unwrap();
         let access_file = logs.path().join("access.log");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places");
+        let databases = ["flat-country", "flat-city", "flat-company", "GeoLite2-ASN-Test"]
+            .map(|name| format!("{:?}", golden.join(name).with_extension("mmdb")))
+            .join(", ");
         let mut gate = Gate::start(
             driver,
             &format!(
                 "trusted_proxies = [\"127.0.0.1\"]\n\
+                 [insight]\ncities = true\ndatabases = [{databases}]\n\
                  [log]\nlevel = \"trace\"\nformat = \"json\"\naccess = \"json\"\n\
                  access_file = \"{}\"\n\
                  [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
@@ -34,18 +39,27 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             ),
         );
         for address in [V4.to_string(), V6.to_string(), V4.to_ipv6_mapped().to_string()] {
-            pull_as(&gate, &address);
+            pull_as(&gate, &address, "X-Nothing: 1");
         }
+        pull_as(&gate, &V6.to_string(), "DNT: 1");
+        pull_as(&gate, &V6.to_string(), "sec-gpc: 1");
         let said = ["/metrics", "/readyz", "/nothing"].map(|path| get(gate.admin(), path).unwrap());
         let mut written: Vec<(String, Vec<u8>)> =
             said.map(|answer| ("the admin listener".to_owned(), answer.body)).into();
-        for by in ["client", "tag", "day"] {
+        for by in ["client", "tag", "day", "country", "region", "city", "network", "country,tag"] {
             let rows = eventually(|| match gate.pulls(&["--by", by]).to_string() {
                 rows if rows.contains("acme/rocket") => Ok(rows),
                 rows => Err(rows),
             });
             written.push((format!("pulls --by {by}"), rows.into_bytes()));
         }
+        // The databases were asked: of each address two tags in one window, and of the last two
+        // clients nothing, because they fold with one that did not ask for privacy.
+        let countries = eventually(|| match gate.pulls(&["--by", "country"]).to_string() {
+            rows if rows.contains("FR") && rows.contains("US") => Ok(rows),
+            rows => Err(rows),
+        });
+        written.push(("pulls --by country".to_owned(), countries.into_bytes()));
         gate.stop();
         assert!(fs::read_to_string(&access_file).unwrap().contains("/v2/acme/rocket/manifests/"));
         let directory = gate.config_file().parent().unwrap().to_owned();
@@ -63,12 +77,13 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
 }
 
 /// What a client at `address` asks for in a pull, good and bad requests mixed.
-fn pull_as(gate: &Gate, address: &str) {
+fn pull_as(gate: &Gate, address: &str, header: &str) {
     let mut connection = Connection::open(gate.address()).unwrap();
     let headers = [
         "Host: registry.acme.com".to_owned(),
         "User-Agent: docker/28.5.2 go/go1.24 os/linux arch/amd64".to_owned(),
         format!("X-Forwarded-For: {address}"),
+        header.to_owned(),
     ];
     for target in [
         "/v2/acme/rocket/manifests/latest",

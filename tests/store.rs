@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pullgate::aggregator::lock::Lock;
-use pullgate::aggregator::{Ask, Booked, By, Health, Query, open_offline, spawn};
+use pullgate::aggregator::{Ask, Booked, By, Health, Query, Reconfigured, open_offline, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::Counting;
@@ -87,14 +87,16 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         serde_json::json!([{
             "package": "acme.com/acme/rocket", "tag": "latest", "day": day,
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
-            "complete": 0, "up_to_date": 0,
+            "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
+            "monthly_companies": 0, "public_days": 0,
         }])
     );
     assert_eq!(
         answer["totals"],
         serde_json::json!({
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
-            "complete": 0, "up_to_date": 0,
+            "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
+            "monthly_companies": 0, "public_days": 0,
         })
     );
     for end in ["from", "to"] {
@@ -136,7 +138,12 @@ fn a_reload_changes_how_much_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let mut gateway = Gateway::start(dir.path());
     let fewer = Counting { max_tags: 1, ..counting() };
-    gateway.aggregator.reconfigure()(fewer, ClientTable::built_in());
+    gateway.aggregator.reconfigure()(Reconfigured {
+        counting: fewer,
+        insight: insight(),
+        clients: ClientTable::built_in(),
+        sources: Arc::default(),
+    });
     // An answer comes after the order before it was carried out.
     eventually("the store answers", || gateway.totals().is_some());
     for (client, tag) in [(1, "a"), (2, "b"), (3, "c")] {
@@ -250,7 +257,8 @@ fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
     assert_eq!(packages.totals.pulls, 3000, "names without a row of their own do not fold");
     for (by, rows_max) in [(By::Tag, 21), (By::Client, 6), (By::Family, 6)] {
         let answer = query.rows(&Ask { by: vec![by], ..Ask::default() }).unwrap();
-        assert_eq!(answer.totals, packages.totals);
+        // Of clients rows have no part.
+        assert_eq!(answer.totals.to_array()[..8], packages.totals.to_array()[..8]);
         for package in &packages.rows {
             let rows = answer.rows.iter().filter(|row| row.package == package.package);
             assert!(rows.count() <= rows_max);
@@ -359,7 +367,7 @@ fn a_store_of_another_version_is_left_alone() {
 /// `golden/store-1` was written by the program before `complete` and `up_to_date` were counted:
 /// sled with one record applied, a checkpoint of it, and a journal with one more.
 #[test]
-fn a_store_of_the_version_before_is_read_and_goes_on() {
+fn a_store_of_the_first_version_is_read_and_goes_on() {
     for without_sled in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-1");
@@ -385,6 +393,32 @@ fn a_store_of_the_version_before_is_read_and_goes_on() {
         drop(query);
         assert!(!dir.path().join("counts.damaged.1").exists());
     }
+}
+
+/// `golden/store-2` was written by the program before places were counted: one interval in order,
+/// and one that a kill left in the journal.
+#[test]
+fn a_store_of_the_second_version_is_read_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/store-2");
+    for path in all_files(&golden) {
+        let to = dir.path().join(path.strip_prefix(&golden).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(path, to).unwrap();
+    }
+    assert_eq!(totals(&opened(dir.path())), (4, 2, 0));
+    let mut gateway = Gateway::start(dir.path());
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    gateway.stop();
+    let query = opened(dir.path());
+    assert_eq!(totals(&query), (6, 3, 0));
+    let deliveries = table(&query, &[By::Delivery]);
+    assert!(deliveries.contains("*/acme/rocket unknown requests 4 pulls 2"), "{deliveries}");
+    assert!(
+        deliveries.contains("acme.com/acme/rocket redirect requests 2 pulls 1"),
+        "{deliveries}"
+    );
+    assert!(!dir.path().join("counts.damaged.1").exists());
 }
 
 #[test]

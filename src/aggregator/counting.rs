@@ -1,5 +1,6 @@
 //! The aggregator's thread: one round after another, each bounded.
 
+use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,8 +15,10 @@ use crate::aggregator::inbox::{Arrival, Inbox};
 use crate::aggregator::lock::Lock;
 use crate::aggregator::names::{Bounds, Names, PackageTexts};
 use crate::aggregator::persist::Persist;
+use crate::aggregator::places::{NOWHERE, Places};
 use crate::aggregator::tally::{Tally, value_of};
-use crate::aggregator::{Booked, Options, Order};
+use crate::aggregator::uniques::{Rise, Uniques};
+use crate::aggregator::{Booked, Options, Order, Reconfigured};
 use crate::messages::pulls::{
     FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded, UnfoldedRequests,
 };
@@ -24,7 +27,7 @@ use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Address, Asked, Event};
 use crate::pure::pull::fold::{Booking, Fold, Request};
-use crate::pure::pull::rollup::{Dimension, Measures};
+use crate::pure::pull::rollup::{Cell, Dimension, Measures, Unit};
 use crate::pure::pull::window::{Subject, TagRow};
 
 /// What the thread owns.
@@ -34,6 +37,8 @@ pub struct Aggregating {
     fold: Fold,
     /// The UTC day whose key folding uses.
     key_day: u32,
+    /// The one whose clients are counted.
+    unique_day: u32,
     clock: Clock,
     books: Books,
     persist: Persist,
@@ -44,6 +49,10 @@ pub struct Aggregating {
 /// Where bookings go, and what gives them their names.
 struct Books {
     clients: Clients,
+    places: Places,
+    uniques: Uniques,
+    /// See [`Counting::respect_dnt`].
+    respect_dnt: bool,
     names: Names,
     tally: Tally,
     feeds: Vec<Sender<Booked>>,
@@ -59,16 +68,20 @@ impl Aggregating {
         receivers: Vec<PullReceiver>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
-        let Options { data_dir, counting, clients } = options;
+        let Options { data_dir, counting, insight, clients, sources } = options;
         let clock = Clock::look();
         let node = u64::from_ne_bytes(random()?);
         Ok(Self {
             inbox: Inbox::new(receivers),
             fold: Fold::new(random()?, micros(counting.window)),
             key_day: clock.minute_now() / MINUTES_PER_DAY,
+            unique_day: clock.minute_now() / MINUTES_PER_DAY,
             clock,
             books: Books {
                 clients: Clients::new(clients),
+                places: Places::new(sources),
+                uniques: Uniques::new(random()?, insight.unique_window, insight.k_public),
+                respect_dnt: counting.respect_dnt,
                 names: Names::new(bounds(&counting)),
                 tally: Tally::default(),
                 feeds: Vec::new(),
@@ -113,17 +126,20 @@ impl Aggregating {
                 Err(RecvTimeoutError::Disconnected) => return Vec::new(),
                 Ok(Order::View(reply)) => {
                     // Also what the next flush is going to write.
-                    self.books.drain(&mut self.persist);
+                    self.books.drain(&mut self.persist, self.unique_day);
                     let view = self.persist.view(&self.books.names);
                     // Whoever asked may have gone.
                     let _ = reply.try_send(view);
                 }
                 Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
                 Ok(Order::Reconfigure(new)) => {
-                    let (counting, clients) = *new;
+                    let Reconfigured { counting, insight, clients, sources } = *new;
                     self.fold.set_window(micros(counting.window));
                     self.books.names.set_bounds(bounds(&counting));
                     self.books.clients.set_table(clients);
+                    self.books.places.set_sources(sources);
+                    self.books.uniques.set(insight.unique_window, insight.k_public);
+                    self.books.respect_dnt = counting.respect_dnt;
                     self.counting = counting;
                 }
                 #[cfg(test)]
@@ -158,7 +174,7 @@ impl Aggregating {
         }
         self.persist.apply(self.clock.now_us);
         if self.books.tally.is_full() {
-            self.books.drain(&mut self.persist);
+            self.books.drain(&mut self.persist, self.unique_day);
         }
         if self.clock.now_us >= self.next_flush_us {
             self.next_flush_us = self.clock.now_us + micros(self.counting.flush);
@@ -181,7 +197,7 @@ impl Aggregating {
     }
 
     fn flush(&mut self) {
-        self.books.drain(&mut self.persist);
+        self.books.drain(&mut self.persist, self.unique_day);
         self.persist.flush(&mut self.books.names, self.clock.now_us);
     }
 
@@ -193,9 +209,20 @@ impl Aggregating {
         })
     }
 
-    /// A new key each UTC day: what a client did on two days cannot be tied together.
+    /// New keys each UTC day: what a client did on two days cannot be tied together.
     fn change_key(&mut self) {
         let day = self.clock.minute_now() / MINUTES_PER_DAY;
+        if day != self.unique_day {
+            self.books.drain(&mut self.persist, self.unique_day);
+            let is_month_over = month_of(day) != month_of(self.unique_day);
+            match random() {
+                Ok(key) => {
+                    self.books.uniques.turn(is_month_over, key);
+                    self.unique_day = day;
+                }
+                Err(error) => tracing::error!(%error, "no random bytes for a new key of clients"),
+            }
+        }
         if day == self.key_day {
             return;
         }
@@ -225,6 +252,8 @@ impl Aggregating {
         set(&health.other_names_total, beyond.names);
         set(&health.other_tags_total, beyond.tags);
         set(&health.other_clients_total, beyond.clients);
+        set(&health.other_places_total, beyond.places);
+        set(&health.uniques_beyond_total, self.books.uniques.beyond);
     }
 }
 
@@ -248,6 +277,7 @@ impl Books {
             connection: event.connection,
             asked: event.asked,
             outcome: event.outcome,
+            way: event.way,
             package,
             package_identity: self.names.identity(),
             client: number,
@@ -260,9 +290,21 @@ impl Books {
         };
         let (names, clients) = (&self.names, &self.clients);
         let (tally, booked) = (&mut self.tally, &mut self.booked);
+        let uniques = &mut self.uniques;
         let (feeds, dropped) = (&mut self.feeds, &mut self.feed_dropped);
-        fold.take(&request, &mut |booking| {
-            tally.add(&booking);
+        let is_private = event.is_private && self.respect_dnt;
+        // The only use of an address beside the folding key: it ends with this event.
+        let places = RefCell::new(&mut self.places);
+        let mut locate = || match is_private {
+            true => NOWHERE,
+            false => places.borrow_mut().locate(event.address.0),
+        };
+        fold.take(&request, &mut locate, &mut |mut booking| {
+            let places = &*places.borrow();
+            include(&mut booking, places, tally);
+            if booking.measures.pulls > 0 && !is_private {
+                see(uniques, tally, request.source, &booking, places);
+            }
             *booked += booking.measures;
             if booking.measures.pulls > 0 && !feeds.is_empty() {
                 *dropped += tell_feeds(feeds, &booking, names, clients);
@@ -271,7 +313,8 @@ impl Books {
     }
 
     fn book(&mut self, booking: &Booking) {
-        self.tally.add(booking);
+        let mut booking = *booking;
+        include(&mut booking, &self.places, &mut self.tally);
         self.booked += booking.measures;
     }
 
@@ -283,6 +326,8 @@ impl Books {
             package,
             client,
             row: TagRow::UNFOLDED,
+            place: NOWHERE,
+            way: None,
             minute,
             measures: Measures { requests: all, unseen, unfolded: all, ..Measures::ZERO },
         };
@@ -298,9 +343,80 @@ impl Books {
         }
     }
 
-    fn drain(&mut self, persist: &mut Persist) {
-        self.tally.drain(&mut self.names, &self.clients, &mut persist.cells);
+    /// Moves what was counted to where it waits to be written; unique clients are those of `day`.
+    fn drain(&mut self, persist: &mut Persist, day: u32) {
+        for (package, company) in persist.companies.drain(..) {
+            self.uniques.learn_company(package, &company);
+        }
+        let Self { tally, names, clients, places, uniques, .. } = self;
+        let minute = day * MINUTES_PER_DAY;
+        let (of_clients, of_companies) = uniques.rises();
+        let of = |package| Cell {
+            package,
+            dimension: Dimension::All,
+            value: Arc::default(),
+            unit: Unit::Day,
+            minute,
+        };
+        for Rise { package, by } in of_clients {
+            persist.cells.add(of(package), Measures { daily_uniques: by, ..Measures::ZERO });
+        }
+        for Rise { package, by } in of_companies {
+            persist.cells.add(of(package), Measures { monthly_companies: by, ..Measures::ZERO });
+        }
+        tally.drain(names, clients, places, &mut persist.cells, minute);
     }
+}
+
+/// Adds a booking; of one from a network that is left out only the requests, as such.
+fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
+    if places.is_excluded(booking.place) {
+        let excluded = booking.measures.requests;
+        booking.measures = Measures { excluded, ..Measures::ZERO };
+        booking.way = None;
+        booking.place = NOWHERE;
+    }
+    tally.add(booking, places);
+}
+
+/// Counts the client of a pull, its company, and whether a crowd has pulled from its place.
+fn see(
+    uniques: &mut Uniques,
+    tally: &mut Tally,
+    source: Address,
+    booking: &Booking,
+    places: &Places,
+) {
+    let Booking { package, place, row, .. } = *booking;
+    uniques.see(package, source);
+    if place == NOWHERE {
+        return;
+    }
+    let company = places.value(place, Dimension::Company);
+    if !company.is_empty() {
+        uniques.see_company(package, company);
+    }
+    for dimension in Dimension::OF_PLACES {
+        let value = places.value(place, dimension);
+        if !value.is_empty() && uniques.crowds(source, package, dimension, value, None) {
+            tally.crowd(package, dimension, value, None);
+        }
+    }
+    for dimension in [Dimension::CountryTag, Dimension::CompanyTag] {
+        let Some((of_place, _)) = dimension.pair() else { continue };
+        let value = places.value(place, of_place);
+        if !value.is_empty() && uniques.crowds(source, package, dimension, value, Some(row)) {
+            tally.crowd(package, dimension, value, Some(row));
+        }
+    }
+}
+
+/// The month of a day, both counted from the Unix epoch's.
+fn month_of(day: u32) -> (i16, i8) {
+    let seconds = i64::from(day) * i64::from(MINUTES_PER_DAY) * 60;
+    let date = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    let date = jiff::tz::TimeZone::UTC.to_datetime(date).date();
+    (date.year(), date.month())
 }
 
 /// Tells all subscribers of a pull; how many were too slow. Those that are gone are forgotten.
@@ -359,8 +475,8 @@ mod tests {
     use crate::messages::clock::monotonic_us;
     use crate::messages::pulls::channel;
     use crate::pure::client::ClientTable;
-    use crate::pure::config::values::{Counting, Retention};
-    use crate::pure::pull::event::{Address, Asked, Event, Outcome};
+    use crate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
+    use crate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
@@ -372,6 +488,8 @@ mod tests {
             connection: 1,
             asked: Asked::Manifest,
             outcome: Outcome::Redirected,
+            way: Way::Redirect,
+            is_private: false,
             id: b"",
             domain: b"acme.com",
             collection: b"",
@@ -383,6 +501,16 @@ mod tests {
         }
     }
 
+    fn insight() -> Insight {
+        Insight {
+            databases: Vec::new(),
+            cities: false,
+            networks: None,
+            k_public: 10,
+            unique_window: UniqueWindow::Day,
+        }
+    }
+
     fn options(dir: &std::path::Path) -> Options {
         let counting = Counting {
             flush: Duration::from_millis(20),
@@ -391,8 +519,15 @@ mod tests {
             max_names: 10,
             max_tags: 10,
             max_clients: 10,
+            respect_dnt: true,
         };
-        Options { data_dir: dir.to_owned(), counting, clients: ClientTable::built_in() }
+        Options {
+            data_dir: dir.to_owned(),
+            counting,
+            insight: insight(),
+            clients: ClientTable::built_in(),
+            sources: Arc::default(),
+        }
     }
 
     #[test]

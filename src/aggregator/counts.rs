@@ -234,9 +234,18 @@ impl Counts {
     }
 
     /// Gives the counts over all time of every package and row to `each`.
-    pub fn rows(&self, mut each: impl FnMut(CellKey<'_>, Measures)) -> Result<(), CountsError> {
+    pub fn rows(&self, each: impl FnMut(CellKey<'_>, Measures)) -> Result<(), CountsError> {
+        self.cells(unit_range(Unit::Ever), each)
+    }
+
+    /// Gives the cells in `range` to `each`.
+    pub fn cells(
+        &self,
+        range: Range<Vec<u8>>,
+        mut each: impl FnMut(CellKey<'_>, Measures),
+    ) -> Result<(), CountsError> {
         guarded(|| {
-            for entry in self.tree.range(unit_range(Unit::Ever)) {
+            for entry in self.tree.range(range) {
                 let (key, value) = entry?;
                 if let Some((cell, measures)) = CellKey::parse(&key).zip(Measures::decode(&value)) {
                     each(cell, measures);

@@ -27,6 +27,10 @@ pub struct Health {
     pub other_tags_total: AtomicU64,
     /// Cells counted under `(other)` for want of room for clients and their systems.
     pub other_clients_total: AtomicU64,
+    /// Cells counted under `(other)` for want of room for places and pairs.
+    pub other_places_total: AtomicU64,
+    /// Pulls whose client found no room to be counted as a unique one.
+    pub uniques_beyond_total: AtomicU64,
     /// Cells that are in memory only: they could not be written yet.
     pub persist_pending: AtomicU64,
     /// How often what waits in memory had to be told apart less.

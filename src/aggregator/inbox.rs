@@ -181,7 +181,7 @@ const REFILL_US_MAX: u64 = 2 * FLUSH_US_MAX;
 mod tests {
     use super::*;
     use crate::messages::pulls::{UnfoldedRequests, channel};
-    use crate::pure::pull::event::{Address, Asked, Outcome};
+    use crate::pure::pull::event::{Address, Asked, Outcome, Way};
     use proptest::prelude::*;
 
     fn event(at_us: u64) -> Event<'static> {
@@ -191,6 +191,8 @@ mod tests {
             connection: 1,
             asked: Asked::Manifest,
             outcome: Outcome::Redirected,
+            way: Way::Redirect,
+            is_private: false,
             id: b"",
             domain: b"d",
             collection: b"",

@@ -10,6 +10,8 @@
 //! for this thread but those who ask it for a view.
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod ask;
 pub mod checkpoint;
 pub mod clients;
 pub mod clock;
@@ -25,12 +27,15 @@ pub mod known;
 pub mod lock;
 pub mod names;
 pub mod persist;
+pub mod places;
+pub mod plan;
 pub mod query;
 pub mod retention;
 pub mod run;
 pub mod schema;
 pub mod store;
 pub mod tally;
+pub mod uniques;
 pub mod view;
 
 use std::fs::File;
@@ -41,8 +46,10 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+pub use crate::aggregator::answer::{Answer, Row};
+pub use crate::aggregator::ask::{Ask, By, Only, QueryError};
 pub use crate::aggregator::health::Health;
-pub use crate::aggregator::query::{Answer, Ask, By, Query, QueryError, Row};
+pub use crate::aggregator::query::Query;
 
 use crate::aggregator::counting::Aggregating;
 use crate::aggregator::lock::Lock;
@@ -51,7 +58,8 @@ use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
 use crate::messages::pulls::{Parcel, PullReceiver};
 use crate::pure::client::ClientTable;
-use crate::pure::config::values::Counting;
+use crate::pure::config::values::{Counting, Insight};
+use crate::pure::place::Sources;
 
 /// What the aggregator is told when it starts.
 pub struct Options {
@@ -59,8 +67,24 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// `[counting]`
     pub counting: Counting,
+    /// `[insight]`
+    pub insight: Insight,
     /// Which user agent is which client.
     pub clients: ClientTable,
+    /// What is known of addresses.
+    pub sources: Arc<Sources>,
+}
+
+/// What is counted by from now on.
+pub struct Reconfigured {
+    /// `[counting]`
+    pub counting: Counting,
+    /// `[insight]`
+    pub insight: Insight,
+    /// Which user agent is which client.
+    pub clients: ClientTable,
+    /// What is known of addresses.
+    pub sources: Arc<Sources>,
 }
 
 /// A running aggregator.
@@ -91,7 +115,7 @@ pub enum Order {
     /// Tell of each pull from now on.
     Subscribe(Sender<Booked>),
     /// Count like this from now on.
-    Reconfigure(Box<(Counting, ClientTable)>),
+    Reconfigure(Box<Reconfigured>),
     /// Take what has been sent and what the workers had left, book what is open, write it, end.
     Stop(Vec<Vec<Parcel>>),
     /// Do what a defect would.
@@ -147,10 +171,10 @@ impl Aggregator {
     }
 
     /// What tells it to count like this from now on.
-    pub fn reconfigure(&self) -> impl Fn(Counting, ClientTable) + Send + use<> {
+    pub fn reconfigure(&self) -> impl Fn(Reconfigured) + Send + use<> {
         let orders = self.orders.clone();
-        move |counting, clients| {
-            let _ = orders.send(Order::Reconfigure(Box::new((counting, clients))));
+        move |new| {
+            let _ = orders.send(Order::Reconfigure(Box::new(new)));
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::aggregator::clients::OTHER;
 use crate::aggregator::known::Known;
 use crate::aggregator::schema::PackageRecord;
-use crate::pure::limits::ROWS_MAX;
+use crate::pure::limits::{CROSSED_ROWS_MAX, PLACE_ROWS_MAX, ROWS_MAX};
 use crate::pure::pull::rollup::Dimension;
 use crate::pure::pull::window::TagRow;
 
@@ -58,8 +58,10 @@ pub struct Beyond {
     pub names: u64,
     /// Requests for a tag.
     pub tags: u64,
-    /// Cells of another dimension.
+    /// Cells of a client or its system.
     pub clients: u64,
+    /// Cells of a place, or of a pair.
+    pub places: u64,
 }
 
 impl Names {
@@ -138,8 +140,13 @@ impl Names {
 
     /// The text of a package's row in another dimension: its own, or that of the rest.
     pub fn value(&mut self, package: u32, dimension: Dimension, value: &str) -> Arc<str> {
-        let row = self.row(package, dimension, value.as_bytes(), self.bounds.max_clients);
-        self.beyond.clients += u64::from(row == TagRow::OTHER);
+        let is_of_clients = Dimension::OF_CLIENTS.contains(&dimension);
+        let of_places = if dimension.pair().is_some() { CROSSED_ROWS_MAX } else { PLACE_ROWS_MAX };
+        let rows_max = if is_of_clients { self.bounds.max_clients } else { of_places };
+        let row = self.row(package, dimension, value.as_bytes(), rows_max);
+        let is_beyond = u64::from(row == TagRow::OTHER);
+        self.beyond.clients += if is_of_clients { is_beyond } else { 0 };
+        self.beyond.places += if is_of_clients { 0 } else { is_beyond };
         self.text(row)
     }
 
@@ -311,7 +318,7 @@ mod tests {
         assert_eq!(&*names.value(0, Dimension::Client, "docker 28.5.1"), "docker 28.5.1");
         assert_eq!(&*names.value(0, Dimension::Client, "docker 1"), "(other)");
         assert_eq!(&*names.value(0, Dimension::Os, "linux"), "linux");
-        assert_eq!(names.beyond, Beyond { names: 0, tags: 1, clients: 1 });
+        assert_eq!(names.beyond, Beyond { names: 0, tags: 1, clients: 1, places: 0 });
     }
 
     #[test]

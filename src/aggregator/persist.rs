@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::aggregator::clients::OTHER;
+use crate::aggregator::clock::Clock;
 use crate::aggregator::counts::CountsError;
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::lock::Lock;
 use crate::aggregator::names::Names;
 use crate::aggregator::retention;
-use crate::aggregator::schema::{Record, RecordCell};
+use crate::aggregator::schema::{Record, RecordCell, cell_range};
 use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
 use crate::pure::config::values::Retention;
 use crate::pure::limits::PENDING_CELLS_MAX;
-use crate::pure::pull::rollup::{Cells, Unit};
+use crate::pure::pull::rollup::{Cells, Dimension, Unit};
 
 /// Counts on their way to the store.
 pub struct Persist {
@@ -25,6 +26,9 @@ pub struct Persist {
     store: Option<Store>,
     /// What waits to become a record.
     pub cells: Cells,
+    /// Companies that the store knows of this month, by their package in memory: found when it was
+    /// opened, for whoever counts them.
+    pub companies: Vec<(u32, String)>,
     /// The record that is being written: the same until it is, for a failed write may be found
     /// after a crash.
     record: Option<Record>,
@@ -55,6 +59,7 @@ impl Persist {
             _lock: lock,
             store: None,
             cells: Cells::default(),
+            companies: Vec::new(),
             record: None,
             failure: None,
             health,
@@ -179,7 +184,8 @@ impl Persist {
 
     fn open(&mut self, names: &mut Names, now_us: u64) {
         match self.try_open(names) {
-            Ok(store) => {
+            Ok((store, companies)) => {
+                self.companies = companies;
                 self.settle_record(&store);
                 add(&self.health.store_rebuilds_total, store.rebuilds);
                 set(&self.health.journal_bytes, store.journal_bytes());
@@ -192,7 +198,7 @@ impl Persist {
         }
     }
 
-    fn try_open(&self, names: &mut Names) -> Result<Store, CountsError> {
+    fn try_open(&self, names: &mut Names) -> Result<(Store, Vec<(u32, String)>), CountsError> {
         let mut store = Store::open(&self.data_dir)?;
         let mut numbers = Vec::new();
         for (_, package) in store.dictionary.iter() {
@@ -204,11 +210,19 @@ impl Persist {
                 names.learn_row(*package, cell.dimension, value);
             }
         })?;
+        let month = month_begins(Clock::look().minute_now());
+        let mut companies = Vec::new();
+        for (number, local) in (0..).zip(&numbers) {
+            let range = cell_range(Unit::Day, number, Dimension::Company, month..u32::MAX);
+            store.counts().cells(range, |cell, _| {
+                companies.push((*local, String::from_utf8_lossy(cell.value).into_owned()));
+            })?;
+        }
         // The record that is being written has given numbers already.
         for (number, package) in self.record.iter().flat_map(|record| &record.packages) {
             store.dictionary.learn(*number, package.clone());
         }
-        Ok(store)
+        Ok((store, companies))
     }
 
     /// A record whose writing failed may be in the journal after all, and is then applied by now.
@@ -289,6 +303,15 @@ impl Persist {
         let wait_us = wait_us.clamp(RETRY_US_MIN, RETRY_US_MAX);
         self.failure = Some(Failure { why, wait_us, retry_at_us: now_us.saturating_add(wait_us) });
     }
+}
+
+/// The first minute of the month in which `minute` is.
+fn month_begins(minute: u32) -> u32 {
+    let utc = jiff::tz::TimeZone::UTC;
+    let time = jiff::Timestamp::from_second(i64::from(minute) * 60).unwrap_or_default();
+    let month = utc.to_datetime(time).date().first_of_month();
+    let begins = utc.to_timestamp(month.at(0, 0, 0, 0)).unwrap_or_default();
+    u32::try_from(begins.as_second() / 60).unwrap_or(0)
 }
 
 /// Gives cells the store's numbers.

@@ -29,7 +29,8 @@ use crate::pure::pull::rollup::{Dimension, MEASURE_NAMES, Measures, Unit};
 /// |---|---|
 /// | 2 | the measures `complete` and `up_to_date` |
 /// | 3 | [`Marker::run`] |
-pub const VERSION: u32 = 3;
+/// | 4 | dimensions of places, deliveries and pairs; measures say how many they are |
+pub const VERSION: u32 = 4;
 /// The key of the version.
 pub const VERSION_KEY: &[u8] = b"\x00version";
 /// The key of the [`Marker`].
@@ -212,8 +213,14 @@ impl RecordCell {
 impl Record {
     /// The first minute that it adds to.
     pub fn since(&self) -> Option<u32> {
-        let cells = self.cells.iter().filter(|cell| cell.unit != Unit::Ever);
-        cells.map(|cell| cell.minute).min()
+        // Dimensions that are counted by the hour or the day, and what is no request, say less.
+        let tells = |cell: &&RecordCell| {
+            let Measures { requests, pulls, checks, supply_chain, excluded, .. } = cell.measures;
+            cell.unit != Unit::Ever
+                && cell.dimension.finest() == Unit::Minute
+                && requests + pulls + checks + supply_chain + excluded > 0
+        };
+        self.cells.iter().filter(tells).map(|cell| cell.minute).min()
     }
 
     /// The record's bytes.
@@ -234,6 +241,7 @@ impl Record {
             out.push(cell.unit as u8);
             put(&mut out, u64::from(cell.minute));
             put_text(&mut out, &cell.value);
+            put(&mut out, cell.measures.told() as u64);
             cell.measures.encode_to(&mut out);
         }
         out
@@ -242,11 +250,7 @@ impl Record {
     /// Reads a record; `None` where the bytes are not one.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let from = &mut bytes;
-        let measures = match take_u32(from)? {
-            1 => MEASURES_OF_1,
-            version if is_read(version) => MEASURE_NAMES.len(),
-            _ => return None,
-        };
+        let version = take_u32(from).filter(|version| is_read(*version))?;
         let (node, epoch, sequence) = (take(from)?, take(from)?, take(from)?);
         let mut record = Self { node, epoch, sequence, ..Self::default() };
         for _ in 0..take(from)? {
@@ -259,7 +263,14 @@ impl Record {
                 unit: unit_of(take_byte(from)?)?,
                 minute: take_u32(from)?,
                 value: take_text(from)?.into(),
-                measures: take_measures(from, measures)?,
+                measures: match version {
+                    1 => take_measures(from, MEASURES_OF_1)?,
+                    2 | 3 => take_measures(from, MEASURES_OF_2)?,
+                    _ => {
+                        let told = usize::try_from(take(from)?).ok()?;
+                        take_measures(from, told)?
+                    }
+                },
             });
         }
         from.is_empty().then_some(record)
@@ -287,32 +298,32 @@ pub trait Value: Sized {
     }
 }
 
+impl Measures {
+    /// How many of them are written: those behind are zero.
+    fn told(&self) -> usize {
+        self.to_array().iter().rposition(|value| *value != 0).map_or(0, |last| last + 1)
+    }
+}
+
 impl Value for Measures {
     fn encode_to(&self, out: &mut Vec<u8>) {
-        for value in self.to_array() {
+        for value in self.to_array().into_iter().take(self.told()) {
             put(out, value);
         }
     }
 
+    /// All that is left are measures: of an older version there are fewer.
     fn decode_from(bytes: &mut &[u8]) -> Option<Self> {
-        take_measures(bytes, MEASURE_NAMES.len())
-    }
-
-    fn decode(mut bytes: &[u8]) -> Option<Self> {
         // Each number ends with a byte below 0x80.
-        let numbers = bytes.iter().filter(|byte| **byte < 0x80).count();
-        let value = match numbers {
-            MEASURES_OF_1 => take_measures(&mut bytes, numbers),
-            _ => Self::decode_from(&mut bytes),
-        };
-        value.filter(|_| bytes.is_empty())
+        let told = bytes.iter().filter(|byte| **byte < 0x80).count();
+        take_measures(bytes, told)
     }
 }
 
-/// Takes the first `count` measures; the others are zero.
-fn take_measures(bytes: &mut &[u8], count: usize) -> Option<Measures> {
+/// Takes the first `told` measures; the others are zero.
+fn take_measures(bytes: &mut &[u8], told: usize) -> Option<Measures> {
     let mut values = [0; MEASURE_NAMES.len()];
-    for value in values.iter_mut().take(count) {
+    for value in values.get_mut(..told)? {
         *value = take(bytes)?;
     }
     Some(Measures::from_array(values))
@@ -376,8 +387,9 @@ fn dimension_of(number: u8) -> Option<Dimension> {
     Dimension::EVERY.into_iter().find(|dimension| *dimension as u8 == number)
 }
 
-/// How many measures version 1 had.
+/// How many measures the first versions had, and wrote.
 const MEASURES_OF_1: usize = 6;
+const MEASURES_OF_2: usize = 8;
 /// A cell's key without its row.
 const CELL_KEY_BYTES: usize = 10;
 
@@ -391,16 +403,15 @@ mod tests {
     }
 
     fn cell() -> impl Strategy<Value = RecordCell> {
-        (any::<u32>(), 0usize..7, 0usize..4, any::<u32>(), ".{0,20}", measures()).prop_map(
-            |(package, dimension, unit, minute, value, measures)| RecordCell {
+        (any::<u32>(), 0..Dimension::EVERY.len(), 0usize..4, any::<u32>(), ".{0,20}", measures())
+            .prop_map(|(package, dimension, unit, minute, value, measures)| RecordCell {
                 package,
                 dimension: Dimension::EVERY[dimension],
                 unit: Unit::EVERY[unit],
                 minute,
                 value: value.into(),
                 measures,
-            },
-        )
+            })
     }
 
     proptest! {
@@ -418,13 +429,19 @@ mod tests {
         }
 
         #[test]
-        fn measures_of_the_format_before_are_read(values in any::<[u64; MEASURES_OF_1]>()) {
+        fn as_many_measures_are_read_as_there_are(
+            values in any::<[u64; MEASURE_NAMES.len()]>(), told in 0..=MEASURE_NAMES.len(),
+        ) {
             let mut bytes = Vec::new();
-            values.iter().for_each(|value| put(&mut bytes, *value));
-            let [requests, pulls, checks, supply_chain, unseen, unfolded] = values;
-            let read = Measures { requests, pulls, checks, supply_chain, unseen, unfolded, ..Measures::ZERO };
-            prop_assert_eq!(Measures::decode(&bytes), Some(read));
-            put(&mut bytes, 0);
+            values.iter().take(told).for_each(|value| put(&mut bytes, *value));
+            let mut read = values;
+            read[told..].fill(0);
+            prop_assert_eq!(Measures::decode(&bytes), Some(Measures::from_array(read)));
+            let measures = Measures::from_array(read);
+            prop_assert_eq!(Measures::decode(&measures.encode()), Some(measures));
+            for _ in told..=MEASURE_NAMES.len() {
+                put(&mut bytes, 1);
+            }
             prop_assert_eq!(Measures::decode(&bytes), None);
         }
 

@@ -1,4 +1,4 @@
-//! What was booked since it was last written. Each booking is one addition here; only when it is
+//! What was booked since it was last written. Each booking is a few additions here; only when it is
 //! written does it become one cell for each dimension.
 
 use std::sync::Arc;
@@ -8,70 +8,169 @@ use hashbrown::HashMap;
 
 use crate::aggregator::clients::Clients;
 use crate::aggregator::names::Names;
+use crate::aggregator::places::{NOWHERE, Places};
 use crate::pure::client::Client;
+use crate::pure::pull::event::Way;
 use crate::pure::pull::fold::Booking;
-use crate::pure::pull::rollup::{Cell, Cells, Dimension, Measures, Unit};
+use crate::pure::pull::rollup::{CROSS, Cell, Cells, Dimension, Measures, Unit};
 use crate::pure::pull::window::TagRow;
 
 /// Package, row of the tag, client, minute.
-type Crossing = (u32, TagRow, u32, u32);
+type Asked = (u32, TagRow, u32, u32);
+/// Package, place, hour.
+type From = (u32, u32, u32);
+/// Package, delivery, hour.
+type By = (u32, Way, u32);
+/// Package, row of the tag, country or company, day.
+type Crossed = (u32, TagRow, u32, u32);
 
 /// Counts of the current interval. The keys are numbers that this process made: nobody outside
-/// chooses them, so a fast hash will do.
+/// chooses them, so a fast hash will do. What is not known has no place here: it is what the whole
+/// has more.
 #[derive(Default)]
 pub struct Tally {
-    counts: HashMap<Crossing, Measures, RandomState>,
+    asked: HashMap<Asked, Measures, RandomState>,
+    from: HashMap<From, Measures, RandomState>,
+    by: HashMap<By, Measures, RandomState>,
+    by_country: HashMap<Crossed, Measures, RandomState>,
+    by_company: HashMap<Crossed, Measures, RandomState>,
+    crowds: Vec<CrowdOf>,
+}
+
+/// A row in which a crowd was today, of a pair with its tag.
+struct CrowdOf {
+    package: u32,
+    dimension: Dimension,
+    value: String,
+    tag: Option<TagRow>,
 }
 
 impl Tally {
     /// Adds a booking.
-    pub fn add(&mut self, booking: &Booking) {
-        let crossing = (booking.package, booking.row, booking.client, booking.minute);
-        *self.counts.entry(crossing).or_insert(Measures::ZERO) += booking.measures;
+    pub fn add(&mut self, booking: &Booking, places: &Places) {
+        let Booking { package, client, row, place, way, minute, measures } = *booking;
+        *self.asked.entry((package, row, client, minute)).or_insert(Measures::ZERO) += measures;
+        let (hour, day) = (Unit::Hour.floor(minute), Unit::Day.floor(minute));
+        if let Some(way) = way {
+            *self.by.entry((package, way, hour)).or_insert(Measures::ZERO) += measures;
+        }
+        if place == NOWHERE {
+            return;
+        }
+        *self.from.entry((package, place, hour)).or_insert(Measures::ZERO) += measures;
+        let (country, company) = places.crossed(place);
+        for (crossed, number) in [(&mut self.by_country, country), (&mut self.by_company, company)]
+        {
+            if number > 0 {
+                let key = (package, row, number, day);
+                *crossed.entry(key).or_insert(Measures::ZERO) += measures;
+            }
+        }
+    }
+
+    /// Notes that a crowd pulled from this row today.
+    pub fn crowd(&mut self, package: u32, dimension: Dimension, value: &str, tag: Option<TagRow>) {
+        self.crowds.push(CrowdOf { package, dimension, value: value.to_owned(), tag });
     }
 
     /// Whether so many different things were counted that it must be drained.
     pub fn is_full(&self) -> bool {
-        self.counts.len() >= CROSSINGS_MAX
+        let Self { asked, from, by_country, by_company, .. } = self;
+        asked.len() + from.len() + by_country.len() + by_company.len() >= CROSSINGS_MAX
     }
 
-    /// Moves all of it to `cells`.
-    pub fn drain(&mut self, names: &mut Names, clients: &Clients, cells: &mut Cells) {
-        for ((package, row, client, minute), measures) in self.counts.drain() {
+    /// Moves all of it to `cells`. `today`: the first minute of the day in which crowds are.
+    pub fn drain(
+        &mut self,
+        names: &mut Names,
+        clients: &Clients,
+        places: &Places,
+        cells: &mut Cells,
+        today: u32,
+    ) {
+        for CrowdOf { package, dimension, value, tag } in self.crowds.drain(..) {
+            let value =
+                tag.map_or_else(|| value.clone(), |tag| crossed([&value, &*names.text(tag)]));
+            let value = names.value(package, dimension, &value);
+            let cell = Cell { package, dimension, value, unit: Unit::Day, minute: today };
+            cells.add(cell, Measures { public_days: 1, ..Measures::ZERO });
+        }
+        for ((package, row, client, minute), measures) in self.asked.drain() {
             let client = clients.get(client);
-            for dimension in Dimension::EVERY {
-                let value = match dimension {
-                    Dimension::All => Arc::default(),
-                    Dimension::Tag => names.text(row),
-                    Dimension::Client
-                    | Dimension::Family
-                    | Dimension::Os
-                    | Dimension::Arch
-                    | Dimension::Platform => {
-                        names.value(package, dimension, &value_of(client, dimension))
-                    }
-                };
-                cells.add(Cell { package, dimension, value, unit: Unit::Minute, minute }, measures);
+            let mut add = |dimension, value| {
+                cells.add(cell(package, dimension, value, minute), measures);
+            };
+            add(Dimension::All, Arc::default());
+            add(Dimension::Tag, names.text(row));
+            for dimension in Dimension::OF_CLIENTS {
+                add(dimension, names.value(package, dimension, &value_of(client, dimension)));
+            }
+            let pair = [&*names.text(row), &value_of(client, Dimension::Client)];
+            let pair = names.value(package, Dimension::TagClient, &crossed(pair));
+            add(Dimension::TagClient, pair);
+        }
+        for ((package, way, hour), measures) in self.by.drain() {
+            cells.add(cell(package, Dimension::Delivery, way.as_str().into(), hour), measures);
+        }
+        for ((package, place, hour), measures) in self.from.drain() {
+            for dimension in Dimension::OF_PLACES {
+                let value = places.value(place, dimension);
+                if !value.is_empty() {
+                    let value = names.value(package, dimension, value);
+                    cells.add(cell(package, dimension, value, hour), measures);
+                }
+            }
+        }
+        for (pairs, dimension) in [
+            (&mut self.by_country, Dimension::CountryTag),
+            (&mut self.by_company, Dimension::CompanyTag),
+        ] {
+            for ((package, row, number, day), measures) in pairs.drain() {
+                let pair = crossed([&**places.text(number), &*names.text(row)]);
+                let value = names.value(package, dimension, &pair);
+                cells.add(cell(package, dimension, value, day), measures);
             }
         }
     }
 }
 
-/// What a client is in one dimension, as people see it.
+/// Where it is added: in the shortest unit that its dimension has.
+fn cell(package: u32, dimension: Dimension, value: Arc<str>, minute: u32) -> Cell {
+    let unit = dimension.finest();
+    Cell { package, dimension, value, unit, minute: unit.floor(minute) }
+}
+
+fn crossed([first, second]: [&str; 2]) -> String {
+    format!("{first}{CROSS}{second}")
+}
+
+/// What a client is in one of the dimensions [`Dimension::OF_CLIENTS`], as people see it.
 pub fn value_of(client: &Client, dimension: Dimension) -> String {
     let known = |text: &str| if text.is_empty() { UNKNOWN } else { text }.to_owned();
-    match dimension {
-        Dimension::All | Dimension::Tag => String::new(),
-        Dimension::Client if client.version.is_empty() => known(&client.family),
-        Dimension::Client => format!("{} {}", known(&client.family), client.version),
-        Dimension::Family => known(&client.family),
-        Dimension::Os => known(&client.os),
-        Dimension::Arch => known(&client.arch),
-        Dimension::Platform if client.os.is_empty() && client.arch.is_empty() => UNKNOWN.to_owned(),
-        Dimension::Platform => format!("{}/{}", known(&client.os), known(&client.arch)),
+    let Client { family, version, os, arch } = client;
+    if dimension == Dimension::Client {
+        return match version.is_empty() {
+            true => known(family),
+            false => format!("{} {version}", known(family)),
+        };
     }
+    if dimension == Dimension::Platform {
+        return match os.is_empty() && arch.is_empty() {
+            true => UNKNOWN.to_owned(),
+            false => format!("{}/{}", known(os), known(arch)),
+        };
+    }
+    let is = |known| dimension == known;
+    known(if is(Dimension::Os) {
+        os
+    } else if is(Dimension::Arch) {
+        arch
+    } else {
+        family
+    })
 }
 
 /// Different things that are added up before they become cells early.
 const CROSSINGS_MAX: usize = 100_000;
-const UNKNOWN: &str = "unknown";
+/// The row of what is not known.
+pub const UNKNOWN: &str = "unknown";

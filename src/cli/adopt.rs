@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::check::clients;
+use crate::control::databases::{self, Shelf};
 use crate::control::keys;
 use crate::control::prove::Plan;
 use crate::messages::clock::monotonic_us;
@@ -15,6 +16,7 @@ use crate::messages::random::random;
 use crate::pure::client::ClientTable;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{Config, Credentials};
+use crate::pure::place::Sources;
 use crate::pure::snapshot::{Circumstances, Snapshot};
 
 /// Makes one configuration after the other ready.
@@ -25,6 +27,8 @@ pub struct Adoption {
     pseudonym: String,
     /// What was made ready last.
     last: Option<Arc<Snapshot>>,
+    /// Databases that were read.
+    shelf: Shelf,
     /// What was said last of accounts that are lent to everybody.
     said: Vec<String>,
 }
@@ -37,12 +41,20 @@ pub struct Ready {
     pub keyring: Arc<Keyring>,
     /// How the aggregator tells clients apart.
     pub clients: ClientTable,
+    /// What it knows of addresses.
+    pub sources: Arc<Sources>,
 }
 
 impl Adoption {
     /// For configurations from `file`.
     pub fn new(file: String) -> io::Result<Self> {
-        Ok(Self { file, pseudonym: pseudonym()?, last: None, said: Vec::new() })
+        Ok(Self {
+            file,
+            pseudonym: pseudonym()?,
+            last: None,
+            shelf: Shelf::default(),
+            said: Vec::new(),
+        })
     }
 
     /// The configuration's file, as it was named.
@@ -52,10 +64,11 @@ impl Adoption {
 
     /// Reads what `config` names, and compiles both; or says everything that is wrong with them.
     pub fn ready(&mut self, config: &Config) -> Result<Ready, Vec<Problem>> {
-        let (clients, keys) = match (clients(config), keys::read(&self.file, config)) {
-            (Ok(clients), Ok(keys)) => (clients, keys),
-            (clients, keys) => {
-                let problems = clients.err().into_iter().chain(keys.err());
+        let read = (clients(config), keys::read(&self.file, config), self.shelf.sources(config));
+        let (clients, keys, sources) = match read {
+            (Ok(clients), Ok(keys), Ok(sources)) => (clients, keys, sources),
+            (clients, keys, sources) => {
+                let problems = clients.err().into_iter().chain(keys.err()).chain(sources.err());
                 return Err(problems.flatten().collect());
             }
         };
@@ -78,7 +91,7 @@ impl Adoption {
             }
             self.said = lent;
         }
-        Ok(Ready { snapshot, keyring, clients })
+        Ok(Ready { snapshot, keyring, clients, sources })
     }
 }
 
@@ -93,6 +106,7 @@ impl Ready {
 pub fn files(config: &Config) -> Vec<PathBuf> {
     let mut files = keys::files(config);
     files.extend(config.gateway.clients_file.clone());
+    files.extend(databases::files(config));
     files
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::aggregator::By;
+use crate::aggregator::{By, Only};
 
 /// The gateway in front of container registries: decouples the pull command from the registry, and
 /// counts the pulls.
@@ -62,15 +62,29 @@ pub struct PullsArgs {
     /// Only this package, as `<domain>/<name>`
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
-    /// Group by tag, client, family, os, arch or platform, and by minute, hour or day
+    /// Group by tag, client, family, os, arch, platform, delivery, country, region, city, network,
+    /// company, kind, cloud, cloud_region or label, or by two of them: tag and client, country and
+    /// tag, company and tag; and by minute, hour or day
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     pub by: Vec<By>,
+    /// Only what has this value, as in tag=latest
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub only: Vec<Only>,
     /// From this time on: RFC 3339, or a date for its midnight in UTC
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub from: Option<Timestamp>,
     /// Up to, but not including, this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub to: Option<Timestamp>,
+    /// Only so many of each package, those with the most pulls, and the rest together
+    #[arg(long, value_name = "NUMBER")]
+    pub top: Option<usize>,
+    /// Compare with the period of the same length before
+    #[arg(long)]
+    pub compare: bool,
+    /// Only what may be shown in public: places from which enough clients pulled on one day
+    #[arg(long)]
+    pub public: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{fail, print, say};
+use crate::control::databases::Shelf;
 use crate::control::keys;
 use crate::pure::client::{ClientTable, ClientsProblem};
 use crate::pure::config::values::Config;
@@ -46,7 +47,9 @@ fn summary(path: &Path) -> Result<String, String> {
     let (config, warnings) = check(&path.display().to_string(), &text).map_err(lines)?;
     let clients = clients(&config).err();
     let keys = keys::read(&path.display().to_string(), &config).err();
-    let problems: Vec<Problem> = clients.into_iter().chain(keys).flatten().collect();
+    let sources = Shelf::default().sources(&config).err();
+    let problems = clients.into_iter().chain(keys).chain(sources);
+    let problems: Vec<Problem> = problems.flatten().collect();
     if !problems.is_empty() {
         return Err(lines(problems));
     }

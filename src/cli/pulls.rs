@@ -24,8 +24,17 @@ pub fn run(args: &PullsArgs) -> ExitCode {
 
 /// What is printed.
 fn answer(args: &PullsArgs) -> Result<String, String> {
-    let PullsArgs { data, package, by, from, to, json } = args;
-    let ask = Ask { package: package.clone(), by: by.clone(), from: *from, to: *to };
+    let PullsArgs { data, package, by, only, from, to, top, compare, public, json } = args;
+    let ask = Ask {
+        package: package.clone(),
+        by: by.clone(),
+        only: only.clone(),
+        from: *from,
+        to: *to,
+        top: *top,
+        compare: *compare,
+        public: *public,
+    };
     let text = counts(data, &ask)?;
     if *json {
         return Ok(text + "\n");
@@ -87,6 +96,18 @@ fn target(ask: &Ask) -> String {
     for by in &ask.by {
         add("by", by.as_str());
     }
+    for only in &ask.only {
+        add("only", &format!("{}={}", only.by.as_str(), only.value));
+    }
+    if let Some(top) = ask.top {
+        add("top", &top.to_string());
+    }
+    if ask.compare {
+        add("compare", "true");
+    }
+    if ask.public {
+        add("public", "true");
+    }
     if let Some(from) = &ask.from {
         add("from", &from.to_string());
     }
@@ -124,11 +145,22 @@ fn unknown(package: &str, all: &Value) -> String {
 fn table(answer: &Value, by: &[By]) -> String {
     let texts: Vec<&str> =
         std::iter::once("package").chain(by.iter().map(|by| by.as_str())).collect();
-    let columns: Vec<&str> = texts.iter().chain(COUNTS).copied().collect();
-    let cells = |row: &Value| columns.iter().map(|key| cell(&row[*key])).collect::<Vec<_>>();
+    let is_there = |key: &&&str| answer["totals"][**key].as_u64().is_some_and(|count| count > 0);
+    let mut columns: Vec<&str> = texts.iter().chain(COUNTS).copied().collect();
+    columns.extend(COUNTS_IF_ANY.iter().filter(is_there));
+    if answer["previous"].is_object() {
+        columns.push(PULLS_BEFORE);
+    }
+    let of = |row: &Value, key: &str| match key {
+        PULLS_BEFORE => cell(&row["previous"]["pulls"]),
+        _ => cell(&row[key]),
+    };
+    let cells = |row: &Value| columns.iter().map(|key| of(row, key)).collect::<Vec<_>>();
     let mut lines = vec![columns.iter().map(|key| key.replace('_', " ")).collect::<Vec<_>>()];
     lines.extend(rows(answer).iter().map(cells));
-    let mut totals = cells(&answer["totals"]);
+    let mut sums = answer["totals"].clone();
+    sums["previous"] = answer["previous"].clone();
+    let mut totals = cells(&sums);
     "total".clone_into(&mut totals[0]);
     lines.push(totals);
     let width = |column: usize| {
@@ -171,6 +203,10 @@ const COUNTS: &[&str] = &[
     "unseen",
     "unfolded",
 ];
+/// Counts that have a column only where there are any.
+const COUNTS_IF_ANY: &[&str] = &["excluded", "daily_uniques", "monthly_companies"];
+/// The pulls of the period before.
+const PULLS_BEFORE: &str = "pulls before";
 
 #[cfg(test)]
 mod tests {
@@ -182,13 +218,17 @@ mod tests {
         let ask = Ask {
             package: Some("registry.acme.com/acme/ro&k et".to_owned()),
             by: vec![By::Tag, By::Day],
+            only: vec!["tag=a b".parse().unwrap()],
+            top: Some(3),
+            compare: true,
+            public: false,
             from: Some("2026-01-31T12:00:00Z".parse().unwrap()),
             to: None,
         };
         assert_eq!(
             target(&ask),
-            "/pulls?package=registry.acme.com%2Facme%2Fro%26k%20et&by=tag&by=day\
-             &from=2026-01-31T12%3A00%3A00Z"
+            "/pulls?package=registry.acme.com%2Facme%2Fro%26k%20et&by=tag&by=day&only=tag%3Da%20b\
+             &top=3&compare=true&from=2026-01-31T12%3A00%3A00Z"
         );
         assert_eq!(target(&Ask::default()), "/pulls");
     }

@@ -25,7 +25,7 @@ use rustix::process::{
 };
 
 use crate::aggregator::lock::Lock;
-use crate::aggregator::{self, Aggregator, Booked, Health};
+use crate::aggregator::{self, Aggregator, Booked, Health, Reconfigured};
 use crate::cli::adopt::{self, Adoption, Ready};
 use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
@@ -140,7 +140,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let (secrets, keys) = OwnSecrets::open(&data_dir).map_err(StartError::System)?;
     let status = Status::new();
     let (wanted, to_ask) = wanted::channel();
-    let Ready { snapshot, keyring, clients } = &ready;
+    let Ready { snapshot, keyring, clients, sources } = &ready;
     let (data_plane, workers, ends) =
         DataPlane::prepare(&config, snapshot, keyring, &keys, &wanted)
             .map_err(StartError::Workers)?;
@@ -156,7 +156,9 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let counting = aggregator::Options {
         data_dir: data_dir.clone(),
         counting: config.counting.clone(),
+        insight: config.insight.clone(),
         clients: clients.clone(),
+        sources: Arc::clone(sources),
     };
     let aggregator = aggregator::spawn(counting, lock, pulls, Arc::clone(&health))
         .map_err(StartError::System)?;
@@ -337,8 +339,9 @@ fn applying(
         in_force.adopt(&ready.snapshot);
         drain.workers.adopt(&ready.snapshot, &ready.keyring);
         plans.adopt(ready.plan(&config));
-        let Ready { snapshot, clients, .. } = ready;
-        recount(config.counting.clone(), clients);
+        let Ready { snapshot, clients, sources, .. } = ready;
+        let (counting, insight) = (config.counting.clone(), config.insight.clone());
+        recount(Reconfigured { counting, insight, clients, sources });
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
         let (generation, packages) = (snapshot.generation, config.packages.len());
         drain.status.adopted(generation, packages as u64);

@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod databases;
 pub mod keys;
 pub mod logging;
 pub mod own_secrets;

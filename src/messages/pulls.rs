@@ -267,7 +267,7 @@ fn new_page() -> Box<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::pull::event::Address;
+    use crate::pure::pull::event::{Address, Way};
 
     fn event(at_us: u64) -> Event<'static> {
         Event {
@@ -276,6 +276,8 @@ mod tests {
             connection: 1,
             asked: Asked::Manifest,
             outcome: Outcome::Redirected,
+            way: Way::Redirect,
+            is_private: false,
             id: b"",
             domain: b"*",
             collection: b"",

@@ -113,6 +113,33 @@ pub const AGENTS_MAX: usize = 16_384;
 /// Distinct clients (family, version, system) that are counted apart in one run.
 pub const CLIENTS_MAX: usize = 65_536;
 
+/// Databases that `insight.databases` can name: one of each kind, and some.
+pub const DATABASES_MAX: usize = 8;
+
+/// A text about a place that is kept, in bytes: names of network operators and cities.
+pub const PLACE_TEXT_BYTES_MAX: usize = 64;
+
+/// Networks that an operator's file can name.
+pub const LABELS_MAX: usize = 100_000;
+
+/// Places (country, region, city, network and so on, together) that are told apart in one run,
+/// about 500 bytes each; past it only their countries are.
+pub const PLACES_MAX: usize = 131_072;
+
+/// Rows of one package and one dimension of place: a thousand networks; there are 249 countries.
+pub const PLACE_ROWS_MAX: usize = 1000;
+
+/// Rows of one package and one pair of dimensions.
+pub const CROSSED_ROWS_MAX: usize = 2000;
+
+/// Sketches of the clients of all packages, in bytes; past it new packages get none until the day is
+/// over. A package of few clients costs about 200 bytes, one of many 4 KiB.
+pub const SKETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Rows of which it is known who pulled from there today, as long as that are few; past it a row is
+/// not shown in public.
+pub const CROWDS_MAX: usize = 500_000;
+
 /// Cells that wait in memory while they cannot be written, about 100 bytes each; past it time,
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;

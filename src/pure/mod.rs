@@ -21,6 +21,7 @@ pub mod limits;
 pub mod observe;
 pub mod oci;
 pub mod origin;
+pub mod place;
 pub mod proof;
 pub mod pull;
 pub mod query;

@@ -3,7 +3,7 @@
 use crate::pure::decide::Action;
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::oci::endpoint::Endpoint;
-use crate::pure::pull::event::{Address, Asked, Event, Outcome};
+use crate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 /// Who asked, and when.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,12 @@ pub fn observe<'r>(
     asker: Asker,
     seen: Option<Seen<'r>>,
 ) -> Option<Event<'r>> {
-    let (endpoint, matched) = match action {
-        Action::Redirect(redirect) => (redirect.endpoint, redirect.matched?),
-        Action::Forward(forward) if seen.is_some() => (forward.endpoint, forward.matched),
+    let (endpoint, matched, way) = match action {
+        Action::Redirect(redirect) => (redirect.endpoint, redirect.matched?, Way::Redirect),
+        Action::Forward(forward) if seen.is_some() => {
+            let way = if forward.streams { Way::Stream } else { Way::Broker };
+            (forward.endpoint, forward.matched, way)
+        }
         Action::Forward(_) | Action::Grant(_) | Action::Say(_) | Action::Refuse(_) => return None,
     };
     let is_blob = matches!(endpoint, Endpoint::Blob { .. });
@@ -73,6 +76,8 @@ pub fn observe<'r>(
         connection: asker.connection,
         asked,
         outcome,
+        way,
+        is_private: head.is_private,
         id: matched.id.as_bytes(),
         domain: matched.domain.as_bytes(),
         collection: matched.collection.as_bytes(),

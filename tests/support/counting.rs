@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use pullgate::aggregator::Options;
 use pullgate::aggregator::lock::Lock;
-use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Options, Query, open_offline, spawn};
+use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Query, open_offline, spawn};
 use pullgate::control::while_busy;
 use pullgate::messages::pulls::{PullSender, channel};
 use pullgate::pure::client::ClientTable;
-use pullgate::pure::config::values::{Counting, Retention};
-use pullgate::pure::pull::event::{Address, Asked, Event, Outcome};
+use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
+use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 pub(crate) const DOCKER: &str = "docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1-secret os/linux \
                       arch/amd64 UpstreamClient(Docker-Client/28.5.2 \\(linux\\))";
@@ -40,11 +41,14 @@ impl Gateway {
     }
 
     pub(crate) fn start_with(data_dir: &Path, workers: usize, counting: Counting) -> Self {
+        Self::start_from(options(data_dir, counting), workers)
+    }
+
+    pub(crate) fn start_from(options: Options, workers: usize) -> Self {
         let (senders, receivers) = (0..workers).map(|_| channel()).unzip();
         let health = Arc::new(Health::default());
         // As the program does: a fork of a neighbour may hold it until its exec.
-        let lock = while_busy(|| Lock::take(data_dir)).unwrap();
-        let options = options(data_dir, counting);
+        let lock = while_busy(|| Lock::take(&options.data_dir)).unwrap();
         let aggregator = spawn(options, lock, receivers, Arc::clone(&health)).unwrap();
         let query = aggregator.query();
         Self { aggregator, query, health, senders, worker: 0, collection: "" }
@@ -107,6 +111,8 @@ pub(crate) fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event
         connection: u64::from(client),
         asked: Asked::Manifest,
         outcome: Outcome::Redirected,
+        way: Way::Redirect,
+        is_private: false,
         id: b"",
         domain: b"acme.com",
         collection: b"",
@@ -128,7 +134,13 @@ pub(crate) fn now_us() -> u64 {
 }
 
 pub(crate) fn options(data_dir: &Path, counting: Counting) -> Options {
-    Options { data_dir: data_dir.to_owned(), counting, clients: ClientTable::built_in() }
+    Options {
+        data_dir: data_dir.to_owned(),
+        counting,
+        insight: insight(),
+        clients: ClientTable::built_in(),
+        sources: Arc::default(),
+    }
 }
 
 pub(crate) fn counting() -> Counting {
@@ -139,6 +151,17 @@ pub(crate) fn counting() -> Counting {
         max_names: 10_000,
         max_tags: 1000,
         max_clients: 200,
+        respect_dnt: true,
+    }
+}
+
+pub(crate) fn insight() -> Insight {
+    Insight {
+        databases: Vec::new(),
+        cities: true,
+        networks: None,
+        k_public: 10,
+        unique_window: UniqueWindow::Day,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pullgate::pure::pull::event::{Address, Asked, Outcome};
+use pullgate::pure::pull::event::{Address, Asked, Outcome, Way};
 use pullgate::pure::pull::fold::{Booking, Fold, Request};
 use pullgate::pure::pull::kin::{self, Kin, Kind};
 use pullgate::pure::pull::rollup::Measures;
@@ -99,6 +99,7 @@ impl Simulated {
             connection: 1,
             asked: sent.asked,
             outcome: sent.outcome,
+            way: Way::Redirect,
             package: sent.package,
             package_identity: &sent.package.to_be_bytes(),
             client: 1,
@@ -110,7 +111,7 @@ impl Simulated {
             kin: kin.bytes(),
         };
         let booked = &mut self.booked;
-        self.fold.take(&request, &mut |booking| booked.push(booking));
+        self.fold.take(&request, &mut || 0, &mut |booking| booked.push(booking));
     }
 }
 

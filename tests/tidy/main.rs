@@ -28,6 +28,7 @@ const FLOORS: &[Floor] = &[
             "foldhash",
             "hashbrown",
             "httparse",
+            "maxminddb",
             "memchr",
             "ring",
             "serde",

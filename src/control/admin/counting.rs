@@ -77,6 +77,18 @@ const COUNTING: &[Row] = &[
         |health| &health.other_clients_total,
     ),
     (
+        "counter",
+        "pullgate_other_places_total",
+        "Counts under a package's other places, companies or pairs: there were too many of them.",
+        |health| &health.other_places_total,
+    ),
+    (
+        "counter",
+        "pullgate_uniques_beyond_total",
+        "Pulls whose client is in no count of unique clients: too many packages were pulled today.",
+        |health| &health.uniques_beyond_total,
+    ),
+    (
         "gauge",
         "pullgate_persist_pending_cells",
         "Cells of counts that are in memory only. Alert when it keeps rising: the disk is full \

@@ -1,7 +1,7 @@
 //! The control socket: the command line's questions to a running gateway.
 //!
-//! `GET /pulls?package=<domain>/<name>&by=tag&by=day&from=<RFC 3339>&to=<RFC 3339>`, all optional,
-//! is answered with the JSON object that `pullgate pulls --json` prints; a question that makes no
+//! `GET /pulls?package=<domain>/<name>&by=tag&by=day&only=tag=latest&from=<RFC 3339>&to=<RFC 3339>
+//! &top=10&compare=true`, all optional, is answered with the JSON object that `pullgate pulls --json` prints; a question that makes no
 //! sense with 400 and `{"error": "<words>"}`.
 
 use std::io;
@@ -75,10 +75,15 @@ fn ask(params: &[(String, String)]) -> Result<Ask, String> {
         match key.as_str() {
             "package" => ask.package = Some(value.clone()),
             "by" => ask.by.push(value.parse().map_err(|error| wrong(&error))?),
+            "only" => ask.only.push(value.parse().map_err(|error| wrong(&error))?),
+            "top" => ask.top = Some(value.parse().map_err(|error| wrong(&error))?),
+            "public" => ask.public = value.parse().map_err(|error| wrong(&error))?,
+            "compare" => ask.compare = value.parse().map_err(|error| wrong(&error))?,
             "from" => ask.from = Some(value.parse().map_err(|error| wrong(&error))?),
             "to" => ask.to = Some(value.parse().map_err(|error| wrong(&error))?),
             _ => {
-                return Err(format!("{key}: unknown; there are package, by, from and to"));
+                let words = "package, by, only, from, to, top, compare and public";
+                return Err(format!("{key}: unknown; there are {words}"));
             }
         }
     }

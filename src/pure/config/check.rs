@@ -12,10 +12,10 @@ use super::problem::{Problem, Problems, Warning, quoted};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Admin, Cache, Config, Counting, Credentials, Domain, Gateway, Limits, Log, Package, Password,
-    Registry, Upstream,
+    Admin, Cache, Config, Counting, Credentials, Domain, Gateway, Insight, Limits, Log, Package,
+    Password, Registry, UniqueWindow, Upstream,
 };
-use crate::pure::limits::PACKAGES_MAX;
+use crate::pure::limits::{DATABASES_MAX, PACKAGES_MAX};
 use crate::pure::oci::backend::{Backend, Scheme};
 
 /// Checks the text of the file of this name: its values and what is odd about them, or all that is
@@ -41,6 +41,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let limits = document.once::<Limits>();
     let upstream = document.once::<Upstream>();
     let cache = document.once::<Cache>();
+    let insight = document.once::<Insight>();
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
     let mut packages = document.several::<file::Package>();
@@ -57,18 +58,24 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     stars_match(&mut document, &packages);
     no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
     not_too_many(&mut document, &packages);
+    not_too_many_databases(&mut document, insight.as_ref());
     accounts_are_whole(&mut document, &registries);
     logins_can_work(&mut document, &registries, &packages);
     domains_can_log_in(&mut document, &domains, &packages);
     let mut warnings = warnings(&document, &listening, &domains, &registries, &packages);
     let port = gateway.as_ref().and_then(|gateway| gateway.listen.first()).map(SocketAddr::port);
     warnings.extend(odd_logins(&document, port, &domains, &packages));
+    if insight.as_ref().is_some_and(|insight| insight.unique_window == UniqueWindow::Month) {
+        let what = "for a month at a time it can be told in memory that two pulls are one client's; \
+                    \"day\" forgets it each day";
+        warnings.push(document.problem(("insight", None, "unique_window"), what));
+    }
     warnings.sort_by_key(|warning| warning.line);
 
     if document.problems.is_empty()
         && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)
         && let (Some(counting), Some(limits)) = (counting, limits)
-        && let (Some(upstream), Some(cache)) = (upstream, cache)
+        && let (Some(upstream), Some(cache), Some(insight)) = (upstream, cache, insight)
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
         let registries = registries.into_iter().map(registry).collect();
@@ -81,6 +88,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
             limits,
             upstream,
             cache,
+            insight,
             domains,
             registries,
             packages,
@@ -239,6 +247,13 @@ fn not_too_many(document: &mut Document<'_>, packages: &[Entry<file::Package>]) 
     if let Some(entry) = packages.get(PACKAGES_MAX) {
         let what = format!("more than {PACKAGES_MAX} packages; serve collections, as `acme/*`");
         document.wrong(("packages", Some(entry.index), "name"), what);
+    }
+}
+
+fn not_too_many_databases(document: &mut Document<'_>, insight: Option<&Insight>) {
+    if insight.is_some_and(|insight| insight.databases.len() > DATABASES_MAX) {
+        let what = format!("more than {DATABASES_MAX} databases; leave some out");
+        document.wrong(("insight", None, "databases"), what);
     }
 }
 

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kinds::{
-    Address, Directory, Flag, Home, HostName, Id, List, Names, Network, OneOf, OptionalFile,
+    Address, Directory, File, Flag, Home, HostName, Id, List, Names, Network, OneOf, OptionalFile,
     OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
-    AccessLog, Admin, Cache, Counting, Credentials, Delivery, Domain, Driver, Gateway, Limits, Log,
-    LogFormat, LogLevel, Retention, Upstream,
+    AccessLog, Admin, Cache, Counting, Credentials, Delivery, Domain, Driver, Gateway, Insight,
+    Limits, Log, LogFormat, LogLevel, Retention, UniqueWindow, Upstream,
 };
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
 use crate::pure::oci::backend::Backend;
@@ -82,6 +82,9 @@ sections! {
         max_tags: Count { least: 1, most: 100_000 } => "1000";
         /// Clients, each version for itself, that one package counts apart; more go to `other`.
         max_clients: Count { least: 1, most: 100_000 } => "200";
+        /// Whether of requests with `DNT: 1` or `Sec-GPC: 1` nothing but the pull is counted: no
+        /// place, no company, no unique client.
+        respect_dnt: Flag => "true";
     }
 
     /// How long the counts are kept, by their grain. May also be written as one line in
@@ -152,6 +155,25 @@ sections! {
         /// How long what a tag stood for still serves while the registry cannot be reached, fails,
         /// or says that it is asked too often.
         stale_if_error: Time { least: ZERO, most: YEARS } => r#""24h""#;
+    }
+
+    /// What is made of where requests come from. `docs/privacy.md` says what is kept of it.
+    "insight" once Insight {
+        /// Databases of countries, cities, networks or companies in MaxMind's format: GeoLite2,
+        /// DB-IP, IPinfo, ip-location-db. What each knows is read from itself; of several that know
+        /// the same, the first holds. They are read again when they change.
+        databases: DATABASES => "[]", like r#"["/var/lib/GeoIP/GeoLite2-City.mmdb"]"#;
+        /// Whether cities are counted apart too, and not only countries and regions.
+        cities: Flag => "false";
+        /// A file of your own networks, a line each: `10.0.0.0/8, office` to give it a label, or
+        /// `192.0.2.0/24, our CI, exclude` to leave it out of the counts.
+        networks: OptionalFile => r#""""#, like r#""/etc/pullgate/networks""#;
+        /// How many different clients must have pulled from a place, a network or a company on one
+        /// day before it is shown in public.
+        k_public: Count { least: 1, most: 1000 } => "10";
+        /// For how long a client counts once: for a `day`, or for a `month`, for which it can then
+        /// be told in memory that two pulls are one client's.
+        unique_window: UNIQUE_WINDOW => r#""day""#;
     }
 
     /// What is special about one public host name; needed only then.
@@ -252,6 +274,7 @@ pub struct Package {
     pub id: Option<String>,
 }
 
+const DATABASES: List<File> = List { of: File, may_be_empty: true };
 const LISTEN: List<Address> = List { of: Address, may_be_empty: false };
 const PRIVATE: List<PrivatePlace> = List { of: PrivatePlace, may_be_empty: true };
 const TOKEN_HOSTS: List<TokenHost> = List { of: TokenHost, may_be_empty: true };
@@ -278,6 +301,8 @@ const ACCESS: OneOf<AccessLog> = OneOf {
     words: &[("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)],
     elsewhere: &[],
 };
+const UNIQUE_WINDOW: OneOf<UniqueWindow> =
+    OneOf { words: &[("day", UniqueWindow::Day), ("month", UniqueWindow::Month)], elsewhere: &[] };
 const DELIVERY: OneOf<Delivery> = OneOf {
     words: &[
         ("auto", Delivery::Auto),

@@ -207,6 +207,22 @@ impl Scalar for OptionalFile {
     }
 }
 
+/// A file that has to be named.
+pub struct File;
+
+impl Scalar for File {
+    type Written = String;
+    type Value = PathBuf;
+
+    fn allowed(&self) -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<PathBuf, String> {
+        OptionalFile.make(written)?.ok_or_else(|| "is empty".to_owned())
+    }
+}
+
 /// An address to listen on.
 pub struct Address;
 

@@ -25,6 +25,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[cache]`
     pub cache: Cache,
+    /// `[insight]`
+    pub insight: Insight,
     /// `[[domains]]`
     pub domains: Vec<Domain>,
     /// `[[registries]]`
@@ -137,6 +139,8 @@ pub struct Counting {
     pub max_tags: usize,
     /// Client versions counted apart per package.
     pub max_clients: usize,
+    /// Whether of those who ask not to be tracked nothing but the pull is counted.
+    pub respect_dnt: bool,
 }
 
 /// `counting.retention`; `None` is for ever.
@@ -212,6 +216,30 @@ pub struct Cache {
     pub tag_ttl: Duration,
     /// How long it still serves while the registry cannot be asked.
     pub stale_if_error: Duration,
+}
+
+/// `[insight]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Insight {
+    /// Databases in MaxMind's format; the first that knows something holds.
+    pub databases: Vec<PathBuf>,
+    /// Whether cities are counted apart too.
+    pub cities: bool,
+    /// A file of the operator's own networks.
+    pub networks: Option<PathBuf>,
+    /// How many clients must have pulled on one day for a place to be shown in public.
+    pub k_public: usize,
+    /// For how long one client is known again.
+    pub unique_window: UniqueWindow,
+}
+
+/// `insight.unique_window`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UniqueWindow {
+    /// For a UTC day.
+    Day,
+    /// For a calendar month, UTC.
+    Month,
 }
 
 /// So many in such a time.

@@ -45,6 +45,8 @@ pub struct RequestHead<'a> {
     pub referer: &'a [u8],
     /// `Authorization`, which may stand once. Never to be logged or kept.
     pub authorization: Option<&'a [u8]>,
+    /// Whether the client asks not to be tracked: `DNT: 1` or `Sec-GPC: 1`.
+    pub is_private: bool,
     /// Which way the request came, in the words of proxies.
     pub forwarded: ForwardedFields<'a>,
     /// Whether the connection stays open behind the answer (RFC 9112, 9.3).
@@ -99,6 +101,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
         user_agent: fields.user_agent.unwrap_or_default(),
         referer: fields.referer.unwrap_or_default(),
         authorization: fields.authorization,
+        is_private: fields.is_private,
         forwarded: fields.forwarded,
         keep_alive: fields.persistence.stays(version),
         length: bounded.len() - lines.len() + length,
@@ -112,6 +115,7 @@ struct Fields<'a> {
     user_agent: Option<&'a [u8]>,
     referer: Option<&'a [u8]>,
     authorization: Option<&'a [u8]>,
+    is_private: bool,
     forwarded: ForwardedFields<'a>,
     content_length: Option<&'a [u8]>,
     transfer_encoding: bool,
@@ -131,6 +135,7 @@ impl<'a> Fields<'a> {
         // The length first: most fields are none of these, and then no letter is compared.
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
+            3 if is("DNT") => self.is_private |= value == b"1",
             4 if is("Host") => {
                 let earlier = self.host.replace(value);
                 refuse_second(earlier, "several Host fields")?;
@@ -144,6 +149,7 @@ impl<'a> Fields<'a> {
             7 if is("Referer") => {
                 self.referer.get_or_insert(value);
             }
+            7 if is("Sec-GPC") => self.is_private |= value == b"1",
             9 if is("Forwarded") => self.forwarded.push_forwarded(value),
             10 if is("User-Agent") => {
                 self.user_agent.get_or_insert(value);

@@ -35,6 +35,29 @@ pub enum Outcome {
     NotModified = 2,
 }
 
+/// How what was asked for gets to the client. The numbers stand in the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Way {
+    /// The client was sent to the registry.
+    Redirect = 0,
+    /// The gateway asked the registry; layers come from its storage.
+    Broker = 1,
+    /// The gateway asked the registry, and layers come through it too.
+    Stream = 2,
+}
+
+impl Way {
+    /// The word, as in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Broker => "broker",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// A client's address: IPv6, or IPv4 in its mapped form (`::ffff:a.b.c.d`). It is never shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Address(pub [u8; 16]);
@@ -60,6 +83,10 @@ pub struct Event<'a> {
     pub asked: Asked,
     /// How it was answered.
     pub outcome: Outcome,
+    /// How it gets to the client.
+    pub way: Way,
+    /// Whether the client asks not to be tracked.
+    pub is_private: bool,
     /// The package's `id` where the configuration gives one, else empty.
     pub id: &'a [u8],
     /// The rule's domain as configured, lower case; `*` for any.
@@ -120,6 +147,8 @@ impl Page {
         record[24..32].copy_from_slice(&event.connection.to_ne_bytes());
         record[32] = event.asked as u8;
         record[33] = event.outcome as u8;
+        record[34] = event.way as u8;
+        record[35] = u8::from(event.is_private);
         let mut at = HEAD_BYTES;
         for (index, text) in texts.iter().enumerate() {
             // Every text is bounded far below 64 KiB: it came out of one request or a checked rule.
@@ -170,6 +199,12 @@ impl Page {
                 1 => Outcome::Succeeded,
                 _ => Outcome::NotModified,
             },
+            way: match record[34] {
+                0 => Way::Redirect,
+                1 => Way::Broker,
+                _ => Way::Stream,
+            },
+            is_private: record[35] != 0,
             id,
             domain,
             collection,
@@ -234,8 +269,9 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 
 /// How many texts an event carries.
 const TEXTS: usize = 8;
-/// Where the texts' lengths stand in a record: after time, address, connection, asked, outcome.
-const LENGTHS_AT: usize = 34;
+/// Where the texts' lengths stand in a record: after time, address, connection, and a byte each for
+/// what was asked for, how it was answered, which way, and whether in private.
+const LENGTHS_AT: usize = 36;
 /// The fixed part of a record.
 const HEAD_BYTES: usize = LENGTHS_AT + 2 * TEXTS;
 
@@ -250,6 +286,8 @@ mod tests {
             connection: 3,
             asked: Asked::ManifestHead,
             outcome: Outcome::Redirected,
+            way: Way::Stream,
+            is_private: true,
             id: b"",
             domain: b"registry.acme.com",
             collection: b"acme/*",

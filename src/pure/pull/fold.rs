@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::pure::limits::{FOLD_REFERENCES_MAX, FOLD_WINDOWS_MAX};
-use crate::pure::pull::event::{Address, Asked, Outcome};
+use crate::pure::pull::event::{Address, Asked, Outcome, Way};
 use crate::pure::pull::families::Families;
 use crate::pure::pull::kin::reference_hash;
 use crate::pure::pull::rollup::Measures;
@@ -33,6 +33,8 @@ pub struct Request<'a> {
     pub asked: Asked,
     /// How it was answered.
     pub outcome: Outcome,
+    /// How it gets to the client.
+    pub way: Way,
     /// The package's number in the bookings.
     pub package: u32,
     /// What tells the package from all others, also from those that share its number.
@@ -62,6 +64,10 @@ pub struct Booking {
     pub client: u32,
     /// The tag's row.
     pub row: TagRow,
+    /// Where its window's first request came from: a number of the caller's.
+    pub place: u32,
+    /// How it got to the client; `None` where that is not known.
+    pub way: Option<Way>,
     /// The minute that it is booked in: the one in which its window opened.
     pub minute: u32,
     /// What to add.
@@ -107,6 +113,8 @@ struct Open {
     minute: u32,
     package: u32,
     client: u32,
+    place: u32,
+    way: Way,
     is_of_several_connections: bool,
     asked: Window,
 }
@@ -145,8 +153,15 @@ impl Fold {
         true
     }
 
-    /// Takes one request and books what it makes. Requests come in the order of their time.
-    pub fn take(&mut self, request: &Request<'_>, book: &mut impl FnMut(Booking)) {
+    /// Takes one request and books what it makes. Requests come in the order of their time. Where
+    /// it comes from is asked of `locate` once for each window, at its first request, and for what
+    /// belongs to none.
+    pub fn take(
+        &mut self,
+        request: &Request<'_>,
+        locate: &mut impl FnMut() -> u32,
+        book: &mut impl FnMut(Booking),
+    ) {
         self.pass(request.at_us, book);
         let hash = reference_hash(request.reference);
         let answered = (!request.digest.is_empty()).then(|| reference_hash(request.digest));
@@ -156,20 +171,24 @@ impl Fold {
         match (request.asked, Subject::of(request.reference)) {
             (Asked::Referrers, _) => {
                 let measures = Measures { supply_chain: 1, ..Measures::ZERO };
-                book(request.book(TagRow::SUPPLY_CHAIN, request.minute, measures));
+                self.book_supply_chain(request, measures, locate, book);
             }
             (Asked::Blob, _) => self.take_blob(request, hash, book),
             (Asked::Manifest | Asked::ManifestHead, Subject::SupplyChain) => {
-                request.book_supply_chain(book);
+                self.take_signature(request, locate, book);
             }
             (Asked::Manifest | Asked::ManifestHead, subject @ (Subject::Tag | Subject::Digest)) => {
                 let is_digest = subject == Subject::Digest;
                 let digest = answered.or_else(|| is_digest.then_some(hash));
                 if self.is_supply_chain(request, hash, digest) {
-                    return request.book_supply_chain(book);
+                    return self.take_signature(request, locate, book);
                 }
                 let named = Named { hash, row: request.row, is_digest };
-                self.take_manifest(request, named, digest, book);
+                let at = match self.find(request) {
+                    Some(at) => at,
+                    None => self.open(request, locate(), book),
+                };
+                self.take_manifest(at, request, named, digest, book);
             }
         }
     }
@@ -231,22 +250,49 @@ impl Fold {
         let open = &mut self.windows[at];
         if let Some(row) = open.asked.prove() {
             let measures = Measures { pulls: 1, ..Measures::ZERO };
-            book(request.book(row, open.minute, measures));
+            book(open.book(row, measures));
         }
         if let Some(row) = open.asked.layer(blob, &mut self.families) {
             let measures = Measures { complete: 1, ..Measures::ZERO };
-            book(request.book(row, open.minute, measures));
+            book(open.book(row, measures));
         }
+    }
+
+    /// A GET of a signature and its like is counted, a HEAD is not.
+    fn take_signature(
+        &self,
+        request: &Request<'_>,
+        locate: &mut impl FnMut() -> u32,
+        book: &mut impl FnMut(Booking),
+    ) {
+        if request.asked == Asked::Manifest {
+            let measures = Measures { supply_chain: 1, ..request.counted() };
+            self.book_supply_chain(request, measures, locate, book);
+        }
+    }
+
+    fn book_supply_chain(
+        &self,
+        request: &Request<'_>,
+        measures: Measures,
+        locate: &mut impl FnMut() -> u32,
+        book: &mut impl FnMut(Booking),
+    ) {
+        let window = self.find(request);
+        let place = window.map_or_else(locate, |at| self.windows[at].place);
+        let Request { package, client, minute, way, .. } = *request;
+        let (row, way) = (TagRow::SUPPLY_CHAIN, Some(way));
+        book(Booking { package, client, row, place, way, minute, measures });
     }
 
     fn take_manifest(
         &mut self,
+        at: usize,
         request: &Request<'_>,
         named: Named,
         digest: Option<u64>,
         book: &mut impl FnMut(Booking),
     ) {
-        let at = self.find(request).unwrap_or_else(|| self.open(request, book));
         let open = &mut self.windows[at];
         if open.connection != request.connection && !open.is_of_several_connections {
             open.is_of_several_connections = true;
@@ -264,7 +310,7 @@ impl Fold {
         } else {
             let got = open.asked.get(named, answer, &mut self.families);
             let measures = Measures { pulls: u64::from(got.is_pull), ..request.counted() };
-            book(request.book(got.row, open.minute, measures));
+            book(open.book(got.row, measures));
         }
         self.references += open.asked.len() - remembered;
     }
@@ -281,7 +327,7 @@ impl Fold {
     }
 
     /// Opens the request's window, and closes the oldest ones where there is no room.
-    fn open(&mut self, request: &Request<'_>, book: &mut impl FnMut(Booking)) -> usize {
+    fn open(&mut self, request: &Request<'_>, place: u32, book: &mut impl FnMut(Booking)) -> usize {
         while self.by_age.len() >= FOLD_WINDOWS_MAX || self.references >= FOLD_REFERENCES_MAX {
             self.meters.evictions += 1;
             self.close_oldest(book);
@@ -298,6 +344,8 @@ impl Fold {
         open.minute = request.minute;
         open.package = request.package;
         open.client = request.client;
+        open.place = place;
+        open.way = request.way;
         open.is_of_several_connections = false;
         // FOLD_WINDOWS_MAX is far below 2^32.
         let number = u32::try_from(at).unwrap_or(u32::MAX);
@@ -332,6 +380,8 @@ impl Open {
             minute: 0,
             package: 0,
             client: 0,
+            place: 0,
+            way: Way::Redirect,
             is_of_several_connections: false,
             asked: Window::default(),
         }
@@ -340,10 +390,14 @@ impl Open {
     /// Books what is known only now and forgets what was asked for.
     fn settle(&mut self, book: &mut impl FnMut(Booking)) {
         for (row, measures) in self.asked.closing() {
-            let (package, client, minute) = (self.package, self.client, self.minute);
-            book(Booking { package, client, row, minute, measures });
+            book(self.book(row, measures));
         }
         self.asked.clear();
+    }
+
+    fn book(&self, row: TagRow, measures: Measures) -> Booking {
+        let Self { package, client, place, way, minute, .. } = *self;
+        Booking { package, client, row, place, way: Some(way), minute, measures }
     }
 }
 
@@ -364,17 +418,5 @@ impl Request<'_> {
     fn counted(&self) -> Measures {
         let unseen = u64::from(self.outcome == Outcome::Redirected);
         Measures { requests: 1, unseen, ..Measures::ZERO }
-    }
-
-    /// A GET of a signature and its like is counted, a HEAD is not.
-    fn book_supply_chain(&self, book: &mut impl FnMut(Booking)) {
-        if self.asked == Asked::Manifest {
-            let measures = Measures { supply_chain: 1, ..self.counted() };
-            book(self.book(TagRow::SUPPLY_CHAIN, self.minute, measures));
-        }
-    }
-
-    fn book(&self, row: TagRow, minute: u32, measures: Measures) -> Booking {
-        Booking { package: self.package, client: self.client, row, minute, measures }
     }
 }

@@ -5,4 +5,6 @@ pub mod families;
 pub mod fold;
 pub mod kin;
 pub mod rollup;
+pub mod sketch;
+pub mod threshold;
 pub mod window;

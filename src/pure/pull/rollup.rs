@@ -24,6 +24,14 @@ pub struct Measures {
     pub complete: u64,
     /// Those of the pulls in which manifests and configurations were enough.
     pub up_to_date: u64,
+    /// Requests from networks that are left out of all other counts.
+    pub excluded: u64,
+    /// By how much the number of different clients has risen: a range is the sum of its days.
+    pub daily_uniques: u64,
+    /// The same of companies, for which it is the sum of its months.
+    pub monthly_companies: u64,
+    /// Days on which so many clients pulled that it may be said in public.
+    pub public_days: u64,
 }
 
 impl Measures {
@@ -37,20 +45,71 @@ impl Measures {
         unfolded: 0,
         complete: 0,
         up_to_date: 0,
+        excluded: 0,
+        daily_uniques: 0,
+        monthly_companies: 0,
+        public_days: 0,
     };
 
     /// All of them, in the order of [`MEASURE_NAMES`].
     pub fn to_array(self) -> [u64; MEASURE_NAMES.len()] {
-        let Self { requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date } =
-            self;
-        [requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date]
+        [
+            self.requests,
+            self.pulls,
+            self.checks,
+            self.supply_chain,
+            self.unseen,
+            self.unfolded,
+            self.complete,
+            self.up_to_date,
+            self.excluded,
+            self.daily_uniques,
+            self.monthly_companies,
+            self.public_days,
+        ]
     }
 
     /// The measures in the order of [`MEASURE_NAMES`].
     pub fn from_array(values: [u64; MEASURE_NAMES.len()]) -> Self {
-        let [requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date] =
-            values;
-        Self { requests, pulls, checks, supply_chain, unseen, unfolded, complete, up_to_date }
+        let [
+            requests,
+            pulls,
+            checks,
+            supply_chain,
+            unseen,
+            unfolded,
+            complete,
+            up_to_date,
+            excluded,
+            daily_uniques,
+            monthly_companies,
+            public_days,
+        ] = values;
+        Self {
+            requests,
+            pulls,
+            checks,
+            supply_chain,
+            unseen,
+            unfolded,
+            complete,
+            up_to_date,
+            excluded,
+            daily_uniques,
+            monthly_companies,
+            public_days,
+        }
+    }
+
+    /// What is left when `part` is taken away. What does not add up over rows is left out: one
+    /// client may be in several.
+    pub fn without(self, part: Self) -> Self {
+        let (mut values, part) = (self.to_array(), part.to_array());
+        for (value, part) in values.iter_mut().zip(part) {
+            *value = value.saturating_sub(part);
+        }
+        let rest = Self::from_array(values);
+        Self { daily_uniques: 0, monthly_companies: 0, public_days: 0, ..rest }
     }
 }
 
@@ -64,12 +123,28 @@ impl AddAssign for Measures {
         self.unfolded += more.unfolded;
         self.complete += more.complete;
         self.up_to_date += more.up_to_date;
+        self.excluded += more.excluded;
+        self.daily_uniques += more.daily_uniques;
+        self.monthly_companies += more.monthly_companies;
+        self.public_days += more.public_days;
     }
 }
 
 /// What people call the measures. Their order is that of the store: a new one stands at the end.
-pub const MEASURE_NAMES: [&str; 8] =
-    ["requests", "pulls", "checks", "supply_chain", "unseen", "unfolded", "complete", "up_to_date"];
+pub const MEASURE_NAMES: [&str; 12] = [
+    "requests",
+    "pulls",
+    "checks",
+    "supply_chain",
+    "unseen",
+    "unfolded",
+    "complete",
+    "up_to_date",
+    "excluded",
+    "daily_uniques",
+    "monthly_companies",
+    "public_days",
+];
 
 /// By what a package's counts are told apart. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,13 +164,153 @@ pub enum Dimension {
     Arch = 5,
     /// `linux/amd64`
     Platform = 6,
+    /// `redirect`
+    Delivery = 7,
+    /// `DE`
+    Country = 8,
+    /// `DE-BY`
+    Region = 9,
+    /// `DE Munich`
+    City = 10,
+    /// `AS64496 Acme Telecom`
+    Network = 11,
+    /// `Acme AG`
+    Company = 12,
+    /// `business`
+    Kind = 13,
+    /// `aws`
+    Cloud = 14,
+    /// `aws eu-west-1`
+    CloudRegion = 15,
+    /// What the operator calls the network: `our CI`.
+    Label = 16,
+    /// Tag and client, [`CROSS`] between them.
+    TagClient = 17,
+    /// Country and tag.
+    CountryTag = 18,
+    /// Company and tag.
+    CompanyTag = 19,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const EVERY: [Self; 7] =
-        [Self::All, Self::Tag, Self::Client, Self::Family, Self::Os, Self::Arch, Self::Platform];
+    pub const EVERY: [Self; 20] = [
+        Self::All,
+        Self::Tag,
+        Self::Client,
+        Self::Family,
+        Self::Os,
+        Self::Arch,
+        Self::Platform,
+        Self::Delivery,
+        Self::Country,
+        Self::Region,
+        Self::City,
+        Self::Network,
+        Self::Company,
+        Self::Kind,
+        Self::Cloud,
+        Self::CloudRegion,
+        Self::Label,
+        Self::TagClient,
+        Self::CountryTag,
+        Self::CompanyTag,
+    ];
+    /// Those that say who asked, and with what.
+    pub const OF_CLIENTS: [Self; 5] =
+        [Self::Client, Self::Family, Self::Os, Self::Arch, Self::Platform];
+    /// Those that say where from.
+    pub const OF_PLACES: [Self; 9] = [
+        Self::Country,
+        Self::Region,
+        Self::City,
+        Self::Network,
+        Self::Company,
+        Self::Kind,
+        Self::Cloud,
+        Self::CloudRegion,
+        Self::Label,
+    ];
+
+    /// The shortest unit in which its rows are counted apart. Of places and deliveries minutes say
+    /// little, and of pairs hours: each would cost a row for every one.
+    pub fn finest(self) -> Unit {
+        match self {
+            Self::All
+            | Self::Tag
+            | Self::Client
+            | Self::Family
+            | Self::Os
+            | Self::Arch
+            | Self::Platform => Unit::Minute,
+            Self::Delivery
+            | Self::Country
+            | Self::Region
+            | Self::City
+            | Self::Network
+            | Self::Company
+            | Self::Kind
+            | Self::Cloud
+            | Self::CloudRegion
+            | Self::Label => Unit::Hour,
+            Self::TagClient | Self::CountryTag | Self::CompanyTag => Unit::Day,
+        }
+    }
+
+    /// The two that are crossed in it.
+    pub fn pair(self) -> Option<(Self, Self)> {
+        match self {
+            Self::TagClient => Some((Self::Tag, Self::Client)),
+            Self::CountryTag => Some((Self::Country, Self::Tag)),
+            Self::CompanyTag => Some((Self::Company, Self::Tag)),
+            Self::All
+            | Self::Tag
+            | Self::Client
+            | Self::Family
+            | Self::Os
+            | Self::Arch
+            | Self::Platform
+            | Self::Delivery
+            | Self::Country
+            | Self::Region
+            | Self::City
+            | Self::Network
+            | Self::Company
+            | Self::Kind
+            | Self::Cloud
+            | Self::CloudRegion
+            | Self::Label => None,
+        }
+    }
+
+    /// Where what is not known has no row of its own: the dimension whose rows hold it too. What
+    /// its rows have more is what is not known.
+    pub fn whole(self) -> Option<Self> {
+        match self {
+            Self::All
+            | Self::Tag
+            | Self::Client
+            | Self::Family
+            | Self::Os
+            | Self::Arch
+            | Self::Platform => None,
+            Self::Delivery
+            | Self::Country
+            | Self::Region
+            | Self::City
+            | Self::Network
+            | Self::Company
+            | Self::Kind
+            | Self::Cloud
+            | Self::CloudRegion
+            | Self::Label => Some(Self::All),
+            Self::TagClient | Self::CountryTag | Self::CompanyTag => Some(Self::Tag),
+        }
+    }
 }
+
+/// Stands between the two values of a pair; nothing that is counted has it.
+pub const CROSS: char = '\u{1f}';
 
 /// How long the time is that one cell counts. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,358 @@
+//! How a question is answered: which cells are added up, and what becomes of them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::aggregator::answer::{Answer, Row};
+use crate::aggregator::ask::{Ask, By, Only, QueryError};
+use crate::aggregator::clients::OTHER;
+use crate::aggregator::clock::Clock;
+use crate::aggregator::counts::CountsError;
+use crate::aggregator::schema::cell_range;
+use crate::aggregator::tally::UNKNOWN;
+use crate::aggregator::view::View;
+use crate::pure::pull::rollup::{CROSS, Dimension, Measures, Span, Unit, spans};
+use crate::pure::pull::threshold::{Shown, hidden};
+
+/// A question that was understood.
+pub(super) struct Plan<'a> {
+    ask: &'a Ask,
+    dimension: Dimension,
+    /// The unit of time asked for.
+    unit: Option<Unit>,
+    /// From when and until when the period lasts that this one is compared with.
+    before: Option<(Timestamp, Timestamp)>,
+    /// The end of the current minute: what is counted now is before it.
+    now_end: Timestamp,
+}
+
+/// The values of a row, of a pair two, and the first minute of its time.
+type Key = ([String; 2], u32);
+/// Of one package, or of all: counts by package and key.
+type Groups = BTreeMap<(Arc<str>, Key), Measures>;
+/// By package, the values that have a row of their own.
+type Kept = BTreeMap<Arc<str>, BTreeSet<[String; 2]>>;
+
+impl<'a> Plan<'a> {
+    pub(super) fn of(ask: &'a Ask) -> Result<Self, QueryError> {
+        let units: Vec<Unit> = ask.by.iter().filter_map(|by| by.unit()).collect();
+        let asked = ask.by.iter().chain(ask.only.iter().map(|only| &only.by));
+        let dimensions: BTreeSet<Dimension> = asked.filter_map(|by| by.dimension()).collect();
+        let of_pair = |dimension: &Dimension| {
+            let pair = dimension.pair().map(|(first, second)| BTreeSet::from([first, second]));
+            pair.is_some_and(|pair| pair == dimensions)
+        };
+        let dimension = match dimensions.len() {
+            0 => Some(Dimension::All),
+            1 => dimensions.first().copied(),
+            _ => Dimension::EVERY.into_iter().find(of_pair),
+        };
+        let (Some(dimension), 0 | 1) = (dimension, units.len()) else {
+            return Err(QueryError::Question(
+                "counts are grouped and filtered by one of tag, client, family, os, arch, \
+                 platform, delivery, country, region, city, network, company, kind, cloud, \
+                 cloud_region, label, or by tag and client, country and tag, company and tag, and \
+                 beside that by one of minute, hour, day"
+                    .to_owned(),
+            ));
+        };
+        let unit = units.first().copied();
+        if unit.is_some_and(|unit| unit < dimension.finest()) {
+            let finest = if dimension.finest() == Unit::Day { "day" } else { "hour" };
+            return Err(QueryError::Question(format!(
+                "this is counted by the {finest}, no shorter"
+            )));
+        }
+        if let (Some(from), Some(to)) = (ask.from, ask.to)
+            && from > to
+        {
+            return Err(QueryError::Question(format!(
+                "counts cannot be from {from} to {to}: from is the earlier time"
+            )));
+        }
+        // A filter, or a row for each day, would show what a sum over all hides.
+        let is_of_places = dimensions.iter().any(|one| Dimension::OF_PLACES.contains(one));
+        let is_narrowed = !ask.only.is_empty() || ask.compare || unit.is_some();
+        if ask.public && is_of_places && is_narrowed {
+            let words = "places that may be shown in public are neither filtered, nor compared, nor \
+                         by the day";
+            return Err(QueryError::Question(words.to_owned()));
+        }
+        let now_end = timestamp(Clock::look().minute_now() + 1);
+        let before = match ask.compare {
+            false => None,
+            true => Some(before(ask, unit, now_end)?),
+        };
+        Ok(Self { ask, dimension, unit, before, now_end })
+    }
+
+    pub(super) fn run(&self, view: &View) -> Result<Answer, CountsError> {
+        let since = view.since();
+        let kept_from = view.kept_from()?;
+        let period = (self.ask.from, self.ask.to);
+        let spans = self.spans(period, kept_from, since);
+        let mut groups = self.groups(view, &spans)?;
+        let mut groups_before = match self.before {
+            None => Groups::new(),
+            Some((from, to)) => {
+                let spans = self.spans((Some(from), Some(to)), kept_from, since);
+                let shift = minute_of(to) - minute_of(from);
+                let later = |((package, (values, minute)), measures)| {
+                    let minute = if self.unit.is_some() { minute + shift } else { minute };
+                    ((package, (values, minute)), measures)
+                };
+                self.groups(view, &spans)?.into_iter().map(later).collect()
+            }
+        };
+        if self.ask.public {
+            let kept = self.crowded(&groups);
+            (groups, groups_before) = (only(groups, &kept), only(groups_before, &kept));
+        }
+        if let Some(top) = self.ask.top {
+            let kept = first_of(&groups, top);
+            (groups, groups_before) = (only(groups, &kept), only(groups_before, &kept));
+        }
+        let mut rows: Vec<Row> = Vec::with_capacity(groups.len());
+        let (mut totals, mut totals_before) = (Measures::ZERO, Measures::ZERO);
+        let keys: BTreeSet<_> = groups.keys().chain(groups_before.keys()).collect();
+        for key in keys {
+            let of = |groups: &Groups| groups.get(key).copied().unwrap_or(Measures::ZERO);
+            let (measures, previous) = (of(&groups), of(&groups_before));
+            totals += measures;
+            totals_before += previous;
+            let (package, (values, minute)) = key;
+            let keys = self.ask.by.iter().map(|by| (*by, self.shown(*by, values, *minute)));
+            rows.push(Row {
+                package: Arc::clone(package),
+                keys: keys.collect(),
+                measures,
+                previous: self.before.map(|_| previous),
+            });
+        }
+        if self.ask.top.is_some() && self.unit.is_none() {
+            // What was asked for most stands first, and the rest last.
+            rows.sort_by_key(|row| {
+                let is_rest = row.keys.iter().all(|(_, value)| value == OTHER);
+                (Arc::clone(&row.package), is_rest, Reverse(row.measures.pulls))
+            });
+        }
+        let from = match self.ask.from {
+            Some(_) => spans.first().map(|span| timestamp(span.from)).or(self.ask.from),
+            None => since.map(|since| {
+                timestamp(since.max(kept_from[self.unit.unwrap_or(Unit::Ever) as usize]))
+            }),
+        };
+        let to = match self.ask.to {
+            Some(_) => spans.last().map(|span| timestamp(span.to)).or(self.ask.to),
+            None => Some(self.now_end),
+        };
+        let previous = self.before.map(|_| totals_before);
+        Ok(Answer { from, to: to.unwrap_or(self.now_end), rows, totals, previous })
+    }
+
+    /// What the cells in these spans come to, with a row for what is not known.
+    fn groups(&self, view: &View, spans: &[Span]) -> Result<Groups, CountsError> {
+        let mut groups = Groups::new();
+        for (number, package) in view.packages()? {
+            if self.ask.package.as_ref().is_some_and(|wanted| *wanted != package.shown) {
+                continue;
+            }
+            let shown: Arc<str> = package.shown.into();
+            let mut known = self.cells(view, number, self.dimension, spans)?;
+            if let Some(whole) = self.dimension.whole() {
+                // Of a pair the tag is known.
+                let tag_at = self.place_of(By::Tag);
+                let is_pair = self.dimension.pair().is_some();
+                let mut rest = self.cells(view, number, whole, spans)?;
+                for ((values, minute), measures) in &known {
+                    let tag = values.get(tag_at).filter(|_| is_pair).cloned();
+                    let key = ([tag.unwrap_or_default(), String::new()], *minute);
+                    if let Some(whole) = rest.get_mut(&key) {
+                        *whole = whole.without(*measures);
+                    }
+                }
+                for (([tag, _], minute), measures) in rest {
+                    let measures = measures.without(Measures::ZERO);
+                    let unknown = UNKNOWN.to_owned();
+                    let values =
+                        if tag_at == 0 && is_pair { [tag, unknown] } else { [unknown, tag] };
+                    if measures != Measures::ZERO {
+                        *known.entry((values, minute)).or_insert(Measures::ZERO) += measures;
+                    }
+                }
+            }
+            for ((values, minute), measures) in known {
+                if self.is_wanted(&values) {
+                    let key = (Arc::clone(&shown), (self.kept(values), minute));
+                    *groups.entry(key).or_insert(Measures::ZERO) += measures;
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Of each package what may be shown in public.
+    fn crowded(&self, groups: &Groups) -> Kept {
+        let (first, second) = self.dimension.pair().unwrap_or((self.dimension, Dimension::All));
+        let needs_crowd = [first, second].iter().any(|one| Dimension::OF_PLACES.contains(one));
+        let mut by_package: BTreeMap<&Arc<str>, BTreeMap<&[String; 2], Measures>> = BTreeMap::new();
+        for ((package, (values, _)), measures) in groups {
+            let cells = by_package.entry(package).or_default();
+            *cells.entry(values).or_insert(Measures::ZERO) += *measures;
+        }
+        let mut kept = Kept::new();
+        for (package, cells) in by_package {
+            let shown = cells.iter().map(|(values, measures)| Shown {
+                values: values.each_ref().map(String::as_str),
+                count: measures.pulls,
+                has_crowd: (needs_crowd && values.iter().all(|value| value != UNKNOWN))
+                    .then_some(measures.public_days > 0),
+            });
+            let hidden = hidden(&shown.collect::<Vec<_>>());
+            let visible = cells.into_keys().enumerate().filter(|(at, _)| !hidden.contains(at));
+            kept.insert(Arc::clone(package), visible.map(|(_, values)| values.clone()).collect());
+        }
+        kept
+    }
+
+    fn cells(
+        &self,
+        view: &View,
+        package: u32,
+        dimension: Dimension,
+        spans: &[Span],
+    ) -> Result<BTreeMap<Key, Measures>, CountsError> {
+        let mut cells: BTreeMap<Key, Measures> = BTreeMap::new();
+        for span in spans {
+            let range = cell_range(span.unit, package, dimension, span.from..span.to);
+            view.cells(range, |cell, measures| {
+                let value = String::from_utf8_lossy(cell.value);
+                let (first, second) = value.split_once(CROSS).unwrap_or((&value, ""));
+                let minute = self.unit.map_or(0, |unit| unit.floor(cell.minute));
+                let key = ([first.to_owned(), second.to_owned()], minute);
+                *cells.entry(key).or_insert(Measures::ZERO) += measures;
+            })?;
+        }
+        Ok(cells)
+    }
+
+    /// Where a word's value stands among those of a row.
+    fn place_of(&self, by: By) -> usize {
+        let second = self.dimension.pair().map(|(_, second)| second);
+        usize::from(second.is_some() && by.dimension() == second)
+    }
+
+    fn is_wanted(&self, values: &[String; 2]) -> bool {
+        let fits = |only: &Only| values.get(self.place_of(only.by)) == Some(&only.value);
+        self.ask.only.iter().all(fits)
+    }
+
+    /// Only what the rows are told apart by.
+    fn kept(&self, mut values: [String; 2]) -> [String; 2] {
+        for (at, value) in values.iter_mut().enumerate() {
+            let is_asked = |by: &By| by.dimension().is_some() && self.place_of(*by) == at;
+            if !self.ask.by.iter().any(is_asked) {
+                value.clear();
+            }
+        }
+        values
+    }
+
+    fn shown(&self, by: By, values: &[String; 2], minute: u32) -> String {
+        match by.unit() {
+            Some(_) => timestamp(minute).to_string(),
+            None => values.get(self.place_of(by)).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Which cells are added up.
+    fn spans(
+        &self,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+        kept_from: [u32; Unit::EVERY.len()],
+        since: Option<u32>,
+    ) -> Vec<Span> {
+        if from.is_none() && to.is_none() {
+            let unit = self.unit.unwrap_or(Unit::Ever);
+            return vec![Span { unit, from: kept_from[unit as usize], to: u32::MAX }];
+        }
+        let Some(since) = since else {
+            return Vec::new();
+        };
+        // Nothing was counted before the first minute: no need to look there.
+        let from = from.map_or(since, minute_of).max(Unit::Day.floor(since));
+        let to = to.map_or_else(
+            || minute_of(self.now_end),
+            |to| {
+                let whole = minute_of(to);
+                if timestamp(whole) == to { whole } else { whole + 1 }
+            },
+        );
+        spans(from, to, self.unit.unwrap_or(Unit::Day), |unit| {
+            if unit < self.dimension.finest() { u32::MAX } else { kept_from[unit as usize] }
+        })
+    }
+}
+
+/// The period that is as long as the one asked for and ends where that begins.
+fn before(
+    ask: &Ask,
+    unit: Option<Unit>,
+    now_end: Timestamp,
+) -> Result<(Timestamp, Timestamp), QueryError> {
+    let wrong = |words: &str| Err(QueryError::Question(words.to_owned()));
+    let Some(from) = ask.from else {
+        return wrong("a period is compared with the one before it: say from when it is");
+    };
+    let to = ask.to.unwrap_or(now_end);
+    let Ok(before) = from.checked_sub(from.duration_until(to)) else {
+        return wrong("there is no time before that");
+    };
+    let minutes = minute_of(from) - minute_of(before);
+    if unit.is_some_and(|unit| !minutes.is_multiple_of(unit.minutes())) {
+        return wrong("compared by such units, a period has to be a whole number of them");
+    }
+    Ok((before, from))
+}
+
+/// Of each package the values with the most pulls; among equals the order of their names decides.
+fn first_of(groups: &Groups, top: usize) -> Kept {
+    let mut sums: BTreeMap<(&Arc<str>, &[String; 2]), Measures> = BTreeMap::new();
+    for ((package, (values, _)), measures) in groups {
+        *sums.entry((package, values)).or_insert(Measures::ZERO) += *measures;
+    }
+    let mut ranked: Vec<_> = sums.into_iter().collect();
+    ranked.sort_by_key(|((package, values), sum)| {
+        (*package, Reverse(sum.pulls), Reverse(sum.requests), *values)
+    });
+    let mut kept = Kept::new();
+    for ((package, values), _) in ranked {
+        let of_package = kept.entry(Arc::clone(package)).or_default();
+        if of_package.len() < top {
+            of_package.insert(values.clone());
+        }
+    }
+    kept
+}
+
+/// Everything else together.
+fn only(groups: Groups, kept: &Kept) -> Groups {
+    let mut out = Groups::new();
+    for ((package, (values, minute)), measures) in groups {
+        let is_kept = kept.get(&package).is_some_and(|kept| kept.contains(&values));
+        let values = if is_kept { values } else { [OTHER, OTHER].map(str::to_owned) };
+        *out.entry((package, (values, minute))).or_insert(Measures::ZERO) += measures;
+    }
+    out
+}
+
+pub(super) fn timestamp(minute: u32) -> Timestamp {
+    Timestamp::from_second(i64::from(minute) * 60).unwrap_or(Timestamp::MAX)
+}
+
+pub(super) fn minute_of(time: Timestamp) -> u32 {
+    u32::try_from(time.as_second().div_euclid(60).max(0)).unwrap_or(u32::MAX)
+}

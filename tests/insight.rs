@@ -1,0 +1,273 @@
+//! Where pulls come from: what databases and tables say of an address is counted, the address is
+//! not kept, and who asks not to be tracked is counted as a pull and nothing else.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/counting.rs"]
+mod support;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use pullgate::aggregator::{Ask, By, Query, Reconfigured};
+use pullgate::pure::client::ClientTable;
+use pullgate::pure::config::values::Counting;
+use pullgate::pure::place::{Database, Labels, Sources};
+use pullgate::pure::pull::event::{Address, Asked, Event, Way};
+
+use support::*;
+
+const LONDON: &str = "81.2.69.160";
+const LINKOPING: &str = "89.160.20.112";
+const NOWHERE: &str = "10.9.8.7";
+
+#[test]
+fn places_are_counted_and_what_is_not_known_is_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "");
+    pull(&mut gateway, LONDON, "latest");
+    pull(&mut gateway, LONDON, "1.0");
+    pull(&mut gateway, LINKOPING, "latest");
+    pull(&mut gateway, NOWHERE, "latest");
+    gateway.stop();
+    let query = opened(dir.path());
+    assert_eq!(pulls(&query, &["country"], &[]), ["GB 2", "SE 1", "unknown 1"]);
+    assert_eq!(pulls(&query, &["region"], &[]), ["GB-ENG 2", "SE-E 1", "unknown 1"]);
+    assert_eq!(pulls(&query, &["city"], &[]), ["GB London 2", "SE Linköping 1", "unknown 1"]);
+    assert_eq!(pulls(&query, &["network"], &[]), ["AS29518 Bredband2 AB 1", "unknown 3"]);
+    assert_eq!(pulls(&query, &["company"], &[]), ["unknown 4"]);
+    assert_eq!(pulls(&query, &["delivery"], &[]), ["redirect 4"]);
+    // Crossed, in either order; and one of the two as a filter.
+    let crossed = ["GB 1.0 1", "GB latest 1", "SE latest 1", "unknown latest 1"];
+    assert_eq!(pulls(&query, &["country", "tag"], &[]), crossed);
+    assert_eq!(pulls(&query, &["tag", "country"], &[]).len(), 4);
+    assert_eq!(pulls(&query, &["country"], &["tag=latest"]), ["GB 1", "SE 1", "unknown 1"]);
+    assert_eq!(pulls(&query, &["tag"], &["country=GB"]), ["1.0 1", "latest 1"]);
+    assert_eq!(pulls(&query, &[], &["country=SE"]), ["1"]);
+    assert_eq!(pulls(&query, &["client"], &["tag=latest"]), ["docker 28.5.2 3"]);
+    assert_eq!(pulls(&query, &["tag"], &["company=unknown"]), ["1.0 1", "latest 3"]);
+}
+
+#[test]
+fn a_window_belongs_to_the_place_of_its_first_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "");
+    send(&mut gateway, LONDON, Asked::ManifestHead, "latest", false);
+    eventually("the window is open", || {
+        gateway.counted_pulls();
+        gateway.health.fold_windows_open.load(std::sync::atomic::Ordering::Relaxed) == 1
+    });
+    // Other databases meanwhile, that know nothing.
+    gateway.aggregator.reconfigure()(Reconfigured {
+        counting: counting(),
+        insight: insight(),
+        clients: ClientTable::built_in(),
+        sources: Arc::default(),
+    });
+    send(&mut gateway, LONDON, Asked::Manifest, &digest("index"), false);
+    send(&mut gateway, LINKOPING, Asked::Manifest, "latest", false);
+    gateway.stop();
+    assert_eq!(pulls(&opened(dir.path()), &["country"], &[]), ["GB 1", "unknown 1"]);
+}
+
+#[test]
+fn who_asks_not_to_be_tracked_is_counted_without_a_place() {
+    for (respect_dnt, expected) in [(true, vec!["unknown 1"]), (false, vec!["GB 1"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut gateway = start(dir.path(), Counting { respect_dnt, ..counting() }, "");
+        send(&mut gateway, LONDON, Asked::ManifestHead, "latest", true);
+        send(&mut gateway, LONDON, Asked::Manifest, &digest("index"), true);
+        send(&mut gateway, LONDON, Asked::Manifest, &digest("child"), true);
+        gateway.stop();
+        let query = opened(dir.path());
+        assert_eq!(totals(&query), (2, 1, 0), "it folds like any other");
+        assert_eq!(pulls(&query, &["country"], &[]), expected);
+    }
+}
+
+#[test]
+fn an_excluded_network_is_shown_as_such_and_counted_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let labels = "10.0.0.0/8, our CI, exclude\n81.2.69.0/24, office\n";
+    let mut gateway = start(dir.path(), counting(), labels);
+    pull(&mut gateway, NOWHERE, "latest");
+    pull(&mut gateway, LONDON, "latest");
+    gateway.stop();
+    let query = opened(dir.path());
+    let answer = query.rows(&Ask::default()).unwrap();
+    assert_eq!(sums(&answer), (2, 1, 0));
+    assert_eq!(answer.totals.excluded, 2);
+    // What is excluded is of no network that is told.
+    assert_eq!(pulls(&query, &["label"], &[]), ["office 1", "unknown 0"]);
+    assert_eq!(pulls(&query, &["country"], &[]), ["GB 1", "unknown 0"]);
+}
+
+#[test]
+fn the_most_pulled_stand_first_and_the_rest_is_one_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "");
+    for (tag, times) in [("a", 1), ("b", 3), ("c", 2), ("d", 1)] {
+        for client in 0..times {
+            pull(&mut gateway, &format!("10.0.0.{client}"), tag);
+        }
+    }
+    gateway.stop();
+    let query = opened(dir.path());
+    let ask = Ask { top: Some(2), ..ask(&["tag"], &[]) };
+    assert_eq!(shown(&query, &ask), ["b 3", "c 2", "(other) 2"]);
+    let by_hour = Ask { top: Some(1), ..self::ask(&["tag", "hour"], &[]) };
+    let rows = shown(&query, &by_hour);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows.iter().any(|row| row.starts_with("(other) ") && row.ends_with(" 4")), "{rows:?}");
+}
+
+#[test]
+fn a_period_is_compared_with_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "");
+    pull(&mut gateway, LONDON, "latest");
+    gateway.stop();
+    let query = opened(dir.path());
+    let midnight = |days: i64| {
+        let today = jiff::Timestamp::now().as_second().div_euclid(86_400) + days;
+        jiff::Timestamp::from_second(today * 86_400).unwrap()
+    };
+    let [today, tomorrow, after] = [0, 1, 2].map(midnight);
+    let compared = |from, to, by: &[&str]| {
+        let ask = Ask { from: Some(from), to: Some(to), compare: true, ..ask(by, &[]) };
+        query.rows(&ask).unwrap()
+    };
+    let totals = |from, to| {
+        let answer = compared(from, to, &[]);
+        (answer.totals.pulls, answer.previous.unwrap().pulls)
+    };
+    assert_eq!(totals(today, tomorrow), (1, 0));
+    assert_eq!(totals(tomorrow, after), (0, 1));
+    let rows = compared(tomorrow, after, &["day"]).rows;
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].measures.pulls, rows[0].previous.unwrap().pulls), (0, 1));
+    assert_eq!(rows[0].keys[0].1, tomorrow.to_string());
+}
+
+#[test]
+fn questions_that_the_counts_cannot_answer_are_told_why() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path(), counting(), "").stop();
+    let query = opened(dir.path());
+    let said = |ask: Ask| query.rows(&ask).unwrap_err().to_string();
+    assert!(said(ask(&["country", "minute"], &[])).contains("by the hour"));
+    assert!(said(ask(&["country", "tag", "hour"], &[])).contains("by the day"));
+    assert!(said(ask(&["country", "client"], &[])).contains("country and tag"));
+    assert!(said(ask(&["tag"], &["city=GB London"])).contains("country and tag"));
+    assert!(said(Ask { compare: true, ..Ask::default() }).contains("from when"));
+}
+
+/// A gateway with databases of places and these networks.
+fn start(data_dir: &Path, counting: Counting, labels: &str) -> Gateway {
+    start_with(data_dir, counting, labels, &["GeoLite2-City-Test", "GeoLite2-ASN-Test"])
+}
+
+fn start_with(data_dir: &Path, counting: Counting, labels: &str, names: &[&str]) -> Gateway {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places");
+    let database = |name: &&str| {
+        let bytes = std::fs::read(golden.join(name).with_extension("mmdb")).unwrap();
+        Arc::new(Database::read(bytes).unwrap())
+    };
+    let databases = names.iter().map(database).collect();
+    let sources = Sources::new(databases, Labels::parse(labels).unwrap(), true);
+    Gateway::start_from(Options { sources: Arc::new(sources), ..options(data_dir, counting) }, 1)
+}
+
+/// What docker sends for a multi-arch tag.
+fn pull(gateway: &mut Gateway, from: &str, tag: &str) {
+    send(gateway, from, Asked::ManifestHead, tag, false);
+    send(gateway, from, Asked::Manifest, &digest("index"), false);
+    send(gateway, from, Asked::Manifest, &digest("child"), false);
+}
+
+fn send(gateway: &mut Gateway, from: &str, asked: Asked, reference: &str, is_private: bool) {
+    let address = match from.parse().unwrap() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let event = event(0, "acme/rocket", reference);
+    let (address, way) = (Address(address), Way::Redirect);
+    gateway.senders[0].offer(&Event { address, asked, way, is_private, ..event });
+}
+
+fn ask(by: &[&str], only: &[&str]) -> Ask {
+    Ask {
+        by: by.iter().map(|by| by.parse::<By>().unwrap()).collect(),
+        only: only.iter().map(|only| only.parse().unwrap()).collect(),
+        ..Ask::default()
+    }
+}
+
+/// Each row's values and pulls.
+fn pulls(query: &Query, by: &[&str], only: &[&str]) -> Vec<String> {
+    shown(query, &ask(by, only))
+}
+
+fn shown(query: &Query, ask: &Ask) -> Vec<String> {
+    let answer = query.rows(ask).unwrap();
+    let rows = answer.rows.iter().map(|row| {
+        let values: Vec<&str> = row.keys.iter().map(|(_, value)| value.as_str()).collect();
+        let pulls = row.measures.pulls.to_string();
+        values.into_iter().chain([pulls.as_str()]).collect::<Vec<_>>().join(" ")
+    });
+    rows.collect()
+}
+
+#[test]
+fn clients_count_once_a_day_and_companies_once_a_month() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start_with(dir.path(), counting(), "", &["flat-company"]);
+    for client in 1..=5 {
+        for tag in ["a", "b"] {
+            pull(&mut gateway, &format!("198.51.100.{client}"), tag);
+        }
+    }
+    pull(&mut gateway, "198.51.100.200", "a");
+    gateway.stop();
+    let totals = || opened(dir.path()).rows(&Ask::default()).unwrap().totals;
+    let measures = totals();
+    assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (11, 6, 1));
+    // Another key after a restart: the same clients count again. Companies are known again.
+    let mut gateway = start_with(dir.path(), counting(), "", &["flat-company"]);
+    eventually("the store is open", || gateway.totals().is_some());
+    pull(&mut gateway, "198.51.100.1", "a");
+    gateway.stop();
+    let measures = totals();
+    assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (12, 7, 1));
+    // Who wants no tracking, or is left out, is no unique client.
+    let labels = "10.0.0.0/8, ours, exclude\n";
+    let mut gateway = start_with(dir.path(), counting(), labels, &["flat-company"]);
+    send(&mut gateway, "198.51.100.9", Asked::Manifest, "a", true);
+    pull(&mut gateway, NOWHERE, "a");
+    gateway.stop();
+    let measures = totals();
+    assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (13, 7, 1));
+}
+
+#[test]
+fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "");
+    for (address, clients) in [("81.2.69.", 160..172), ("89.160.20.", 112..124)] {
+        for client in clients {
+            pull(&mut gateway, &format!("{address}{client}"), "latest");
+        }
+    }
+    for client in 1..=3 {
+        pull(&mut gateway, &format!("175.16.199.{client}"), "latest");
+    }
+    gateway.stop();
+    let query = opened(dir.path());
+    assert_eq!(pulls(&query, &["country"], &[]), ["CN 3", "GB 12", "SE 12"]);
+    let public = |by: &[&str]| shown(&query, &Ask { public: true, ..ask(by, &[]) });
+    // China is too few, and alone it would be the rest.
+    assert_eq!(public(&["country"]), ["(other) 15", "SE 12"]);
+    assert_eq!(public(&["tag"]), ["latest 27"]);
+    let refused = query.rows(&Ask { public: true, ..ask(&["country"], &["tag=latest"]) });
+    assert!(refused.unwrap_err().to_string().contains("in public"));
+}
