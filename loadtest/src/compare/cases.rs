@@ -111,7 +111,7 @@ impl Case {
     /// Who is measured beside `gateway`.
     pub(super) fn peers(&self, gateway: &Path) -> Vec<Kind> {
         match self.scenario {
-            // What changes cost is seen beside none.
+            // What a change costs is seen beside one that does not change.
             Scenario::Reload => vec![Kind::Unchanged(gateway.to_owned())],
             Scenario::StreamBlob => vec![Kind::Nginx, Kind::NginxUnbuffered, Kind::Haproxy],
             Scenario::Redirect

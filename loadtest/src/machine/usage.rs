@@ -89,7 +89,7 @@ impl Memory {
     pub fn of(id: u32) -> io::Result<Self> {
         let mut all = Self::default();
         for one in family(id) {
-            let read = |file| fs::read_to_string(format!("/proc/{one}/{file}"));
+            let read = |file: &str| fs::read_to_string(format!("/proc/{one}/{file}"));
             let (status, maps) = match (read("status"), read("smaps_rollup")) {
                 (Ok(status), Ok(maps)) => (status, maps),
                 _ if one != id => continue,
