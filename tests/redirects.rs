@@ -46,7 +46,7 @@ fn a_manifest_elsewhere_is_fetched_inside_without_credentials() {
             assert_eq!(request.field("host"), Some(&*host));
         }
         let first = bench.asked().remove(0);
-        assert_eq!(first.field("authorization"), Some("Basic c2VjcmV0"), "the registry's own");
+        assert_eq!(first.field("authorization"), Some("Bearer c2VjcmV0"), "the registry's own");
     }
 }
 
@@ -137,7 +137,7 @@ fn a_relative_location_is_the_registry_s_own() {
                 let last = bench.asked().pop().expect("it was followed");
                 let place = location.trim_start_matches("../../..").trim_start_matches("/v2");
                 assert!(last.target.ends_with(place), "{}", last.target);
-                assert_eq!(last.field("authorization"), Some("Basic c2VjcmV0"), "the same origin");
+                assert_eq!(last.field("authorization"), Some("Bearer c2VjcmV0"), "the same origin");
             }
         }
     }
@@ -321,4 +321,4 @@ fn blob() -> String {
 
 const BODY: &[u8] = b"a layer";
 /// The client's login, which is the registry's business alone.
-const SECRET: &str = "Authorization: Basic c2VjcmV0";
+const SECRET: &str = "Authorization: Bearer c2VjcmV0";

@@ -45,15 +45,16 @@ pub fn serve_found<'c>(
 pub fn give(talk: &mut Talk, request: &Request, content: &Content) -> io::Result<()> {
     let kind = format!("Content-Type: {}", content.media_type);
     let digest = format!("Docker-Content-Digest: {}", content.digest);
+    let tag = format!("ETag: \"{}\"", content.digest);
     let range = request.field("range").and_then(|range| range.strip_prefix("bytes="));
     let first = range.and_then(|range| range.strip_suffix('-')?.parse::<usize>().ok());
     let all = &content.bytes;
     let Some(rest) = first.and_then(|first| all.get(first..)) else {
-        return talk.answer(request, "200 OK", &[&kind, &digest], all);
+        return talk.answer(request, "200 OK", &[&kind, &digest, &tag], all);
     };
     let part =
         format!("Content-Range: bytes {}-{}/{}", all.len() - rest.len(), all.len() - 1, all.len());
-    talk.answer(request, "206 Partial Content", &[&kind, &digest, &part], rest)
+    talk.answer(request, "206 Partial Content", &[&kind, &digest, &tag, &part], rest)
 }
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
