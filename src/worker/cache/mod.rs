@@ -25,6 +25,8 @@ use crate::worker::upstream::Method;
 use crate::worker::{Adopted, Worker, sweeps};
 
 mod fetch;
+#[cfg(test)]
+mod trials;
 
 pub use fetch::LEFT_ALONE;
 
