@@ -173,6 +173,8 @@ fn reference_file() -> String {
             let (name, allowed) = (key.name, (key.allowed)());
             file.push_str(&commented(&format!("Allowed: {allowed}.")));
             let _ = match (key.default, key.example) {
+                // A package lives somewhere, by this key or by the next.
+                (_, Some(example)) if name == "backend" => writeln!(file, "{name} = {example}"),
                 // A file or an id that is only an example does not exist.
                 (Some("\"\""), Some(example)) => writeln!(file, "# {name} = {example}"),
                 (Some(value), _) | (None, Some(value)) => writeln!(file, "{name} = {value}"),

@@ -116,7 +116,9 @@ fn lent(config: &Config) -> Vec<String> {
     for package in &config.packages {
         if package.credentials == Credentials::Registry {
             let name = format!("{}/{}", package.domain, package.name);
-            packages.entry(&package.backend.authority).or_default().push(name);
+            for home in std::iter::once(&package.backend).chain(&package.others) {
+                packages.entry(&home.authority).or_default().push(name.clone());
+            }
         }
     }
     let words = |(registry, mut packages): (&str, Vec<String>)| {

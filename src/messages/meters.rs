@@ -86,6 +86,8 @@ pub enum Counter {
     ManifestsFromRegistry,
     /// It was answered from memory because the registry could not be asked.
     ManifestsStale,
+    /// A request was answered by another registry than the package's first.
+    Failovers,
     /// A registry was asked by HEAD what a tag stands for.
     ManifestHeads,
     /// A registry was asked for a manifest that is kept.
@@ -371,6 +373,12 @@ pub const COUNTERS: &[Family<Counter>] = &[
                manifest.",
         label: "method",
         series: &[(Counter::ManifestHeads, "HEAD"), (Counter::ManifestGets, "GET")],
+    },
+    Family {
+        name: "pullgate_failovers_total",
+        help: "Answers that came from another registry than the package's first.",
+        label: "",
+        series: &[(Counter::Failovers, "")],
     },
     Family {
         name: "pullgate_upstream_requests_total",

@@ -110,6 +110,17 @@ impl Forward<'_> {
         Some(Explained { matched, name, delivery, why })
     }
 
+    /// The same asked of each registry that has the package, in order.
+    pub fn homes(self) -> impl Iterator<Item = Self> {
+        let others = self.matched.others.iter().map(move |other| Self {
+            registry: other.registry,
+            location: &other.location,
+            base_length: other.base_length,
+            ..self
+        });
+        std::iter::once(self).chain(others)
+    }
+
     /// The backend's name for the repository.
     pub fn repository(&self) -> String {
         let prefix = self.location.get(self.base_length..).unwrap_or_default();
@@ -348,6 +359,10 @@ impl<'r> Asked<'_, 'r> {
             (Delivery::Broker | Delivery::Stream, _) => forward(false, Why::Configured),
             (Delivery::Auto, Credentials::Client) => forward(false, Why::ClientsLogIn),
             (Delivery::Auto, Credentials::Registry) => forward(false, Why::OurAccount),
+            // One that may be elsewhere in a moment is nothing to send a client to.
+            (Delivery::Auto, Credentials::None) if !matched.others.is_empty() => {
+                forward(false, Why::SeveralHomes)
+            }
             (Delivery::Auto, Credentials::None) => {
                 match self.known.proofs.repository(matched.location, name_tail) {
                     Proof::Open => redirect(false, Why::Open),

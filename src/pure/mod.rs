@@ -15,6 +15,7 @@ pub mod desk;
 pub mod explain;
 pub mod fault;
 pub mod follow;
+pub mod health;
 pub mod http1;
 pub mod limited;
 pub mod limits;

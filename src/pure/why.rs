@@ -13,6 +13,8 @@ pub enum Why {
     ClientsLogIn,
     /// The operator's account pulls it.
     OurAccount,
+    /// Several registries have it.
+    SeveralHomes,
     /// Everybody can pull it, without a token.
     Open,
     /// Everybody can pull it with a token, and this client gets one there.
@@ -55,6 +57,7 @@ impl Why {
             Self::Configured => "the package's delivery says so",
             Self::ClientsLogIn => "clients log in for it",
             Self::OurAccount => "the gateway's own account pulls it",
+            Self::SeveralHomes => "several registries have it, and stand in for each other",
             Self::Open => "everybody can pull it there without a token",
             Self::Survives => "everybody can pull it there with a token, which this client gets",
             Self::Refused => "not everybody can pull it there by https, at a public address",

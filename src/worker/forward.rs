@@ -37,7 +37,7 @@ use crate::pure::pull::kin;
 use crate::pure::why::Explained;
 use crate::worker::answer::{Client, Next, manner_of};
 use crate::worker::buffers::Buffer;
-use crate::worker::cache;
+use crate::worker::cache::{self, Kept, Missing};
 use crate::worker::downstream::{Downstream, Over};
 use crate::worker::grant;
 use crate::worker::obtain::{Obtained, Question, Trouble, obtain};
@@ -112,6 +112,7 @@ pub fn serve<'c>(
 pub type Served = Result<(Buffer, Next), Over>;
 
 /// One request, what was decided about it, and who asks.
+#[derive(Clone, Copy)]
 struct Exchange<'e> {
     worker: &'e Rc<Worker>,
     adopted: &'e Rc<Adopted>,
@@ -124,23 +125,146 @@ struct Exchange<'e> {
     read_at_us: u64,
 }
 
+/// What a registry has.
+enum Found {
+    /// Kept here.
+    Kept(Kept),
+    /// Asked for now.
+    Asked(Box<Obtained>),
+}
+
+impl Found {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Kept(held) => held.status,
+            Self::Asked(obtained) => match &**obtained {
+                Obtained::Answered(answer) | Obtained::HandOn { answer, .. } => answer.head.status,
+            },
+        }
+    }
+
+    fn discard(self, worker: &Rc<Worker>) {
+        if let Self::Asked(obtained) = self {
+            match *obtained {
+                Obtained::Answered(answer) | Obtained::HandOn { answer, .. } => {
+                    answer.discard(worker);
+                }
+            }
+        }
+    }
+}
+
 impl Exchange<'_> {
+    /// Asks the package's registries in order, until one can be asked. What an earlier one has said
+    /// that a tag stands for holds: of a later one that very content is wanted, and that it has no
+    /// such thing is not believed while an earlier one is silent.
     async fn run(&self, down: &mut Downstream) -> Result<Next, Over> {
-        let question =
-            Question::of_client(self.worker, self.adopted, self.plan, self.head, self.bytes);
-        let question = match question {
-            Ok(question) => question,
-            Err(fault) => return self.refuse(down, fault.into()).await,
-        };
-        if let Endpoint::Manifest { reference, .. } = self.plan.endpoint {
-            match cache::get(self.worker, &question, reference, self.bytes).await {
-                Some(Ok(held)) => return self.kept(down, &held).await,
-                Some(Err(failure)) => return self.refuse(down, failure).await,
+        let mut homes = self.plan.homes().peekable();
+        let mut silent: Option<Failure> = None;
+        let mut meant: Option<Box<str>> = None;
+        while let Some(home) = homes.next() {
+            let here = Exchange { plan: &home, ..*self };
+            let is_last = homes.peek().is_none();
+            if !is_last && here.is_passed_over() {
+                silent.get_or_insert_with(|| cache::LEFT_ALONE.into());
+                continue;
+            }
+            match here.find(meant.as_deref()).await {
+                Ok(found) if found.status() == 404 && silent.is_some() => {
+                    found.discard(self.worker)
+                }
+                Ok(found) if !is_last && here.goes_on_after(&found) => {
+                    if found.status() != 404 {
+                        let silence = here.silence(&found);
+                        silent = silent.or(Some(silence));
+                    }
+                    found.discard(self.worker);
+                }
+                Ok(found) => {
+                    let is_first = home.registry == self.plan.registry;
+                    self.worker.meters.add(Counter::Failovers, u64::from(!is_first));
+                    return here.answer(down, found).await;
+                }
+                Err(Missing { failure, digest }) if !is_last && failure.is_outage() => {
+                    silent.get_or_insert(failure);
+                    meant = meant.or(digest);
+                }
+                Err(Missing { failure, .. }) => {
+                    return self.refuse(down, silent.unwrap_or(failure)).await;
+                }
+            }
+        }
+        let nobody = Fault::new(Kind::UpstreamUnreachable, "none of its registries can be asked");
+        self.refuse(down, silent.unwrap_or_else(|| nobody.into())).await
+    }
+
+    /// What its registry has. `meant`: the digest of the manifest that is asked for, where that is
+    /// known by another registry's word.
+    async fn find(&self, meant: Option<&str>) -> Result<Found, Missing> {
+        let Self { worker, adopted, plan, head, bytes, .. } = self;
+        let question = Question::of_client(worker, adopted, plan, head, bytes)?;
+        if let Endpoint::Manifest { reference, .. } = plan.endpoint {
+            let meant = meant.and_then(|digest| Digest::parse(digest.as_bytes()).ok());
+            let reference = meant.map_or(reference, Reference::Digest);
+            let has_others = !plan.matched.others.is_empty();
+            match cache::get(worker, &question, reference, bytes, has_others).await {
+                Some(found) => return found.map(Found::Kept),
+                None if meant.is_some() => return Err(Fault::new(Kind::UpstreamDigest, "").into()),
                 None => {}
             }
         }
-        match obtain(self.worker, &question).await {
-            Ok(Obtained::HandOn { answer, to }) => {
+        let base = &adopted.registries[plan.registry].base;
+        match obtain(worker, &question).await {
+            Ok(obtained) => {
+                let found = Found::Asked(Box::new(obtained));
+                if found.status() < 500 {
+                    worker.health.borrow_mut().well(base);
+                }
+                Ok(found)
+            }
+            Err(Trouble { fault, at }) => {
+                let failure = Failure { at, ..Failure::from(fault) };
+                if failure.is_outage() {
+                    worker.health.borrow_mut().failed(base, monotonic_us());
+                }
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// Whether its registry has failed a moment ago. Manifests are asked for all the same: what is
+    /// kept of them is as good as ever.
+    fn is_passed_over(&self) -> bool {
+        let base = &self.adopted.registries[self.plan.registry].base;
+        let is_manifest = matches!(self.plan.endpoint, Endpoint::Manifest { .. });
+        !is_manifest && self.worker.health.borrow().is_ill(base, monotonic_us())
+    }
+
+    /// Whether the next registry is asked after this answer.
+    fn goes_on_after(&self, found: &Found) -> bool {
+        match found.status() {
+            404 => self.plan.matched.failover_on_404,
+            429 | 500.. => true,
+            _ => false,
+        }
+    }
+
+    /// What is wrong where a registry answers that it cannot.
+    fn silence(&self, found: &Found) -> Failure {
+        let is_busy = found.status() == 429;
+        let kind = if is_busy { Kind::UpstreamBusy } else { Kind::UpstreamFailing };
+        let base = &self.adopted.registries[self.plan.registry].base;
+        self.worker.health.borrow_mut().failed(base, monotonic_us());
+        Fault::new(kind, "").into()
+    }
+
+    async fn answer(&self, down: &mut Downstream, found: Found) -> Result<Next, Over> {
+        let obtained = match found {
+            Found::Kept(held) => return self.kept(down, &held).await,
+            Found::Asked(obtained) => *obtained,
+        };
+        match obtained {
+            Obtained::HandOn { answer, to } => {
                 let status = answer.head.status;
                 answer.discard(self.worker);
                 self.count(status, b"", b"");
@@ -148,16 +272,13 @@ impl Exchange<'_> {
                 let relayed = Relayed { location: Some(&to), ..self.relayed(b"", status, EMPTY) };
                 self.send(down, &relayed, Bytes::new()).await
             }
-            Ok(Obtained::Answered(answer)) if self.is_streamed(&answer) => {
+            Obtained::Answered(answer) if self.is_streamed(&answer) => {
                 self.stream(down, answer).await
             }
-            Ok(Obtained::Answered(answer)) if answer.head.framing == Framing::None => {
+            Obtained::Answered(answer) if answer.head.framing == Framing::None => {
                 self.head_only(down, answer).await
             }
-            Ok(Obtained::Answered(answer)) => self.whole(down, answer).await,
-            Err(Trouble { fault, at }) => {
-                self.refuse(down, Failure { at, ..Failure::from(fault) }).await
-            }
+            Obtained::Answered(answer) => self.whole(down, answer).await,
         }
     }
 

@@ -57,6 +57,7 @@ use crate::messages::quotas::QuotaSender;
 use crate::messages::wanted::WantedSender;
 use crate::pure::desk::OwnKeys;
 use crate::pure::fault::Fault;
+use crate::pure::health::Health;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::limited::Limited;
 use crate::pure::limits::REFUSING_MAX;
@@ -178,6 +179,8 @@ pub struct Worker {
     pub doors: Doors,
     /// The manifests that it keeps.
     pub manifests: Manifests,
+    /// Which registries have failed lately.
+    pub health: RefCell<Health>,
     /// Its time.
     pub clock: Clock,
     /// Its counters.
@@ -265,6 +268,7 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
         wallet: Wallet::new(parts.seed),
         doors: Doors::default(),
         manifests: Manifests::new(room, parts.seed),
+        health: RefCell::default(),
         clock: Clock::default(),
         meters: parts.meters,
         ledger: parts.ledger,
@@ -444,6 +448,7 @@ impl Worker {
     fn follow(&self, order: Order) {
         match order {
             Order::Adopt(snapshot, keyring) => {
+                self.health.take();
                 self.manifests.adopt(cache::share(&snapshot.cache, self.post.workers()));
                 let adopted = self.snapshot.borrow().next(snapshot, keyring);
                 self.snapshot.replace(Rc::new(adopted));

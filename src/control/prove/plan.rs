@@ -44,15 +44,18 @@ impl Plan {
             names.entry(registry.base.clone()).or_default();
         }
         for package in &config.packages {
-            bases.entry(&package.domain).or_default().insert(base(&package.backend));
+            let bases = bases.entry(&package.domain).or_default();
+            bases.insert(base(&package.backend));
         }
         let mut redirects = Vec::new();
         for package in &config.packages {
             let backend = &package.backend;
             let has_several = bases.get(&*package.domain).is_some_and(|bases| bases.len() > 1);
             let doubt = in_doubt(package, has_several);
-            let is_anonymous = package.credentials == Credentials::None;
-            if !is_anonymous || (package.delivery != Delivery::Auto && doubt.is_none()) {
+            // With several registries, nobody is redirected.
+            let may_redirect =
+                package.credentials == Credentials::None && package.others.is_empty();
+            if !may_redirect || (package.delivery != Delivery::Auto && doubt.is_none()) {
                 continue;
             }
             let names = names.entry(base(backend)).or_default();

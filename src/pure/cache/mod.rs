@@ -47,6 +47,8 @@ pub struct Sought {
     pub head: Box<[u8]>,
     /// Whether the registry has just named the digest that this is: then it is known already.
     pub is_named: bool,
+    /// Whether others have the same, so that one that fails is not asked each time.
+    pub has_others: bool,
 }
 
 /// An answer that is kept. It is never written again.
@@ -281,6 +283,7 @@ mod tests {
             account: "".into(),
             head: format!("GET / HTTP/1.1\r\n{head}\r\n").into_bytes().into(),
             is_named: false,
+            has_others: false,
         }
     }
 

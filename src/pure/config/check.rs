@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use toml::de::DeTable;
 
 use super::file::{self, SECTIONS};
+use super::homes::{homes, others_can_stand_in, stars_match};
 use super::logins::{accounts_are_whole, domains_can_log_in, logins_can_work, odd_logins};
-use super::problem::{Problem, Problems, Warning, quoted};
+use super::problem::{Problem, Problems, Warning};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
@@ -44,7 +45,8 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let insight = document.once::<Insight>();
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
-    let mut packages = document.several::<file::Package>();
+    let packages = document.several::<file::PackageWritten>();
+    let mut packages = homes(&mut document, packages);
 
     apply_plain_http(&registries, &mut packages);
     let listening = listening(gateway.as_ref(), admin.as_ref());
@@ -59,6 +61,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
     not_too_many(&mut document, &packages);
     not_too_many_databases(&mut document, insight.as_ref());
+    others_can_stand_in(&mut document, &registries, &packages);
     accounts_are_whole(&mut document, &registries);
     logins_can_work(&mut document, &registries, &packages);
     domains_can_log_in(&mut document, &domains, &packages);
@@ -99,8 +102,9 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
 }
 
 fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
-    let file::Package { domain, name, backend, delivery, credentials, id } = value;
-    Package { domain, name, backend, delivery, credentials, id, line }
+    let file::Package { domain, name, backend, others, failover_on_404, .. } = value;
+    let file::Package { delivery, credentials, id, .. } = value;
+    Package { domain, name, backend, others, failover_on_404, delivery, credentials, id, line }
 }
 
 fn registry(Entry { value, line, .. }: Entry<file::Registry>) -> Registry {
@@ -116,9 +120,11 @@ fn apply_plain_http(registries: &[Entry<file::Registry>], packages: &mut [Entry<
         .filter(|entry| entry.value.plain_http)
         .map(|entry| entry.value.host.as_str())
         .collect();
-    for Entry { value: file::Package { backend, .. }, .. } in packages {
-        if plain.contains(backend.authority.as_str()) {
-            backend.scheme = Scheme::Http;
+    for Entry { value: file::Package { backend, others, .. }, .. } in packages {
+        for home in std::iter::once(backend).chain(others) {
+            if plain.contains(home.authority.as_str()) {
+                home.scheme = Scheme::Http;
+            }
         }
     }
 }
@@ -178,24 +184,6 @@ fn nothing_twice<'e, T, V: Eq + Hash>(
     }
 }
 
-fn stars_match(document: &mut Document<'_>, packages: &[Entry<file::Package>]) {
-    for Entry { index, value: file::Package { name, backend, .. }, .. } in packages {
-        let what = match (name.star, backend.star) {
-            (ours, theirs) if ours == theirs => continue,
-            (Some(star), _) => format!(
-                "has to end in `{star}` as the name {} does: the rest of a name is carried over",
-                quoted(&name.to_string()),
-                star = star.as_str(),
-            ),
-            (None, _) => format!(
-                "has a star, but the name {} has none; name one repository",
-                quoted(&name.to_string())
-            ),
-        };
-        document.wrong(("packages", Some(*index), "backend"), what);
-    }
-}
-
 /// A backend that is the gateway would send clients round in circles. One of our host names on
 /// another port is another service; on a listening port, or on the ports that stand in front of
 /// every gateway, it is ourselves.
@@ -210,19 +198,23 @@ fn no_backend_is_ourselves(
         .map(|entry| entry.value.host.as_str())
         .chain(packages.iter().map(|entry| entry.value.domain.as_str()))
         .collect();
-    for Entry { index, value: file::Package { backend, .. }, .. } in packages {
+    let homes = |entry: &Entry<file::Package>| {
+        let (index, key) = (entry.index, entry.value.home_key);
+        entry.value.homes().map(move |home| (index, key, home.clone())).collect::<Vec<_>>()
+    };
+    for (index, key, backend) in packages.iter().flat_map(homes) {
         let port = backend.port();
         let is_our_port =
             matches!(port, 80 | 443) || listening.iter().any(|address| address.port() == port);
         let what = if ours.contains(backend.host()) && is_our_port {
             format!("names {}, which is one of the gateway's own domains", backend.authority)
-        } else if let Some(address) = listening.iter().find(|address| reaches(backend, address)) {
+        } else if let Some(address) = listening.iter().find(|address| reaches(&backend, address)) {
             format!("names {}, where the gateway itself listens ({address})", backend.authority)
         } else {
             continue;
         };
         let what = format!("{what}; name the registry that the package lives on");
-        document.wrong(("packages", Some(*index), "backend"), what);
+        document.wrong(("packages", Some(index), key), what);
     }
 }
 
@@ -277,7 +269,9 @@ fn warnings(
             found.push(document.problem(("domains", Some(entry.index), "host"), what));
         }
     }
-    let used: HashSet<&str> = packages().map(|one| one.backend.authority.as_str()).collect();
+    let hosts =
+        |one: &'_ file::Package| one.homes().map(|home| home.authority.clone()).collect::<Vec<_>>();
+    let used: HashSet<String> = packages().flat_map(hosts).collect();
     for entry in registries {
         if !used.contains(entry.value.host.as_str()) {
             let what = format!("no package lives on {}", entry.value.host);
@@ -285,7 +279,7 @@ fn warnings(
         }
     }
     let with_account = || packages().filter(|one| one.credentials == Credentials::Registry);
-    let lent: HashSet<&str> = with_account().map(|one| one.backend.authority.as_str()).collect();
+    let lent: HashSet<String> = with_account().flat_map(hosts).collect();
     for entry in registries {
         let file::Registry { host, username, .. } = &entry.value;
         if username.is_some() && used.contains(host.as_str()) && !lent.contains(host.as_str()) {

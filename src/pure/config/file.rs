@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::kinds::{
     Address, Directory, File, Flag, Home, HostName, Id, List, Names, Network, OneOf, OptionalFile,
-    OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
+    OptionalHome, OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
@@ -214,7 +214,7 @@ sections! {
     /// What clients can pull: a name under a public host, and where it really lives. Of several
     /// that fit, an exact domain comes before `*`; then the exact name; then the longest text
     /// before a star, `*` before `**`. Two that tie are a problem.
-    "packages" several Package {
+    "packages" several PackageWritten {
         /// The public host name that clients pull from.
         domain: HostName, like r#""registry.acme.com""#;
         /// The name that clients pull.
@@ -223,7 +223,14 @@ sections! {
         /// the rest of the name is carried over: `acme/*` to `ghcr.io/acme/*`. Without a host it
         /// is Docker Hub, where one segment means `library/`; for `docker.io/**` clients write
         /// `library/` themselves. It cannot be one of the gateway's own domains or addresses.
-        backend: Home, like r#""ghcr.io/acme/rocket""#;
+        backend: OptionalHome => r#""""#, like r#""ghcr.io/acme/rocket""#;
+        /// Several registries that have the same, in order, instead of `backend`: the next is asked
+        /// where the ones before cannot be reached or fail. What the first has said a tag stands
+        /// for holds: another is asked for that very content then. Such a package is never
+        /// redirected.
+        backends: HOMES => "[]", like r#"["ghcr.io/acme/rocket", "quay.io/acme/rocket"]"#;
+        /// Whether the next of `backends` is asked too where one says that there is no such thing.
+        failover_on_404: Flag => "false";
         /// How it gets to clients. `redirect` sends them to the registry; with `broker` the
         /// gateway asks the registry itself, and clients fetch layers from its storage; with
         /// `stream` layers come through the gateway too. `auto` redirects where that is proven to
@@ -259,13 +266,17 @@ pub struct Registry {
 }
 
 /// One of `[[packages]]`, as written.
-pub struct Package {
+pub struct PackageWritten {
     /// The host name, lower case, without a port; `*` for any.
     pub domain: String,
     /// Which names it serves.
     pub name: Pattern,
     /// Where they live.
-    pub backend: Backend,
+    pub backend: Option<Backend>,
+    /// Or where they live, in order.
+    pub backends: Vec<Backend>,
+    /// Whether the next is asked where one has no such thing.
+    pub failover_on_404: bool,
     /// How it gets to clients.
     pub delivery: Delivery,
     /// Whose login the registry sees.
@@ -274,8 +285,38 @@ pub struct Package {
     pub id: Option<String>,
 }
 
+/// One of `[[packages]]` that says where it lives.
+pub struct Package {
+    /// The host name, lower case, without a port; `*` for any.
+    pub domain: String,
+    /// Which names it serves.
+    pub name: Pattern,
+    /// Where they live.
+    pub backend: Backend,
+    /// Where else, in order.
+    pub others: Vec<Backend>,
+    /// The key that says so.
+    pub home_key: &'static str,
+    /// Whether the next is asked where one has no such thing.
+    pub failover_on_404: bool,
+    /// How it gets to clients.
+    pub delivery: Delivery,
+    /// Whose login the registry sees.
+    pub credentials: Credentials,
+    /// The stable id in the counts, where one is given.
+    pub id: Option<String>,
+}
+
+impl Package {
+    /// Everywhere that it lives, in order.
+    pub fn homes(&self) -> impl Iterator<Item = &Backend> {
+        std::iter::once(&self.backend).chain(&self.others)
+    }
+}
+
 const DATABASES: List<File> = List { of: File, may_be_empty: true };
 const LISTEN: List<Address> = List { of: Address, may_be_empty: false };
+const HOMES: List<Home> = List { of: Home, may_be_empty: true };
 const PRIVATE: List<PrivatePlace> = List { of: PrivatePlace, may_be_empty: true };
 const TOKEN_HOSTS: List<TokenHost> = List { of: TokenHost, may_be_empty: true };
 const PROXIES: List<Network> = List { of: Network, may_be_empty: true };

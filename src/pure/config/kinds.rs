@@ -436,6 +436,22 @@ impl Scalar for Home {
     }
 }
 
+/// Where a package lives; empty where that is said otherwise.
+pub struct OptionalHome;
+
+impl Scalar for OptionalHome {
+    type Written = String;
+    type Value = Option<Backend>;
+
+    fn allowed(&self) -> String {
+        Scalar::allowed(&Home)
+    }
+
+    fn make(&self, written: String) -> Result<Option<Backend>, String> {
+        (!written.is_empty()).then(|| Home.make(written)).transpose()
+    }
+}
+
 /// A stable id in the counts; empty for none.
 pub struct Id;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{Package, Registry};
+use super::homes::needs_account;
 use super::problem::Warning;
 use super::section::{Document, Entry};
 use super::values::{Credentials, Delivery, Domain};
@@ -60,12 +61,7 @@ fn of_ours(package: &Package, registries: &[Entry<Registry>]) -> Wrong {
         entry.value.host == backend.authority && entry.value.username.is_some()
     };
     if !registries.iter().any(is_account) {
-        let what = format!(
-            "needs your account at {}; add a section [[registries]] for this host with a username \
-             and a password_file",
-            backend.authority
-        );
-        wrong.push(("credentials", what));
+        wrong.push(("credentials", needs_account(&backend.authority)));
     }
     wrong
 }

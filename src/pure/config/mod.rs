@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod file;
+mod homes;
 pub mod kinds;
 mod logins;
 pub mod measures;

@@ -326,6 +326,10 @@ pub struct Package {
     pub name: Pattern,
     /// Where they live; `plain_http` of `[[registries]]` is already in its scheme.
     pub backend: Backend,
+    /// Where else, in the order in which they are asked.
+    pub others: Vec<Backend>,
+    /// Whether the next is asked where one has no such thing.
+    pub failover_on_404: bool,
     /// How it gets to clients.
     pub delivery: Delivery,
     /// Whose login the registry sees.

@@ -42,7 +42,7 @@ impl Facts {
             clients_log_in: terms.credentials == Credentials::Client,
             may_redirect: match terms.delivery {
                 Delivery::Redirect => true,
-                Delivery::Auto => terms.credentials == Credentials::None,
+                Delivery::Auto => terms.credentials == Credentials::None && !terms.has_others,
                 Delivery::Broker | Delivery::Stream => false,
             },
             redirects: terms.delivery == Delivery::Redirect,
@@ -101,6 +101,10 @@ pub(super) struct Terms {
     pub(super) registry: u32,
     pub(super) delivery: Delivery,
     pub(super) credentials: Credentials,
+    /// Whether other registries have the same.
+    pub(super) has_others: bool,
+    /// Whether the next is asked where one has no such thing.
+    pub(super) failover_on_404: bool,
 }
 
 impl Rule {
@@ -125,6 +129,45 @@ impl Rule {
         let location = self.location();
         Text { at: location.at + u32::from(location.length), length: self.id_length }
     }
+}
+
+/// The rule that serves a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match<'t> {
+    /// The rule's domain as configured, lower case; `*` for any.
+    pub domain: &'t str,
+    /// The package's id in the counts; empty if none is given.
+    pub id: &'t str,
+    /// The pattern as written (`acme/*`); empty for an exact name.
+    pub collection: &'t str,
+    /// `https://ghcr.io/v2/acme/rocket`; for a pattern up to where the tail joins:
+    /// `https://ghcr.io/v2/acme/`.
+    pub location: &'t str,
+    /// How much of it is the registry's `/v2/`; behind it begins the backend's name.
+    pub base_length: usize,
+    /// Which of the snapshot's registries that is.
+    pub registry: usize,
+    /// The other registries that have the same, in the order in which they are asked.
+    pub others: &'t [Other],
+    /// Whether the next is asked where one has no such thing.
+    pub failover_on_404: bool,
+    /// How it gets to clients.
+    pub delivery: Delivery,
+    /// Whose login the registry sees.
+    pub credentials: Credentials,
+    /// The byte of the public name where the tail begins; its length for an exact name.
+    pub tail_from: usize,
+}
+
+/// Another registry that has what a rule serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Which of the snapshot's.
+    pub registry: usize,
+    /// As [`Match::location`].
+    pub location: String,
+    /// How much of it is the registry's `/v2/`.
+    pub base_length: usize,
 }
 
 /// A text in the arena.

@@ -18,18 +18,20 @@ use hashbrown::HashTable;
 
 use super::pattern::Star;
 use super::rule::{Host, HostBase, Rule, Terms, Text, host_name};
-use crate::pure::config::values::{Credentials, Delivery, Domain, Package};
+use crate::pure::config::values::{Credentials, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
-use crate::pure::oci::backend::authority_of;
+use crate::pure::oci::backend::{Backend, Scheme, authority_of};
 use crate::pure::oci::name::Name;
 
-pub use super::rule::{Facts, TOKEN, default_public_url};
+pub use super::rule::{Facts, Match, Other, TOKEN, default_public_url};
 
 /// All rules, compiled.
 pub struct Table {
     texts: String,
     rules: Vec<Rule>,
     terms: Vec<Terms>,
+    /// The other registries of those rules that have any, by the rules' indices.
+    others: HashMap<u32, Box<[Other]>>,
     /// The URLs of all registries that rules lead to, each once: `https://ghcr.io/v2/`.
     registries: Vec<Text>,
     /// Indices of `rules`, by domain, star and prefix.
@@ -41,6 +43,12 @@ pub struct Table {
     any: Option<u32>,
     hasher: FixedState,
 }
+
+/// A package, which terms are its, and where else it lives.
+type Placed<'p> = (&'p Package, (u32, Box<[Other]>));
+
+/// Registries that were added.
+type Known<'p> = HashMap<(Scheme, &'p str), u32>;
 
 /// What the table knows of one host that a client named.
 #[derive(Clone, Copy)]
@@ -60,30 +68,6 @@ pub enum Base<'t> {
     Several,
 }
 
-/// The rule that serves a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Match<'t> {
-    /// The rule's domain as configured, lower case; `*` for any.
-    pub domain: &'t str,
-    /// The package's id in the counts; empty if none is given.
-    pub id: &'t str,
-    /// The pattern as written (`acme/*`); empty for an exact name.
-    pub collection: &'t str,
-    /// `https://ghcr.io/v2/acme/rocket`; for a pattern up to where the tail joins:
-    /// `https://ghcr.io/v2/acme/`.
-    pub location: &'t str,
-    /// How much of it is the registry's `/v2/`; behind it begins the backend's name.
-    pub base_length: usize,
-    /// Which of the snapshot's registries that is.
-    pub registry: usize,
-    /// How it gets to clients.
-    pub delivery: Delivery,
-    /// Whose login the registry sees.
-    pub credentials: Credentials,
-    /// The byte of the public name where the tail begins; its length for an exact name.
-    pub tail_from: usize,
-}
-
 impl Table {
     /// Compiles checked packages: no two of one domain have the same name, and there are no more
     /// than [`crate::pure::limits::PACKAGES_MAX`], so that all texts have 32-bit places.
@@ -92,6 +76,7 @@ impl Table {
             texts: String::new(),
             rules: Vec::with_capacity(packages.len()),
             terms: Vec::new(),
+            others: HashMap::new(),
             registries: Vec::new(),
             by_name: HashTable::with_capacity(packages.len()),
             hosts: Vec::new(),
@@ -100,7 +85,7 @@ impl Table {
             hasher: FixedState::default(),
         };
         let terms = table.add_terms(packages);
-        let mut sorted: Vec<(&Package, u32)> = packages.iter().zip(terms).collect();
+        let mut sorted: Vec<Placed<'_>> = packages.iter().zip(terms).collect();
         sorted.sort_by(|(a, _), (b, _)| a.domain.cmp(&b.domain));
         for of_one_domain in sorted.chunk_by(|(a, _), (b, _)| a.domain == b.domain) {
             table.add_host(&of_one_domain[0].0.domain, of_one_domain);
@@ -133,13 +118,13 @@ impl Table {
         self.by_host.find(self.hash(0, None, name), is_it).copied()
     }
 
-    fn rule(&self, host: &Host, star: Option<Star>, prefix: &str) -> Option<&Rule> {
+    fn rule(&self, host: &Host, star: Option<Star>, prefix: &str) -> Option<u32> {
         let is_it = |index: &u32| {
             let rule = &self.rules[*index as usize];
             host.rules.contains(index) && rule.star == star && self.text(rule.prefix()) == prefix
         };
         let hash = self.hash(host.rules.start, star, prefix.as_bytes());
-        self.by_name.find(hash, is_it).map(|index| &self.rules[*index as usize])
+        self.by_name.find(hash, is_it).copied()
     }
 
     fn find_in<'t>(
@@ -150,7 +135,8 @@ impl Table {
     ) -> Option<Match<'t>> {
         let find = |star, prefix| {
             let rule = self.rule(host, star, prefix)?;
-            let registry = self.registry(self.terms[rule.terms as usize].registry);
+            let terms = self.rules[rule as usize].terms;
+            let registry = self.registry(self.terms[terms as usize].registry);
             is_meant(registry).then_some(rule)
         };
         if let Some(rule) = find(None, name) {
@@ -174,9 +160,13 @@ impl Table {
         }
     }
 
-    fn matched<'t>(&'t self, host: &'t Host, rule: &Rule, tail_from: usize) -> Match<'t> {
+    fn matched<'t>(&'t self, host: &'t Host, index: u32, tail_from: usize) -> Match<'t> {
+        let rule = &self.rules[index as usize];
         let terms = &self.terms[rule.terms as usize];
+        let others = terms.has_others.then(|| self.others.get(&index)).flatten();
         Match {
+            others: others.map(|others| &**others).unwrap_or_default(),
+            failover_on_404: terms.failover_on_404,
             domain: self.text(host.name),
             id: self.text(rule.id()),
             collection: if rule.star.is_some() { self.text(rule.pattern()) } else { "" },
@@ -189,7 +179,7 @@ impl Table {
         }
     }
 
-    fn add_host(&mut self, name: &str, packages: &[(&Package, u32)]) {
+    fn add_host(&mut self, name: &str, packages: &[Placed<'_>]) {
         let first = index(self.rules.len());
         let mut host = Host {
             name: self.keep(name),
@@ -201,7 +191,10 @@ impl Table {
             login: None,
             list: false,
         };
-        for (package, terms) in packages {
+        for (package, (terms, others)) in packages {
+            if !others.is_empty() {
+                self.others.insert(index(self.rules.len()), others.clone());
+            }
             let rule = self.add_rule(first, package, *terms);
             host.rules.end += 1;
             let terms = &self.terms[*terms as usize];
@@ -241,24 +234,42 @@ impl Table {
     }
 
     /// Keeps the registries and the terms of all packages, each once, and says for each package
-    /// which terms are its.
-    fn add_terms(&mut self, packages: &[Package]) -> Vec<u32> {
+    /// which terms are its, and where else it lives.
+    fn add_terms(&mut self, packages: &[Package]) -> Vec<(u32, Box<[Other]>)> {
         let (mut registries, mut known) = (HashMap::new(), HashMap::new());
         let mut of_packages = Vec::with_capacity(packages.len());
-        for Package { backend, delivery, credentials, .. } in packages {
-            let registry = (backend.scheme, backend.authority.as_str());
-            let registry = *registries.entry(registry).or_insert_with(|| {
-                let url = self.keep(&[backend.scheme.as_str(), &backend.authority, V2].concat());
-                self.registries.push(url);
-                index(self.registries.len() - 1)
+        for package in packages {
+            let Package { backend, others, delivery, credentials, failover_on_404, .. } = package;
+            let registry = self.add_registry(&mut registries, backend);
+            let others = others.iter().map(|home| {
+                let registry = self.add_registry(&mut registries, home);
+                let base = self.registry(registry);
+                let (location, base_length) = ([base, &home.repository].concat(), base.len());
+                Other { registry: registry as usize, location, base_length }
             });
-            let terms = Terms { registry, delivery: *delivery, credentials: *credentials };
-            of_packages.push(*known.entry(terms).or_insert_with(|| {
+            let others: Box<[Other]> = others.collect();
+            let terms = Terms {
+                registry,
+                delivery: *delivery,
+                credentials: *credentials,
+                has_others: !others.is_empty(),
+                failover_on_404: *failover_on_404,
+            };
+            let terms = *known.entry(terms).or_insert_with(|| {
                 self.terms.push(terms);
                 index(self.terms.len() - 1)
-            }));
+            });
+            of_packages.push((terms, others));
         }
         of_packages
+    }
+
+    fn add_registry<'p>(&mut self, known: &mut Known<'p>, home: &'p Backend) -> u32 {
+        *known.entry((home.scheme, home.authority.as_str())).or_insert_with(|| {
+            let url = self.keep(&[home.scheme.as_str(), &home.authority, V2].concat());
+            self.registries.push(url);
+            index(self.registries.len() - 1)
+        })
     }
 
     /// What holds for the rules of `*` holds for clients of every host: they are its rules too.
@@ -457,7 +468,7 @@ const ANY: &[u8] = b"*";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::oci::backend::Backend;
+    use crate::pure::config::values::Delivery;
     use crate::pure::route::pattern::Pattern;
 
     fn package(domain: &str, name: &str, backend: &str) -> Package {
@@ -465,6 +476,8 @@ mod tests {
             domain: domain.to_owned(),
             name: Pattern::parse(name).unwrap(),
             backend: Backend::parse(backend).unwrap(),
+            others: Vec::new(),
+            failover_on_404: false,
             delivery: Delivery::Redirect,
             credentials: Credentials::None,
             id: None,

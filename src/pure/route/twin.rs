@@ -65,6 +65,8 @@ fn package(index: usize, (domain, name): (&str, String), terms: Terms) -> Packag
         domain: domain.to_owned(),
         name: Pattern::parse(&name).unwrap(),
         backend: Backend::parse(&format!("{registry}/r{index}")).unwrap(),
+        others: Vec::new(),
+        failover_on_404: false,
         delivery,
         credentials,
         id: None,

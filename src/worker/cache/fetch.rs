@@ -117,7 +117,10 @@ impl Fetching<'_> {
 
     async fn ask(&self, method: Method) -> Result<Answer, Failure> {
         let Self { worker, adopted, registry, sought } = self;
-        let Sought { base, repository, reference, identity, head, .. } = sought;
+        let Sought { base, repository, reference, identity, head, has_others, .. } = sought;
+        if *has_others && worker.health.borrow().is_ill(base, monotonic_us()) {
+            return Err(self.failure(LEFT_ALONE, 0));
+        }
         let question = Question {
             adopted: Rc::clone(adopted),
             registry: *registry,
@@ -140,13 +143,25 @@ impl Fetching<'_> {
         let answer = match obtain(worker, &question).await {
             Ok(Obtained::Answered(answer)) => answer,
             Ok(Obtained::HandOn { .. }) => unreachable!("only blobs are handed on"),
-            Err(Trouble { fault, at }) => return Err(Failure { at, ..self.failure(fault, 0) }),
+            Err(Trouble { fault, at }) => {
+                let failure = Failure { at, ..self.failure(fault, 0) };
+                if failure.is_outage() {
+                    worker.health.borrow_mut().failed(base, monotonic_us());
+                }
+                return Err(failure);
+            }
         };
         worker.manifests.met.borrow_mut().insert(base.clone());
         let kind = match answer.head.status {
             429 => Kind::UpstreamBusy,
-            500.. => Kind::UpstreamFailing,
-            _ => return Ok(answer),
+            500.. => {
+                worker.health.borrow_mut().failed(base, monotonic_us());
+                Kind::UpstreamFailing
+            }
+            _ => {
+                worker.health.borrow_mut().well(base);
+                return Ok(answer);
+            }
         };
         let failure = self.failure(Fault::new(kind, ""), retry_after_s(&answer.head_bytes));
         answer.discard(worker);
@@ -165,3 +180,5 @@ impl Fetching<'_> {
 
 const TOO_SLOW: Fault =
     Fault::new(Kind::UpstreamTimeout, "an answer in several steps that takes too long");
+/// What is said of a registry that is not asked because it has failed lately.
+pub const LEFT_ALONE: Fault = Fault::new(Kind::UpstreamUnreachable, "it has failed a moment ago");

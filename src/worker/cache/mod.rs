@@ -25,6 +25,10 @@ use crate::worker::upstream::Method;
 use crate::worker::{Adopted, Worker, sweeps};
 
 mod fetch;
+#[cfg(test)]
+mod trials;
+
+pub use fetch::LEFT_ALONE;
 
 /// The manifests that a worker keeps, and who waits for them.
 pub struct Manifests {
@@ -40,8 +44,30 @@ pub struct Manifests {
 /// it is kept, not when it is served.
 pub type Kept = Rc<Arc<Held>>;
 
+/// Why there is no manifest.
+pub struct Missing {
+    /// What is wrong.
+    pub failure: Failure,
+    /// The digest of the one that is meant, where that is known.
+    pub digest: Option<Box<str>>,
+}
+
+impl From<Failure> for Missing {
+    fn from(failure: Failure) -> Self {
+        Self { failure, digest: None }
+    }
+}
+
+impl From<Fault> for Missing {
+    fn from(fault: Fault) -> Self {
+        Failure::from(fault).into()
+    }
+}
+
 /// The answer to `question`, of which `bytes` are the head's bytes; `None` where such an answer is
 /// not kept: then the registry is asked each time.
+///
+/// `has_others`: whether other registries have the same.
 ///
 /// # Errors
 /// Why the registry gave none, where nothing that was kept may stand in for it.
@@ -50,15 +76,19 @@ pub async fn get(
     question: &Question,
     reference: Reference<'_>,
     bytes: &[u8],
-) -> Option<Result<Kept, Failure>> {
-    let mut sought = sought(question, reference, bytes)?;
+    has_others: bool,
+) -> Option<Result<Kept, Missing>> {
+    let mut sought = Sought { has_others, ..sought(question, reference, bytes)? };
     let Question { adopted, registry, method, .. } = question;
     let looking = Looking { worker, adopted, registry: *registry };
     let mut source = Source::Memory;
     let found = loop {
         let found = match looking.up(&sought, &mut source).await {
             Ok(found) => found,
-            Err(failure) => return Some(Err(failure)),
+            Err(failure) => {
+                let digest = sought.is_digest().then(|| sought.reference.clone());
+                return Some(Err(Missing { failure, digest }));
+            }
         };
         let is_answer = *method == Method::Head || found.status != 200 || found.body.is_some();
         if is_answer {
@@ -168,6 +198,7 @@ fn sought(question: &Question, reference: Reference<'_>, bytes: &[u8]) -> Option
         account: account.filter(|_| *identity == Identity::Account).unwrap_or_default().into(),
         head: head.into(),
         is_named: false,
+        has_others: false,
     })
 }
 
