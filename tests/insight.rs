@@ -268,6 +268,17 @@ fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
     // China is too few, and alone it would be the rest.
     assert_eq!(public(&["country"]), ["(other) 15", "SE 12"]);
     assert_eq!(public(&["tag"]), ["latest 27"]);
-    let refused = query.rows(&Ask { public: true, ..ask(&["country"], &["tag=latest"]) });
-    assert!(refused.unwrap_err().to_string().contains("in public"));
+    // What a difference would tell is not answered.
+    let since = Some(jiff::Timestamp::UNIX_EPOCH);
+    for ask in [
+        ask(&["country"], &["tag=latest"]),
+        ask(&["country", "tag"], &[]),
+        ask(&["region"], &[]),
+        ask(&["country", "day"], &[]),
+        Ask { from: since, ..ask(&["country"], &[]) },
+        Ask { from: since, compare: true, ..ask(&["country"], &[]) },
+    ] {
+        let refused = query.rows(&Ask { public: true, ..ask });
+        assert!(refused.unwrap_err().to_string().contains("in public"));
+    }
 }

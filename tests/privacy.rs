@@ -53,8 +53,7 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             });
             written.push((format!("pulls --by {by}"), rows.into_bytes()));
         }
-        // The databases were asked: of each address two tags in one window, and of the last two
-        // clients nothing, because they fold with one that did not ask for privacy.
+        // The databases were asked.
         let countries = eventually(|| match gate.pulls(&["--by", "country"]).to_string() {
             rows if rows.contains("FR") && rows.contains("US") => Ok(rows),
             rows => Err(rows),

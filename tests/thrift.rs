@@ -42,7 +42,9 @@ fn many_pulls_of_one_tag_cost_a_registry_almost_nothing() {
         table += &cost.row(driver, each * CLIENTS, elapsed);
         println!("{table}");
         assert_eq!(cost.gets, 2, "one for each manifest: the index and one platform's");
-        let heads = elapsed.as_nanos() / TAG_TTL.as_nanos() + 1;
+        // A worker that meets the registry by a digest begins with a HEAD too.
+        let first_contacts = WORKERS - 1;
+        let heads = elapsed.as_nanos() / TAG_TTL.as_nanos() + 1 + first_contacts as u128;
         assert!(cost.heads as u128 <= heads, "{} HEADs in {elapsed:?}", cost.heads);
         assert_eq!(cost.tokens, 1);
         assert!(cost.refused <= WORKERS, "each worker learns once that there is one to be had");

@@ -295,12 +295,19 @@ impl Books {
         let is_private = event.is_private && self.respect_dnt;
         // The only use of an address beside the folding key: it ends with this event.
         let places = RefCell::new(&mut self.places);
-        let mut locate = || match is_private {
+        // Who does not want to be tracked is nowhere, but in the operator's own excluded networks.
+        let allowed = |places: &Places, place| match is_private && !places.is_excluded(place) {
             true => NOWHERE,
-            false => places.borrow_mut().locate(event.address.0),
+            false => place,
+        };
+        let mut locate = || {
+            let place = places.borrow_mut().locate(event.address.0);
+            allowed(*places.borrow(), place)
         };
         fold.take(&request, &mut locate, &mut |mut booking| {
             let places = &*places.borrow();
+            // Its window may have been opened by one that had no such wish.
+            booking.place = allowed(places, booking.place);
             include(&mut booking, places, tally);
             if booking.measures.pulls > 0 && !is_private {
                 see(uniques, tally, request.source, &booking, places);

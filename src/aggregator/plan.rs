@@ -66,22 +66,25 @@ impl<'a> Plan<'a> {
                 "this is counted by the {finest}, no shorter"
             )));
         }
-        if let (Some(from), Some(to)) = (ask.from, ask.to)
+        let now_end = timestamp(Clock::look().minute_now() + 1);
+        let to = ask.to.or_else(|| ask.compare.then_some(now_end));
+        if let (Some(from), Some(to)) = (ask.from, to)
             && from > to
         {
             return Err(QueryError::Question(format!(
                 "counts cannot be from {from} to {to}: from is the earlier time"
             )));
         }
-        // A filter, or a row for each day, would show what a sum over all hides.
+        // A filter, a part of the time, or a row for each day would show what a sum over all hides;
+        // so would a region beside its country, or a pair beside what it is of.
         let is_of_places = dimensions.iter().any(|one| Dimension::OF_PLACES.contains(one));
-        let is_narrowed = !ask.only.is_empty() || ask.compare || unit.is_some();
-        if ask.public && is_of_places && is_narrowed {
-            let words = "places that may be shown in public are neither filtered, nor compared, nor \
-                         by the day";
+        let is_in_time = unit.is_some() || ask.from.is_some() || ask.to.is_some();
+        let is_narrowed = !ask.only.is_empty() || ask.compare || is_in_time;
+        if ask.public && is_of_places && (is_narrowed || !IN_PUBLIC.contains(&dimension)) {
+            let words = "places are shown in public by country, network, company or cloud, each by \
+                         itself and over all time: neither filtered, nor compared, nor by the day";
             return Err(QueryError::Question(words.to_owned()));
         }
-        let now_end = timestamp(Clock::look().minute_now() + 1);
         let before = match ask.compare {
             false => None,
             true => Some(before(ask, unit, now_end)?),
@@ -166,6 +169,9 @@ impl<'a> Plan<'a> {
                 // Of a pair the tag is known.
                 let tag_at = self.place_of(By::Tag);
                 let is_pair = self.dimension.pair().is_some();
+                // Pairs beyond their bound are in one row that names neither; each tag's own rest
+                // has them.
+                known.retain(|(values, _), _| !is_pair || !values[1].is_empty());
                 let mut rest = self.cells(view, number, whole, spans)?;
                 for ((values, minute), measures) in &known {
                     let tag = values.get(tag_at).filter(|_| is_pair).cloned();
@@ -296,6 +302,10 @@ impl<'a> Plan<'a> {
         })
     }
 }
+
+/// Places that may be shown in public: none of these is part of another.
+const IN_PUBLIC: [Dimension; 4] =
+    [Dimension::Country, Dimension::Network, Dimension::Company, Dimension::Cloud];
 
 /// The period that is as long as the one asked for and ends where that begins.
 fn before(

@@ -47,6 +47,11 @@ impl Run {
         }
     }
 
+    /// How many records it has.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
     /// The sequence of its last record.
     pub fn sequence(&self) -> u64 {
         self.after.sequence

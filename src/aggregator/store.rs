@@ -311,11 +311,17 @@ fn replay(counts: &mut Counts, journal: &Journal) -> Result<(), CountsError> {
     journal.replay(counts.applied(), |record| {
         // Where the journal is damaged, what follows is another run.
         if !run.is_empty() && record.sequence != run.sequence() + 1 {
+            if run.sequence() < begun {
+                return Err(CountsError::Damaged(NOT_WHOLE.into()));
+            }
             counts.apply(std::mem::take(&mut run))?;
         }
         run.push(&record);
         let is_whole = record.sequence == begun
             || (record.sequence > begun && run.cells() >= CELLS_WAITING_MAX);
+        if record.sequence == begun && run.records() != marker.run {
+            return Err(CountsError::Damaged(NOT_WHOLE.into()));
+        }
         if is_whole { counts.apply(std::mem::take(&mut run)) } else { Ok(()) }
     })?;
     if run.is_empty() || run.sequence() < begun {
@@ -351,6 +357,7 @@ fn segment_bytes_max(checkpoint_bytes: u64) -> u64 {
     checkpoint_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 }
 
+const NOT_WHOLE: &str = "the journal has lost a part of the run that was begun";
 /// How many steps a run is applied in, as long as it is neither short nor very long.
 const STEPS_PER_RUN: usize = 512;
 /// A step takes a good half of a millisecond then.

@@ -90,9 +90,6 @@ impl View {
     /// Whether what was pending may have been written since, so that it was seen twice or not at
     /// all: then a new view is needed.
     pub fn is_stale(&self) -> Result<bool, CountsError> {
-        if self.additions().is_empty() {
-            return Ok(false);
-        }
         let tree = self.tree()?;
         let marker = guarded(|| tree.get(MARKER_KEY))?;
         Ok(marker.and_then(|bytes| Marker::decode(&bytes)) != Some(self.marker))

@@ -247,16 +247,20 @@ impl<'r> Asked<'_, 'r> {
     /// The rule for a name. A client that takes this domain for a mirror says whose (`ns`, containerd's
     /// word): then only rules that lead there will do. It chooses among what is configured, and where
     /// it names a domain of ours that is no registry.
+    ///
+    /// For a token it asks by the name alone, so a login must not go elsewhere by what is said here.
     fn rule(&self, name: Name<'r>) -> Option<Match<'r>> {
+        let by_name = self.site.find(name);
+        let Some(meant) = values(self.head.query.unwrap_or_default(), "ns").next() else {
+            return by_name;
+        };
         let mut room = [0; HOST_BYTES_MAX];
-        let meant = values(self.head.query.unwrap_or_default(), "ns").next();
-        let meant = meant.and_then(|meant| decoded(meant, &mut room));
-        match meant.filter(|meant| !self.known.snapshot.routes.site(meant).is_named()) {
-            None => self.site.find(name),
-            Some(meant) => {
-                self.site.find_at(name, |registry| is_registry(meant, authority_of(registry)))
-            }
+        let meant = decoded(meant, &mut room)?;
+        if self.known.snapshot.routes.site(meant).is_named() {
+            return by_name;
         }
+        let found = self.site.find_at(name, |registry| is_registry(meant, authority_of(registry)));
+        found.filter(|it| it.credentials != Credentials::Client || Some(*it) == by_name)
     }
 
     /// `/v2/`: which image will be pulled is not known yet, so domain and user agent decide.

@@ -1,8 +1,9 @@
 //! A client's business with a registry's token service: its login is brought there, and there alone,
 //! and what comes of it is the token that the client gets.
 //!
-//! The token is the registry's own, passed through. A registry that wants the login with each request
-//! gives none: there the login is checked, and sealed into a token of ours.
+//! The token is the registry's own, passed through; where clients of the domain log in at several
+//! registries, it is sealed into one of ours, so that none of them sees another's. A registry that
+//! wants the login with each request gives none: there the login is checked, and sealed the same way.
 
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use crate::messages::meters::Counter;
 use crate::messages::random::random;
 use crate::pure::answer;
 use crate::pure::decide::{Action, Refusal};
-use crate::pure::desk::{Challenge as OwnChallenge, Errand, LIFE_S, Purpose};
+use crate::pure::desk::{BEARER, Challenge as OwnChallenge, Errand, LIFE_S, Purpose};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{self, Manner, Out};
 use crate::pure::http1::head::{Method, RequestHead};
@@ -108,19 +109,39 @@ async fn grant(
             let given = token_service::fetch(worker, &source, identity, &at).await;
             let Given { token, expires_in_s, .. } = given.map_err(of_client)?;
             // What names nothing was asked for to see whether the login is right.
-            let is_theirs = !repositories.is_empty();
-            Ok(if is_theirs { (token, expires_in_s) } else { (own(), LIFE_S) })
+            if repositories.is_empty() {
+                return Ok((own(), LIFE_S));
+            }
+            if !errand.site.has_several_logins() {
+                return Ok((token, expires_in_s));
+            }
+            // The client may show it for a package of another registry, which is not to see it.
+            let seconds = expires_in_s.min(LIFE_S);
+            let until_s = worker.clock.unix_s() + seconds;
+            let shown = [BEARER, token.as_bytes()].concat();
+            Ok((seal(worker, domain, until_s, source.base(), &shown)?, seconds))
         }
         (Some(Challenge::Basic), None) => Err(refused()),
         (Some(Challenge::Basic), Some(login)) => {
             if !door::takes(worker, &source, login.value().map_err(of_client)?).await? {
                 return Err(refused());
             }
-            let nonce = random().map_err(|_| Fault::new(Kind::TokenService, NO_RANDOMNESS))?;
             let login = errand.login.unwrap_or_default();
-            Ok((worker.keys().seal(nonce, domain, until_s, source.base(), login), LIFE_S))
+            Ok((seal(worker, domain, until_s, source.base(), login)?, LIFE_S))
         }
     }
+}
+
+/// A token of ours that opens to `shown` for one registry, until then.
+fn seal(
+    worker: &Worker,
+    domain: &str,
+    until_s: u64,
+    base: &str,
+    shown: &[u8],
+) -> Result<String, Fault> {
+    let nonce = random().map_err(|_| Fault::new(Kind::TokenService, NO_RANDOMNESS))?;
+    Ok(worker.keys().seal(nonce, domain, until_s, base, shown))
 }
 
 /// Who does not get a token is the client here, not the gateway.

@@ -43,8 +43,9 @@ pub struct Sought {
     pub identity: Identity,
     /// The name of the account that this is; empty for nobody's.
     pub account: Box<str>,
-    /// The head of the request that began it, of which passes what may.
-    pub head: Box<[u8]>,
+    /// What is accepted for a tag, as [`accepted`] has it: nothing else of who asks first passes, for
+    /// the answer is everybody's. Of no account for a digest, which names one manifest.
+    pub accept: Box<str>,
     /// Whether the registry has just named the digest that this is: then it is known already.
     pub is_named: bool,
     /// Whether others have the same, so that one that fails is not asked each time.
@@ -112,7 +113,7 @@ impl Key {
     /// names one.
     pub fn of(sought: &Sought) -> Self {
         let Sought { base, repository, reference, account, .. } = sought;
-        let accept = if sought.is_digest() { String::new() } else { accepted(&sought.head) };
+        let accept = if sought.is_digest() { "" } else { &*sought.accept };
         // What stands before the account has no line break: nothing reads in two ways.
         let text = format!("{base}{repository}\n{reference}\n{accept}\n{account}").into();
         Self { text, names_content: sought.is_digest() }
@@ -249,15 +250,19 @@ pub fn retry_after_s(head: &[u8]) -> u64 {
     value.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
-/// The media types that a head accepts, so that two heads that accept the same say the same.
-fn accepted(head: &[u8]) -> String {
+/// The media types that a head accepts, so that two heads that accept the same say the same; one that
+/// is none, or whose parameters are quoted, is left out. This, and not what the client wrote, is what
+/// the registry is asked with: else two that are one here could be answered differently there.
+pub fn accepted(head: &[u8]) -> String {
     let mut types: Vec<String> = fields_named(head, "Accept")
         .flat_map(|line| line.split(|byte| *byte == b','))
-        .map(|one| {
-            let shown = one.iter().filter(|byte| byte.is_ascii_graphic());
-            shown.map(|byte| char::from(byte.to_ascii_lowercase())).collect::<String>()
+        .filter_map(|one| {
+            let parts: Vec<&str> =
+                std::str::from_utf8(one).ok()?.split(';').map(str::trim).collect();
+            Some(parts.join(";").to_ascii_lowercase())
         })
         .filter(|one| !one.is_empty())
+        .filter(|one| one.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'))
         .collect();
     types.sort_unstable();
     types.dedup();
@@ -281,7 +286,10 @@ mod tests {
             reference: reference.into(),
             identity: Identity::Anonymous,
             account: "".into(),
-            head: format!("GET / HTTP/1.1\r\n{head}\r\n").into_bytes().into(),
+            accept: match reference.contains(':') {
+                true => "".into(),
+                false => accepted(format!("GET / HTTP/1.1\r\n{head}\r\n").as_bytes()).into(),
+            },
             is_named: false,
             has_others: false,
         }
@@ -295,6 +303,11 @@ mod tests {
         let one = key("latest", "Accept: a/b\r\naccept: c/d; q=0.5\r\n");
         assert_eq!(one, key("latest", "Accept: C/D;q=0.5 , a/b,,a/b\r\n"));
         assert_ne!(one, key("latest", "Accept: a/b\r\n"));
+        // What is no type is not taken for one.
+        assert_eq!(
+            one,
+            key("latest", "Accept: a/b, c/d;q=0.5, e/ f, g/h\u{e9}, i/j;k=\"l,m\"\r\n")
+        );
         assert_ne!(one, key("edge", "Accept: a/b, c/d;q=0.5\r\n"));
         assert_eq!(key(DIGEST, "Accept: a/b\r\n"), key(DIGEST, ""));
     }

@@ -169,6 +169,10 @@ fn repository(scope: &[u8]) -> Option<Name<'_>> {
     Name::parse(rest.get(..memchr::memrchr(b':', rest)?)?).ok()
 }
 
+/// What a registry's own token begins with where it is sealed into one of ours: so it is told from a
+/// login.
+pub const BEARER: &[u8] = b"Bearer ";
+
 /// Scopes of one value, decoded: docker asks for two at most, and a name has 255 bytes.
 const SCOPE_BYTES_MAX: usize = 2048;
 

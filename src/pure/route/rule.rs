@@ -20,6 +20,8 @@ pub(super) struct Host {
     pub(super) realm: Text,
     /// Which of the table's registries checks a login that names no package.
     pub(super) login: Option<u32>,
+    /// Whether clients log in at more than one registry here.
+    pub(super) has_several_logins: bool,
     pub(super) list: bool,
 }
 

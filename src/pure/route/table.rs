@@ -189,6 +189,7 @@ impl Table {
             facts: Facts::default(),
             realm: Text { at: first, length: 0 },
             login: None,
+            has_several_logins: false,
             list: false,
         };
         for (package, (terms, others)) in packages {
@@ -301,6 +302,8 @@ impl Table {
             let of_rules = rules.clone().map(|rule| self.rules[rule as usize].terms);
             let terms = of_rules.map(|terms| &self.terms[terms as usize]);
             let theirs = terms.filter(|terms| terms.credentials == Credentials::Client);
+            let mut all = theirs.clone().map(|terms| terms.registry);
+            let has_several_logins = all.next().is_some_and(|first| all.any(|it| it != first));
             let mut named = theirs.map(|terms| terms.registry).filter(is_named);
             let login = named.next().filter(|first| named.all(|other| other == *first));
             let public_url = section.and_then(|section| section.public_url.clone());
@@ -308,6 +311,7 @@ impl Table {
             let realm = self.keep(&[&public_url, TOKEN].concat());
             self.hosts[at].realm = realm;
             self.hosts[at].login = login;
+            self.hosts[at].has_several_logins = has_several_logins;
         }
     }
 
@@ -401,6 +405,11 @@ impl<'t> Site<'t> {
     /// Which registry checks a login that names no package.
     pub fn login(&self) -> Option<usize> {
         Some(self.exact?.login? as usize)
+    }
+
+    /// Whether clients log in at more than one registry: then a token has to say whose it is.
+    pub fn has_several_logins(&self) -> bool {
+        self.exact.is_some_and(|host| host.has_several_logins)
     }
 
     /// The rule that serves `name`: of the exact domain before `*`; there the exact name, then the

@@ -6,6 +6,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
+
 use super::{Kept, good};
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
@@ -20,6 +22,7 @@ use crate::pure::oci::reference::Digest;
 use crate::pure::oci::sha256::sha256_of;
 use crate::pure::pull::kin;
 use crate::worker::obtain::{Obtained, Question, Trouble, Who, base_fields, obtain};
+use crate::worker::upstream::token_service::USER_AGENT_OWN;
 use crate::worker::upstream::{Answer, Method};
 use crate::worker::within::within;
 use crate::worker::{Adopted, Worker, sweeps};
@@ -115,9 +118,22 @@ impl Fetching<'_> {
         Ok(Told::Fresh(good(held, since_us)))
     }
 
+    /// The gateway asks for itself: whoever began the round has no part in what others are answered.
+    fn fields(&self) -> HeaderMap {
+        let mut fields = base_fields(b"", Asked::Manifest, &self.adopted.via);
+        fields.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_OWN));
+        let accept = if self.sought.is_digest() { ANY_MANIFEST } else { &*self.sought.accept };
+        if let Ok(accept) = HeaderValue::from_str(accept)
+            && !accept.is_empty()
+        {
+            fields.insert(ACCEPT, accept);
+        }
+        fields
+    }
+
     async fn ask(&self, method: Method) -> Result<Answer, Failure> {
         let Self { worker, adopted, registry, sought } = self;
-        let Sought { base, repository, reference, identity, head, has_others, .. } = sought;
+        let Sought { base, repository, reference, identity, has_others, .. } = sought;
         if *has_others && worker.health.borrow().is_ill(base, monotonic_us()) {
             return Err(self.failure(LEFT_ALONE, 0));
         }
@@ -129,7 +145,7 @@ impl Fetching<'_> {
             method,
             asked: Asked::Manifest,
             target: format!("/v2/{repository}/manifests/{reference}"),
-            fields: base_fields(head, Asked::Manifest, &adopted.via),
+            fields: self.fields(),
             streams: false,
             login_for: None,
         };
@@ -177,6 +193,12 @@ impl Fetching<'_> {
         failure
     }
 }
+
+/// Some registries have an index only for who says that it knows indexes.
+const ANY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*";
 
 const TOO_SLOW: Fault =
     Fault::new(Kind::UpstreamTimeout, "an answer in several steps that takes too long");

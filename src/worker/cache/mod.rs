@@ -11,10 +11,9 @@ use std::thread;
 use crate::messages::clock::monotonic_us;
 use crate::messages::mail::{Letter, ManifestWanted};
 use crate::messages::meters::Counter;
-use crate::pure::cache::{Failure, Good, Held, Key, Rules, Shelf, Sought, Told, Want};
+use crate::pure::cache::{self, Failure, Good, Held, Key, Rules, Shelf, Sought, Told, Want};
 use crate::pure::config::values::Cache;
 use crate::pure::fault::{Fault, Kind};
-use crate::pure::http1::pass::{self, Asked};
 use crate::pure::http1::response::fields_named;
 use crate::pure::oci::reference::Reference;
 use crate::pure::tokens::Identity;
@@ -179,15 +178,14 @@ fn sought(question: &Question, reference: Reference<'_>, bytes: &[u8]) -> Option
     if adopted.cache.memory == 0 || !is_kept {
         return None;
     }
-    let mut head = b"GET / HTTP/1.1\r\n".to_vec();
-    let passing = pass::request_fields(bytes, Asked::Manifest)
-        // It is asked for whole, for all who will ask.
-        .filter(|(name, _)| !name.eq_ignore_ascii_case("If-None-Match"))
-        .chain(fields_named(bytes, "Via").map(|value| ("Via", value)));
-    for (name, value) in passing {
-        head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    // What came by a proxy goes by itself: only so is a loop between two gateways noticed.
+    if fields_named(bytes, "Via").next().is_some() {
+        return None;
     }
-    head.extend(b"\r\n");
+    let accept = match reference {
+        Reference::Tag(_) => cache::accepted(bytes),
+        Reference::Digest(_) => String::new(),
+    };
     let key = adopted.keyring().registries.get(*registry);
     let account = key.and_then(|key| key.account.as_ref()).map(|account| &*account.username);
     Some(Sought {
@@ -196,7 +194,7 @@ fn sought(question: &Question, reference: Reference<'_>, bytes: &[u8]) -> Option
         reference: reference.as_str().into(),
         identity: *identity,
         account: account.filter(|_| *identity == Identity::Account).unwrap_or_default().into(),
-        head: head.into(),
+        accept: accept.into(),
         is_named: false,
         has_others: false,
     })

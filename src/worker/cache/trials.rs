@@ -62,7 +62,7 @@ fn wanted(snapshot: &Snapshot, reference: &str) -> Sought {
         reference: reference.into(),
         identity: Identity::Anonymous,
         account: "".into(),
-        head: (*b"GET / HTTP/1.1\r\n\r\n").into(),
+        accept: "".into(),
         is_named: true,
         has_others: false,
     }
