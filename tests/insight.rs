@@ -5,13 +5,14 @@
 #[path = "support/counting.rs"]
 mod support;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
 use pullgate::aggregator::{Ask, By, Query, Reconfigured};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::Counting;
+use pullgate::pure::limits::CROSSED_ROWS_MAX;
 use pullgate::pure::place::{Database, Labels, Sources};
 use pullgate::pure::pull::event::{Address, Asked, Event, Way};
 
@@ -82,6 +83,47 @@ fn who_asks_not_to_be_tracked_is_counted_without_a_place() {
         let query = opened(dir.path());
         assert_eq!(totals(&query), (2, 1, 0), "it folds like any other");
         assert_eq!(pulls(&query, &["country"], &[]), expected);
+    }
+}
+
+#[test]
+fn who_asks_not_to_be_tracked_has_no_place_in_anothers_window_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "10.0.0.0/8, our CI, exclude\n");
+    send(&mut gateway, LONDON, Asked::Manifest, "a", false);
+    send(&mut gateway, LONDON, Asked::Manifest, "b", true);
+    // What the operator leaves out is left out, whatever it wishes.
+    send(&mut gateway, NOWHERE, Asked::Manifest, "a", true);
+    gateway.stop();
+    let query = opened(dir.path());
+    assert_eq!(pulls(&query, &["country", "tag"], &[]), ["GB a 1", "unknown a 0", "unknown b 1"]);
+    assert_eq!(query.rows(&Ask::default()).unwrap().totals.excluded, 1);
+}
+
+#[test]
+fn pairs_beyond_their_bound_are_each_tags_rest_and_count_once() {
+    const TAGS: usize = 50;
+    const VERSIONS: usize = CROSSED_ROWS_MAX / TAGS + 2;
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), counting(), "");
+    for version in 0..VERSIONS {
+        let address = Ipv4Addr::new(10, 0, 0, u8::try_from(version).unwrap());
+        let agent = format!("containers/5.{version}.0 (github.com/containers/image)");
+        for tag in 0..TAGS {
+            let reference = format!("v{tag}");
+            let address = Address(address.to_ipv6_mapped().octets());
+            let (event, user_agent) = (event(0, "acme/rocket", &reference), agent.as_bytes());
+            gateway.senders[0].offer(&Event { address, user_agent, ..event });
+        }
+    }
+    gateway.stop();
+    let query = opened(dir.path());
+    let rows = query.rows(&ask(&["tag", "client"], &[])).unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.measures.pulls).sum::<u64>(), (TAGS * VERSIONS) as u64);
+    for tag in 0..TAGS {
+        let only = format!("tag=v{tag}");
+        let of_tag = query.rows(&ask(&["client"], &[&only])).unwrap();
+        assert_eq!(of_tag.totals.pulls, VERSIONS as u64, "{only}");
     }
 }
 
