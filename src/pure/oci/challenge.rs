@@ -125,7 +125,8 @@ pub fn granted(body: &[u8]) -> Result<Granted, Fault> {
     if token.len() > TOKEN_FIELD_BYTES_MAX {
         return Err(refused("the token service's token is longer than a field may be"));
     }
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // Quotes and backslashes no token has (RFC 6750, 2.1), and clients are given it in JSON.
+    if !token.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
         return Err(refused("the token service's token has a byte that no field has"));
     }
     let expires_in_s = match answer.expires_in {
@@ -499,6 +500,7 @@ mod tests {
             (r#"{"token":"a b"}"#, "the token service's token has a byte that no field has"),
             (r#"{"token":"a\r\nX: y"}"#, "the token service's token has a byte that no field has"),
             (r#"{"token":"\u00e9"}"#, "the token service's token has a byte that no field has"),
+            (r#"{"token":"a\"b"}"#, "the token service's token has a byte that no field has"),
             (r#"{"token":5}"#, "the token service's answer is not the JSON of a token"),
             (
                 r#"{"token":"a","token":"b"}"#,
