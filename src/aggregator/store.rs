@@ -94,9 +94,6 @@ impl Store {
         }
         let mut dictionary = Dictionary::default();
         counts.packages(|number, record| dictionary.learn(number, record))?;
-        if journal.last_sequence() < counts.marker().sequence {
-            journal.skip_to(counts.marker().sequence)?;
-        }
         let epoch = counts.marker().epoch + 1;
         let mut store = Self {
             dir: dir.to_owned(),

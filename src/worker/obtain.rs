@@ -312,7 +312,7 @@ fn who(worker: &Worker, adopted: &Adopted, plan: &Forward<'_>, head: &RequestHea
         Shown::Login(login) => return Who::Login(Login::new(login)),
         Shown::Token(token) => token,
     };
-    let site = adopted.routes.site(head.host.unwrap_or_default());
+    let has_several = || adopted.routes.site(head.host.unwrap_or_default()).has_several_logins();
     match worker.keys().read(token, plan.matched.domain, worker.clock.unix_s()) {
         Some(Own::Login { base, login }) if base == adopted.registries[plan.registry].base => {
             match login.starts_with(desk::BEARER) {
@@ -324,7 +324,7 @@ fn who(worker: &Worker, adopted: &Adopted, plan: &Forward<'_>, head: &RequestHea
         // Ours that has ended means nothing to the registry, and is sent to nobody.
         None if desk::is_own(token) => Who::Client(None),
         // Whose it is nobody knows: it may be another registry's.
-        None if site.has_several_logins() => Who::Client(None),
+        None if has_several() => Who::Client(None),
         None => {
             let value = head.authorization.and_then(|value| HeaderValue::from_bytes(value).ok());
             Who::Client(value)
