@@ -6,14 +6,18 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::bench::{ask, request};
+use support::bench::{Bench, NOTHING_KEPT, ask, config, request};
 use support::clients::{self, Docker};
 use support::eventually::eventually;
 use support::gate::{Counts, DRIVERS, Gate, UPSTREAM};
-use support::hosts::{GATEWAY, MEMBERS, TOKENS};
+use support::hosts::{GATEWAY, MEMBERS, REGISTRY_IP, TOKENS};
 use support::http::Connection;
 use support::images::image;
+use support::origin::Origin;
+use support::scripted::serve;
 use support::tokens::{RIGHT, WRONG, basic};
 use support::world::{Kind, Storage, World};
 
@@ -67,6 +71,60 @@ fn a_password_that_changes_is_read_again() {
             200 => Ok(()),
             status => Err(format!("still {status}")),
         });
+    }
+}
+
+/// What the account before could see is nothing to the one after it, until the registry says so; and
+/// an account that may not pull any more does not see what it has pulled.
+#[test]
+fn what_an_account_has_fetched_is_served_as_long_as_it_may_pull() {
+    let hello = image(PRIVATE);
+    for driver in DRIVERS {
+        let may_pull = Arc::new(AtomicBool::new(true));
+        let (may, served) = (Arc::clone(&may_pull), hello.clone());
+        let registry = Origin::start(REGISTRY_IP, move |talk| {
+            while let Some(request) = talk.request()? {
+                let is_right = request.field("authorization") == Some(&*basic(RIGHT));
+                match is_right && may.load(Ordering::SeqCst) {
+                    true => serve(talk, &request, &served)?,
+                    false => talk.answer(&request, "401 Unauthorized", &[BASIC], b"")?,
+                }
+            }
+            Ok(())
+        });
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("password");
+        fs::write(&file, RIGHT.password).expect("the password");
+        let bench = Bench::behind(registry, |backend| {
+            let keys = "delivery = \"broker\"\ncredentials = \"registry\"\n";
+            let account = format!(
+                "username = \"{}\"\npassword_file = \"{}\"\ntoken_hosts",
+                RIGHT.user,
+                file.display()
+            );
+            let config = config("", keys, backend).replace(NOTHING_KEPT, "tag_ttl = \"0s\"\n");
+            Gate::start_proxy(driver, &config.replace("token_hosts", &account))
+        });
+        let digest = format!("/v2/acme/rocket/manifests/{}", hello.index.digest);
+        let status = |reference: &str| bench.get(reference).status;
+        let tag = "/v2/acme/rocket/manifests/latest";
+        assert_eq!([status(tag), status(&digest), status(&digest)], [200; 3]);
+        // Another password, that the registry does not take.
+        fs::write(&file, WRONG.password).expect("the password");
+        eventually(|| match status(&digest) {
+            401 => Ok(()),
+            other => Err(format!("still {other}")),
+        });
+        fs::write(&file, RIGHT.password).expect("the password");
+        eventually(|| match status(&digest) {
+            200 => Ok(()),
+            other => Err(format!("still {other}")),
+        });
+        // The password is the same, but the registry does not take it any more.
+        may_pull.store(false, Ordering::SeqCst);
+        assert_eq!(status(&digest), 200, "nobody has said otherwise");
+        assert_eq!(status(tag), 401);
+        assert_eq!(status(&digest), 401);
     }
 }
 
@@ -183,6 +241,7 @@ fn registries(world: &World) -> String {
     )
 }
 
+const BASIC: &str = "WWW-Authenticate: Basic realm=\"r\"";
 const PRIVATE: &str = "there/private";
 const PUBLIC: &str = "there/deep/public";
 /// docker-registry shows an index only to who knows what it is.

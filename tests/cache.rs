@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam_channel::bounded;
 use support::bench::{Bench, NOTHING_KEPT, config, is_refusal, request};
+use support::eventually::{eventually, pause};
 use support::gate::{Counts, DRIVERS, Gate};
 use support::hosts::{GATEWAY, REGISTRY, REGISTRY_IP};
 use support::images::image;
@@ -46,6 +47,57 @@ fn a_manifest_is_fetched_once_and_its_tag_asked_for_by_head() {
         bench.gate.stop();
         let counts = bench.gate.counts(PACKAGE);
         assert_eq!(counts, Counts { requests: 10, pulls: 1, ..Counts::default() });
+    }
+}
+
+/// A HEAD is free of Docker Hub's limit, and is answered with no more than one.
+#[test]
+fn who_wants_to_know_of_a_digest_costs_no_get() {
+    for driver in DRIVERS {
+        let bench = sample(driver, KEPT);
+        let hello = image("hello");
+        let target = format!("/v2/acme/rocket/manifests/{}", hello.index.digest);
+        for _ in 0..3 {
+            let head = bench.ask("HEAD", &target, &[]);
+            let length = hello.index.bytes.len().to_string();
+            assert_eq!((head.status, head.header("content-length")), (200, Some(&*length)));
+            assert_eq!(head.header("docker-content-digest"), Some(&*hello.index.digest));
+        }
+        assert_eq!(asked(&bench), [format!("HEAD {}", hello.index.digest)]);
+        assert!(bench.get(&target).body == hello.index.bytes);
+        assert_eq!(bench.ask("HEAD", &target, &[]).status, 200);
+        assert_eq!(asked(&bench), [format!("GET {}", hello.index.digest)]);
+        let absent = format!("/v2/acme/rocket/manifests/{}", image("other").index.digest);
+        assert_eq!(bench.ask("HEAD", &absent, &[]).status, 404);
+    }
+}
+
+/// Each step of a registry's takes almost as long as it may, and all of them too long together.
+#[test]
+fn nobody_waits_for_a_manifest_longer_than_for_any_other_answer() {
+    for driver in DRIVERS {
+        let hello = image("hello");
+        let registry = Origin::start(REGISTRY_IP, move |talk| {
+            while let Some(request) = talk.request()? {
+                if request.target != "/v2/" {
+                    (0..40).for_each(|_| pause());
+                }
+                serve(talk, &request, &hello)?;
+            }
+            Ok(())
+        });
+        let bench = Bench::behind(registry, |backend| {
+            let times = "connect_timeout = \"100ms\"\nfirst_byte_timeout = \"1s\"\n";
+            let config = config(times, "delivery = \"broker\"\n", backend);
+            Gate::start_proxy(driver, &config.replace(NOTHING_KEPT, KEPT))
+        });
+        is_refusal(&bench.get(LATEST), 504, "UNAVAILABLE", REGISTRY);
+        // What was under way has gone on.
+        eventually(|| match bench.get(LATEST) {
+            answer if answer.body == image("hello").index.bytes => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        });
+        assert_eq!(asked(&bench).len(), 2);
     }
 }
 
@@ -115,11 +167,11 @@ fn a_registry_that_is_gone_is_not_missed() {
 
 #[test]
 fn a_registry_that_is_asked_too_often_is_left_alone_as_long_as_it_says() {
-    for driver in DRIVERS {
+    for (driver, busy) in [(DRIVERS[0], BUSY), (DRIVERS[1], BUSY_UNTIL)] {
         let state = State::default();
         let bench = stateful(driver, EACH_TIME, &state);
         assert_eq!(bench.get(LATEST).status, 200);
-        state.set(BUSY);
+        state.set(busy);
         asked(&bench);
         for _ in 0..10 {
             let answer = bench.get(LATEST);
@@ -380,6 +432,11 @@ const BUSY: u8 = 2;
 const FAILING: u8 = 3;
 const ABSENT: u8 = 4;
 const REFUSED: u8 = 5;
+const BUSY_UNTIL: u8 = 6;
+const RETRY_AFTER: &str = "Retry-After: 3600";
+/// The same as a date, by a clock that is wrong.
+const RETRY_AT: [&str; 2] =
+    ["Date: Fri, 27 Nov 2015 07:00:00 GMT", "Retry-After: Fri, 27 Nov 2015 08:00:00 GMT"];
 
 fn stateful(driver: &str, cache: &str, state: &State) -> Bench {
     let hello = image("hello");
@@ -389,7 +446,8 @@ fn stateful(driver: &str, cache: &str, state: &State) -> Bench {
         let json = "Content-Type: application/json";
         match state.0.load(Ordering::SeqCst) {
             GONE => Err(io::ErrorKind::ConnectionAborted.into()),
-            BUSY => talk.answer(request, "429 Too Many Requests", &["Retry-After: 3600"], b""),
+            BUSY => talk.answer(request, "429 Too Many Requests", &[RETRY_AFTER], b""),
+            BUSY_UNTIL => talk.answer(request, "429 Too Many Requests", &RETRY_AT, b""),
             FAILING => talk.answer(request, "500 Internal Server Error", &[], b""),
             ABSENT => talk.answer(request, "404 Not Found", &[json], words),
             REFUSED => talk.answer(request, "403 Forbidden", &[json], words),

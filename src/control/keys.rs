@@ -83,7 +83,7 @@ impl Keys {
                 _ => Arc::clone(&elsewhere),
             };
             let account = own.and_then(|own| own.account.clone());
-            let account = account.map(|(username, password)| Account { username, password });
+            let account = account.map(|(username, password)| Account::new(username, password));
             Key { tls, account }
         };
         Keyring { registries: registries.iter().map(key).collect(), elsewhere }

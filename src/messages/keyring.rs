@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 
+use crate::pure::tokens::Identity;
+
 /// All keys.
 #[derive(Debug)]
 pub struct Keyring {
@@ -30,12 +32,28 @@ pub struct Account {
     pub username: String,
     /// Its password.
     pub password: String,
+    /// Whose it is.
+    pub identity: Identity,
+}
+
+impl Account {
+    /// The account `username`, which `password` opens.
+    pub fn new(username: String, password: String) -> Self {
+        let identity = Identity::account(&username, &password);
+        Self { username, password, identity }
+    }
 }
 
 impl Keyring {
     /// No accounts, and nobody is trusted.
     pub fn bare() -> Self {
         Self { registries: Vec::new(), elsewhere: trusting(RootCertStore::empty()) }
+    }
+
+    /// Who the operator is at one of `Snapshot::registries`: without an account there, anybody.
+    pub fn identity(&self, registry: usize) -> Identity {
+        let account = self.registries.get(registry).and_then(|key| key.account.as_ref());
+        account.map_or(Identity::Anonymous, |account| account.identity)
     }
 
     /// Whom TLS trusts at one of `Snapshot::registries`, or elsewhere.
@@ -69,7 +87,7 @@ mod tests {
     #[test]
     fn a_registry_without_a_key_of_its_own_is_opened_like_everything_else() {
         let own = trusting(RootCertStore::empty());
-        let account = Account { username: "robot".into(), password: "s3cret".into() };
+        let account = Account::new("robot".into(), "s3cret".into());
         let key = Key { tls: Arc::clone(&own), account: Some(account) };
         let keyring = Keyring { registries: vec![key], ..Keyring::bare() };
         assert!(Arc::ptr_eq(keyring.tls(Some(0)), &own));

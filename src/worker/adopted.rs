@@ -11,6 +11,7 @@ use rustls::client::Resumption;
 
 use crate::messages::keyring::Keyring;
 use crate::pure::snapshot::Snapshot;
+use crate::pure::tokens::Identity;
 
 /// A snapshot in use, and what opens its registries. The last request that uses it sends it back to
 /// be freed.
@@ -57,6 +58,16 @@ impl Adopted {
     /// Its keys.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
+    }
+
+    /// Whether its keys open one of the snapshot's registries as `identity`.
+    pub fn knows(&self, registry: usize, identity: Identity) -> bool {
+        match identity {
+            Identity::Anonymous => true,
+            Identity::Account(_) => self.keyring.identity(registry) == identity,
+            // A client's login is in nobody's keys.
+            Identity::Client(_) => false,
+        }
     }
 
     /// Whom TLS trusts at one of the snapshot's registries, or elsewhere.

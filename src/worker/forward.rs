@@ -40,7 +40,7 @@ use crate::worker::buffers::Buffer;
 use crate::worker::cache::{self, Kept, Missing};
 use crate::worker::downstream::{Downstream, Over};
 use crate::worker::grant;
-use crate::worker::obtain::{Obtained, Question, Trouble, obtain};
+use crate::worker::obtain::{Obtained, Question, Trouble, Who, obtain};
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
 use crate::worker::slots::Phase;
@@ -217,6 +217,9 @@ impl Exchange<'_> {
         match obtain(worker, &question).await {
             Ok(obtained) => {
                 let found = Found::Asked(Box::new(obtained));
+                if found.status() == 401 {
+                    self.refused(&question);
+                }
                 if found.status() < 500 {
                     worker.health.borrow_mut().well(base);
                 }
@@ -224,11 +227,22 @@ impl Exchange<'_> {
             }
             Err(Trouble { fault, at }) => {
                 let failure = Failure { at, ..Failure::from(fault) };
+                if failure.is_refusal() {
+                    self.refused(&question);
+                }
                 if failure.is_outage() {
                     worker.health.borrow_mut().failed(base, monotonic_us());
                 }
                 Err(failure.into())
             }
+        }
+    }
+
+    /// The registry does not let who asks pull there.
+    fn refused(&self, question: &Question) {
+        if let Who::Gateway(identity) = question.who {
+            let base = &self.adopted.registries[question.registry].base;
+            cache::refused(self.worker, base, &question.repository, identity);
         }
     }
 

@@ -304,7 +304,9 @@ impl Asking<'_> {
 fn who(worker: &Worker, adopted: &Adopted, plan: &Forward<'_>, head: &RequestHead<'_>) -> Who {
     match plan.credentials {
         Credentials::None => return Who::Gateway(Identity::Anonymous),
-        Credentials::Registry => return Who::Gateway(Identity::Account),
+        Credentials::Registry => {
+            return Who::Gateway(adopted.keyring().identity(plan.registry));
+        }
         Credentials::Client => {}
     }
     let token = match Shown::of(head.authorization) {

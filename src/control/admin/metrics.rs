@@ -59,7 +59,7 @@ impl Page {
         while let Some(Said { registry, identity, quota }) = self.sources.quotas.take() {
             let identity = match identity {
                 Identity::Anonymous => "anonymous",
-                Identity::Account => "account",
+                Identity::Account(_) => "account",
                 Identity::Client(_) => continue,
             };
             taken.quotas.insert((registry, identity), quota);

@@ -4,6 +4,7 @@
 //! Nothing is fetched here. Whoever is told to begin a round fetches and says how it went; time is
 //! an argument, in microseconds of a clock that does not go back.
 
+use std::fmt::Write as _;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
@@ -28,7 +29,13 @@ pub use shelf::{Rules, Shelf, Want};
 pub struct Key {
     text: Box<str>,
     names_content: bool,
+    scope: Scope,
 }
+
+/// A repository at a registry, as one identity sees it: what is refused there is refused for all that
+/// is kept of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scope(u64);
 
 /// What a registry is asked for, as far as the answer can be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +48,12 @@ pub struct Sought {
     pub reference: Box<str>,
     /// As whom.
     pub identity: Identity,
-    /// The name of the account that this is; empty for nobody's.
-    pub account: Box<str>,
     /// What is accepted for a tag, as [`accepted`] has it: nothing else of who asks first passes, for
     /// the answer is everybody's. Of no account for a digest, which names one manifest.
     pub accept: Box<str>,
+    /// Whether no more than the head is wanted of what a digest names: a HEAD costs nothing of a
+    /// registry's limit of pulls.
+    pub is_head: bool,
     /// Whether the registry has just named the digest that this is: then it is known already.
     pub is_named: bool,
     /// Whether others have the same, so that one that fails is not asked each time.
@@ -112,11 +120,31 @@ impl Key {
     /// Of what is sought. For a tag, what the client accepts decides which manifest it is; a digest
     /// names one.
     pub fn of(sought: &Sought) -> Self {
-        let Sought { base, repository, reference, account, .. } = sought;
-        let accept = if sought.is_digest() { "" } else { &*sought.accept };
-        // What stands before the account has no line break: nothing reads in two ways.
-        let text = format!("{base}{repository}\n{reference}\n{accept}\n{account}").into();
-        Self { text, names_content: sought.is_digest() }
+        let Sought { base, repository, reference, identity, .. } = sought;
+        let form = match (sought.is_digest(), sought.is_head) {
+            (false, _) => &*sought.accept,
+            // No media type is spelled so.
+            (true, true) => "HEAD",
+            (true, false) => "",
+        };
+        // None of these has a line break: nothing reads in two ways.
+        let mut text = format!("{base}{repository}\n{reference}\n{form}\n");
+        let (kind, digest): (char, &[u8]) = match identity {
+            Identity::Anonymous => ('-', &[]),
+            Identity::Account(digest) => ('a', digest),
+            Identity::Client(digest) => ('c', digest),
+        };
+        text.push(kind);
+        for byte in digest {
+            let _ = write!(text, "{byte:02x}");
+        }
+        let scope = Scope::of(base, repository, *identity);
+        Self { text: text.into(), names_content: sought.is_digest(), scope }
+    }
+
+    /// Where it is kept for, and as whom.
+    pub fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Whether it is of content that cannot change.
@@ -134,6 +162,13 @@ impl Key {
     /// How long it is, in bytes.
     fn len(&self) -> usize {
         self.text.len()
+    }
+}
+
+impl Scope {
+    /// That of a `repository` at the registry with this `base`, as `identity` sees it.
+    pub fn of(base: &str, repository: &str, identity: Identity) -> Self {
+        Self(FixedState::with_seed(OWNER_SEED).hash_one((base, repository, identity)))
     }
 }
 
@@ -237,17 +272,15 @@ impl Failure {
         )
     }
 
+    /// Whether it says that who asked may not pull there.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.fault.kind, Kind::UpstreamUnauthorized | Kind::UpstreamDenied)
+    }
+
     /// After how many seconds it is worth trying again.
     pub fn retry_after_s(&self, now_us: u64) -> u64 {
         self.until_us.saturating_sub(now_us).div_ceil(1_000_000).max(1)
     }
-}
-
-/// The seconds of a `Retry-After`; 0 where none is said, or a date: then it is tried again as
-/// whatever else fails.
-pub fn retry_after_s(head: &[u8]) -> u64 {
-    let value = field(head, "Retry-After").and_then(|value| std::str::from_utf8(value).ok());
-    value.and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
 /// The media types that a head accepts, so that two heads that accept the same say the same; one that
@@ -285,11 +318,11 @@ mod tests {
             repository: "acme/rocket".into(),
             reference: reference.into(),
             identity: Identity::Anonymous,
-            account: "".into(),
             accept: match reference.contains(':') {
                 true => "".into(),
                 false => accepted(format!("GET / HTTP/1.1\r\n{head}\r\n").as_bytes()).into(),
             },
+            is_head: false,
             is_named: false,
             has_others: false,
         }
@@ -322,8 +355,10 @@ mod tests {
         };
         let all = [
             of(&|_| ()),
-            of(&|one| one.account = "robot".into()),
-            of(&|one| one.account = "robot2".into()),
+            of(&|one| one.identity = Identity::account("robot", "new")),
+            of(&|one| one.identity = Identity::account("robot", "old")),
+            of(&|one| one.identity = Identity::account("robotnew", "")),
+            of(&|one| one.is_head = true),
             of(&|one| one.repository = "acme/lander".into()),
             of(&|one| one.base = "https://quay.io/v2/".into()),
         ];
@@ -376,18 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_says_in_seconds_how_long_it_wants_to_be_left_alone() {
-        for (line, expected) in [
-            ("Retry-After: 30\r\n", 30),
-            ("Retry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n", 0),
-            ("Retry-After: -1\r\n", 0),
-            ("", 0),
-        ] {
-            assert_eq!(
-                retry_after_s(format!("HTTP/1.1 429 No\r\n{line}\r\n").as_bytes()),
-                expected
-            );
-        }
+    fn a_registry_is_left_alone_as_long_as_it_says_and_an_hour_at_the_most() {
         let fault = Fault::new(Kind::UpstreamBusy, "");
         assert_eq!(Failure::new(fault, 30, 5).retry_after_s(1_000_005), 29);
         assert_eq!(Failure::new(fault, 0, 5).retry_after_s(7), 1);

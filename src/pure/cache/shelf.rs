@@ -2,16 +2,20 @@
 
 use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as Place;
 use siphasher::sip::SipHasher13;
 
-use super::{Failure, Good, Key, Told};
+use super::{Failure, Good, Key, Scope, Told};
 use crate::pure::backoff::Backoff;
 
 /// Answers by what they are of: `V` is an answer, `W` is one who waits. They cost at most so many
 /// bytes; past that those go that were not used for longest, but none that somebody waits for.
 pub struct Shelf<V, W> {
     entries: HashMap<Key, Entry<V, W>, Keyed>,
+    /// How many entries there are of each scope.
+    scopes: HashMap<Scope, usize, FixedState>,
     bytes: usize,
     bytes_max: usize,
     /// How often anything was looked up: the entries' measure of age.
@@ -58,7 +62,8 @@ impl<V: Clone, W> Shelf<V, W> {
     /// Nothing is kept, in `bytes_max` at most. `seed` is a random number.
     pub fn new(bytes_max: usize, seed: u64) -> Self {
         let entries = HashMap::with_hasher(Keyed(seed));
-        Self { entries, bytes: 0, bytes_max, uses: 0, rounds: 0 }
+        let scopes = HashMap::with_hasher(FixedState::with_seed(seed));
+        Self { entries, scopes, bytes: 0, bytes_max, uses: 0, rounds: 0 }
     }
 
     /// Changes how much is kept.
@@ -80,15 +85,14 @@ impl<V: Clone, W> Shelf<V, W> {
         if !self.entries.contains_key(key) {
             // Its round will end, and then it is seen whether there is room.
             self.entries.insert(key.clone(), Entry::new());
+            *self.scopes.entry(key.scope()).or_default() += 1;
             self.bytes += cost::<V, W>(key);
         }
         let Some(entry) = self.entries.get_mut(key) else {
             unreachable!("it was put there a moment ago");
         };
         entry.used = used;
-        if let Some(good) = &entry.good
-            && now_us < good.since_us.saturating_add(rules.fresh_us)
-        {
+        if let Some(good) = entry.fresh(rules, now_us) {
             return Want::Told(Told::Fresh(good.clone()));
         }
         if entry.under_way.is_none()
@@ -119,9 +123,31 @@ impl<V: Clone, W> Shelf<V, W> {
         let ended = entry.under_way.take_if(|under_way| under_way.round == round)?;
         let before = entry.bytes();
         let told = entry.learn(outcome, rules, now_us);
+        // One that is large would drive out many that are small.
+        entry.good.take_if(|good| good.bytes > self.bytes_max / PARTS_MIN);
         self.bytes = self.bytes - before + entry.bytes();
         self.trim();
         Some((ended.waiting, told))
+    }
+
+    /// What `key` is known to be without asking.
+    pub fn fresh(&self, key: &Key, rules: Rules, now_us: u64) -> Option<&Good<V>> {
+        self.entries.get(key)?.fresh(rules, now_us)
+    }
+
+    /// What is said of `key` where asking comes to `failure`, whatever is under way.
+    pub fn without(&self, key: &Key, failure: Failure, rules: Rules, now_us: u64) -> Told<V> {
+        match self.entries.get(key) {
+            Some(entry) => entry.without(failure, rules, now_us),
+            None => Told::Failed(failure),
+        }
+    }
+
+    /// Nothing that is kept of `scope` is served any more.
+    pub fn revoke(&mut self, scope: Scope) {
+        if self.scopes.contains_key(&scope) {
+            self.let_go(|key, _| key.scope() == scope);
+        }
     }
 
     /// Whether round number `round` has not ended.
@@ -145,16 +171,31 @@ impl<V: Clone, W> Shelf<V, W> {
             }
             let nth = ages.len() / 8;
             let (_, &mut newest_to_go, _) = ages.select_nth_unstable(nth);
-            let mut freed = 0;
-            self.entries.retain(|key, entry| {
-                let stays = entry.used > newest_to_go || entry.under_way.is_some();
-                if !stays {
-                    freed += cost::<V, W>(key) + entry.bytes();
-                }
-                stays
-            });
-            self.bytes -= freed;
+            self.let_go(|_, entry| entry.used <= newest_to_go && entry.under_way.is_none());
         }
+    }
+
+    /// Lets everything that `goes` go; who waits for it is answered all the same.
+    fn let_go(&mut self, goes: impl Fn(&Key, &Entry<V, W>) -> bool) {
+        let Self { entries, scopes, bytes, .. } = self;
+        entries.retain(|key, entry| {
+            if !goes(key, entry) {
+                return true;
+            }
+            *bytes -= entry.bytes();
+            entry.good = None;
+            if entry.under_way.is_some() {
+                return true;
+            }
+            *bytes -= cost::<V, W>(key);
+            if let Place::Occupied(mut left) = scopes.entry(key.scope()) {
+                *left.get_mut() -= 1;
+                if *left.get() == 0 {
+                    left.remove();
+                }
+            }
+            false
+        });
     }
 }
 
@@ -165,6 +206,11 @@ impl<V: Clone, W> Entry<V, W> {
 
     fn bytes(&self) -> usize {
         self.good.as_ref().map_or(0, |good| good.bytes)
+    }
+
+    fn fresh(&self, rules: Rules, now_us: u64) -> Option<&Good<V>> {
+        let good = self.good.as_ref();
+        good.filter(|good| now_us < good.since_us.saturating_add(rules.fresh_us))
     }
 
     /// What there is to say where the registry cannot be asked.
@@ -212,6 +258,9 @@ impl<V: Clone, W> Entry<V, W> {
         self.without(failure, rules, now_us)
     }
 }
+
+/// Of one worker's share of memory, no answer takes more than one part in so many.
+pub(super) const PARTS_MIN: usize = 8;
 
 /// What an entry costs beside its answer: its place in a map that is half full at the worst, its
 /// key, and what allocations cost.

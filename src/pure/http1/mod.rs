@@ -11,4 +11,5 @@ pub mod proxy_header;
 pub mod quota;
 pub mod relayed;
 pub mod response;
+pub mod retry_after;
 mod target;

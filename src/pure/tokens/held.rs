@@ -188,13 +188,14 @@ impl<A: Clone, T: Clone + PartialEq, W> Tokens<A, T, W> {
         entry
     }
 
-    /// Forgets the eighth that was not used for longest, but nobody who waits. A whole share at a
-    /// time, so that looking for it is seldom.
+    /// Forgets an eighth, but nobody who waits: first what has brought no token, as invented logins
+    /// do, then what was not used for longest. A whole share at a time, so that looking for it is
+    /// seldom.
     fn forget_oldest(&mut self) {
-        let mut ages: Vec<u64> = self.entries.values().map(|entry| entry.used).collect();
-        let nth = ages.len() / 8;
-        let (_, &mut newest_to_go, _) = ages.select_nth_unstable(nth);
-        self.entries.retain(|_, entry| entry.used > newest_to_go || entry.under_way.is_some());
+        let mut ranks: Vec<_> = self.entries.values().map(Entry::rank).collect();
+        let nth = ranks.len() / 8;
+        let (_, &mut last_to_go, _) = ranks.select_nth_unstable(nth);
+        self.entries.retain(|_, entry| entry.rank() > last_to_go || entry.under_way.is_some());
     }
 
     fn next_use(&mut self) -> u64 {
@@ -214,6 +215,11 @@ impl<A: Clone, T, W> Entry<A, T, W> {
             refusals: Backoff::default(),
             used: 0,
         }
+    }
+
+    /// What is forgotten first ranks lowest.
+    fn rank(&self) -> (bool, u64) {
+        (self.held.is_some(), self.used)
     }
 
     fn may_fetch(&self, now_us: u64) -> bool {
@@ -412,6 +418,26 @@ mod tests {
     }
 
     #[test]
+    fn logins_that_bring_nothing_drive_out_none_that_do() {
+        let mut tokens = Tokens::with_room_for(16, 1);
+        let of = |number: u8| KeyRef { identity: Identity::Client([number; 32]), ..KEY };
+        for good in 0..8 {
+            tokens.hold(of(good), "T", 0);
+        }
+        for invented in 8..200 {
+            tokens.fetched_at(of(invented), 0);
+            let Want::Wait(Some(Fetch { round, .. })) = tokens.want(of(invented), None, 0, || "")
+            else {
+                panic!("nothing is held");
+            };
+            tokens.finish(of(invented), round, Err(NoToken::Denied(401)), 0);
+            assert!(tokens.entries.len() <= 16);
+        }
+        let has = |good| tokens.serving(of(good), 1).is_some();
+        assert!((0..8).all(has));
+    }
+
+    #[test]
     fn tokens_of_others_are_never_given() {
         let mut tokens = Tokens::new(1);
         tokens.hold(KEY, "mine", 0);
@@ -419,7 +445,7 @@ mod tests {
             KeyRef { base: "https://ghcr.io:444/v2/", ..KEY },
             KeyRef { base: "http://ghcr.io/v2/", ..KEY },
             KeyRef { repository: "acme/rocke", ..KEY },
-            KeyRef { identity: Identity::Account, ..KEY },
+            KeyRef { identity: Identity::Account([1; 32]), ..KEY },
         ] {
             assert!(tokens.want(other, None, 0, || ()) == Want::<u32, _>::Unknown, "{other:?}");
         }

@@ -23,13 +23,20 @@ pub use held::{Fetch, Tokens, Want};
 pub enum Identity {
     /// Anybody.
     Anonymous,
-    /// The account that is configured for the registry.
-    Account,
+    /// The account that is configured for the registry, by a digest of its name and password: another
+    /// password is somebody else's until the registry has taken it.
+    Account([u8; 32]),
     /// A client, by a digest of the login that it has sent.
     Client([u8; 32]),
 }
 
 impl Identity {
+    /// Whose account this `username` and `password` are.
+    pub fn account(username: &str, password: &str) -> Self {
+        let digest = Sha256::new().chain_update(username).chain_update([0]);
+        Self::Account(digest.chain_update(password).finalize().into())
+    }
+
     /// Who sends this `login`.
     pub fn client(login: &[u8]) -> Self {
         Self::Client(Sha256::digest(login).into())

@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::{Fetch, Granted, Identity, KeyRef, NoToken, Tokens, Want};
 
-const KEY: KeyRef<'static> =
-    KeyRef { base: "https://ghcr.io/v2/", repository: "acme/rocket", identity: Identity::Account };
+const KEY: KeyRef<'static> = KeyRef {
+    base: "https://ghcr.io/v2/",
+    repository: "acme/rocket",
+    identity: Identity::Account([1; 32]),
+};
 
 const LIFE_S: u64 = 100;
 const SECOND_US: u64 = 1_000_000;

@@ -11,12 +11,13 @@ use http::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
 use super::{Kept, good};
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
-use crate::pure::cache::{Body, Failure, Held, Sought, Told, retry_after_s};
+use crate::pure::cache::{Body, Failure, Held, Sought, Told};
 use crate::pure::config::values::Upstream;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::pass::Asked;
 use crate::pure::http1::relayed::DIGEST_FIELD;
 use crate::pure::http1::response::field;
+use crate::pure::http1::retry_after::retry_after_s;
 use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::pure::oci::reference::Digest;
 use crate::pure::oci::sha256::sha256_of;
@@ -35,17 +36,21 @@ pub(super) async fn fetch(
     sought: &Sought,
 ) -> Told<Kept> {
     let fetching = Fetching { worker, adopted, registry, sought };
-    let asking =
-        async { if sought.is_digest() { fetching.content().await } else { fetching.tag().await } };
+    let asking = async {
+        match sought.is_digest() && !sought.is_head {
+            true => fetching.content().await,
+            false => fetching.head().await,
+        }
+    };
     let told = within(worker, sweeps(patience(&adopted.upstream)), asking).await;
     let late = || Err(fetching.failure(TOO_SLOW, 0));
     told.unwrap_or_else(late).unwrap_or_else(Told::Failed)
 }
 
-/// How long a round may take, however steadily a few bytes come: whoever waits is not many
-/// time-outs away from an answer.
+/// How long a round may take in all its steps, however steadily a few bytes come; and how long
+/// anybody waits, for whatever rounds. So a manifest is no further away than any other answer.
 pub(super) fn patience(upstream: &Upstream) -> Duration {
-    2 * (upstream.connect_timeout + upstream.first_byte_timeout)
+    upstream.connect_timeout + upstream.first_byte_timeout
 }
 
 struct Fetching<'f> {
@@ -56,12 +61,18 @@ struct Fetching<'f> {
 }
 
 impl Fetching<'_> {
-    /// What a tag stands for.
-    async fn tag(&self) -> Result<Told<Kept>, Failure> {
+    /// What a tag stands for; of a digest, no more than the head.
+    async fn head(&self) -> Result<Told<Kept>, Failure> {
         let since_us = monotonic_us();
         let answer = self.ask(Method::Head).await?;
-        let digest = field(&answer.head_bytes, DIGEST_FIELD);
-        let digest = digest.and_then(|digest| Digest::parse(digest).ok());
+        let said = field(&answer.head_bytes, DIGEST_FIELD);
+        let said = said.and_then(|digest| Digest::parse(digest).ok());
+        let meant = self.sought.is_digest().then_some(self.sought.reference.as_bytes());
+        let digest = match meant.and_then(|meant| Digest::parse(meant).ok()) {
+            // What is named otherwise there is something else, and a GET shows what.
+            Some(meant) => said.is_none_or(|said| said == meant).then_some(meant),
+            None => said,
+        };
         let held = digest
             .filter(|_| answer.head.status == 200)
             .map(|digest| Held::new(200, &answer.head_bytes, digest.as_str(), None, b""));
@@ -179,7 +190,8 @@ impl Fetching<'_> {
                 return Ok(answer);
             }
         };
-        let failure = self.failure(Fault::new(kind, ""), retry_after_s(&answer.head_bytes));
+        let retry_after_s = retry_after_s(&answer.head_bytes, worker.clock.unix_s());
+        let failure = self.failure(Fault::new(kind, ""), retry_after_s);
         answer.discard(worker);
         Err(failure)
     }
@@ -200,7 +212,8 @@ const ANY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json, */*";
 
-const TOO_SLOW: Fault =
+/// What is said where all of it takes longer than anybody waits.
+pub(super) const TOO_SLOW: Fault =
     Fault::new(Kind::UpstreamTimeout, "an answer in several steps that takes too long");
 /// What is said of a registry that is not asked because it has failed lately.
 pub const LEFT_ALONE: Fault = Fault::new(Kind::UpstreamUnreachable, "it has failed a moment ago");

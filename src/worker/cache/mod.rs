@@ -3,7 +3,7 @@
 //! decided in `pure::cache`.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -11,7 +11,7 @@ use std::thread;
 use crate::messages::clock::monotonic_us;
 use crate::messages::mail::{Letter, ManifestWanted};
 use crate::messages::meters::Counter;
-use crate::pure::cache::{self, Failure, Good, Held, Key, Rules, Shelf, Sought, Told, Want};
+use crate::pure::cache::{self, Failure, Good, Held, Key, Rules, Scope, Shelf, Sought, Told, Want};
 use crate::pure::config::values::Cache;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::response::fields_named;
@@ -21,6 +21,7 @@ use crate::worker::guard::guarded;
 use crate::worker::obtain::{Question, Who};
 use crate::worker::ticket::Ticket;
 use crate::worker::upstream::Method;
+use crate::worker::within::within;
 use crate::worker::{Adopted, Worker, sweeps};
 
 mod fetch;
@@ -35,8 +36,8 @@ pub struct Manifests {
     /// The registries that have answered anything yet, by their bases: only of these a manifest is
     /// asked for without a HEAD before it.
     met: RefCell<HashSet<Box<str>>>,
-    /// Rounds under way whose owner has said that it will answer.
-    awaited: RefCell<HashSet<u64>>,
+    /// Rounds under way whose key another worker owns, and whether that has said that it will answer.
+    asked: RefCell<HashMap<u64, bool>>,
 }
 
 /// A manifest in a worker's hands, behind a count of its own: that of all workers is touched when
@@ -79,7 +80,11 @@ pub async fn get(
 ) -> Option<Result<Kept, Missing>> {
     let mut sought = Sought { has_others, ..sought(question, reference, bytes)? };
     let Question { adopted, registry, method, .. } = question;
-    let looking = Looking { worker, adopted, registry: *registry };
+    let by = worker.clock.sweep() + sweeps(fetch::patience(&adopted.upstream));
+    let looking = Looking { worker, adopted, registry: *registry, by };
+    if *method == Method::Head && sought.is_digest() && !worker.manifests.has(&sought) {
+        sought.is_head = true;
+    }
     let mut source = Source::Memory;
     let found = loop {
         let found = match looking.up(&sought, &mut source).await {
@@ -121,17 +126,33 @@ pub fn learn(worker: &Rc<Worker>, round: u64, key: &Key, told: Told<Arc<Held>>) 
 
 /// The owner has read question number `round`, and waits for the registry.
 pub fn wait_on(worker: &Worker, round: u64) {
-    worker.manifests.awaited.borrow_mut().insert(round);
+    if let Some(will_answer) = worker.manifests.asked.borrow_mut().get_mut(&round) {
+        *will_answer = true;
+    }
+}
+
+/// A registry has said that `identity` may not pull this repository: what is kept of it for that
+/// identity is not served any more, by no worker.
+pub fn refused(worker: &Worker, base: &str, repository: &str, identity: Identity) {
+    revoke(worker, Scope::of(base, repository, identity));
+}
+
+fn revoke(worker: &Worker, scope: Scope) {
+    worker.manifests.revoke(scope);
+    for other in (0..worker.post.workers()).filter(|&other| other != worker.post.own) {
+        // One whose letterbox is full hears it at the next refusal.
+        let _ = worker.post.send(other, Letter::ManifestsRefused(scope));
+    }
 }
 
 /// Answers another worker: now, or when the round ends that its question begins or joins.
 pub fn answer(worker: &Rc<Worker>, wanted: ManifestWanted) {
     let ManifestWanted { from, round, key, sought } = wanted;
     let adopted = worker.snapshot();
-    // Who has not adopted the configuration yet that names this registry does not answer, and the
-    // other worker will do it alone.
+    // Who has not adopted the configuration yet that names this registry, or its account, does not
+    // answer, and the other worker will do it alone.
     let known = adopted.registries.iter().position(|registry| registry.base == *sought.base);
-    let Some(registry) = known else {
+    let Some(registry) = known.filter(|registry| adopted.knows(*registry, sought.identity)) else {
         return;
     };
     let asking = || Waiter::Worker { from, round };
@@ -142,7 +163,7 @@ pub fn answer(worker: &Rc<Worker>, wanted: ManifestWanted) {
     // Without this letter, as without any, it will do it alone.
     let _ = worker.post.send(from, Letter::ManifestAwaited { round });
     if let Some(number) = begun {
-        Looking { worker, adopted: &adopted, registry }.begin(key, sought, number);
+        begin(worker, &adopted, registry, key, sought, number);
     }
 }
 
@@ -186,15 +207,13 @@ fn sought(question: &Question, reference: Reference<'_>, bytes: &[u8]) -> Option
         Reference::Tag(_) => cache::accepted(bytes),
         Reference::Digest(_) => String::new(),
     };
-    let key = adopted.keyring().registries.get(*registry);
-    let account = key.and_then(|key| key.account.as_ref()).map(|account| &*account.username);
     Some(Sought {
         base: adopted.registries[*registry].base.as_str().into(),
         repository: repository.clone(),
         reference: reference.as_str().into(),
         identity: *identity,
-        account: account.filter(|_| *identity == Identity::Account).unwrap_or_default().into(),
         accept: accept.into(),
+        is_head: false,
         is_named: false,
         has_others: false,
     })
@@ -206,6 +225,8 @@ struct Looking<'l> {
     worker: &'l Rc<Worker>,
     adopted: &'l Rc<Adopted>,
     registry: usize,
+    /// The sweep until which is waited, whatever for.
+    by: u64,
 }
 
 impl Looking<'_> {
@@ -219,12 +240,15 @@ impl Looking<'_> {
             Want::Wait(begun) => {
                 *source = Source::Registry;
                 if let Some(number) = begun {
-                    self.begin(key, sought.clone(), number);
+                    let Self { worker, adopted, registry, .. } = self;
+                    begin(worker, adopted, registry, key.clone(), sought.clone(), number);
                 }
-                match ticket {
-                    Some(ticket) => ticket.told().await,
-                    None => unreachable!("who waits was given a ticket"),
-                }
+                let Some(ticket) = ticket else {
+                    unreachable!("who waits was given a ticket");
+                };
+                let left = self.by.saturating_sub(self.worker.clock.sweep());
+                let told = within(self.worker, left, ticket.told()).await;
+                told.unwrap_or_else(|| self.too_late(&key))
             }
         };
         match told {
@@ -238,22 +262,45 @@ impl Looking<'_> {
         }
     }
 
-    /// Asks the registry, or has the worker ask that owns the key. One that is not asked, because
-    /// its letterbox is full, or does not answer in time, is done without.
-    fn begin(self, key: Key, sought: Sought, number: u64) {
-        let Self { worker, adopted, registry } = self;
-        let patience = sweeps(fetch::patience(&adopted.upstream));
-        let round = Round { worker: Rc::clone(worker), key, number, patience };
-        let asked = round.ask_owner(&sought);
-        let adopted = Rc::clone(adopted);
-        let task = Box::pin(async move {
-            if !asked || round.is_unanswered().await {
-                let told = fetch::fetch(&round.worker, &adopted, registry, &sought).await;
-                end_round(&round.worker, &round.key, round.number, told);
-            }
-        });
-        monoio::spawn(guarded(Rc::clone(worker), task));
+    /// What there is for one who has waited long enough. Whatever brings more goes on without him.
+    fn too_late(self, key: &Key) -> Told<Kept> {
+        let failure = Failure::new(fetch::TOO_SLOW, 0, monotonic_us());
+        let rules = rules(&self.adopted.cache, key);
+        self.worker.manifests.shelf.borrow().without(key, failure, rules, monotonic_us())
     }
+}
+
+/// Asks the registry, or has the worker ask that owns the key. One that is not asked, because its
+/// letterbox is full, or does not answer in time, is done without.
+fn begin(
+    worker: &Rc<Worker>,
+    adopted: &Rc<Adopted>,
+    registry: usize,
+    key: Key,
+    sought: Sought,
+    number: u64,
+) {
+    let patience = sweeps(fetch::patience(&adopted.upstream));
+    let round = Round { worker: Rc::clone(worker), key, number, patience };
+    let asked = round.ask_owner(&sought);
+    let adopted = Rc::clone(adopted);
+    let task = Box::pin(async move {
+        if asked && !round.is_unanswered().await {
+            return;
+        }
+        let Round { worker, key, number, .. } = &round;
+        let told = fetch::fetch(worker, &adopted, registry, &sought).await;
+        let is_refused = match &told {
+            Told::Said(held) => matches!(held.status, 401 | 403),
+            Told::Failed(failure) => failure.is_refusal(),
+            Told::Fresh(_) | Told::Stale(..) => false,
+        };
+        end_round(worker, key, *number, told);
+        if is_refused {
+            revoke(worker, key.scope());
+        }
+    });
+    monoio::spawn(guarded(Rc::clone(worker), task));
 }
 
 /// A round under way. It ends, however it goes: should its code panic, those who wait are told too.
@@ -276,7 +323,11 @@ impl Round {
             sought: sought.clone(),
         };
         let letter = || Letter::ManifestWanted(Box::new(wanted()));
-        owner != worker.post.own && worker.post.send(owner, letter()).is_ok()
+        let asked = owner != worker.post.own && worker.post.send(owner, letter()).is_ok();
+        if asked {
+            worker.manifests.asked.borrow_mut().insert(*number, false);
+        }
+        asked
     }
 
     /// Waits for the owner's letter, and says whether none has come: neither the answer nor, for a
@@ -284,8 +335,8 @@ impl Round {
     async fn is_unanswered(&self) -> bool {
         let began = self.worker.clock.sweep();
         while self.is_under_way() {
-            let awaited = self.worker.manifests.awaited.borrow().contains(&self.number);
-            let most = OWNER_SWEEPS_MAX + if awaited { self.patience } else { 0 };
+            let will_answer = self.worker.manifests.asked.borrow().get(&self.number) == Some(&true);
+            let most = OWNER_SWEEPS_MAX + if will_answer { self.patience } else { 0 };
             if self.worker.clock.sweep() >= began + most {
                 return true;
             }
@@ -301,7 +352,7 @@ impl Round {
 
 impl Drop for Round {
     fn drop(&mut self) {
-        self.worker.manifests.awaited.borrow_mut().remove(&self.number);
+        self.worker.manifests.asked.borrow_mut().remove(&self.number);
         // At the worker's end there is nobody left who could be told.
         if !thread::panicking() {
             return;
@@ -342,7 +393,7 @@ impl Manifests {
         Self {
             shelf: RefCell::new(Shelf::new(bytes_max, seed)),
             met: RefCell::default(),
-            awaited: RefCell::default(),
+            asked: RefCell::default(),
         }
     }
 
@@ -355,6 +406,17 @@ impl Manifests {
     /// What all of them take in memory.
     pub fn bytes(&self) -> usize {
         self.shelf.borrow().bytes()
+    }
+
+    /// Nothing that is kept of `scope` is served any more.
+    pub fn revoke(&self, scope: Scope) {
+        self.shelf.borrow_mut().revoke(scope);
+    }
+
+    /// Whether what is `sought`, a digest, is here.
+    fn has(&self, sought: &Sought) -> bool {
+        let key = Key::of(sought);
+        self.shelf.borrow().fresh(&key, FOR_EVER, monotonic_us()).is_some()
     }
 
     fn want(&self, key: &Key, cache: &Cache, wait: impl FnOnce() -> Waiter) -> Want<Kept> {
@@ -371,7 +433,7 @@ pub fn share(cache: &Cache, workers: usize) -> usize {
 fn rules(cache: &Cache, key: &Key) -> Rules {
     let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     if key.names_content() {
-        Rules { fresh_us: u64::MAX, stale_us: u64::MAX }
+        FOR_EVER
     } else {
         Rules { fresh_us: us(cache.tag_ttl), stale_us: us(cache.stale_if_error) }
     }
@@ -383,6 +445,8 @@ fn good(held: Held, since_us: u64) -> Good<Kept> {
     Good { lasts: held.status == 200, value: Rc::new(Arc::new(held)), since_us, bytes }
 }
 
+/// What a digest names does not change.
+const FOR_EVER: Rules = Rules { fresh_us: u64::MAX, stale_us: u64::MAX };
 /// How long the owner of a key has to say something: two seconds.
 const OWNER_SWEEPS_MAX: u64 = 20;
 /// The digests that bodies are held to.

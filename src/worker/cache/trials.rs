@@ -61,8 +61,8 @@ fn wanted(snapshot: &Snapshot, reference: &str) -> Sought {
         repository: "acme/rocket".into(),
         reference: reference.into(),
         identity: Identity::Anonymous,
-        account: "".into(),
         accept: "".into(),
+        is_head: false,
         is_named: true,
         has_others: false,
     }
@@ -71,7 +71,7 @@ fn wanted(snapshot: &Snapshot, reference: &str) -> Sought {
 /// What a worker gets, and whether it had it.
 async fn ask(worker: &Rc<Worker>, reference: &str) -> String {
     let adopted = worker.snapshot();
-    let looking = Looking { worker, adopted: &adopted, registry: 0 };
+    let looking = Looking { worker, adopted: &adopted, registry: 0, by: u64::MAX };
     let mut source = Source::Memory;
     let found = looking.up(&wanted(&adopted, reference), &mut source).await;
     let had = if source == Source::Memory { "had" } else { "got" };

@@ -145,9 +145,9 @@ pub fn answer(worker: &Rc<Worker>, wanted: Wanted) {
     let Wanted { from, round, key, at, refused } = wanted;
     let adopted = worker.snapshot();
     let known = adopted.registries.iter().position(|registry| *registry.base == *key.base);
-    // Who has not adopted the configuration yet that names this registry does not answer, and
-    // the other worker will do it alone.
-    let Some(registry) = known else {
+    // Who has not adopted the configuration yet that names this registry, or its account, does not
+    // answer, and the other worker will do it alone.
+    let Some(registry) = known.filter(|registry| adopted.knows(*registry, key.identity)) else {
         return;
     };
     let source = Source { adopted, registry, login: None };

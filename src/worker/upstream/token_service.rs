@@ -121,8 +121,9 @@ impl Source {
     pub fn account(&self, identity: Identity) -> Option<&Account> {
         match identity {
             Identity::Anonymous | Identity::Client(_) => None,
-            Identity::Account => {
-                self.adopted.keyring().registries.get(self.registry)?.account.as_ref()
+            Identity::Account(_) => {
+                let key = self.adopted.keyring().registries.get(self.registry)?;
+                key.account.as_ref().filter(|account| account.identity == identity)
             }
         }
     }
@@ -131,7 +132,7 @@ impl Source {
     pub fn login(&self, identity: Identity) -> Result<Option<HeaderValue>, NoToken> {
         match identity {
             Identity::Anonymous => Ok(None),
-            Identity::Account => {
+            Identity::Account(_) => {
                 let account = self.account(identity);
                 account.map(|it| secret(&basic(&it.username, &it.password))).transpose()
             }
@@ -193,7 +194,7 @@ fn fields(source: &Source, identity: Identity) -> Result<HeaderMap, NoToken> {
     match (identity, source.login(identity)?) {
         (_, Some(login)) => drop(fields.insert(AUTHORIZATION, login)),
         (Identity::Anonymous, None) => {}
-        (Identity::Account | Identity::Client(_), None) => return Err(NoToken::Denied(401)),
+        (Identity::Account(_) | Identity::Client(_), None) => return Err(NoToken::Denied(401)),
     }
     Ok(fields)
 }

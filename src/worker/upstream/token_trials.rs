@@ -91,7 +91,7 @@ fn snapshot() -> Arc<Snapshot> {
 
 fn keyring() -> Arc<Keyring> {
     let bare = Keyring::bare();
-    let account = Account { username: "user".into(), password: "pass".into() };
+    let account = Account::new("user".into(), "pass".into());
     let key = Key { tls: Arc::clone(&bare.elsewhere), account: Some(account) };
     Arc::new(Keyring { registries: vec![key], ..bare })
 }
@@ -236,7 +236,7 @@ fn where_a_registry_may_not_send_us_no_packet_goes() {
         recorder.set_nonblocking(true).unwrap();
         let port = recorder.local_addr().unwrap().port();
         for host in ["localhost", "127.0.0.2", "[::ffff:127.0.0.1]", "[2002:7f00:1::]"] {
-            let told = once(driver, Identity::Account, move || bearer(host, port));
+            let told = once(driver, Identity::account("user", "pass"), move || bearer(host, port));
             assert!(told.starts_with("UpstreamForbidden"), "{host}: {told}");
         }
         let nobody = recorder.accept().unwrap_err();
@@ -249,15 +249,19 @@ fn an_account_is_said_to_the_token_service_and_basic_to_the_registry_alone() {
     for driver in drivers() {
         let service = service(&[token("T1")]);
         let port = service.address.port();
-        let told = once(driver, Identity::Account, move || bearer("127.0.0.1", port));
+        let ours = Identity::account("user", "pass");
+        let told = once(driver, ours, move || bearer("127.0.0.1", port));
         assert_eq!(told, "Bearer T1");
         let request = service.asked.recv().unwrap();
         assert!(request.contains("authorization: basic dxnlcjpwyxnz\r\n"), "{request}");
         assert!(request.contains("account=user"), "{request}");
-        assert_eq!(once(driver, Identity::Account, || Challenge::Basic), "Basic dXNlcjpwYXNz");
+        assert_eq!(once(driver, ours, || Challenge::Basic), "Basic dXNlcjpwYXNz");
         let client = Identity::client(b"Basic Y2xpZW50OnBhc3M=");
         assert_eq!(once(driver, client, || Challenge::Basic), "Basic Y2xpZW50OnBhc3M=");
-        assert_eq!(once(driver, Identity::Anonymous, || Challenge::Basic), "denied 401");
+        let before = Identity::account("user", "old");
+        for other in [Identity::Anonymous, before] {
+            assert_eq!(once(driver, other, || Challenge::Basic), "denied 401");
+        }
     }
 }
 
