@@ -4,15 +4,18 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+use std::rc::Rc;
 
 use pullgate::messages::pulls;
 use pullgate::pure::answer;
+use pullgate::pure::cache::{Body, Held, Recent, Serving};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check::check;
 use pullgate::pure::decide::{Action, Known, decide};
 use pullgate::pure::desk::OwnKeys;
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
+use pullgate::pure::http1::relayed::{self, Relayed};
 use pullgate::pure::limits::BUFFER_BYTES;
 use pullgate::pure::observe::{Asker, observe};
 use pullgate::pure::proof::{Proof, Proofs, RegistryProof};
@@ -78,6 +81,12 @@ backend = "ghcr.io/acme/rocket"
 credentials = "client"
 
 [[packages]]
+domain = "kept.acme.com"
+name = "acme/rocket"
+backend = "ghcr.io/acme/rocket"
+delivery = "broker"
+
+[[packages]]
 domain = "*"
 name = "tools/**"
 backend = "ghcr.io/acme/**"
@@ -115,6 +124,9 @@ delivery = "redirect"
         ("Watchtower", "ghcr.acme.com", "GET /token?scope=repository%3Aacme%2Frocket%3Apull"),
         ("docker/28.5.2", "private.acme.com", "GET /v2/"),
         ("docker/28.5.2", "private.acme.com", "GET /token?scope=repository:acme/rocket:pull"),
+        // Served a moment ago.
+        ("docker/28.5.2", "kept.acme.com", "GET /v2/acme/rocket/manifests/latest"),
+        ("docker/28.5.2", "kept.acme.com", "HEAD /v2/acme/rocket/manifests/latest"),
     ]
     .map(|(user_agent, host, line)| {
         format!(
@@ -130,6 +142,10 @@ delivery = "redirect"
         Action::Say(_) => 's',
         Action::Refuse(_) => 'x',
     };
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nETag: \"c\"\r\n\r\n";
+    let body = Body::new(br#"{"schemaVersion":2}"#.as_slice().into());
+    let held = Rc::new(Held::new(200, head, "sha256:d", Some(body), b""));
+    let mut recent = Recent::new((1, 2));
     let mut decided = String::with_capacity(requests.len());
 
     let mut turn = |now: u64| {
@@ -148,18 +164,35 @@ delivery = "redirect"
                 &head,
             );
             decided.push(told(&action));
+            let mut kept = None;
+            if let Action::Forward(plan) = &action
+                && head.host == Some(b"kept.acme.com")
+                && let Some(words) = recent.words(plan, &head, request.as_bytes())
+            {
+                recent.put(words, &held, HOUR_US + now, u64::MAX);
+                kept = recent.get(words, HOUR_US + now);
+                assert!(kept.is_some());
+            }
+            let serving = kept.as_ref().map(|kept| Serving::new(kept, &head, request.as_bytes()));
             let manner = Manner {
                 date: b"Mon, 23 Nov 2026 18:00:00 GMT",
                 head_only: false,
                 connection: Connection::Stays,
             };
             let mut out = Out::new(&mut memory, 0);
-            answer::write(&mut out, &manner, &action);
+            match &serving {
+                Some(serving) => {
+                    let relayed = serving.relayed(Relayed::EMPTY);
+                    relayed::write(&mut out, &manner, &relayed, &snapshot.via);
+                }
+                None => answer::write(&mut out, &manner, &action),
+            }
             let is_written =
                 matches!(action, Action::Forward(_) | Action::Grant(_)) || out.used() > 100;
             assert!(!out.is_overrun() && is_written);
             let asker = Asker { at_us: now, address: Address([1; 16]), connection: 1 };
-            if let Some(event) = observe(&action, &head, asker, None) {
+            if let Some(event) = observe(&action, &head, asker, serving.as_ref().map(Serving::seen))
+            {
                 sender.offer(&event);
             }
         }
@@ -174,5 +207,5 @@ delivery = "redirect"
     (0..2_000).for_each(&mut turn);
     let allocations = allocations_of(|| (2_000..22_000).for_each(&mut turn));
     assert_eq!(allocations, 0);
-    assert_eq!(decided, "rrrrrxxxrrfffsssg");
+    assert_eq!(decided, "rrrrrxxxrrfffsssgff");
 }

@@ -4,12 +4,15 @@
 use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
-use crate::pure::decide::{Action, Known, Refusal, Say, decide};
+use crate::pure::cache::Serving;
+use crate::pure::decide::{Action, Forward, Known, Refusal, Say, decide};
 use crate::pure::desk::OwnKeys;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
+use crate::pure::http1::relayed::{self, Relayed};
+use crate::pure::limits::BUFFER_BYTES;
 use crate::pure::observe::{Asker, observe};
 use crate::pure::proof::Proofs;
 use crate::pure::pull::event::Address;
@@ -113,7 +116,8 @@ pub fn batch(
                     now_us,
                     date: &date,
                 };
-                turn.answer(&head, &mut out).map(|next| (head.length, next))
+                let bytes = rest.get(..head.length).unwrap_or_default();
+                turn.answer(&head, bytes, &mut out).map(|next| (head.length, next))
             }
             Err(fault) => refuse(worker, &mut out, &date, fault).map(|()| (0, Next::Part)),
         };
@@ -178,8 +182,8 @@ struct Turn<'t> {
 }
 
 impl Turn<'_> {
-    /// Answers the request into `out`; `None` where it does not fit.
-    fn answer(&self, head: &RequestHead<'_>, out: &mut Out<'_>) -> Option<Next> {
+    /// Answers the request, whose head's bytes are `bytes`, into `out`; `None` where it does not fit.
+    fn answer(&self, head: &RequestHead<'_>, bytes: &[u8], out: &mut Out<'_>) -> Option<Next> {
         let Self { worker, snapshot, client, .. } = self;
         let address = client.address_behind(head, snapshot);
         let allowance = snapshot.limits.requests_per_client.map(|rate| (rate, self.place(address)));
@@ -193,13 +197,17 @@ impl Turn<'_> {
             }
             Err(wait_us) => too_many(wait_us),
         };
+        // A manifest that was served a moment ago needs nobody to be asked.
+        let mut kept = None;
         if let Action::Forward(plan) = &action {
             if plan.wants_proof {
                 worker.wanted.offer(plan.location, plan.base_length, plan.name_tail);
             }
-            return Some(Next::Forward);
+            kept = worker.manifests.recent(plan, head, bytes, self.now_us);
         }
-        if let Action::Grant(_) = &action {
+        let serving = kept.as_ref().map(|kept| Serving::new(kept, head, bytes));
+        let fits = serving.is_some_and(|it| it.bytes_max() <= BUFFER_BYTES);
+        if !fits && matches!(action, Action::Forward(_) | Action::Grant(_)) {
             return Some(Next::Forward);
         }
         let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
@@ -213,7 +221,12 @@ impl Turn<'_> {
             head_only: head.method == Method::Head,
             connection: said(next, head.version),
         };
-        answer::write(out, &manner, &action);
+        match (&action, &serving) {
+            (Action::Forward(plan), Some(serving)) => {
+                self.write_kept(out, &manner, head, plan, serving);
+            }
+            _ => answer::write(out, &manner, &action),
+        }
         if out.is_overrun() {
             // It is asked again, into an empty buffer, and pays then.
             if let (Some((rate, place)), Ok(())) = (allowance, charged) {
@@ -223,11 +236,29 @@ impl Turn<'_> {
         }
         let asker =
             Asker { at_us: self.now_us, address: Address(address), connection: client.connection };
-        if let Some(event) = observe(&action, head, asker, None) {
+        let seen = serving.as_ref().map(Serving::seen);
+        if let Some(event) = observe(&action, head, asker, seen) {
             worker.count(&event);
         }
-        self.meter(head, &action, out.body_bytes());
+        self.meter(head, &action, seen.map(|seen| seen.status), out.body_bytes());
         Some(next)
+    }
+
+    /// Writes a manifest that is kept, with its body if one is sent.
+    fn write_kept<'h>(
+        &self,
+        out: &mut Out<'_>,
+        manner: &Manner<'_>,
+        head: &RequestHead<'h>,
+        plan: &'h Forward<'h>,
+        serving: &Serving<'h>,
+    ) {
+        let explained = plan.explained().filter(|_| self.snapshot.explain_header);
+        let relayed = serving.relayed(Relayed { path: head.path, explained, ..Relayed::EMPTY });
+        relayed::write(out, manner, &relayed, &self.snapshot.via);
+        if let Some(body) = serving.body {
+            out.put(&body[..]);
+        }
     }
 
     fn place(&self, address: [u8; 16]) -> Place {
@@ -238,7 +269,8 @@ impl Turn<'_> {
         }
     }
 
-    fn meter(&self, head: &RequestHead<'_>, action: &Action<'_>, bytes: usize) {
+    /// `seen`: the status of what was kept.
+    fn meter(&self, head: &RequestHead<'_>, action: &Action<'_>, seen: Option<u16>, bytes: usize) {
         let meters = &self.worker.meters;
         let (asked, status) = match action {
             Action::Redirect(redirect) => {
@@ -256,7 +288,12 @@ impl Turn<'_> {
                 meters.fault(refusal.fault.kind);
                 (Counter::RequestsOther, refusal.fault.kind.row().status_code())
             }
-            Action::Forward(_) | Action::Grant(_) => unreachable!("answered by `forward`"),
+            Action::Forward(plan) => {
+                meters.add(Counter::Forwarded, 1);
+                meters.add(Counter::ManifestsFromMemory, 1);
+                (record::asked(&plan.endpoint), seen.unwrap_or(200))
+            }
+            Action::Grant(_) => unreachable!("answered by `forward`"),
         };
         let read_at_us = self.now_us;
         record::answered(

@@ -17,7 +17,7 @@ use rustix::net::sockopt::set_socket_linger;
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
-use crate::pure::cache::{Body, Failure, Held};
+use crate::pure::cache::{Body, Failure, Held, Serving};
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::{Action, Forward, Known, Refusal, decide};
 use crate::pure::desk::Challenge;
@@ -25,7 +25,7 @@ use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{DATE_BYTES, Manner, Out};
 use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::http1::relayed::{self, DIGEST_FIELD, Length, Relayed};
-use crate::pure::http1::response::{Framing, field, fields_named};
+use crate::pure::http1::response::{Framing, field};
 use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::pure::observe::{Asker, Seen, observe};
 use crate::pure::oci::endpoint::Endpoint;
@@ -208,7 +208,13 @@ impl Exchange<'_> {
             let reference = meant.map_or(reference, Reference::Digest);
             let has_others = !plan.matched.others.is_empty();
             match cache::get(worker, &question, reference, bytes, has_others).await {
-                Some(found) => return found.map(Found::Kept),
+                Some(Ok(found)) => {
+                    if meant.is_none() {
+                        worker.manifests.remember(plan, head, bytes, &found);
+                    }
+                    return Ok(Found::Kept(found.kept));
+                }
+                Some(Err(missing)) => return Err(missing),
                 None if meant.is_some() => return Err(Fault::new(Kind::UpstreamDigest, "").into()),
                 None => {}
             }
@@ -372,20 +378,12 @@ impl Exchange<'_> {
 
     /// An answer that was kept.
     async fn kept(&self, down: &mut Downstream, held: &Held) -> Result<Next, Over> {
-        let is_known = held.is_known_by(fields_named(self.bytes, "If-None-Match"));
-        let is_sent = self.head.method == Method::Get && !is_known;
-        let status = if is_known { 304 } else { held.status };
-        let length = match &held.body {
-            _ if is_known => Length::Unsaid,
-            Some(body) => Length::Known(body.len() as u64),
-            None => field(&held.fields, "Content-Length").map_or(Length::Unsaid, Length::Said),
-        };
-        let digest = (!held.digest.is_empty()).then_some(&*held.digest);
-        let relayed = Relayed { digest, ..self.relayed(&held.fields, status, length) };
-        self.count(status, held.digest.as_bytes(), if is_sent { &held.kin } else { b"" });
-        let body = held.body.as_ref().filter(|_| is_sent);
+        let serving = Serving::new(held, self.head, self.bytes);
+        let relayed = serving.relayed(self.relayed(b"", held.status, EMPTY));
+        let Seen { status, digest, kin } = serving.seen();
+        self.count(status, digest, kin);
         // Past a buffer's length it is shared with the ring, and with it its count.
-        self.send(down, &relayed, body.map(Arc::clone).unwrap_or_default()).await
+        self.send(down, &relayed, serving.body.map(Arc::clone).unwrap_or_default()).await
     }
 
     /// A blob's bytes, as they come.
@@ -505,6 +503,7 @@ impl Exchange<'_> {
         Relayed {
             status,
             upstream,
+            ready: b"",
             path,
             location: None,
             digest: None,

@@ -19,8 +19,12 @@ use crate::pure::tokens::Identity;
 
 #[cfg(test)]
 mod properties;
+mod recent;
+mod serving;
 mod shelf;
 
+pub use recent::{Recent, Words};
+pub use serving::Serving;
 pub use shelf::{Rules, Shelf, Want};
 
 /// What something is kept under. Whatever could make another answer right is in it, so that nobody
@@ -183,7 +187,7 @@ impl Held {
     /// An answer of this `status` and `head`, with its `body` if one was sent. Of the head is kept
     /// what is true for the next client too: not how often one may still ask.
     pub fn new(status: u16, head: &[u8], digest: &str, body: Option<Body>, kin: &[u8]) -> Self {
-        let mut fields = b"HTTP/1.1 200 OK\r\n".to_vec();
+        let mut fields = [FIRST_LINE, b"\r\n"].concat();
         let mut put = |name: &str, value: &[u8]| {
             fields.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         };
@@ -201,6 +205,12 @@ impl Held {
         }
         fields.extend(b"\r\n");
         Self { status, fields: fields.into(), digest: digest.into(), body, kin: kin.into() }
+    }
+
+    /// Its fields, each behind a line break: what is said again word for word.
+    pub fn lines(&self) -> &[u8] {
+        let lines = self.fields.strip_prefix(FIRST_LINE).unwrap_or_default();
+        lines.strip_suffix(b"\r\n\r\n").unwrap_or_default()
     }
 
     /// What it takes in memory.
@@ -302,6 +312,9 @@ pub fn accepted(head: &[u8]) -> String {
     types.join(",")
 }
 
+/// Fields are kept as a head, which begins with such a line.
+const FIRST_LINE: &[u8] = b"HTTP/1.1 200 OK";
+
 /// What a registry's answer says of this one answer only.
 const PASSING: [&str; 3] = ["RateLimit-", "Retry-After", "Link"];
 
@@ -387,6 +400,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nETag: \"x\"\r\nWarning: 299 - \"moved\"\r\n\
              Content-Length: 7\r\n\r\n"
         );
+        let lines = String::from_utf8_lossy(seen.lines());
+        assert!(lines.starts_with("\r\nContent-Type") && lines.ends_with("Length: 7"), "{lines}");
+        assert_eq!(Held::new(200, b"", "", None, b"").lines(), b"");
         let body: Body = Arc::new(b"{}".as_slice().into());
         let whole = Held::new(200, head, DIGEST, Some(body), b"");
         assert_eq!(field(&whole.fields, "Content-Length"), None, "that is the body's to say");

@@ -73,6 +73,11 @@ impl<'b> Out<'b> {
         self.used
     }
 
+    /// What follows is the answer's body.
+    pub(super) fn end_head(&mut self) {
+        self.body_from = self.used;
+    }
+
     /// How long the body of the answer that was written last is.
     pub fn body_bytes(&self) -> usize {
         self.used.saturating_sub(self.body_from)
@@ -260,7 +265,7 @@ fn put_end(out: &mut Out<'_>, manner: &Manner<'_>) {
         Connection::StaysSaid => out.put(b"\r\nConnection: keep-alive\r\n\r\n"),
         Connection::Closes => out.put(b"\r\nConnection: close\r\n\r\n"),
     }
-    out.body_from = out.used;
+    out.end_head();
 }
 
 #[cfg(test)]

@@ -26,22 +26,25 @@ pub enum Asked {
 /// for blobs only: everything else is read here, whole, and compared with its digest.
 pub fn request_fields(head: &[u8], asked: Asked) -> impl Iterator<Item = (&str, &[u8])> {
     let is_blob = asked == Asked::Blob;
+    let nominates = nominates(head);
     fields(head).filter(move |(name, _)| {
         let passes = is_one_of(name, &REQUEST_FIELDS)
             || is_blob && is_one_of(name, &REQUEST_FIELDS_OF_BLOBS);
-        passes && !is_nominated(head, name)
+        passes && !(nominates && is_nominated(head, name))
     })
 }
 
 /// The fields of a registry's head that go to the client, as they came. How its body ends is not
 /// among them: that is said anew. Nor is a challenge: where the client logs in is said by us.
 pub fn response_fields(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    let nominates = nominates(head);
     fields(head).filter(move |(name, _)| {
         let passes = is_one_of(name, &RESPONSE_FIELDS)
             || RESPONSE_PREFIXES.iter().any(|prefix| {
                 name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
             });
-        passes && !is_one_of(name, &RESPONSE_NEVER) && !is_nominated(head, name)
+        let passes = passes && !is_one_of(name, &RESPONSE_NEVER);
+        passes && !(nominates && is_nominated(head, name))
     })
 }
 
@@ -94,6 +97,11 @@ fn asks_too_much(pair: &[u8]) -> bool {
     };
     let number = std::str::from_utf8(number).ok().and_then(|digits| digits.parse().ok());
     number.is_none_or(|number: usize| number > TAGS_N_MAX)
+}
+
+/// Whether the head has a `Connection` at all; most have none.
+fn nominates(head: &[u8]) -> bool {
+    fields_named(head, "Connection").next().is_some()
 }
 
 /// Whether a `Connection` of the head says that the field of this name ends here.

@@ -12,6 +12,8 @@ pub struct Relayed<'r> {
     pub status: u16,
     /// Its head, of which passes what may ([`pass::response_fields`]); empty for nothing of it.
     pub upstream: &'r [u8],
+    /// Fields that have been through that already, each behind a line break.
+    pub ready: &'r [u8],
     /// What the client asked for, without its query: there it finds the next page of a list.
     pub path: &'r [u8],
     /// Where the client is sent instead.
@@ -24,6 +26,21 @@ pub struct Relayed<'r> {
     pub explained: Option<Explained<'r>>,
     /// Where the client gets a token, should the registry want one.
     pub challenge: Option<Challenge<'r>>,
+}
+
+impl Relayed<'_> {
+    /// An answer without anything.
+    pub const EMPTY: Self = Self {
+        status: 200,
+        upstream: b"",
+        ready: b"",
+        path: b"",
+        location: None,
+        digest: None,
+        length: Length::Known(0),
+        explained: None,
+        challenge: None,
+    };
 }
 
 /// How the client learns where the body ends (RFC 9112, 6).
@@ -58,6 +75,7 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, relayed: &Relayed<'_>, via:
             out.put(">; rel=\"next\"");
         }
     }
+    out.put(relayed.ready);
     if let Some(digest) = relayed.digest {
         put(out, DIGEST_FIELD, digest.as_bytes());
     }
@@ -92,6 +110,7 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, relayed: &Relayed<'_>, via:
         Connection::Closes => out.put("\r\nConnection: close"),
     }
     out.put("\r\n\r\n");
+    out.end_head();
 }
 
 /// What registries name a manifest's digest in (distribution spec, "Pulling manifests").
@@ -157,6 +176,7 @@ mod tests {
         let relayed = Relayed {
             status: 200,
             upstream,
+            ready: b"",
             path: b"/v2/acme/rocket/manifests/latest",
             location: None,
             digest: Some("sha256:right"),
@@ -180,6 +200,7 @@ mod tests {
         let relayed = Relayed {
             status: 200,
             upstream,
+            ready: b"",
             path: b"/v2/acme/rocket/tags/list",
             location: None,
             digest: None,
@@ -202,6 +223,7 @@ mod tests {
         let mut relayed = Relayed {
             status: 401,
             upstream,
+            ready: b"",
             path: b"/v2/acme/rocket/manifests/latest",
             location: None,
             digest: None,
@@ -221,6 +243,7 @@ mod tests {
         let relayed = Relayed {
             status: 307,
             upstream: b"",
+            ready: b"",
             path: b"/v2/acme/rocket/blobs/sha256:00",
             location: Some("https://cdn.example/a?sig=1"),
             digest: None,

@@ -11,9 +11,13 @@ use std::thread;
 use crate::messages::clock::monotonic_us;
 use crate::messages::mail::{Letter, ManifestWanted};
 use crate::messages::meters::Counter;
-use crate::pure::cache::{self, Failure, Good, Held, Key, Rules, Scope, Shelf, Sought, Told, Want};
+use crate::pure::cache::{
+    self, Failure, Good, Held, Key, Recent, Rules, Scope, Shelf, Sought, Told, Want,
+};
 use crate::pure::config::values::Cache;
+use crate::pure::decide::Forward;
 use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::head::RequestHead;
 use crate::pure::http1::response::fields_named;
 use crate::pure::oci::reference::Reference;
 use crate::pure::tokens::Identity;
@@ -33,6 +37,8 @@ pub use fetch::LEFT_ALONE;
 /// The manifests that a worker keeps, and who waits for them.
 pub struct Manifests {
     shelf: RefCell<Shelf<Kept, Waiter>>,
+    /// The same by the words of who asked lately.
+    recent: RefCell<Recent<Arc<Held>>>,
     /// The registries that have answered anything yet, by their bases: only of these a manifest is
     /// asked for without a HEAD before it.
     met: RefCell<HashSet<Box<str>>>,
@@ -43,6 +49,14 @@ pub struct Manifests {
 /// A manifest in a worker's hands, behind a count of its own: that of all workers is touched when
 /// it is kept, not when it is served.
 pub type Kept = Rc<Arc<Held>>;
+
+/// A manifest that is kept, and until when it is known to be right.
+pub struct Found {
+    /// The manifest, or that there is none.
+    pub kept: Kept,
+    /// In microseconds of the monotonic clock; 0 for an answer that is nobody else's.
+    pub until_us: u64,
+}
 
 /// Why there is no manifest.
 pub struct Missing {
@@ -77,7 +91,7 @@ pub async fn get(
     reference: Reference<'_>,
     bytes: &[u8],
     has_others: bool,
-) -> Option<Result<Kept, Missing>> {
+) -> Option<Result<Found, Missing>> {
     let mut sought = Sought { has_others, ..sought(question, reference, bytes)? };
     let Question { adopted, registry, method, .. } = question;
     let by = worker.clock.sweep() + sweeps(fetch::patience(&adopted.upstream));
@@ -86,7 +100,8 @@ pub async fn get(
         sought.is_head = true;
     }
     let mut source = Source::Memory;
-    let found = loop {
+    let mut until_us = u64::MAX;
+    let kept = loop {
         let found = match looking.up(&sought, &mut source).await {
             Ok(found) => found,
             Err(failure) => {
@@ -94,17 +109,19 @@ pub async fn get(
                 return Some(Err(Missing { failure, digest }));
             }
         };
-        let is_answer = *method == Method::Head || found.status != 200 || found.body.is_some();
+        until_us = until_us.min(found.until_us);
+        let kept = found.kept;
+        let is_answer = *method == Method::Head || kept.status != 200 || kept.body.is_some();
         if is_answer {
-            break found;
+            break kept;
         }
         // That is what the tag stands for; now its bytes.
-        if !found.digest.starts_with(SHA256) {
+        if !kept.digest.starts_with(SHA256) {
             return None;
         }
-        sought = Sought { reference: found.digest.clone(), is_named: true, ..sought };
+        sought = Sought { reference: kept.digest.clone(), is_named: true, ..sought };
     };
-    if found.status == 404 && sought.is_digest() && matches!(reference, Reference::Tag(_)) {
+    if kept.status == 404 && sought.is_digest() && matches!(reference, Reference::Tag(_)) {
         // Registries convert old formats as they answer: what comes of that has no digest to ask by.
         return None;
     }
@@ -116,7 +133,7 @@ pub async fn get(
         },
         1,
     );
-    Some(Ok(found))
+    Some(Ok(Found { kept, until_us }))
 }
 
 /// The owner of `key` has answered question number `round`.
@@ -231,8 +248,9 @@ struct Looking<'l> {
 
 impl Looking<'_> {
     /// What is kept, or what a round brings that is begun or already under way.
-    async fn up(self, sought: &Sought, source: &mut Source) -> Result<Kept, Failure> {
+    async fn up(self, sought: &Sought, source: &mut Source) -> Result<Found, Failure> {
         let key = Key::of(sought);
+        let fresh_us = rules(&self.adopted.cache, &key).fresh_us;
         let mut ticket = None;
         let wait = || Waiter::Task(Rc::clone(ticket.insert(Rc::default())));
         let told = match self.worker.manifests.want(&key, &self.adopted.cache, wait) {
@@ -252,12 +270,15 @@ impl Looking<'_> {
             }
         };
         match told {
-            Told::Fresh(good) => Ok(good.value),
+            Told::Fresh(good) => {
+                let until_us = good.since_us.saturating_add(fresh_us);
+                Ok(Found { kept: good.value, until_us })
+            }
             Told::Stale(good, _) => {
                 *source = Source::Stale;
-                Ok(good.value)
+                Ok(Found { kept: good.value, until_us: 0 })
             }
-            Told::Said(kept) => Ok(kept),
+            Told::Said(kept) => Ok(Found { kept, until_us: 0 }),
             Told::Failed(failure) => Err(failure),
         }
     }
@@ -392,6 +413,7 @@ impl Manifests {
     pub fn new(bytes_max: usize, seed: u64) -> Self {
         Self {
             shelf: RefCell::new(Shelf::new(bytes_max, seed)),
+            recent: RefCell::new(Recent::new((seed, 1))),
             met: RefCell::default(),
             asked: RefCell::default(),
         }
@@ -400,7 +422,37 @@ impl Manifests {
     /// A configuration was adopted: so much may be kept, and its registries are new.
     pub fn adopt(&self, bytes_max: usize) {
         self.shelf.borrow_mut().resize(bytes_max);
+        self.recent.borrow_mut().clear();
         self.met.take();
+    }
+
+    /// What was answered a moment ago to who asked by `plan` in the same words as `head`, of which
+    /// `bytes` are the bytes.
+    pub fn recent(
+        &self,
+        plan: &Forward<'_>,
+        head: &RequestHead<'_>,
+        bytes: &[u8],
+        now_us: u64,
+    ) -> Option<Kept> {
+        let recent = self.recent.borrow();
+        recent.get(recent.words(plan, head, bytes)?, now_us)
+    }
+
+    /// Remembers what was found for who asked so.
+    pub fn remember(
+        &self,
+        plan: &Forward<'_>,
+        head: &RequestHead<'_>,
+        bytes: &[u8],
+        found: &Found,
+    ) {
+        let mut recent = self.recent.borrow_mut();
+        if found.kept.status == 200
+            && let Some(words) = recent.words(plan, head, bytes)
+        {
+            recent.put(words, &found.kept, monotonic_us(), found.until_us);
+        }
     }
 
     /// What all of them take in memory.

@@ -77,7 +77,7 @@ async fn ask(worker: &Rc<Worker>, reference: &str) -> String {
     let had = if source == Source::Memory { "had" } else { "got" };
     found.map_or_else(
         |failure| format!("{:?}", failure.fault.kind),
-        |kept| format!("{had} {} {}", kept.status, kept.digest),
+        |found| format!("{had} {} {}", found.kept.status, found.kept.digest),
     )
 }
 
