@@ -8,10 +8,12 @@ mod support;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use support::eventually::eventually;
-use support::gate::{DRIVERS, Gate};
+use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::{Connection, get};
+use support::process::run;
 
 /// Addresses that appear nowhere by themselves.
 const V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
@@ -59,6 +61,21 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             rows => Err(rows),
         });
         written.push(("pulls --by country".to_owned(), countries.into_bytes()));
+        let data = gate.data_dir();
+        for by in ["day,tag", "minute,client", "city", "network,day", "company,tag"] {
+            for format in ["csv", "ndjson"] {
+                let exported =
+                    run(pullgate_on(&data, "export").args(["--format", format, "--by", by]));
+                assert!(exported.contains("acme/rocket"), "{exported}");
+                written.push((format!("export --by {by}"), exported.into_bytes()));
+            }
+        }
+        let erase = ["--package", "*/acme/rocket"];
+        written.push(("erase".to_owned(), run(pullgate_on(&data, "erase").args(erase)).into()));
+        for file in files_below(&data) {
+            written.push((file.display().to_string(), fs::read(&file).unwrap()));
+        }
+        run(pullgate_on(&data, "erase").args(erase).arg("--yes"));
         gate.stop();
         assert!(fs::read_to_string(&access_file).unwrap().contains("/v2/acme/rocket/manifests/"));
         let directory = gate.config_file().parent().unwrap().to_owned();
@@ -73,6 +90,12 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             }
         }
     }
+}
+
+fn pullgate_on(data: &Path, command: &str) -> Command {
+    let mut pullgate = Command::new(pullgate());
+    pullgate.arg(command).arg("--data").arg(data);
+    pullgate
 }
 
 /// What a client at `address` asks for in a pull, good and bad requests mixed.

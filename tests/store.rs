@@ -88,7 +88,7 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
             "package": "acme.com/acme/rocket", "tag": "latest", "day": day,
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
             "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
-            "monthly_companies": 0, "public_days": 0,
+            "monthly_companies": 0, "public_days": 0, "imported": 0,
         }])
     );
     assert_eq!(
@@ -96,7 +96,7 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         serde_json::json!({
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
             "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
-            "monthly_companies": 0, "public_days": 0,
+            "monthly_companies": 0, "public_days": 0, "imported": 0,
         })
     );
     for end in ["from", "to"] {

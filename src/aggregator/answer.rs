@@ -8,10 +8,10 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use crate::aggregator::ask::By;
 use crate::pure::pull::rollup::{MEASURE_NAMES, Measures};
 
-/// An answer. As JSON: `{"from", "to", "rows": [{"package", the group's keys…, "requests",
-/// "pulls", "checks", "supply_chain", "unseen", "unfolded", "complete", "up_to_date", "excluded"}],
-/// "totals": {"requests", …}}`, times in RFC 3339. `from` is null where nothing was ever counted.
-/// Compared with the period before, each row and the answer have a `previous` with the same counts.
+/// An answer. As JSON: `{"from", "to", "rows": [{"package", the group's keys…, the measures…}],
+/// "totals": {the measures…}}`, times in RFC 3339, and measures by their [`MEASURE_NAMES`]. `from` is
+/// null where nothing was ever counted. Compared with the period before, each row and the answer
+/// have a `previous` with the same measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// From when the counts are. Earlier than asked where the short cells are gone already.

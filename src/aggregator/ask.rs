@@ -123,6 +123,29 @@ impl By {
         }
     }
 
+    /// What its column is called in an export: as Scarf's export calls what means the same.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::Tag => "version",
+            Self::Country => "origin_country",
+            Self::Region => "origin_state",
+            Self::City => "origin_city",
+            Self::Company => "origin_company",
+            Self::Minute | Self::Hour | Self::Day => "time",
+            Self::Client
+            | Self::Family
+            | Self::Os
+            | Self::Arch
+            | Self::Platform
+            | Self::Delivery
+            | Self::Network
+            | Self::Kind
+            | Self::Cloud
+            | Self::CloudRegion
+            | Self::Label => self.as_str(),
+        }
+    }
+
     /// The dimension that it is; `None` for a unit of time.
     pub fn dimension(self) -> Option<Dimension> {
         Some(match self {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
+use crate::aggregator::amend::Amendment;
+use crate::aggregator::ask::QueryError;
 use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::Clock;
 use crate::aggregator::health::{Health, add, set};
@@ -131,6 +133,9 @@ impl Aggregating {
                     // Whoever asked may have gone.
                     let _ = reply.try_send(view);
                 }
+                Ok(Order::Amend(amendment, reply)) => {
+                    let _ = reply.try_send(self.amend(&amendment));
+                }
                 Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
                 Ok(Order::Reconfigure(new)) => {
                     let Reconfigured { counting, insight, clients, sources } = *new;
@@ -147,6 +152,23 @@ impl Aggregating {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// Changes what was counted. What is erased goes from memory too, but for windows that are open:
+    /// what they still come to is of what happens now.
+    fn amend(&mut self, amendment: &Amendment) -> Result<(), QueryError> {
+        self.books.drain(&mut self.persist, self.unique_day);
+        self.persist.amend(amendment, &mut self.books.names, self.clock.now_us)?;
+        if let Amendment::Erase(erasure) = amendment
+            && erasure.has_day(self.unique_day * MINUTES_PER_DAY)
+        {
+            for (number, package) in (0..).zip(self.books.names.packages()) {
+                if erasure.scope.has(&package.shown) {
+                    self.books.uniques.forget_package(number);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Goes on after a panic, without what it may have left half done.

@@ -188,6 +188,11 @@ pub fn read_records<E>(
     Ok(bytes.len() - rest.len())
 }
 
+/// Removes all segments in `dir`: what they have is elsewhere, and no journal is open on them.
+pub fn remove_all(dir: &Path) -> io::Result<()> {
+    list(dir)?.iter().try_for_each(|segment| fs::remove_file(&segment.path))
+}
+
 fn list(dir: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(dir)? {

@@ -10,6 +10,7 @@
 //! for this thread but those who ask it for a view.
 #![forbid(unsafe_code)]
 
+pub mod amend;
 pub mod answer;
 pub mod ask;
 pub mod checkpoint;
@@ -19,6 +20,7 @@ pub mod codec;
 pub mod counting;
 pub mod counts;
 pub mod dictionary;
+pub mod erase;
 pub mod frame;
 pub mod health;
 pub mod inbox;
@@ -46,6 +48,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+pub use crate::aggregator::amend::{Amendment, Erasure, Scope};
 pub use crate::aggregator::answer::{Answer, Row};
 pub use crate::aggregator::ask::{Ask, By, Only, QueryError};
 pub use crate::aggregator::health::Health;
@@ -53,10 +56,13 @@ pub use crate::aggregator::query::Query;
 
 use crate::aggregator::counting::Aggregating;
 use crate::aggregator::lock::Lock;
+use crate::aggregator::names::{Bounds, Names};
+use crate::aggregator::persist::Persist;
 use crate::aggregator::run::Unapplied;
 use crate::aggregator::store::Store;
 use crate::aggregator::view::View;
 use crate::messages::pulls::{Parcel, PullReceiver};
+use crate::messages::random::random;
 use crate::pure::client::ClientTable;
 use crate::pure::config::values::{Counting, Insight};
 use crate::pure::place::Sources;
@@ -112,6 +118,8 @@ pub struct Booked {
 pub enum Order {
     /// Give a view of the counts.
     View(Sender<View>),
+    /// Change what was counted, and say how that went.
+    Amend(Box<Amendment>, Sender<Result<(), QueryError>>),
     /// Tell of each pull from now on.
     Subscribe(Sender<Booked>),
     /// Count like this from now on.
@@ -154,6 +162,17 @@ pub fn open_offline(data_dir: &Path) -> io::Result<Query> {
     let view =
         View::new(store.counts().tree(), store.marker(), Unapplied::default(), Arc::default());
     Ok(Query::offline(view, lock))
+}
+
+/// Changes the counts of a gateway that is not running. `WouldBlock` where one is.
+pub fn amend_offline(data_dir: &Path, amendment: &Amendment) -> io::Result<()> {
+    let lock = Lock::take(data_dir)?;
+    let node = u64::from_ne_bytes(random()?);
+    let mut persist = Persist::new(data_dir.to_owned(), lock, Arc::default(), node);
+    let mut names = Names::new(Bounds::NONE);
+    persist.amend(amendment, &mut names, 0).map_err(io::Error::other)?;
+    persist.close(&mut names);
+    Ok(())
 }
 
 impl Aggregator {

@@ -22,6 +22,12 @@ pub struct Bounds {
     pub max_clients: usize,
 }
 
+impl Bounds {
+    /// Where nobody outside chooses what there is.
+    pub const NONE: Self =
+        Self { max_names: usize::MAX, max_tags: usize::MAX, max_clients: usize::MAX };
+}
+
 /// What an event says about its package.
 #[derive(Clone, Copy, Debug)]
 pub struct PackageTexts<'a> {
@@ -246,6 +252,16 @@ impl PackageRecord {
         }
         [&[ID], self.id.as_bytes()].concat()
     }
+}
+
+/// The text of the row that a tag is counted under, by itself or with the rest; what is no tag, such
+/// as `(by digest)`, has its own.
+pub fn text_of_tag(names: &mut Names, package: u32, tag: &str) -> Arc<str> {
+    if tag.starts_with('(') {
+        return tag.into();
+    }
+    let row = names.tag(package, tag.as_bytes());
+    names.text(row)
 }
 
 /// Begins an identity by id: no domain begins with it.

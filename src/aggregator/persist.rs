@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::aggregator::amend::{self, Amendment};
+use crate::aggregator::ask::QueryError;
 use crate::aggregator::clients::OTHER;
 use crate::aggregator::clock::Clock;
 use crate::aggregator::counts::CountsError;
@@ -134,6 +136,48 @@ impl Persist {
         self.fail(&CountsError::Unavailable("counting panicked".to_owned()), now_us);
     }
 
+    /// Changes what was counted, with all that waits: on disk when this returns.
+    ///
+    /// # Errors
+    /// Nothing was changed; but for an import that was refused by the disk, which waits like
+    /// anything that is counted.
+    pub fn amend(
+        &mut self,
+        amendment: &Amendment,
+        names: &mut Names,
+        now_us: u64,
+    ) -> Result<(), QueryError> {
+        self.settle(names, now_us)?;
+        match amendment {
+            Amendment::Import(totals) => {
+                amend::refuse_twice(totals, &self.view(names))?;
+                self.cells = amend::cells(totals, names);
+                self.settle(names, now_us).map_err(|error| {
+                    QueryError::Unavailable(format!(
+                        "{error}. What was imported waits in memory, and is written when counts are"
+                    ))
+                })
+            }
+            Amendment::Erase(erasure) => {
+                let erased = self.store.take().map_or(Ok(()), |store| store.erase(erasure));
+                if let Err(error) = erased {
+                    self.fail(&error, now_us);
+                    return Err(error.into());
+                }
+                self.settle(names, now_us)
+            }
+        }
+    }
+
+    /// Writes all that waits.
+    fn settle(&mut self, names: &mut Names, now_us: u64) -> Result<(), QueryError> {
+        self.flush(names, now_us);
+        match &self.failure {
+            Some(failure) => Err(QueryError::Unavailable(failure.why.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// What a reader needs to know, as it is at this moment.
     pub fn view(&mut self, names: &Names) -> View {
         let Some(store) = &mut self.store else {
@@ -202,20 +246,25 @@ impl Persist {
         let mut store = Store::open(&self.data_dir)?;
         let mut numbers = Vec::new();
         for (_, package) in store.dictionary.iter() {
-            numbers.push(names.learn_package(package.clone()));
+            // A number whose package was erased has no name.
+            let is_there = !package.shown.is_empty();
+            numbers.push(is_there.then(|| names.learn_package(package.clone())));
         }
         store.counts().rows(|cell, _| {
-            let package = numbers.get(cell.package as usize);
+            let package = numbers.get(cell.package as usize).copied().flatten();
             if let Some((package, value)) = package.zip(std::str::from_utf8(cell.value).ok()) {
-                names.learn_row(*package, cell.dimension, value);
+                names.learn_row(package, cell.dimension, value);
             }
         })?;
         let month = month_begins(Clock::look().minute_now());
         let mut companies = Vec::new();
-        for (number, local) in (0..).zip(&numbers) {
+        let numbers = (0..).zip(&numbers).filter_map(|(number, local)| Some((number, (*local)?)));
+        for (number, local) in numbers {
             let range = cell_range(Unit::Day, number, Dimension::Company, month..u32::MAX);
-            store.counts().cells(range, |cell, _| {
-                companies.push((*local, String::from_utf8_lossy(cell.value).into_owned()));
+            store.counts().cells(range, |cell, measures| {
+                if measures.pulls > 0 && cell.value != OTHER.as_bytes() {
+                    companies.push((local, String::from_utf8_lossy(cell.value).into_owned()));
+                }
             })?;
         }
         // The record that is being written has given numbers already.

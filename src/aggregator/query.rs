@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregator::Order;
+use crate::aggregator::amend::Amendment;
 use crate::aggregator::answer::Answer;
 use crate::aggregator::ask::{Ask, QueryError};
 use crate::aggregator::lock::Lock;
@@ -61,6 +62,18 @@ impl Query {
                 Err(QueryError::Unavailable("counts are just being written; ask again".to_owned()))
             }
         }
+    }
+
+    /// Has the running gateway change what was counted; waits until that is on disk, which takes as
+    /// long as writing the whole store where something is erased.
+    pub fn amend(&self, amendment: Amendment) -> Result<(), QueryError> {
+        let Source::Live(orders) = &self.source else {
+            return Err(QueryError::Unavailable("no gateway runs".to_owned()));
+        };
+        let (reply, done) = bounded(1);
+        let order = Order::Amend(Box::new(amendment), reply);
+        orders.send(order).map_err(|_| QueryError::Stopped)?;
+        done.recv().map_err(|_| QueryError::Stopped)?
     }
 }
 

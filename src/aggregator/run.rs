@@ -57,6 +57,11 @@ impl Run {
         self.after.sequence
     }
 
+    /// The first minute that it adds to.
+    pub fn since(&self) -> Option<u32> {
+        self.after.since
+    }
+
     /// Whether there is no record in it.
     pub fn is_empty(&self) -> bool {
         self.records == 0
@@ -114,6 +119,11 @@ impl Begun {
         self.after.sequence
     }
 
+    /// The first minute that it adds to.
+    pub fn since(&self) -> Option<u32> {
+        self.after.since
+    }
+
     /// The marker when `keys_done` of its keys (`None` for all) are applied after `before`, and
     /// the counts come to `digest`.
     pub fn marker(&self, before: Marker, keys_done: Option<u64>, digest: u64) -> Marker {
@@ -135,6 +145,8 @@ pub struct Unapplied {
     pub begun: Vec<(Vec<u8>, Measures)>,
     /// Its packages.
     pub packages: Vec<(u32, PackageRecord)>,
+    /// The first minute that it adds to.
+    pub since: Option<u32>,
     /// What follows it.
     pub waiting: Run,
 }

@@ -30,7 +30,8 @@ use crate::pure::pull::rollup::{Dimension, MEASURE_NAMES, Measures, Unit};
 /// | 2 | the measures `complete` and `up_to_date` |
 /// | 3 | [`Marker::run`] |
 /// | 4 | dimensions of places, deliveries and pairs; measures say how many they are |
-pub const VERSION: u32 = 4;
+/// | 5 | the measure `imported` |
+pub const VERSION: u32 = 5;
 /// The key of the version.
 pub const VERSION_KEY: &[u8] = b"\x00version";
 /// The key of the [`Marker`].

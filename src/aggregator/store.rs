@@ -9,16 +9,18 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::aggregator::checkpoint;
+use crate::aggregator::amend::{Erasure, Gone};
 use crate::aggregator::counts::{Counts, CountsError, KEYS_PER_BATCH};
 use crate::aggregator::dictionary::Dictionary;
 use crate::aggregator::journal::Journal;
 use crate::aggregator::retention::Sweep;
 use crate::aggregator::run::{Begun, Run, Unapplied};
 use crate::aggregator::schema::{Marker, Record};
-use crate::aggregator::sync_dir;
+use crate::aggregator::view::View;
+use crate::aggregator::{checkpoint, erase, sync_dir};
 use crate::pure::pull::rollup::Unit;
 
 /// An open store.
@@ -49,6 +51,7 @@ impl Store {
         }
         checkpoint::remove_unfinished(dir)?;
         let newest = checkpoint::newest(dir)?;
+        erase::finish(dir, newest.as_ref(), &path, &dir.join(UNFINISHED))?;
         let base = newest.as_ref().map_or(0, |(_, marker)| marker.sequence);
         let checkpoint = newest.map(|(path, _)| path);
 
@@ -155,7 +158,8 @@ impl Store {
             None => Unapplied { waiting, ..Unapplied::default() },
             Some(run) => {
                 let left = run.additions.get(self.counts.keys_done()..).unwrap_or_default();
-                Unapplied { begun: left.to_vec(), packages: run.packages.clone(), waiting }
+                let (packages, since) = (run.packages.clone(), run.since());
+                Unapplied { begun: left.to_vec(), packages, since, waiting }
             }
         }
     }
@@ -222,6 +226,20 @@ impl Store {
     pub fn flush(&mut self) -> Result<(), CountsError> {
         self.apply_all()?;
         self.counts.flush()
+    }
+
+    /// Begins to erase; opened again, the store is without what is gone. After an error it has all
+    /// that it had.
+    pub fn erase(mut self, erasure: &Erasure) -> Result<(), CountsError> {
+        if let Some(thread) = self.compaction.take() {
+            // Its checkpoint goes with the others.
+            let _ = thread.join();
+        }
+        self.flush()?;
+        let (tree, marker) = (self.counts.tree(), self.marker());
+        let view = View::new(tree, marker, Unapplied::default(), Arc::default());
+        let gone = Gone::of(erasure, &view)?;
+        erase::begin(&self.dir, &self.counts, self.next_sequence(), &gone)
     }
 
     /// A thread of its own reads the files that nobody writes to any more.
@@ -372,11 +390,9 @@ const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 mod tests {
     use super::*;
     use crate::aggregator::schema::{PackageRecord, RecordCell, unit_range};
-    use crate::aggregator::view::View;
     use crate::pure::pull::rollup::{Dimension, Measures};
     use std::collections::BTreeMap;
     use std::fs::OpenOptions;
-    use std::sync::Arc;
 
     /// Any order of writing, stopping between the journal and sled, making checkpoints, and losing
     /// sled in part or whole: what is there is the sum of what was written.

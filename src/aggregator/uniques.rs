@@ -97,6 +97,13 @@ impl Uniques {
         }
     }
 
+    /// Nobody has pulled this package yet.
+    pub fn forget_package(&mut self, package: u32) {
+        self.clients.forget(package);
+        self.companies.forget(package);
+        self.crowds.retain(|(of, ..), _| *of != package);
+    }
+
     /// `source` pulled.
     pub fn see(&mut self, package: u32, source: Address) {
         if !self.clients.add(package, self.hash(source)) {
@@ -193,6 +200,12 @@ impl Counts {
         }
         self.bytes = self.bytes + counted.sketch.bytes() - bytes;
         true
+    }
+
+    fn forget(&mut self, package: u32) {
+        if let Some(counted) = self.by_package.remove(&package) {
+            self.bytes -= ENTRY_BYTES + counted.sketch.bytes();
+        }
     }
 
     /// An estimate may fall a little where a sketch begins: what was told stays.

@@ -41,9 +41,8 @@ impl View {
 
     /// The first minute that was ever counted.
     pub fn since(&self) -> Option<u32> {
-        let pending = self.additions().keys().filter_map(|key| CellKey::parse(key));
-        let pending = pending.filter(|cell| cell.unit == Unit::Minute).map(|cell| cell.minute);
-        self.marker.since.into_iter().chain(pending).min()
+        let Unapplied { since, waiting, .. } = &self.unapplied;
+        [self.marker.since, *since, waiting.since()].into_iter().flatten().min()
     }
 
     /// The first minute of the oldest cell that is kept, by unit.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -30,6 +30,12 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show the counts, also while the gateway runs
     Pulls(PullsArgs),
+    /// Write the counts as CSV or as one JSON object per line, also while the gateway runs
+    Export(ExportArgs),
+    /// Bring along what a former provider counted: a CSV file of daily totals
+    Import(ImportArgs),
+    /// Remove counts for good; says what would be removed, and does it with --yes
+    Erase(EraseArgs),
     /// Say how the running gateway would answer a request, and why
     Explain(ExplainArgs),
 }
@@ -90,6 +96,81 @@ pub struct PullsArgs {
     pub json: bool,
 }
 
+/// Of `export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// How it is written
+    #[arg(long)]
+    pub format: Format,
+    /// Only this package, as `<domain>/<name>`
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// What rows are told apart by, as in `pulls`
+    #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = "day,tag")]
+    pub by: Vec<By>,
+    /// Only what has this value, as in tag=latest
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub only: Vec<Only>,
+    /// From this time on: RFC 3339, or a date for its midnight in UTC
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<Timestamp>,
+    /// Up to, but not including, this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<Timestamp>,
+}
+
+/// What an export looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Comma-separated values, names in the first line
+    Csv,
+    /// A JSON object on each line
+    Ndjson,
+}
+
+/// Of `import`.
+#[derive(Args, Clone, Debug)]
+pub struct ImportArgs {
+    /// The file: its columns are time (a day), package (`<domain>/<name>`) and pulls, and where they
+    /// are known version, requests and daily_uniques
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+}
+
+/// Of `erase`.
+#[derive(Args, Clone, Debug)]
+pub struct EraseArgs {
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// This package, as `<domain>/<name>`
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "domain",
+        conflicts_with = "domain"
+    )]
+    pub package: Option<String>,
+    /// All packages of this domain
+    #[arg(long, value_name = "HOST")]
+    pub domain: Option<String>,
+    /// From this day on (UTC)
+    #[arg(long, value_name = "DATE", value_parser = time)]
+    pub from: Option<Timestamp>,
+    /// Up to, but not including, this day
+    #[arg(long, value_name = "DATE", value_parser = time)]
+    pub to: Option<Timestamp>,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// Of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
@@ -104,7 +185,8 @@ pub struct ExplainArgs {
     pub data: PathBuf,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+/// A moment, or a day for its midnight in UTC.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     let midnight = || -> Result<Timestamp, jiff::Error> {
         TimeZone::UTC.to_timestamp(text.parse::<Date>()?.at(0, 0, 0, 0))
     };

@@ -20,8 +20,8 @@ fn answer(args: &ExplainArgs) -> Result<String, String> {
     let mut target = "/explain".to_owned();
     socket::add(&mut target, "url", &url(&args.url));
     socket::add(&mut target, "user_agent", &args.user_agent);
-    let (status, body) =
-        socket::ask(&args.data, &target)?.map_err(|error| socket::unheard(&args.data, &error))?;
+    let (status, body) = socket::ask(&args.data, &target, None)?
+        .map_err(|error| socket::unheard(&args.data, &error))?;
     let answer: Value = serde_json::from_str(&body)
         .map_err(|_| "the gateway's answer is not JSON: is it of the same version?".to_owned())?;
     if status != StatusCode::OK {

@@ -4,9 +4,13 @@
 pub mod adopt;
 pub mod args;
 pub mod check;
+mod counts;
 pub mod data_plane;
 pub mod demo;
+pub mod erase;
 pub mod explain;
+pub mod export;
+pub mod import;
 pub mod progress;
 pub mod pulls;
 pub mod serve;
@@ -27,6 +31,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args.config),
         Command::Demo(args) => demo::run(args),
         Command::Pulls(args) => pulls::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::Explain(args) => explain::run(&args),
     }
 }

@@ -16,6 +16,11 @@ struct Line {
 }
 
 impl Progress {
+    /// Shows nothing.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// Begins to show `words`, soon: what is done in no time shows nothing.
     pub fn start(words: &str) -> Self {
         if io::stderr().is_terminal() { Self::on(io::stderr(), words) } else { Self(None) }
@@ -26,6 +31,15 @@ impl Progress {
         if let Some(line) = &self.0 {
             // Full: the line has newer words to show than it can keep up with.
             let _ = line.words.try_send(words.to_owned());
+        }
+    }
+
+    /// Shows that `done` of `of` are done.
+    pub fn portion(&self, done: usize, of: usize, what: &str) {
+        if self.0.is_some() {
+            let filled = (done * BAR_WIDTH).checked_div(of).unwrap_or(BAR_WIDTH).min(BAR_WIDTH);
+            let (full, left) = ("#".repeat(filled), "-".repeat(BAR_WIDTH - filled));
+            self.say(&format!("[{full}{left}] {done} of {of} {what}"));
         }
     }
 
@@ -71,6 +85,8 @@ fn spin(mut out: impl Write, mut words: String, receiver: &Receiver<String>) -> 
 /// Words are a line long and shown within a frame's time: more waiting would be stale.
 const WORDS_WAITING_MAX: usize = 4;
 const FRAME_TIME: Duration = Duration::from_millis(120);
+/// Columns of a bar.
+const BAR_WIDTH: usize = 24;
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 /// To the line's first column, and erase to its end (ECMA-48, EL).
 const WIPE: &str = "\r\x1b[K";
@@ -87,6 +103,16 @@ mod tests {
         drop(progress);
         let screen = io::read_to_string(pipe).unwrap();
         assert_eq!(screen, format!("{WIPE}| replaying the journal{WIPE}"));
+    }
+
+    #[test]
+    fn a_bar_shows_how_much_is_done() {
+        let (pipe, out) = io::pipe().unwrap();
+        let progress = Progress::on(out, "");
+        progress.portion(3, 6, "packages");
+        drop(progress);
+        let screen = io::read_to_string(pipe).unwrap();
+        assert_eq!(screen, format!("{WIPE}| [############------------] 3 of 6 packages{WIPE}"));
     }
 
     #[test]

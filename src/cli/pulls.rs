@@ -1,17 +1,14 @@
 //! `pullgate pulls`: the counts, asked of the running gateway, else read from its store.
 
-use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
-use hyper::StatusCode;
 use serde_json::Value;
 
 use super::args::PullsArgs;
+use super::counts::{Counts, parsed, rows};
 use super::progress::Progress;
-use super::{fail, print, socket};
-use crate::aggregator::{self, Ask, By};
-use crate::control::while_busy;
+use super::{fail, print};
+use crate::aggregator::{Ask, By};
 use crate::pure::config::problem::nearest;
 
 /// Prints the counts.
@@ -35,7 +32,9 @@ fn answer(args: &PullsArgs) -> Result<String, String> {
         compare: *compare,
         public: *public,
     };
-    let text = counts(data, &ask)?;
+    let progress = Progress::start("asking for the counts");
+    let mut counts = Counts::of(data)?;
+    let text = counts.ask(&ask, &progress)?;
     if *json {
         return Ok(text + "\n");
     }
@@ -45,89 +44,12 @@ fn answer(args: &PullsArgs) -> Result<String, String> {
     }
     match package {
         None => Ok("nothing was counted in this time\n".to_owned()),
-        Some(package) => Err(unknown(package, &parsed(&counts(data, &Ask::default())?)?)),
+        Some(package) => Err(unknown(package, &counts.answer(&Ask::default(), &progress)?)),
     }
-}
-
-/// The answer's JSON, from the gateway that runs on `data`, else from the store itself.
-fn counts(data: &Path, ask: &Ask) -> Result<String, String> {
-    if !data.is_dir() {
-        return Err(format!("{}: no such directory: --data is the data_dir", data.display()));
-    }
-    let asked = socket::ask(data, &target(ask))?;
-    match asked {
-        Ok((StatusCode::OK, body)) => Ok(body),
-        Ok((_, body)) => Err(parsed(&body)?["error"].as_str().unwrap_or(&body).to_owned()),
-        // Nobody listens: the gateway is not running, or was killed.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            offline(data, ask)
-        }
-        Err(error) => Err(socket::unheard(data, &error)),
-    }
-}
-
-/// Reads the store. A gateway that is just ending holds it a moment longer.
-fn offline(data: &Path, ask: &Ask) -> Result<String, String> {
-    if !data.join("lock").exists() {
-        return Err(format!(
-            "{}: no gateway has kept counts here: --data is the data_dir of its configuration",
-            data.display()
-        ));
-    }
-    let progress = Progress::start("opening the store");
-    let query = while_busy(|| aggregator::open_offline(data)).map_err(|error| error.to_string())?;
-    progress.say("adding up the counts");
-    let answer = query.rows(ask).map_err(|error| error.to_string())?;
-    serde_json::to_string(&answer).map_err(|error| error.to_string())
-}
-
-/// The question as `control::admin::socket` reads it.
-fn target(ask: &Ask) -> String {
-    let mut target = "/pulls".to_owned();
-    let mut add = |key: &str, value: &str| socket::add(&mut target, key, value);
-    if let Some(package) = &ask.package {
-        add("package", package);
-    }
-    for by in &ask.by {
-        add("by", by.as_str());
-    }
-    for only in &ask.only {
-        add("only", &format!("{}={}", only.by.as_str(), only.value));
-    }
-    if let Some(top) = ask.top {
-        add("top", &top.to_string());
-    }
-    if ask.compare {
-        add("compare", "true");
-    }
-    if ask.public {
-        add("public", "true");
-    }
-    if let Some(from) = &ask.from {
-        add("from", &from.to_string());
-    }
-    if let Some(to) = &ask.to {
-        add("to", &to.to_string());
-    }
-    target
-}
-
-fn parsed(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text)
-        .map_err(|_| "the gateway's answer is not JSON: is it of the same version?".to_owned())
-}
-
-fn rows(answer: &Value) -> &[Value] {
-    answer["rows"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Words for a package without counts, with the nearest that has some.
-fn unknown(package: &str, all: &Value) -> String {
+pub(super) fn unknown(package: &str, all: &Value) -> String {
     let counted = rows(all).iter().filter_map(|row| row["package"].as_str());
     match nearest(package, counted) {
         Some(near) if near != package => {
@@ -204,7 +126,7 @@ const COUNTS: &[&str] = &[
     "unfolded",
 ];
 /// Counts that have a column only where there are any.
-const COUNTS_IF_ANY: &[&str] = &["excluded", "daily_uniques", "monthly_companies"];
+const COUNTS_IF_ANY: &[&str] = &["excluded", "daily_uniques", "monthly_companies", "imported"];
 /// The pulls of the period before.
 const PULLS_BEFORE: &str = "pulls before";
 
@@ -212,26 +134,6 @@ const PULLS_BEFORE: &str = "pulls before";
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn the_question_is_one_target_whatever_is_in_it() {
-        let ask = Ask {
-            package: Some("registry.acme.com/acme/ro&k et".to_owned()),
-            by: vec![By::Tag, By::Day],
-            only: vec!["tag=a b".parse().unwrap()],
-            top: Some(3),
-            compare: true,
-            public: false,
-            from: Some("2026-01-31T12:00:00Z".parse().unwrap()),
-            to: None,
-        };
-        assert_eq!(
-            target(&ask),
-            "/pulls?package=registry.acme.com%2Facme%2Fro%26k%20et&by=tag&by=day&only=tag%3Da%20b\
-             &top=3&compare=true&from=2026-01-31T12%3A00%3A00Z"
-        );
-        assert_eq!(target(&Ask::default()), "/pulls");
-    }
 
     #[test]
     fn a_table_is_aligned_and_ends_with_the_totals() {

@@ -144,6 +144,10 @@ pub const CROWDS_MAX: usize = 500_000;
 /// then rows, are told apart less.
 pub const PENDING_CELLS_MAX: usize = 262_144;
 
+/// Lines that an imported file may have. They are written as one record, of about a hundred bytes for
+/// each, that is there as a whole or not at all.
+pub const HISTORY_LINES_MAX: usize = 100_000;
+
 /// Tokens of registries that one worker keeps, one for each repository and identity; past it those
 /// that were not used for longest are fetched again. Real ones are one to three KiB each.
 pub const TOKENS_MAX: usize = 4096;

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod cache;
 pub mod client;
 pub mod config;
+pub mod csv;
 pub mod decide;
 #[cfg(test)]
 mod decide_cases;
@@ -16,6 +17,7 @@ pub mod explain;
 pub mod fault;
 pub mod follow;
 pub mod health;
+pub mod history;
 pub mod http1;
 pub mod limited;
 pub mod limits;

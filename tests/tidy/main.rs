@@ -173,7 +173,7 @@ const FLOORS: &[Floor] = &[
 const ITEMS: &[Items] = &[Items {
     floor: "control",
     of: "aggregator",
-    allowed: &["Ask", "Health", "Query", "QueryError"],
+    allowed: &["Amendment", "Ask", "Health", "Query", "QueryError"],
 }];
 
 /// What no Rust file says.

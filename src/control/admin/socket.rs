@@ -1,22 +1,26 @@
 //! The control socket: the command line's questions to a running gateway.
 //!
 //! `GET /pulls?package=<domain>/<name>&by=tag&by=day&only=tag=latest&from=<RFC 3339>&to=<RFC 3339>
-//! &top=10&compare=true`, all optional, is answered with the JSON object that `pullgate pulls --json` prints; a question that makes no
-//! sense with 400 and `{"error": "<words>"}`.
+//! &top=10&compare=true`, all optional, is answered with the JSON object that `pullgate pulls --json`
+//! prints; `POST /amend` of an [`Amendment`] with `{}` once that is on disk. What makes no sense is
+//! answered with 400 and `{"error": "<words>"}`.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use axum::extract::{Query as Params, State};
+use axum::extract::{DefaultBodyLimit, Query as Params, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::UnixListener;
+use tokio::task::JoinError;
 
-use crate::aggregator::{Ask, Query, QueryError};
+use crate::aggregator::{Amendment, Ask, Query, QueryError};
+use crate::pure::limits::HISTORY_LINES_MAX;
 
 /// Binds the socket at `path`, for its owner only. Whatever was there is replaced in one step, so
 /// that no client ever finds a socket with looser permissions.
@@ -42,7 +46,10 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 pub(super) fn routes(query: Query) -> Router {
-    Router::new().route("/pulls", get(pulls)).with_state(query)
+    Router::new()
+        .route("/pulls", get(pulls))
+        .route("/amend", post(amend).layer(DefaultBodyLimit::max(AMENDMENT_BYTES_MAX)))
+        .with_state(query)
 }
 
 /// The query reads the store's memory and its disk: a thread of its own for each.
@@ -51,7 +58,17 @@ async fn pulls(State(query): State<Query>, params: Params<Vec<(String, String)>>
         Ok(ask) => ask,
         Err(words) => return refused(StatusCode::BAD_REQUEST, &words),
     };
-    match tokio::task::spawn_blocking(move || query.rows(&ask)).await {
+    answered(tokio::task::spawn_blocking(move || query.rows(&ask)).await)
+}
+
+/// Waits for the aggregator: a thread of its own too.
+async fn amend(State(query): State<Query>, Json(amendment): Json<Amendment>) -> Response {
+    let amend = move || query.amend(amendment).map(|()| json!({}));
+    answered(tokio::task::spawn_blocking(amend).await)
+}
+
+fn answered(outcome: Result<Result<impl Serialize, QueryError>, JoinError>) -> Response {
+    match outcome {
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(error @ QueryError::Question(_))) => {
             refused(StatusCode::BAD_REQUEST, &error.to_string())
@@ -89,3 +106,6 @@ fn ask(params: &[(String, String)]) -> Result<Ask, String> {
     }
     Ok(ask)
 }
+
+/// An import of as many lines as it may have, with names and numbers of any length.
+const AMENDMENT_BYTES_MAX: usize = 1024 * HISTORY_LINES_MAX;

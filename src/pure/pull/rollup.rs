@@ -32,6 +32,8 @@ pub struct Measures {
     pub monthly_companies: u64,
     /// Days on which so many clients pulled that it may be said in public.
     pub public_days: u64,
+    /// Those of the pulls that somebody else counted: see [`crate::pure::history`].
+    pub imported: u64,
 }
 
 impl Measures {
@@ -49,6 +51,7 @@ impl Measures {
         daily_uniques: 0,
         monthly_companies: 0,
         public_days: 0,
+        imported: 0,
     };
 
     /// All of them, in the order of [`MEASURE_NAMES`].
@@ -66,6 +69,7 @@ impl Measures {
             self.daily_uniques,
             self.monthly_companies,
             self.public_days,
+            self.imported,
         ]
     }
 
@@ -84,6 +88,7 @@ impl Measures {
             daily_uniques,
             monthly_companies,
             public_days,
+            imported,
         ] = values;
         Self {
             requests,
@@ -98,18 +103,23 @@ impl Measures {
             daily_uniques,
             monthly_companies,
             public_days,
+            imported,
         }
     }
 
-    /// What is left when `part` is taken away. What does not add up over rows is left out: one
-    /// client may be in several.
-    pub fn without(self, part: Self) -> Self {
+    /// What is left when `part` is taken away.
+    pub fn less(self, part: Self) -> Self {
         let (mut values, part) = (self.to_array(), part.to_array());
         for (value, part) in values.iter_mut().zip(part) {
             *value = value.saturating_sub(part);
         }
-        let rest = Self::from_array(values);
-        Self { daily_uniques: 0, monthly_companies: 0, public_days: 0, ..rest }
+        Self::from_array(values)
+    }
+
+    /// What is left when a row is taken away. What does not add up over rows is left out: one
+    /// client may be in several.
+    pub fn without(self, row: Self) -> Self {
+        Self { daily_uniques: 0, monthly_companies: 0, public_days: 0, ..self.less(row) }
     }
 }
 
@@ -127,11 +137,12 @@ impl AddAssign for Measures {
         self.daily_uniques += more.daily_uniques;
         self.monthly_companies += more.monthly_companies;
         self.public_days += more.public_days;
+        self.imported += more.imported;
     }
 }
 
 /// What people call the measures. Their order is that of the store: a new one stands at the end.
-pub const MEASURE_NAMES: [&str; 12] = [
+pub const MEASURE_NAMES: [&str; 13] = [
     "requests",
     "pulls",
     "checks",
@@ -144,6 +155,7 @@ pub const MEASURE_NAMES: [&str; 12] = [
     "daily_uniques",
     "monthly_companies",
     "public_days",
+    "imported",
 ];
 
 /// By what a package's counts are told apart. The numbers stand in the store.

@@ -1,0 +1,264 @@
+//! Counts come and go: `pullgate export`, `import` and `erase`, beside a running gateway and on the
+//! store that it has left.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+#[path = "support/counting.rs"]
+mod counting;
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use counting::{DOCKER, Gateway, all_files};
+use serde_json::Value;
+use support::eventually::eventually;
+use support::gate::{DRIVERS, Gate, pullgate};
+use support::http::Connection;
+
+use pullgate::pure::pull::event::Asked;
+
+#[test]
+fn an_export_has_what_pulls_has_running_and_stopped() {
+    let mut gate = started();
+    for name in ["acme/rocket", "acme/lander"] {
+        pull(&gate, name, "latest");
+        pull(&gate, name, "1.0");
+    }
+    let data = gate.data_dir();
+    let csv = |more: &[&str]| said(&run("export", &data, &[&["--format", "csv"], more].concat()));
+    let lines = eventually(|| match csv(&[]) {
+        text if text.lines().count() == 5 => Ok(text),
+        text => Err(text),
+    });
+    assert!(lines.starts_with("package,time,version,requests,pulls,checks,"), "{lines}");
+    let today = &gate.pulls(&["--by", "day"])["rows"][0]["day"];
+    let today = today.as_str().unwrap();
+    for (line, row) in lines.lines().skip(1).zip([
+        format!("*/acme/lander,{today},1.0,1,1,0,"),
+        format!("*/acme/lander,{today},latest,1,1,0,"),
+        format!("*/acme/rocket,{today},1.0,1,1,0,"),
+        format!("*/acme/rocket,{today},latest,1,1,0,"),
+    ]) {
+        assert!(line.starts_with(&row), "{line} is not {row}");
+    }
+    let objects = said(&run(
+        "export",
+        &data,
+        &["--format", "ndjson", "--by", "country", "--package", "*/acme/rocket"],
+    ));
+    let object: Value = serde_json::from_str(objects.trim_end()).unwrap();
+    assert_eq!(object["origin_country"], "unknown");
+    assert_eq!(object["pulls"], 2);
+    let none = csv(&["--from", "2001-01-01", "--to", "2001-01-02"]);
+    assert_eq!(none.lines().count(), 1, "{none}");
+    gate.stop();
+    assert_eq!(csv(&[]), lines);
+    let words = refusal(&run("export", &data, &["--format", "csv", "--package", "*/acme/rokcet"]));
+    assert_eq!(words, "*/acme/rokcet: nothing was counted; did you mean */acme/rocket?\n");
+}
+
+#[test]
+fn history_is_imported_once_marked_and_whole_or_not_at_all() {
+    for runs in [true, false] {
+        let mut gate = started();
+        pull(&gate, "acme/rocket", "latest");
+        if !runs {
+            gate.stop();
+        }
+        let data = gate.data_dir();
+        let good = "time,package,version,pulls,daily_uniques\n\
+                    2024-02-28,*/acme/rocket,1.0,10,4\n\
+                    2024-02-29,*/acme/rocket,1.0,20,\n\
+                    2024-02-29,*/acme/rocket,2.0,30,7\n\
+                    2024-02-29T00:00:00Z,acme.com/old,,5,\n";
+        let bad = format!("{good}2024-02-30,acme.com/old,,5,\n2024-02-27,acme.com/old,,x,\n");
+        let file = gate.config_file().with_file_name("old.csv");
+        let import = |text: &str| {
+            fs::write(&file, text).unwrap();
+            run("import", &data, &[file.to_str().unwrap()])
+        };
+        let words = refusal(&import(&bad));
+        let name = file.display();
+        assert_eq!(
+            words,
+            format!(
+                "{name}:6: time: `2024-02-30` is neither like 2026-01-31T12:00:00Z nor like \
+                 2026-01-31\n{name}:7: pulls: `x` is no whole number up to 1000000000000\n\
+                 nothing was imported\n"
+            )
+        );
+        let table = |more: &[&str]| said(&run("pulls", &data, more));
+        assert!(!table(&[]).contains("acme.com/old"), "nothing is half imported");
+
+        assert_eq!(said(&import(good)), "imported 65 pulls in 4 lines\n");
+        let rows = |more: &[&str]| -> Vec<(String, String, u64, u64, u64)> {
+            let text =
+                said(&run("pulls", &data, &[&["--json", "--to", "2025-01-01"], more].concat()));
+            let answer: Value = serde_json::from_str(&text).unwrap();
+            let row = |row: &Value| {
+                let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+                let count = |key: &str| row[key].as_u64().unwrap();
+                let shown = (count("pulls"), count("imported"), count("daily_uniques"));
+                (text("package"), text("tag") + &text("day"), shown.0, shown.1, shown.2)
+            };
+            answer["rows"].as_array().unwrap().iter().map(row).collect()
+        };
+        let row = |package: &str, key: &str, pulls, uniques| {
+            (package.to_owned(), key.to_owned(), pulls, pulls, uniques)
+        };
+        assert_eq!(
+            rows(&["--by", "day"]),
+            [
+                row("*/acme/rocket", "2024-02-28T00:00:00Z", 10, 4),
+                row("*/acme/rocket", "2024-02-29T00:00:00Z", 50, 7),
+                row("acme.com/old", "2024-02-29T00:00:00Z", 5, 0),
+            ]
+        );
+        assert_eq!(
+            rows(&["--by", "tag"]),
+            [
+                row("*/acme/rocket", "1.0", 30, 0),
+                row("*/acme/rocket", "2.0", 30, 0),
+                row("acme.com/old", "(imported)", 5, 0),
+            ]
+        );
+        let words = refusal(&import(good));
+        assert!(words.contains("has imported counts of 2024-02-2"), "{words}");
+        assert_eq!(rows(&["--by", "day"]).len(), 3);
+        // A day that is erased can be imported again, and what was exported too.
+        let exported = said(&run("export", &data, &["--format", "csv", "--to", "2025-01-01"]));
+        let days = ["--to", "2025-01-01", "--yes"];
+        said(&run("erase", &data, &[&["--package", "*/acme/rocket"], &days[..]].concat()));
+        said(&run("erase", &data, &[&["--domain", "acme.com"], &days[..]].concat()));
+        assert_eq!(rows(&["--by", "day"]), []);
+        let kept = ["time", "package", "version", "pulls"];
+        assert_eq!(said(&import(&columns(&exported, &kept))), "imported 65 pulls in 4 lines\n");
+        assert_eq!(rows(&["--by", "day"])[1].2, 50);
+        if runs {
+            gate.stop();
+        }
+    }
+}
+
+#[test]
+fn what_is_erased_is_in_no_answer_and_in_no_file() {
+    for runs in [true, false] {
+        let mut gate = started();
+        pull(&gate, "acme/secret-probe", "only-there");
+        pull(&gate, "acme/rocket", "latest");
+        let data = gate.data_dir();
+        eventually(|| match gate.pulls(&["--by", "tag"]).to_string() {
+            rows if rows.contains("only-there") && rows.contains("rocket") => Ok(()),
+            rows => Err(rows),
+        });
+        if !runs {
+            gate.stop();
+        }
+        let erase = |more: &[&str]| {
+            run("erase", &data, &[&["--package", "*/acme/secret-probe"], more].concat())
+        };
+        let words = said(&erase(&[]));
+        assert_eq!(
+            words,
+            "*/acme/secret-probe: 1 pulls, 1 requests\nThese counts of all time, and their names \
+             would be erased. Nothing was: say --yes\n"
+        );
+        eventually(|| match is_in_a_file(&data, "only-there") {
+            true => Ok(()),
+            false => Err("it is not on disk".to_owned()),
+        });
+        assert!(said(&erase(&["--yes"])).ends_with("are erased\n"));
+        for needle in ["secret-probe", "only-there"] {
+            assert!(!is_in_a_file(&data, needle), "{needle}");
+        }
+        let rows = gate.pulls(&["--by", "tag"]).to_string();
+        assert!(rows.contains("*/acme/rocket") && !rows.contains("probe"), "{rows}");
+        let words = refusal(&erase(&["--yes"]));
+        assert!(words.contains("nothing was counted"), "{words}");
+        if runs {
+            // It is counted again when it is pulled again, and only then.
+            pull(&gate, "acme/secret-probe", "new");
+            let expected = eventually(|| match gate.pulls(&["--by", "tag"]).to_string() {
+                rows if rows.contains("\"new\"") => Ok(rows),
+                rows => Err(rows),
+            });
+            assert!(!expected.contains("only-there"));
+            gate.stop();
+        }
+        assert!(!is_in_a_file(&data, "only-there"));
+    }
+    let words = refusal(&run("erase", Path::new("/nonexistent"), &["--domain", "x"]));
+    assert!(words.contains("no such directory"), "{words}");
+}
+
+/// Counts that are in memory only, or in the journal and not in sled, go like any other, and who
+/// pulled today is new again.
+#[test]
+fn what_is_still_on_its_way_to_the_disk_is_erased_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    for client in 0..5 {
+        gateway.send(client, DOCKER, "acme/gone", Asked::Manifest, "latest");
+        gateway.send(client, DOCKER, "acme/kept", Asked::Manifest, "latest");
+    }
+    counting::eventually("both are counted", || gateway.counted_pulls() == 10);
+    let scope = pullgate::aggregator::Scope::Package("acme.com/acme/gone".to_owned());
+    let erasure = pullgate::aggregator::Erasure { scope, days: None };
+    gateway.query.amend(pullgate::aggregator::Amendment::Erase(erasure)).unwrap();
+    assert_eq!(gateway.totals().unwrap().1, 5);
+    gateway.send(1, DOCKER, "acme/gone", Asked::Manifest, "1.0");
+    counting::eventually("it is counted again", || gateway.totals().unwrap().1 == 6);
+    let answer = gateway.query.rows(&pullgate::aggregator::Ask::default()).unwrap();
+    let uniques: Vec<_> = answer.rows.iter().map(|row| row.measures.daily_uniques).collect();
+    assert_eq!(uniques, [1, 5]);
+    gateway.stop();
+}
+
+fn started() -> Gate {
+    let packages = "\n[[packages]]\ndomain = \"*\"\nname = \"acme/*\"\nbackend = \"one.example/acme/*\"\n\
+         delivery = \"redirect\"\n";
+    Gate::start(DRIVERS[0], packages)
+}
+
+/// A redirected GET of the package's manifest.
+fn pull(gate: &Gate, name: &str, tag: &str) {
+    let mut connection = Connection::open(gate.address()).unwrap();
+    let host = format!("Host: {}", gate.address());
+    let target = format!("/v2/{name}/manifests/{tag}");
+    assert_eq!(connection.ask("GET", &target, &[host], b"").unwrap().status, 307);
+}
+
+fn run(command: &str, data: &Path, arguments: &[&str]) -> Output {
+    Command::new(pullgate()).arg(command).arg("--data").arg(data).args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Only these columns of an export.
+fn columns(csv: &str, kept: &[&str]) -> String {
+    let lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let lines: Vec<Vec<&str>> = lines.collect();
+    let at = |name: &&str| lines[0].iter().position(|column| column == name).unwrap();
+    let at: Vec<usize> = kept.iter().map(at).collect();
+    let line =
+        |line: &Vec<&str>| at.iter().map(|at| line[*at]).collect::<Vec<_>>().join(",") + "\n";
+    lines.iter().map(line).collect()
+}
+
+fn is_in_a_file(dir: &Path, text: &str) -> bool {
+    all_files(dir).iter().any(|path| {
+        // The control socket is no file to read.
+        let bytes = fs::read(path).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
