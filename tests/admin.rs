@@ -203,6 +203,7 @@ fn started_with(
         status: Arc::clone(status),
         log_dropped: None,
         proofs: Default::default(),
+        certificates: Default::default(),
         quotas: quotas::channel().1,
     };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };

@@ -167,7 +167,10 @@ fn reference_file() -> String {
          # as a page. Written from src/pure/config/file.rs by `UPDATE=1 cargo test --test config`.\n",
     );
     for header in SECTIONS {
-        let _ = write!(file, "\n{}{header}\n", commented(header.doc));
+        // What cannot be written without naming files is only an example.
+        let of_files = header.keys.iter().any(|key| key.default.is_none() && is_file(key));
+        let mark = if of_files { "# " } else { "" };
+        let _ = write!(file, "\n{}{mark}{header}\n", commented(header.doc));
         for key in header.keys.iter().filter(|key| !is_section(header, key)) {
             let _ = write!(file, "\n{}", commented(key.doc));
             let (name, allowed) = (key.name, (key.allowed)());
@@ -177,12 +180,16 @@ fn reference_file() -> String {
                 (_, Some(example)) if name == "backend" => writeln!(file, "{name} = {example}"),
                 // A file or an id that is only an example does not exist.
                 (Some("\"\""), Some(example)) => writeln!(file, "# {name} = {example}"),
-                (Some(value), _) | (None, Some(value)) => writeln!(file, "{name} = {value}"),
+                (Some(value), _) | (None, Some(value)) => writeln!(file, "{mark}{name} = {value}"),
                 (None, None) => unreachable!("{name} has neither a default nor an example"),
             };
         }
     }
     file
+}
+
+fn is_file(key: &Key) -> bool {
+    (key.allowed)() == "the path of a file"
 }
 
 fn is_section(header: &Header, key: &Key) -> bool {

@@ -9,10 +9,12 @@ use std::rc::Rc;
 use pullgate::messages::pulls;
 use pullgate::pure::answer;
 use pullgate::pure::cache::{Body, Held, Recent, Serving};
+use pullgate::pure::certificates::Names;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check::check;
 use pullgate::pure::decide::{Action, Known, decide};
 use pullgate::pure::desk::OwnKeys;
+use pullgate::pure::door::Door;
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head;
 use pullgate::pure::http1::relayed::{self, Relayed};
@@ -63,6 +65,9 @@ fn the_allocator_counts() {
 #[test]
 fn a_request_is_answered_and_told_to_counting_without_allocating() {
     let config = r#"
+[gateway]
+listen_tls = ["127.0.0.1:8443"]
+
 [[packages]]
 domain = "registry.acme.com"
 name = "acme/rocket"
@@ -103,6 +108,8 @@ delivery = "redirect"
         [("https://ghcr.io/v2/".to_owned(), RegistryProof { challenge, since_us: 0 })],
     );
     let keys = OwnKeys::new(&[1; 32], None);
+    let certified: [Box<str>; 2] = ["*.acme.org".into(), "tls.acme.com".into()];
+    let names = Names::new([&certified[..]]);
     let (mut sender, receiver) = pulls::channel();
     let mut memory = vec![0; BUFFER_BYTES];
     let requests = [
@@ -123,6 +130,7 @@ delivery = "redirect"
         ("Watchtower (Docker)", "ghcr.acme.com", "GET /v2/"),
         ("Watchtower", "ghcr.acme.com", "GET /token?scope=repository%3Aacme%2Frocket%3Apull"),
         ("docker/28.5.2", "private.acme.com", "GET /v2/"),
+        ("docker/28.5.2", "tls.acme.com", "GET /v2/acme/rocket/manifests/latest?ns=x"),
         ("docker/28.5.2", "private.acme.com", "GET /token?scope=repository:acme/rocket:pull"),
         // Served a moment ago.
         ("docker/28.5.2", "kept.acme.com", "GET /v2/acme/rocket/manifests/latest"),
@@ -139,6 +147,7 @@ delivery = "redirect"
         Action::Redirect(_) => 'r',
         Action::Forward(_) => 'f',
         Action::Grant(_) => 'g',
+        Action::Secure(_) => 'h',
         Action::Say(_) => 's',
         Action::Refuse(_) => 'x',
     };
@@ -156,6 +165,7 @@ delivery = "redirect"
             let action = decide(
                 Known {
                     snapshot: &snapshot,
+                    door: Door::Plain(&names),
                     proofs: &proofs,
                     keys: &keys,
                     now_us: HOUR_US + now,
@@ -207,5 +217,5 @@ delivery = "redirect"
     (0..2_000).for_each(&mut turn);
     let allocations = allocations_of(|| (2_000..22_000).for_each(&mut turn));
     assert_eq!(allocations, 0);
-    assert_eq!(decided, "rrrrrxxxrrfffsssgff");
+    assert_eq!(decided, "rrrrrxxxrrfffssshgff");
 }

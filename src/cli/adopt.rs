@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::check::clients;
+use crate::control::certificates::{self, Entry, StandIn};
 use crate::control::databases::{self, Shelf};
 use crate::control::keys;
 use crate::control::prove::Plan;
+use crate::messages::certificates::Certificates;
 use crate::messages::clock::monotonic_us;
 use crate::messages::keyring::Keyring;
 use crate::messages::random::random;
@@ -29,6 +31,8 @@ pub struct Adoption {
     last: Option<Arc<Snapshot>>,
     /// Databases that were read.
     shelf: Shelf,
+    /// What is shown for names that have no certificate.
+    stand_in: StandIn,
     /// What was said last of accounts that are lent to everybody.
     said: Vec<String>,
 }
@@ -39,6 +43,10 @@ pub struct Ready {
     pub snapshot: Arc<Snapshot>,
     /// What opens registries to them.
     pub keyring: Arc<Keyring>,
+    /// What clients are shown.
+    pub certificates: Arc<Certificates>,
+    /// The same, as the operator sees it.
+    pub entries: Vec<Entry>,
     /// How the aggregator tells clients apart.
     pub clients: ClientTable,
     /// What it knows of addresses.
@@ -53,6 +61,7 @@ impl Adoption {
             pseudonym: pseudonym()?,
             last: None,
             shelf: Shelf::default(),
+            stand_in: StandIn::make(),
             said: Vec::new(),
         })
     }
@@ -64,12 +73,14 @@ impl Adoption {
 
     /// Reads what `config` names, and compiles both; or says everything that is wrong with them.
     pub fn ready(&mut self, config: &Config) -> Result<Ready, Vec<Problem>> {
-        let read = (clients(config), keys::read(&self.file, config), self.shelf.sources(config));
-        let (clients, keys, sources) = match read {
-            (Ok(clients), Ok(keys), Ok(sources)) => (clients, keys, sources),
-            (clients, keys, sources) => {
-                let problems = clients.err().into_iter().chain(keys.err()).chain(sources.err());
-                return Err(problems.flatten().collect());
+        let clients = clients(config);
+        let keys = keys::read(&self.file, config);
+        let (shown, sources) = (certificates::read(config), self.shelf.sources(config));
+        let (clients, keys, shown, sources) = match (clients, keys, shown, sources) {
+            (Ok(clients), Ok(keys), Ok(shown), Ok(sources)) => (clients, keys, shown, sources),
+            (clients, keys, shown, sources) => {
+                let problems = clients.err().into_iter().chain(keys.err()).chain(shown.err());
+                return Err(problems.chain(sources.err()).flatten().collect());
             }
         };
         let last = self.last.as_deref();
@@ -91,7 +102,9 @@ impl Adoption {
             }
             self.said = lent;
         }
-        Ok(Ready { snapshot, keyring, clients, sources })
+        let entries = shown.entries.clone();
+        let certificates = shown.shown(&self.stand_in);
+        Ok(Ready { snapshot, keyring, certificates, entries, clients, sources })
     }
 }
 
@@ -105,6 +118,7 @@ impl Ready {
 /// The files that `config` names and [`Adoption::ready`] reads.
 pub fn files(config: &Config) -> Vec<PathBuf> {
     let mut files = keys::files(config);
+    files.extend(certificates::files(config));
     files.extend(config.gateway.clients_file.clone());
     files.extend(databases::files(config));
     files

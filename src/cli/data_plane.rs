@@ -12,6 +12,7 @@ use rustix::thread::sched_getaffinity;
 
 use crate::control::while_busy;
 use crate::messages::access::{self, AccessReceiver};
+use crate::messages::certificates::Certificates;
 use crate::messages::keyring::Keyring;
 use crate::messages::latency::{self, LatencyReceiver};
 use crate::messages::ledger::{Ledger, ROWS};
@@ -29,6 +30,7 @@ use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
 use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::driver::Driver;
+use crate::worker::listener::Socket;
 use crate::worker::upstream::resolver;
 use crate::worker::{self, Ended, Parts, listener};
 
@@ -36,6 +38,8 @@ use crate::worker::{self, Ended, Parts, listener};
 pub struct DataPlane {
     /// Where clients are listened for, with the ports that the system chose for port 0.
     pub addresses: Vec<SocketAddr>,
+    /// Where they are listened for over TLS.
+    pub tls_addresses: Vec<SocketAddr>,
     /// What the workers' runtimes stand on.
     pub driver: Driver,
     /// Their counters.
@@ -92,8 +96,8 @@ pub struct Command {
 /// Why the workers do not start.
 #[derive(Debug)]
 pub enum Refused {
-    /// A listening address cannot be had.
-    Address(SocketAddr, io::Error),
+    /// A listening address cannot be had, which this key of `[gateway]` names.
+    Address(SocketAddr, &'static str, io::Error),
     /// io_uring was asked for by name and is not to be had.
     Driver(io::Error),
     /// Threads, descriptors or randomness.
@@ -107,6 +111,7 @@ impl DataPlane {
         config: &Config,
         snapshot: &Arc<Snapshot>,
         keyring: &Arc<Keyring>,
+        certificates: &Arc<Certificates>,
         keys: &Arc<OwnKeys>,
         wanted: &WantedSender,
     ) -> Result<(Self, Starting, Ends), Refused> {
@@ -120,9 +125,12 @@ impl DataPlane {
         // With more workers than CPUs, pinning would only keep some from running; under a quota of
         // CPU time, all who share these CPUs would choose the same ones.
         let pinned = count <= cpus.len() && usable == cpus.len();
-        let (mut listeners, addresses) = listen(&config.gateway.listen, count)?;
+        let (mut listeners, addresses) = listen(&config.gateway.listen, "listen", count)?;
+        let (mut over_tls, tls_addresses) =
+            listen(&config.gateway.listen_tls, "listen_tls", count)?;
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
-        let connections_max = connections_allowed(count, addresses.len(), forwards(config));
+        let connections_max =
+            connections_allowed(count, addresses.len() + tls_addresses.len(), forwards(config));
         let (retire, retired) = bounded(count * 2);
         let (quotas, said) = quotas::channel();
         let (pulls, latencies, access) = (Vec::new(), Vec::new(), Vec::new());
@@ -147,14 +155,20 @@ impl DataPlane {
                 },
             );
             let worker_meters = Meters::new();
+            let plain = listeners.iter_mut().filter_map(Vec::pop);
+            let sealed = over_tls.iter_mut().filter_map(Vec::pop);
+            let listeners = plain
+                .map(|listener| Socket { listener, over_tls: false })
+                .chain(sealed.map(|listener| Socket { listener, over_tls: true }));
             let parts = Parts {
                 index,
                 cpu: cpus.get(index).copied().filter(|_| pinned),
                 driver,
-                listeners: listeners.iter_mut().filter_map(Vec::pop).collect(),
+                listeners: listeners.collect(),
                 snapshot: Arc::clone(snapshot),
                 keyring: Arc::clone(keyring),
                 keys: Arc::clone(keys),
+                certificates: Arc::clone(certificates),
                 wanted: wanted.clone(),
                 quotas: quotas.clone(),
                 retired: retire.clone(),
@@ -176,7 +190,9 @@ impl DataPlane {
             ends.latencies.push(latency_end);
         }
         let orders = orders.into();
-        let plane = Self { addresses, driver, meters, orders, ended, workers: count, retired };
+        let workers = count;
+        let plane =
+            Self { addresses, tls_addresses, driver, meters, orders, ended, workers, retired };
         Ok((plane, starting, ends))
     }
 
@@ -236,6 +252,13 @@ impl Command {
         }
     }
 
+    /// Clients are shown `certificates`.
+    pub fn show(&self, certificates: &Arc<Certificates>) {
+        for worker in self.orders.iter() {
+            worker.give(Order::Show(Arc::clone(certificates)));
+        }
+    }
+
     /// The workers end, within `timeout`.
     pub fn drain(&self, timeout: Duration) {
         for worker in self.orders.iter() {
@@ -247,12 +270,14 @@ impl Command {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
-                f,
-                "{address} is in use by another process; stop it, or change gateway.listen"
-            ),
-            Self::Address(address, error) => {
-                write!(f, "{address} cannot be listened on: {error}; change gateway.listen")
+            Self::Address(address, key, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{address} is in use by another process; stop it, or change gateway.{key}"
+                )
+            }
+            Self::Address(address, key, error) => {
+                write!(f, "{address} cannot be listened on: {error}; change gateway.{key}")
             }
             Self::Driver(error) => write!(
                 f,
@@ -267,11 +292,12 @@ impl fmt::Display for Refused {
 /// For each address the sockets of all workers, and the addresses as they came out.
 fn listen(
     wanted: &[SocketAddr],
+    key: &'static str,
     count: usize,
 ) -> Result<(Vec<Vec<std::net::TcpListener>>, Vec<SocketAddr>), Refused> {
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
     for &address in wanted {
-        let refused = |error| Refused::Address(address, error);
+        let refused = |error| Refused::Address(address, key, error);
         let bound = while_busy(|| listener::bind(address, count)).map_err(refused)?;
         if let Some(first) = bound.first() {
             addresses.push(first.local_addr().map_err(refused)?);

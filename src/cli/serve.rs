@@ -23,6 +23,7 @@ use crossbeam_channel::Receiver;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
+use tokio::sync::watch;
 
 use crate::aggregator::lock::Lock;
 use crate::aggregator::{self, Aggregator, Booked, Health, Reconfigured};
@@ -31,6 +32,7 @@ use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
 use crate::control::admin::explain::InForce;
 use crate::control::admin::{self, Sources};
+use crate::control::certificates;
 use crate::control::logging::{self, Dropped};
 use crate::control::own_secrets::OwnSecrets;
 use crate::control::prove::{self, Plans, Prover};
@@ -140,15 +142,17 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let (secrets, keys) = OwnSecrets::open(&data_dir).map_err(StartError::System)?;
     let status = Status::new();
     let (wanted, to_ask) = wanted::channel();
-    let Ready { snapshot, keyring, clients, sources } = &ready;
+    let Ready { snapshot, keyring, certificates, clients, sources, .. } = &ready;
     let (data_plane, workers, ends) =
-        DataPlane::prepare(&config, snapshot, keyring, &keys, &wanted)
+        DataPlane::prepare(&config, snapshot, keyring, certificates, &keys, &wanted)
             .map_err(StartError::Workers)?;
+    let plain = data_plane.addresses.iter().map(ToString::to_string);
+    let sealed = data_plane.tls_addresses.iter().map(|address| format!("{address} (TLS)"));
     tracing::info!(
         "{} workers on {} listen at {}",
         data_plane.meters.len(),
         data_plane.driver,
-        data_plane.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        plain.chain(sealed).collect::<Vec<_>>().join(", ")
     );
     let Ends { pulls, latencies, access, quotas } = ends;
     let access_log = start_access_log(&config, access, &status)?;
@@ -168,6 +172,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         timeout_ms: Arc::new(AtomicU64::new(milliseconds(config.gateway.drain_timeout))),
     };
     let in_force = InForce::new(Arc::clone(snapshot), Arc::clone(&keys));
+    in_force.show(certificates);
+    let shown = Arc::new(watch::Sender::new(ready.entries.clone()));
     let record = Arc::<prove::Record>::default();
     let (workers_to_tell, known) = (data_plane.command(), Arc::clone(&in_force));
     let (prover, plans) = Prover::new(prove::Options {
@@ -190,6 +196,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             status: Arc::clone(&status),
             log_dropped: options.log_dropped,
             proofs: record,
+            certificates: Arc::clone(&shown),
             quotas,
         },
         query: aggregator.query(),
@@ -199,7 +206,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let apply = applying(config, adoption, plans, &drain, &aggregator, in_force);
+            let told = Told { plans, in_force, shown };
+            let apply = applying(config, adoption, told, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
             let options = reload::Options { path, text, files, apply, status };
@@ -316,14 +324,20 @@ fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog
     }
 }
 
+/// Who is told of a changed configuration beside workers and aggregator.
+struct Told {
+    plans: Plans,
+    in_force: Arc<InForce>,
+    shown: Arc<certificates::Record>,
+}
+
 /// What puts a changed configuration in force: one new snapshot in every worker, or none.
 fn applying(
     started: Config,
     mut adoption: Adoption,
-    plans: Plans,
+    told: Told,
     drain: &Drain,
     aggregator: &Aggregator,
-    in_force: Arc<InForce>,
 ) -> Apply {
     let drain = drain.clone();
     let recount = aggregator.reconfigure();
@@ -336,10 +350,13 @@ fn applying(
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        in_force.adopt(&ready.snapshot);
+        told.in_force.adopt(&ready.snapshot);
+        told.in_force.show(&ready.certificates);
+        drain.workers.show(&ready.certificates);
         drain.workers.adopt(&ready.snapshot, &ready.keyring);
-        plans.adopt(ready.plan(&config));
-        let Ready { snapshot, clients, sources, .. } = ready;
+        told.plans.adopt(ready.plan(&config));
+        let Ready { snapshot, entries, clients, sources, .. } = ready;
+        told.shown.send_replace(entries);
         let (counting, insight) = (config.counting.clone(), config.insight.clone());
         recount(Reconfigured { counting, insight, clients, sources });
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);

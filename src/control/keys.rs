@@ -1,8 +1,6 @@
 //! What opens registries: the certificates that are trusted and the passwords, from the files and
 //! variables that the configuration names.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::files::read_file;
 use crate::messages::keyring::{Account, Key, Keyring, trusting};
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{Config, Password, Registry as Configured};
@@ -173,25 +172,6 @@ fn account(
             None
         }
     }
-}
-
-fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
-    let read = |path: &Path| -> io::Result<Vec<u8>> {
-        // What nobody writes to, a pipe, would be waited for without end, by the one who stops too.
-        if !std::fs::metadata(path)?.file_type().is_file() {
-            return Err(io::Error::other("it is no ordinary file"));
-        }
-        let mut bytes = Vec::new();
-        File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read(path).map_err(|error| {
-        format!("cannot be read: {error}; let pullgate's user read it, or change the key")
-    })?;
-    if bytes.len() > bytes_max {
-        return Err(format!("is longer than {bytes_max} bytes; name the right file"));
-    }
-    Ok(bytes)
 }
 
 /// What the system trusts. Without any, only registries with a `ca_file` can be spoken to over TLS.

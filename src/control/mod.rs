@@ -4,7 +4,9 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod certificates;
 pub mod databases;
+mod files;
 pub mod keys;
 pub mod logging;
 pub mod own_secrets;

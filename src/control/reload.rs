@@ -135,6 +135,7 @@ pub fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
     let (was, is) = (&started.gateway, &now.gateway);
     [
         ("gateway.listen", was.listen != is.listen),
+        ("gateway.listen_tls", was.listen_tls != is.listen_tls),
         ("gateway.workers", was.workers != is.workers),
         ("gateway.driver", was.driver != is.driver),
         ("gateway.data_dir", was.data_dir != is.data_dir),

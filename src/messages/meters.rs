@@ -34,6 +34,18 @@ pub enum Counter {
     AcceptErrors,
     /// Accepting was paused for want of descriptors or memory.
     AcceptPauses,
+    /// A TLS handshake was made.
+    TlsFull,
+    /// A TLS session was resumed.
+    TlsResumed,
+    /// A TLS handshake failed.
+    TlsFailed,
+    /// A TLS handshake took longer than `limits.header_timeout`.
+    TlsLate,
+    /// A client spoke plain HTTP where TLS is spoken.
+    TlsPlain,
+    /// A client was shown the certificate that nobody trusts.
+    TlsStandIn,
     /// The head of a request took longer than `limits.header_timeout`.
     TimeoutsHeader,
     /// A connection waited for a request longer than `limits.idle_timeout`.
@@ -278,6 +290,26 @@ pub const COUNTERS: &[Family<Counter>] = &[
             (Counter::TimeoutsIdle, "idle_timeout"),
             (Counter::TimeoutsWrite, "write_timeout"),
         ],
+    },
+    Family {
+        name: "pullgate_tls_handshakes_total",
+        help: "TLS handshakes with clients, by how they went; `plain`: the client spoke plain HTTP \
+               instead.",
+        label: "outcome",
+        series: &[
+            (Counter::TlsFull, "full"),
+            (Counter::TlsResumed, "resumed"),
+            (Counter::TlsFailed, "failed"),
+            (Counter::TlsLate, "late"),
+            (Counter::TlsPlain, "plain"),
+        ],
+    },
+    Family {
+        name: "pullgate_tls_stand_ins_total",
+        help: "TLS handshakes in which the certificate was shown that nobody trusts, because there \
+               is none for the host asked for, or none was named.",
+        label: "",
+        series: &[(Counter::TlsStandIn, "")],
     },
     Family {
         name: "pullgate_requests_total",

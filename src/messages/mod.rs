@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | worker → aggregator | pages of pull events | bounded channel, one per worker | the worker keeps pages up to a byte bound, then exact totals only ([`pulls`]) |
 //! | aggregator → worker | emptied pages | bounded channel | the page is freed |
-//! | control → worker | orders (a new snapshot with its keys, what is known of registries, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
+//! | control → worker | orders (a new snapshot with its keys, certificates, what is known of registries, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |
 //! | worker → control | repositories of which nothing is known yet | one bounded channel ([`wanted`]) | nothing: the next request says so again |
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
@@ -16,6 +16,7 @@
 //! | worker → log writer | access log lines | bounded channel ([`access`]) | the line is dropped and counted |
 
 pub mod access;
+pub mod certificates;
 pub mod clock;
 pub mod doorbell;
 pub mod keyring;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::messages::certificates::Certificates;
 use crate::messages::doorbell::{Bell, Doorbell};
 use crate::messages::keyring::Keyring;
 use crate::pure::desk::OwnKeys;
@@ -20,6 +21,8 @@ pub enum Order {
     Know(Arc<Proofs>),
     /// Make tokens of the gateway's own with these from now on.
     Sign(Arc<OwnKeys>),
+    /// Show these to clients from now on.
+    Show(Arc<Certificates>),
     /// Stop accepting, let what is under way finish within this time, then end.
     Drain(Duration),
 }

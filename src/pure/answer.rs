@@ -13,6 +13,7 @@ use crate::pure::why::Explained;
 pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
     match action {
         Action::Redirect(to) => redirect(out, manner, to),
+        Action::Secure(to) => encode::moved(out, manner, |out| to.put(out)),
         Action::Say(Say::Base) => encode::base(out, manner),
         Action::Say(Say::Challenge(challenge)) => {
             encode::challenge(out, manner, &challenge.pieces());
@@ -113,6 +114,7 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         Kind::NameInvalid => "the repository name is not valid",
         Kind::TagInvalid => "the tag is not valid",
         Kind::DigestInvalid => "the digest is not valid",
+        Kind::Misdirected => "this connection is not for the host ",
         Kind::DomainUnknown => "this gateway serves no packages for the domain ",
         Kind::NameUnknown => "no such package here: ",
         Kind::CatalogUnsupported => "the catalog is not served here; ask for a package by its name",
@@ -166,11 +168,13 @@ fn explain(words: &mut Out<'_>, refusal: &Refusal<'_>) {
         }
     };
     words.put(words_of_kind);
-    if refusal.fault.kind == Kind::DomainUnknown {
+    if matches!(refusal.fault.kind, Kind::DomainUnknown | Kind::Misdirected) {
         match refusal.host {
             b"" => words.put("(none was sent)"),
             host => words.put_json(host),
         }
+    }
+    if refusal.fault.kind == Kind::DomainUnknown {
         words.put("; check the host name in front of the image name");
     }
     if let (Kind::NameUnknown, Some(name), Some(site)) =

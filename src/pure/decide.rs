@@ -3,6 +3,7 @@
 
 use crate::pure::config::values::{Credentials, Delivery};
 use crate::pure::desk::{Challenge, Errand, LIFE_S, OwnKeys, Shown, Signed};
+use crate::pure::door::{Door, ToHttps};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::limits::HOST_BYTES_MAX;
@@ -20,6 +21,8 @@ use crate::pure::why::{Explained, Why};
 pub struct Known<'r> {
     /// The configuration.
     pub snapshot: &'r Snapshot,
+    /// How the request came.
+    pub door: Door<'r>,
     /// What was found out about registries.
     pub proofs: &'r Proofs,
     /// What tokens of our own are known by.
@@ -35,6 +38,8 @@ pub struct Known<'r> {
 pub enum Action<'r> {
     /// The client is sent to the backend.
     Redirect(Redirect<'r>),
+    /// The client is to ask the same over TLS.
+    Secure(ToHttps<'r>),
     /// The backend is asked in the client's stead.
     Forward(Forward<'r>),
     /// A registry is asked about the client's login: for a token, or whether it is right.
@@ -199,11 +204,19 @@ pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
     if matches!(head.method, Method::Other(_)) {
         return refuse(Kind::MethodUnsupported, None, None);
     }
+    if let Door::Tls(shown) = known.door
+        && !shown.covers(host)
+    {
+        return refuse_with(Fault::new(Kind::Misdirected, shown.why_not()), None, None);
+    }
+    if let Some(to) = known.door.to_https(known.snapshot, head) {
+        return Action::Secure(to);
+    }
     let endpoint = match Endpoint::parse(head.path) {
         Ok(endpoint) => endpoint,
         Err(fault) => return refuse_with(fault, None, None),
     };
-    let site = known.snapshot.routes.site(host);
+    let site = known.door.site(known.snapshot, host);
     match endpoint {
         Endpoint::Root => return Action::Say(Say::Welcome(site, host)),
         Endpoint::Robots => return Action::Say(Say::Robots),

@@ -1,11 +1,16 @@
 //! Cases of `decide`, one line each: who asks for what of which configuration, and what is done.
 
+use std::sync::Arc;
+
+use crate::pure::certificates::{Names, Shown};
 use crate::pure::client::ClientTable;
 use crate::pure::config::check;
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::{Action, Known, Say, decide};
 use crate::pure::desk::Purpose;
 use crate::pure::desk::{LIFE_S, OwnKeys};
+use crate::pure::door::Door;
+use crate::pure::http1::encode::Out;
 use crate::pure::http1::head::{self, HeadLimits};
 use crate::pure::proof::{Proof, Proofs, RegistryProof};
 use crate::pure::snapshot::{Circumstances, Snapshot};
@@ -69,7 +74,8 @@ fn said(snapshot: &Snapshot, proofs: &Proofs, at_s: u64, asked: &str) -> String 
     let head = head::parse(bytes.as_bytes(), &limits).unwrap().unwrap();
     let keys = &OwnKeys::new(&[1; 32], None);
     let now_us = at_s * 1_000_000;
-    told(&decide(Known { snapshot, proofs, keys, now_us, unix_s: at_s }, &head))
+    let door = Door::Plain(&Names::default());
+    told(&decide(Known { snapshot, door, proofs, keys, now_us, unix_s: at_s }, &head))
 }
 
 fn told(action: &Action<'_>) -> String {
@@ -87,6 +93,12 @@ fn told(action: &Action<'_>) -> String {
             let streams = if to.streams { ", streams" } else { "" };
             let wants_proof = if to.wants_proof { ", wants a proof" } else { "" };
             format!("asks {}{}{login}{streams}{wants_proof}", to.location, to.name_tail)
+        }
+        Action::Secure(to) => {
+            let mut room = [0; 256];
+            let mut out = Out::new(&mut room, 0);
+            to.put(&mut out);
+            format!("308 to {}", String::from_utf8_lossy(out.written(0)))
         }
         Action::Say(Say::Base) => "200".to_owned(),
         Action::Grant(errand) => {
@@ -191,7 +203,8 @@ fn a_token_of_ours_opens_v2_of_its_domain() {
         let limits = HeadLimits { head_bytes: 4096, headers: 16 };
         let head = head::parse(bytes.as_bytes(), &limits).unwrap().unwrap();
         let proofs = &proofs("token", Proof::Unknown);
-        let known = Known { snapshot: &snapshot, proofs, keys, now_us: 0, unix_s: 1_000 };
+        let door = Door::Plain(&Names::default());
+        let known = Known { snapshot: &snapshot, door, proofs, keys, now_us: 0, unix_s: 1_000 };
         told(&decide(known, &head))
     };
     let token = String::from_utf8(keys.sign("a.b", 1_000 + LIFE_S).to_vec()).unwrap();
@@ -326,5 +339,68 @@ fn who_takes_us_for_a_mirror_says_of_which_registry() {
         let asked = format!("containerd /v2/{name}/manifests/1.0{ns}");
         let said = said(&snapshot, &proofs("token", Proof::Unknown), 1, &asked);
         assert_eq!(said, expected, "{asked}");
+    }
+}
+
+/// What is said to docker at `host` and `path`, by a door where `a.b` and `*.c.d` have certificates:
+/// over TLS to who has `asked` for a host, or in plain HTTP.
+fn said_at_door(gateway: &str, asked: Option<&str>, host: &str, path: &str) -> String {
+    let packages = "domain = '*'\nname = 'x'\nbackend = 'ghcr.io/x'\ndelivery = 'stream'\n";
+    let log_in = "domain = 'a.b'\nname = 'y'\nbackend = 'ghcr.io/y'\ncredentials = 'client'\n";
+    let text = format!("{gateway}\n[[packages]]\n{packages}[[packages]]\n{log_in}");
+    let (config, _) = check("f", &text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let clients = ClientTable::built_in();
+    let around = Circumstances { clients, via: "pullgate", before: None, now_us: 0 };
+    let snapshot = Snapshot::build(&config, 1, around);
+    let certificates: [Arc<[Box<str>]>; 2] =
+        [Arc::new([Box::from("a.b")]), Arc::new([Box::from("*.c.d")])];
+    let names = Names::new(certificates.iter().map(|one| &**one));
+    let found = asked.and_then(|asked| names.find(asked.as_bytes()));
+    let shown = Shown::new(asked, found.map(|one| Arc::clone(&certificates[one])));
+    let door = if asked.is_some() { Door::Tls(&shown) } else { Door::Plain(&names) };
+    let bytes = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let head = head::parse(bytes.as_bytes(), &snapshot.head).unwrap().unwrap();
+    let (proofs, keys) = (&Proofs::default(), &OwnKeys::new(&[1; 32], None));
+    told(&decide(Known { snapshot: &snapshot, door, proofs, keys, now_us: 0, unix_s: 0 }, &head))
+}
+
+#[test]
+fn who_comes_in_plain_http_is_sent_to_https_where_there_is_a_certificate() {
+    let tls = "[gateway]\nlisten_tls = ['127.0.0.1:443']";
+    let other_port = "[gateway]\nlisten_tls = ['127.0.0.1:8443']";
+    let serves = "[gateway]\nlisten_tls = ['127.0.0.1:443']\nhttps_redirect = false";
+    let elsewhere = "[gateway]\nlisten_tls = ['127.0.0.1:443']\n[[domains]]\nhost = 'a.b'\n\
+                     public_url = 'https://a.b:4443'";
+    let front_end = "[gateway]\nlisten_tls = ['127.0.0.1:443']\n[[domains]]\nhost = 'a.b'\n\
+                     public_url = 'http://a.b'";
+    let challenge = "401 Bearer realm=\"http://a.b:8080/token\",service=\"a.b\"";
+    for (gateway, host, path, answer) in [
+        (tls, "A.B:8080", "/v2/y/tags/list?n=3", "308 to https://a.b/v2/y/tags/list?n=3"),
+        (other_port, "a.b:8080", "/v2/", "308 to https://a.b:8443/v2/"),
+        (other_port, "X.c.d.:8080", "/", "308 to https://x.c.d:8443/"),
+        (elsewhere, "a.b", "/v2/", "308 to https://a.b:4443/v2/"),
+        (tls, "c.d", "/v2/x/manifests/1", "asks https://ghcr.io/v2/x, streams"),
+        (tls, "a.b", "/.well-known/acme-challenge/x", "404 Not Found"),
+        (serves, "a.b", "/v2/", "401 Bearer realm=\"https://a.b/token\",service=\"a.b\""),
+        (front_end, "a.b", "/v2/", "401 Bearer realm=\"http://a.b/token\",service=\"a.b\""),
+        ("", "a.b", "/v2/", challenge),
+    ] {
+        assert_eq!(said_at_door(gateway, None, host, path), answer, "{gateway} {host}");
+    }
+}
+
+#[test]
+fn a_request_for_a_host_that_the_certificate_is_not_for_belongs_elsewhere() {
+    let tls = "[gateway]\nlisten_tls = ['127.0.0.1:8443']";
+    let asks = "asks https://ghcr.io/v2/x, streams";
+    for (asked, host, path, answer) in [
+        ("a.b", "a.b:8443", "/v2/", "401 Bearer realm=\"https://a.b:8443/token\",service=\"a.b\""),
+        ("x.c.d", "y.C.d", "/v2/x/manifests/1", asks),
+        ("a.b", "y.c.d", "/v2/x/manifests/1", "421 Misdirected Request"),
+        ("a.b", "a.c", "/v2/x/manifests/1", "421 Misdirected Request"),
+        ("a.c", "a.c", "/v2/x/manifests/1", "421 Misdirected Request"),
+        ("", "a.b", "/v2/", "421 Misdirected Request"),
+    ] {
+        assert_eq!(said_at_door(tls, Some(asked), host, path), answer, "{asked} {host}");
     }
 }

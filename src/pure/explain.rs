@@ -17,7 +17,7 @@ pub fn steps(known: Known<'_>, head: &RequestHead<'_>) -> Vec<String> {
     if let Ok(endpoint) = Endpoint::parse(head.path) {
         steps.push(format!("asked for: {}", asked(&endpoint)));
     }
-    let site = known.snapshot.routes.site(head.host.unwrap_or_default());
+    let site = known.door.site(known.snapshot, head.host.unwrap_or_default());
     steps.push(match (site.is_known(), site.domain()) {
         (false, _) => "domain: none that is served here".to_owned(),
         (true, "*") => "domain: none of its own, so the rules of * alone".to_owned(),
@@ -38,6 +38,7 @@ pub fn steps(known: Known<'_>, head: &RequestHead<'_>) -> Vec<String> {
             };
             steps.push(format!("answer: {what} {}{for_what}", authority_of(&registry.base)));
         }
+        Action::Secure(_) => steps.push("answer: 308, the same is to be asked over TLS".to_owned()),
         Action::Say(Say::Base) => steps.push("answer: 200, clients need not log in".to_owned()),
         Action::Say(Say::Challenge(challenge)) => {
             steps.push(format!("answer: 401, tokens are given at {}", challenge.realm));

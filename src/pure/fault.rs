@@ -45,6 +45,8 @@ pub enum Kind {
     TagInvalid,
     /// A digest outside the grammar.
     DigestInvalid,
+    /// A host that the connection's certificate is not for.
+    Misdirected,
     /// A host that no rule names.
     DomainUnknown,
     /// A name that no rule of its domain matches.
@@ -116,7 +118,7 @@ impl Row {
 
 impl Kind {
     /// Every kind, in the table's order.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Malformed,
         Self::BodyRefused,
         Self::ProxyHeader,
@@ -129,6 +131,7 @@ impl Kind {
         Self::NameInvalid,
         Self::TagInvalid,
         Self::DigestInvalid,
+        Self::Misdirected,
         Self::DomainUnknown,
         Self::NameUnknown,
         Self::CatalogUnsupported,
@@ -188,6 +191,9 @@ impl Kind {
             Self::TagInvalid => row("400 Bad Request", "TAG_INVALID", "tag_invalid", false),
             Self::DigestInvalid => {
                 row("400 Bad Request", "DIGEST_INVALID", "digest_invalid", false)
+            }
+            Self::Misdirected => {
+                row("421 Misdirected Request", "UNSUPPORTED", "misdirected", false)
             }
             Self::DomainUnknown => row("404 Not Found", "NAME_UNKNOWN", "domain_unknown", false),
             Self::NameUnknown => row("404 Not Found", "NAME_UNKNOWN", "name_unknown", false),

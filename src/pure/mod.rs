@@ -6,6 +6,7 @@ pub mod address;
 pub mod answer;
 pub mod backoff;
 pub mod cache;
+pub mod certificates;
 pub mod client;
 pub mod config;
 pub mod csv;
@@ -13,6 +14,7 @@ pub mod decide;
 #[cfg(test)]
 mod decide_cases;
 pub mod desk;
+pub mod door;
 pub mod explain;
 pub mod fault;
 pub mod follow;

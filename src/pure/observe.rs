@@ -43,7 +43,11 @@ pub fn observe<'r>(
             let way = if forward.streams { Way::Stream } else { Way::Broker };
             (forward.endpoint, forward.matched, way)
         }
-        Action::Forward(_) | Action::Grant(_) | Action::Say(_) | Action::Refuse(_) => return None,
+        Action::Forward(_)
+        | Action::Grant(_)
+        | Action::Secure(_)
+        | Action::Say(_)
+        | Action::Refuse(_) => return None,
     };
     let is_blob = matches!(endpoint, Endpoint::Blob { .. });
     let outcome = match seen {

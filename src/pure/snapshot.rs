@@ -6,7 +6,7 @@ use crate::pure::config::values::{Cache, Cidr, Config, Limits, Private, Upstream
 use crate::pure::http1::head::HeadLimits;
 use crate::pure::oci::backend::{authority_of, is_address};
 use crate::pure::origin::{Origin, Url};
-use crate::pure::route::table::Table;
+use crate::pure::route::table::{Ports, Table};
 
 /// What a worker decides by. Built once per configuration, never written afterwards.
 pub struct Snapshot {
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub via: String,
     /// Peers whose word on the client's address is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// The port that clients are sent to who come in plain HTTP, where they are.
+    pub https_port: Option<u16>,
     /// Whether answers say which rule and delivery were chosen.
     pub explain_header: bool,
     /// Counts up with each configuration that was adopted, from 1.
@@ -62,8 +64,8 @@ impl Snapshot {
     pub fn build(config: &Config, generation: u64, circumstances: Circumstances<'_>) -> Self {
         let Circumstances { clients, via, before, now_us } = circumstances;
         let mut routes = Table::build(&config.packages, &config.domains);
-        let port = config.gateway.listen.first().map_or(80, |first| first.port());
-        routes.add_realms(&config.domains, port);
+        let ports = Ports::of(&config.gateway);
+        routes.add_realms(&config.domains, ports);
         let registries: Vec<_> = routes.registries().map(|base| registry(base, config)).collect();
         routes.carry_over(before.map(|before| &before.routes), now_us);
         Self {
@@ -79,6 +81,7 @@ impl Snapshot {
             cache: config.cache.clone(),
             via: via.to_owned(),
             trusted_proxies: config.gateway.trusted_proxies.clone(),
+            https_port: ports.tls.filter(|_| config.gateway.https_redirect),
             explain_header: config.gateway.explain_header,
             generation,
         }

@@ -1,12 +1,15 @@
 //! The hot line: every complete request of a buffer is parsed, decided, answered into one other
 //! buffer and told to counting. Nothing here waits, allocates or locks.
 
+use crate::messages::certificates::Certificates;
 use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
 use crate::pure::cache::Serving;
+use crate::pure::certificates::Shown;
 use crate::pure::decide::{Action, Forward, Known, Refusal, Say, decide};
 use crate::pure::desk::OwnKeys;
+use crate::pure::door::Door;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
@@ -22,7 +25,6 @@ use crate::worker::buffers::Buffer;
 use crate::worker::record::{self, Answered as Recorded};
 
 /// What is known of the client behind a connection.
-#[derive(Clone, Copy)]
 pub struct Client {
     /// Its address: the peer's, or what a trusted proxy's PROXY header says.
     pub address: [u8; 16],
@@ -32,6 +34,8 @@ pub struct Client {
     pub behind_proxy: bool,
     /// The connection's number.
     pub connection: u64,
+    /// The certificate that it was shown; `None` in plain HTTP.
+    pub shown: Option<Shown>,
 }
 
 impl Client {
@@ -42,6 +46,11 @@ impl Client {
         } else {
             self.address
         }
+    }
+
+    /// How its requests come.
+    pub fn door<'d>(&'d self, certificates: &'d Certificates) -> Door<'d> {
+        self.shown.as_ref().map_or_else(|| Door::Plain(certificates.names()), Door::Tls)
     }
 }
 
@@ -97,7 +106,7 @@ pub fn batch(
     output: &mut Buffer,
 ) -> Answered {
     let snapshot = worker.snapshot();
-    let (proofs, keys) = (worker.proofs(), worker.keys());
+    let (proofs, keys, certificates) = (worker.proofs(), worker.keys(), worker.certificates());
     let date = worker.clock.date();
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;
@@ -112,6 +121,7 @@ pub fn batch(
                     snapshot: &snapshot,
                     proofs: &proofs,
                     keys: &keys,
+                    door: client.door(&certificates),
                     client,
                     now_us,
                     date: &date,
@@ -176,6 +186,7 @@ struct Turn<'t> {
     snapshot: &'t Snapshot,
     proofs: &'t Proofs,
     keys: &'t OwnKeys,
+    door: Door<'t>,
     client: &'t Client,
     now_us: u64,
     date: &'t [u8; DATE_BYTES],
@@ -191,9 +202,9 @@ impl Turn<'_> {
             .map_or(Ok(()), |(rate, place)| worker.ledger.charge(place, rate, self.now_us));
         let action = match charged {
             Ok(()) => {
-                let Self { proofs, keys, now_us, .. } = *self;
+                let Self { proofs, keys, door, now_us, .. } = *self;
                 let unix_s = worker.clock.unix_s();
-                decide(Known { snapshot, proofs, keys, now_us, unix_s }, head)
+                decide(Known { snapshot, door, proofs, keys, now_us, unix_s }, head)
             }
             Err(wait_us) => too_many(wait_us),
         };
@@ -277,6 +288,7 @@ impl Turn<'_> {
                 meters.add(Counter::Redirects, 1);
                 (record::asked(&redirect.endpoint), 307)
             }
+            Action::Secure(_) => (Counter::RequestsOther, 308),
             Action::Say(Say::Base) => (Counter::RequestsBase, 200),
             Action::Say(Say::Challenge(_) | Say::RegistryChallenge(_)) => {
                 (Counter::RequestsBase, 401)

@@ -41,6 +41,16 @@ impl Buffer {
         self.filled = filled.min(BUFFER_BYTES);
     }
 
+    /// Puts the front of `bytes` behind what it holds; returns how many found room.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let filled = self.filled;
+        let fits = bytes.len().min(BUFFER_BYTES - filled);
+        let (room, bytes) = (&mut self.all_mut()[filled..filled + fits], &bytes[..fits]);
+        room.copy_from_slice(bytes);
+        self.filled = filled + fits;
+        fits
+    }
+
     /// Drops the first `bytes` of what it holds.
     pub fn consume(&mut self, bytes: usize) {
         let (bytes, filled) = (bytes.min(self.filled), self.filled);

@@ -1,5 +1,6 @@
 //! One client connection: receive, answer every complete request with one write, receive again.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -17,33 +18,36 @@ use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Over};
 use crate::worker::slots::Phase;
+use crate::worker::tls::{self, Session};
 use crate::worker::{Entrance, Refusing, Worker, forward};
 
-/// Serves the connection until either side ends it.
+/// Serves the connection until either side ends it. `over_tls` where it came to a TLS listener.
 pub fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
     peer: [u8; 16],
     entrance: Entrance,
+    over_tls: bool,
 ) -> impl Future<Output = ()> {
     let client = Client {
         address: peer,
         place: entrance.place(),
         behind_proxy: worker.snapshot().trusts(peer),
         connection: worker.next_connection(),
+        shown: None,
     };
     let down = Downstream::new(worker, stream);
     let mut connection = Connection { down, client, _entrance: Some(entrance) };
     async move {
         // Which of the two ended it, and how, is in the meters: a client may go away at any time.
-        let _ = connection.run().await;
+        let _ = connection.run(over_tls).await;
     }
 }
 
 /// Tells a connection that there are too many, and closes it.
 pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refusing: Refusing) {
-    let client =
-        Client { address: peer, place: worker.place(peer), behind_proxy: false, connection: 0 };
+    let place = worker.place(peer);
+    let client = Client { address: peer, place, behind_proxy: false, connection: 0, shown: None };
     let down = Downstream::new(worker, stream);
     let mut connection = Connection { down, client, _entrance: None };
     let too_many = Fault::new(Kind::ConnectionsTooMany, "");
@@ -59,10 +63,13 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(&mut self) -> Result<(), Over> {
+    async fn run(&mut self, over_tls: bool) -> Result<(), Over> {
         let mut input = None;
         if self.client.behind_proxy {
             input = Some(Box::pin(self.greet()).await?);
+        }
+        if over_tls {
+            input = Box::pin(self.shake_hands(input)).await?;
         }
         let mut batches: u32 = 0;
         loop {
@@ -92,7 +99,10 @@ impl Connection {
             input = match next {
                 Next::Answer | Next::Forward => Some(received),
                 Next::Receive => Some(self.receive(Some(received)).await?),
-                Next::Close => return Ok(()),
+                Next::Close => {
+                    self.down.say_end();
+                    return Ok(());
+                }
                 Next::Part => return Box::pin(self.linger()).await,
             };
         }
@@ -124,9 +134,52 @@ impl Connection {
         }
     }
 
+    /// Agrees with the client on TLS, beginning with what it has `sent` already. Returns what it has
+    /// asked for meanwhile.
+    async fn shake_hands(&mut self, sent: Option<Buffer>) -> Result<Option<Buffer>, Over> {
+        self.down.wait(Phase::Handshake);
+        let mut came = match sent.filter(|sent| !sent.is_empty()) {
+            Some(came) => came,
+            None => self.fill(None).await?,
+        };
+        let worker = Rc::clone(&self.down.worker);
+        if !tls::is_handshake(came.filled()) {
+            worker.meters.add(Counter::TlsPlain, 1);
+            drop(came);
+            self.refuse(Fault::new(Kind::Malformed, PLAIN_TO_TLS)).await?;
+            return Err(Over);
+        }
+        let mut session = Session::new(&worker.serving())?;
+        let mut plain = worker.pool.lend();
+        loop {
+            let mut said = worker.pool.lend();
+            let taken = session.take(came, &mut plain, &mut said);
+            if !said.is_empty() {
+                self.down.write(said).await?;
+                self.down.wait(Phase::Handshake);
+            }
+            if taken.is_err() || session.has_ended() {
+                worker.meters.add(Counter::TlsFailed, 1);
+                return Err(Over);
+            }
+            if !session.is_handshaking() {
+                break;
+            }
+            came = self.fill(session.take_came()).await?;
+        }
+        let how = if session.is_resumed() { Counter::TlsResumed } else { Counter::TlsFull };
+        worker.meters.add(how, 1);
+        let shown = session.shown();
+        worker.meters.add(Counter::TlsStandIn, u64::from(!shown.is_trusted()));
+        self.client.shown = Some(shown);
+        self.down.tls = Some(Box::new(RefCell::new(session)));
+        self.down.wait(Phase::Idle);
+        Ok(Some(plain).filter(|plain| !plain.is_empty()))
+    }
+
     /// Receives more behind what `held` holds. Whoever is quiet for a second holds no buffer,
     /// unless part of a request is in it.
-    async fn receive(&mut self, mut held: Option<Buffer>) -> Result<Buffer, Over> {
+    async fn receive(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
         // A line break behind a request begins none (RFC 9112, 2.2).
         let begun =
             held.as_ref().is_some_and(|held| !matches!(held.filled(), b"" | b"\r" | b"\r\n"));
@@ -136,6 +189,57 @@ impl Connection {
             // The whole head has its time, however many receives it takes.
             self.down.wait(Phase::Head);
         }
+        if self.down.tls.is_some() {
+            return Box::pin(self.receive_sealed(held)).await;
+        }
+        let (buffer, has_more) = self.fill_or_end(held).await?;
+        if has_more { Ok(buffer) } else { Box::pin(self.ended(buffer)).await }
+    }
+
+    /// The same over TLS.
+    async fn receive_sealed(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
+        let mut held = held.filter(|held| !held.is_empty());
+        loop {
+            let Some(tls) = &self.down.tls else { return Err(Over) };
+            let pool = Rc::clone(&self.down.worker.pool);
+            if tls.borrow().has_rest() {
+                let mut plain = held.take().unwrap_or_else(|| pool.lend());
+                tls.borrow_mut().give_rest(&mut plain);
+                return Ok(plain);
+            }
+            let came = tls.borrow_mut().take_came();
+            let (came, has_more) = self.fill_or_end(came).await?;
+            let Some(tls) = self.down.tls.as_ref().filter(|_| has_more) else {
+                return self.ended(held.unwrap_or_else(|| pool.lend())).await;
+            };
+            let (mut plain, mut said) = (held.take().unwrap_or_else(|| pool.lend()), pool.lend());
+            let before = plain.filled().len();
+            let taken = tls.borrow_mut().take(came, &mut plain, &mut said);
+            let is_over = taken.is_err() || tls.borrow().has_ended();
+            if !said.is_empty() {
+                let phase = self.down.seat.phase();
+                self.down.write(said).await?;
+                self.down.wait(phase);
+            }
+            if plain.filled().len() > before {
+                return Ok(plain);
+            }
+            if is_over {
+                self.down.say_end();
+                return Err(Over);
+            }
+            held = Some(plain).filter(|plain| !plain.is_empty());
+        }
+    }
+
+    /// Receives behind what `held` holds; the end is an end.
+    async fn fill(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
+        let (buffer, has_more) = self.fill_or_end(held).await?;
+        if has_more { Ok(buffer) } else { Err(Over) }
+    }
+
+    /// Receives behind what `held` holds, and says whether there was more.
+    async fn fill_or_end(&mut self, mut held: Option<Buffer>) -> Result<(Buffer, bool), Over> {
         loop {
             let buffer = match held.take() {
                 Some(buffer) => buffer,
@@ -152,10 +256,10 @@ impl Connection {
             let (received, spare) = self.down.stream.cancelable_read(spare, canceller).await;
             let buffer = spare.into_inner();
             match received {
-                Ok(0) => return Box::pin(self.ended(buffer)).await,
+                Ok(0) => return Ok((buffer, false)),
                 Ok(bytes) => {
                     self.down.worker.meters.add(Counter::BytesReceived, bytes as u64);
-                    return Ok(buffer);
+                    return Ok((buffer, true));
                 }
                 // Quiet for a second: wait on without a buffer, or at least without a receive.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => {
@@ -174,6 +278,7 @@ impl Connection {
         if late {
             self.refuse(Fault::new(Kind::HeaderTimeout, "")).await?;
         }
+        self.down.say_end();
         Err(Over)
     }
 
@@ -187,6 +292,7 @@ impl Connection {
     /// Ends our side and reads what the client still sends, for a while.
     async fn linger(&mut self) -> Result<(), Over> {
         self.down.wait(Phase::Lingering);
+        self.down.say_end();
         self.down.stream.shutdown().await?;
         let mut left = LINGER_BYTES_MAX;
         let mut buffer = self.down.worker.pool.lend();
@@ -201,6 +307,9 @@ impl Connection {
         Ok(())
     }
 }
+
+/// What a client is told that speaks plain HTTP where TLS is spoken.
+const PLAIN_TO_TLS: &str = "this port speaks TLS, not plain HTTP; ask for https://";
 
 /// Batches of answers between two yields.
 const BATCHES_PER_TURN: u32 = 32;

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use monoio::buf::IoBuf;
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
 use crate::pure::answer;
-use crate::pure::cache::{Body, Failure, Held, Serving};
+use crate::pure::cache::{Failure, Held, Serving};
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::{Action, Forward, Known, Refusal, decide};
 use crate::pure::desk::Challenge;
@@ -34,11 +33,12 @@ use crate::pure::oci::reference::{Digest, Reference};
 use crate::pure::oci::sha256::sha256_of;
 use crate::pure::pull::event::Address;
 use crate::pure::pull::kin;
+use crate::pure::route::table::Site;
 use crate::pure::why::Explained;
 use crate::worker::answer::{Client, Next, manner_of};
 use crate::worker::buffers::Buffer;
 use crate::worker::cache::{self, Kept, Missing};
-use crate::worker::downstream::{Downstream, Over};
+use crate::worker::downstream::{Downstream, Over, Whole};
 use crate::worker::grant;
 use crate::worker::obtain::{Obtained, Question, Trouble, Who, obtain};
 use crate::worker::record::{self, Answered};
@@ -66,8 +66,10 @@ pub fn serve<'c>(
             return Ok((input, Next::Answer));
         };
         let (proofs, keys) = (worker.proofs(), worker.keys());
+        let certificates = worker.certificates();
         let known = Known {
             snapshot: &adopted,
+            door: client.door(&certificates),
             proofs: &proofs,
             keys: &keys,
             now_us: read_at_us,
@@ -84,7 +86,7 @@ pub fn serve<'c>(
                 return Ok((input, next));
             }
             // Decided otherwise by what became known meanwhile.
-            Action::Redirect(_) | Action::Say(_) | Action::Refuse(_) => {
+            Action::Redirect(_) | Action::Secure(_) | Action::Say(_) | Action::Refuse(_) => {
                 return Ok((input, Next::Answer));
             }
         };
@@ -93,6 +95,7 @@ pub fn serve<'c>(
         let exchange = Exchange {
             worker,
             adopted,
+            site: known.door.site(adopted, head.host.unwrap_or_default()),
             action: &action,
             plan,
             head: &head,
@@ -116,6 +119,7 @@ pub type Served = Result<(Buffer, Next), Over>;
 struct Exchange<'e> {
     worker: &'e Rc<Worker>,
     adopted: &'e Rc<Adopted>,
+    site: Site<'e>,
     action: &'e Action<'e>,
     plan: &'e Forward<'e>,
     head: &'e RequestHead<'e>,
@@ -407,15 +411,15 @@ impl Exchange<'_> {
         answer.seat.wait(Phase::Forwarding, self.worker.clock.sweep());
         down.send(head).await?;
         let bytes_max = self.adopted.limits.buffer_bytes;
-        let Downstream { worker, seat, stream } = down;
-        match relay::body(worker, answer, stream, seat, framing, bytes_max).await {
+        let (worker, sink, seat) = (&down.worker, down.sink(), &down.seat);
+        match relay::body(worker, answer, sink, seat, framing, bytes_max).await {
             Ok(()) => Ok(next),
             Err(Broke::Client) => Err(Over),
             Err(Broke::Upstream(fault)) => {
                 self.complain(fault);
                 if framing == ClientFraming::UntilClose {
                     // Without a length, only a reset says that this is not the end.
-                    let _ = set_socket_linger(descriptor(stream), Some(Duration::ZERO));
+                    let _ = set_socket_linger(descriptor(&down.stream), Some(Duration::ZERO));
                 }
                 Err(Over)
             }
@@ -473,7 +477,7 @@ impl Exchange<'_> {
         self.record(relayed.status, announced(relayed.length));
         down.send(output).await?;
         if !fits {
-            down.send_all(body, length).await?;
+            down.send(body).await?;
         }
         Ok(next)
     }
@@ -520,9 +524,8 @@ impl Exchange<'_> {
 
     /// Where the client gets a token for this package, if its own is wanted.
     fn challenge(&self) -> Option<Challenge<'_>> {
-        let site = self.adopted.routes.site(self.head.host.unwrap_or_default());
         let is_clients = self.plan.credentials == Credentials::Client;
-        Challenge::of(site, self.plan.endpoint.name()).filter(|_| is_clients)
+        Challenge::of(self.site, self.plan.endpoint.name()).filter(|_| is_clients)
     }
 
     /// Tells counting what came of the request.
@@ -550,23 +553,6 @@ impl Exchange<'_> {
             let registry = &self.adopted.registries[self.plan.registry];
             self.worker.complain(fault, &registry.origin);
         }
-    }
-}
-
-/// A body that is here, whole.
-trait Whole: IoBuf {
-    fn all(&self) -> &[u8];
-}
-
-impl Whole for Bytes {
-    fn all(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Whole for Body {
-    fn all(&self) -> &[u8] {
-        self
     }
 }
 

@@ -80,7 +80,7 @@ pub async fn serve(
     worker.meters.add(Counter::Forwarded, 1);
     record::answered(&worker, head, Answered { asked, status, bytes, read_at_us });
     memory.truncate(used);
-    down.send_all(Bytes::from(memory), used).await?;
+    down.send(Bytes::from(memory)).await?;
     Ok(next)
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use monoio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::messages::clock::monotonic_us;
 use crate::messages::ledger::Refused;
@@ -44,8 +44,9 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
     Ok(listeners)
 }
 
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -53,20 +54,30 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// A listening socket, before a worker has taken it over.
+pub struct Socket {
+    /// The socket itself.
+    pub listener: StdListener,
+    /// Whether TLS is spoken there.
+    pub over_tls: bool,
+}
+
 /// A listening socket of a worker.
 pub struct Listener {
     polled: TcpListener,
+    over_tls: bool,
     /// The same socket, for what the kernel has finished when the worker stops accepting.
     last_calls: StdListener,
 }
 
 impl Listener {
-    /// Takes over `listener`. Behind a ring it must block: some kernels take it by its word and
+    /// Takes over `socket`. Behind a ring it must block: some kernels take it by its word and
     /// complete an accept with nothing at once.
-    pub fn new(listener: StdListener, is_on_ring: bool) -> io::Result<Self> {
+    pub fn new(socket: Socket, is_on_ring: bool) -> io::Result<Self> {
+        let Socket { listener, over_tls } = socket;
         listener.set_nonblocking(!is_on_ring)?;
         let last_calls = listener.try_clone()?;
-        Ok(Self { polled: TcpListener::from_std(listener)?, last_calls })
+        Ok(Self { polled: TcpListener::from_std(listener)?, over_tls, last_calls })
     }
 
     /// Accepts until the worker drains, then what still waits: what the kernel has finished already
@@ -75,7 +86,7 @@ impl Listener {
         let _busy = worker.begin();
         while !worker.is_draining() {
             match self.polled.cancelable_accept(worker.accepting()).await {
-                Ok((stream, peer)) => admit(&worker, stream, peer),
+                Ok((stream, peer)) => admit(&worker, stream, peer, self.over_tls),
                 Err(error) => after(&worker, &error).await,
             }
         }
@@ -89,7 +100,7 @@ impl Listener {
                 Ok((TcpStream::from_std(stream)?, peer))
             });
             match accepted {
-                Ok((stream, peer)) => admit(&worker, stream, peer),
+                Ok((stream, peer)) => admit(&worker, stream, peer, self.over_tls),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => after(&worker, &error).await,
             }
@@ -126,14 +137,14 @@ async fn after(worker: &Rc<Worker>, error: &io::Error) {
 }
 
 /// Starts serving a connection, or tells it that there are too many.
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, over_tls: bool) {
     worker.meters.add(Counter::Connections, 1);
     let address = mapped(peer.ip());
     let entrance = worker.enter(address);
     let served = Rc::clone(worker);
     let busy = worker.begin();
     let connection: Pin<Box<dyn Future<Output = ()>>> = match entrance {
-        Ok(entrance) => Box::pin(connection::serve(served, stream, address, entrance)),
+        Ok(entrance) => Box::pin(connection::serve(served, stream, address, entrance, over_tls)),
         Err(refused) => {
             worker.meters.add(
                 match refused {
@@ -142,7 +153,8 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
                 },
                 1,
             );
-            let Some(refusing) = worker.refuse() else {
+            // Over TLS it would cost as much to say so as to serve.
+            let Some(refusing) = worker.refuse().filter(|_| !over_tls) else {
                 return;
             };
             Box::pin(connection::refuse(served, stream, address, refusing))

@@ -21,6 +21,7 @@ pub mod slots;
 pub mod socket;
 pub mod tick;
 pub mod ticket;
+pub mod tls;
 #[cfg(test)]
 pub mod trial;
 pub mod upstream;
@@ -31,7 +32,6 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ use monoio::io::{CancelHandle, Canceller};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::messages::access::AccessSender;
+use crate::messages::certificates::{Certificates, Serving};
 use crate::messages::clock::monotonic_us;
 use crate::messages::keyring::Keyring;
 use crate::messages::latency::LatencySender;
@@ -70,7 +71,7 @@ use buffers::Pool;
 use cache::Manifests;
 use clock::Clock;
 use driver::Driver;
-use listener::Listener;
+use listener::{Listener, Socket};
 use relay::pipes::Pipes;
 use slots::{Patience, Phase, Slots};
 use upstream::Upstreams;
@@ -86,13 +87,15 @@ pub struct Parts {
     /// What its runtime stands on.
     pub driver: Driver,
     /// Its own listening sockets.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Socket>,
     /// What it decides by at first.
     pub snapshot: Arc<Snapshot>,
     /// What opens that snapshot's registries.
     pub keyring: Arc<Keyring>,
     /// What it makes tokens of the gateway's own with.
     pub keys: Arc<OwnKeys>,
+    /// What clients are shown.
+    pub certificates: Arc<Certificates>,
     /// Its way to whoever finds out what anybody can pull.
     pub wanted: WantedSender,
     /// Its way to whoever wants to know how often registries may still be asked.
@@ -159,6 +162,11 @@ pub struct Worker {
     /// As the proofs.
     #[expect(clippy::redundant_allocation, reason = "two counts, as said")]
     keys: RefCell<Rc<Arc<OwnKeys>>>,
+    /// As the proofs.
+    #[expect(clippy::redundant_allocation, reason = "two counts, as said")]
+    certificates: RefCell<Rc<Arc<Certificates>>>,
+    /// How TLS is spoken with clients: under these certificates, with sessions sealed by these keys.
+    serving: RefCell<Rc<Serving>>,
     /// Its way to whoever finds out what anybody can pull.
     pub wanted: WantedSender,
     /// Its way to whoever wants to know how often registries may still be asked.
@@ -257,7 +265,9 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
     let worker = Rc::new(Worker {
         snapshot: RefCell::new(Rc::new(Adopted::new(snapshot, keyring, retired))),
         proofs: RefCell::default(),
+        serving: RefCell::new(Rc::new(Serving::new(&parts.certificates, &parts.keys))),
         keys: RefCell::new(Rc::new(parts.keys)),
+        certificates: RefCell::new(Rc::new(parts.certificates)),
         wanted: parts.wanted,
         quotas: parts.quotas,
         pool: Rc::default(),
@@ -311,6 +321,16 @@ impl Worker {
     /// What tokens of the gateway's own are made with and known by now.
     pub fn keys(&self) -> Rc<Arc<OwnKeys>> {
         Rc::clone(&self.keys.borrow())
+    }
+
+    /// What clients are shown from now on.
+    pub fn certificates(&self) -> Rc<Arc<Certificates>> {
+        Rc::clone(&self.certificates.borrow())
+    }
+
+    /// How TLS is spoken with clients that come now.
+    pub fn serving(&self) -> Rc<Serving> {
+        Rc::clone(&self.serving.borrow())
     }
 
     /// Counts a connection from `address`, unless there are too many. Trusted proxies stand for
@@ -458,7 +478,12 @@ impl Worker {
                 self.proofs.replace(Rc::new(proofs));
             }
             Order::Sign(keys) => {
+                self.serving.replace(Rc::new(Serving::new(&self.certificates(), &keys)));
                 self.keys.replace(Rc::new(keys));
+            }
+            Order::Show(certificates) => {
+                self.serving.replace(Rc::new(Serving::new(&certificates, &self.keys())));
+                self.certificates.replace(Rc::new(certificates));
             }
             Order::Drain(timeout) => {
                 let by = self.clock.sweep() + sweeps(timeout);
@@ -493,6 +518,7 @@ impl Worker {
             self.meters.add(
                 match phase {
                     Phase::Idle => Counter::TimeoutsIdle,
+                    Phase::Handshake => Counter::TlsLate,
                     Phase::Head => Counter::TimeoutsHeader,
                     Phase::Writing => Counter::TimeoutsWrite,
                     Phase::Forwarding | Phase::Lingering | Phase::Overdue => return,
@@ -533,8 +559,14 @@ impl Worker {
         // A connection that was accepted during the drain, or has answered since, waits idly.
         self.slots.end_all(&[Phase::Idle]);
         if now >= by {
-            let all =
-                [Phase::Idle, Phase::Head, Phase::Writing, Phase::Forwarding, Phase::Lingering];
+            let all = [
+                Phase::Idle,
+                Phase::Handshake,
+                Phase::Head,
+                Phase::Writing,
+                Phase::Forwarding,
+                Phase::Lingering,
+            ];
             self.slots.end_all(&all);
             self.upstream_slots.end_all(&all);
         }

@@ -12,6 +12,8 @@ use rustix::net::Shutdown;
 pub enum Phase {
     /// For a request to begin.
     Idle,
+    /// For TLS to be agreed on.
+    Handshake,
     /// For a request head, of which some has come, to be complete.
     Head,
     /// For the client to take its answer.
@@ -29,7 +31,7 @@ pub enum Phase {
 pub struct Patience {
     /// See [`Phase::Idle`].
     pub idle: u64,
-    /// See [`Phase::Head`].
+    /// See [`Phase::Head`] and [`Phase::Handshake`].
     pub head: u64,
     /// See [`Phase::Writing`].
     pub writing: u64,
@@ -88,7 +90,7 @@ impl Slots {
         for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.descriptor >= 0) {
             let bound = match slot.phase {
                 Phase::Idle => patience.idle,
-                Phase::Head => patience.head,
+                Phase::Handshake | Phase::Head => patience.head,
                 Phase::Writing => patience.writing,
                 Phase::Lingering => patience.lingering,
                 Phase::Forwarding | Phase::Overdue => continue,
@@ -117,9 +119,11 @@ impl Slot {
     fn end(&mut self) {
         let how = match self.phase {
             Phase::Idle | Phase::Head => Shutdown::Read,
-            Phase::Writing | Phase::Forwarding | Phase::Lingering | Phase::Overdue => {
-                Shutdown::Both
-            }
+            Phase::Handshake
+            | Phase::Writing
+            | Phase::Forwarding
+            | Phase::Lingering
+            | Phase::Overdue => Shutdown::Both,
         };
         // SAFETY: the slot is taken, so its connection has not closed the descriptor yet (`Seat`).
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };

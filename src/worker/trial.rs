@@ -86,6 +86,7 @@ pub fn workers<T: Send>(
                 snapshot: Arc::clone(snapshot),
                 keyring: Arc::clone(keyring),
                 keys: Arc::new(OwnKeys::new(&[7; 32], None)),
+                certificates: Arc::default(),
                 wanted: wanted::channel().0,
                 quotas: quotas::channel().0,
                 retired: retired.clone(),

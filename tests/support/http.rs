@@ -1,13 +1,20 @@
 //! HTTP/1.1 as little as tests need it: one request at a time.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// A connection that stays open between requests.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<Box<dyn Stream>>);
+
+/// What requests go over.
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
 
 /// What came back.
 #[derive(Debug)]
@@ -28,6 +35,27 @@ impl Connection {
         Self::over(TcpStream::connect(server)?)
     }
 
+    /// Connects to `server` over TLS and asks it for `host`.
+    pub fn open_tls(server: SocketAddr, tls: &Arc<ClientConfig>, host: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(server)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Self::over_tls(stream, tls, host)
+    }
+
+    /// Speaks TLS on a connection that is there.
+    pub fn over_tls(
+        mut stream: TcpStream,
+        tls: &Arc<ClientConfig>,
+        host: &str,
+    ) -> io::Result<Self> {
+        let name = host.to_owned().try_into().map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(Arc::clone(tls), name).map_err(io::Error::other)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream)?;
+        }
+        Ok(Self(BufReader::new(Box::new(StreamOwned::new(tls, stream)))))
+    }
+
     /// Connects to `server` as somebody else: from `source`.
     pub fn open_from(source: IpAddr, server: SocketAddr) -> io::Result<Self> {
         Self::over(connect_from(source, server)?)
@@ -36,7 +64,7 @@ impl Connection {
     fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self(BufReader::new(Box::new(stream))))
     }
 
     /// Sends a request and reads its answer. `headers` are whole lines, `Host` among them; a

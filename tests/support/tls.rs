@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// Signs certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -34,9 +34,27 @@ impl Authority {
         fs::write(file, self.0.pem()).expect("the authority's certificate");
     }
 
+    /// For a client in the test that trusts it.
+    pub fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a certificate");
+        ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(versions)
+            .expect("its versions of TLS")
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
     /// Vouches for `host`.
     pub fn identify(&self, host: &str) -> Identity {
-        let params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+        self.identify_until(host, 4096)
+    }
+
+    /// Vouches for `host` until a year begins.
+    pub fn identify_until(&self, host: &str, year: i32) -> Identity {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         Identity { certificate, key }
@@ -56,11 +74,21 @@ impl Identity {
         Arc::new(config.expect("a certificate and its key"))
     }
 
+    /// The certificate, in PEM.
+    pub fn certificate(&self) -> Vec<u8> {
+        self.certificate.pem().into_bytes()
+    }
+
+    /// Its key, in PEM.
+    pub fn key(&self) -> Vec<u8> {
+        self.key.serialize_pem().into_bytes()
+    }
+
     /// For a program: the files of the certificate and its key.
     pub fn write(&self, directory: &Path, name: &str) -> [PathBuf; 2] {
         let files = ["crt", "key"].map(|kind| directory.join(format!("{name}.{kind}")));
-        fs::write(&files[0], self.certificate.pem()).expect("the certificate");
-        fs::write(&files[1], self.key.serialize_pem()).expect("the key");
+        fs::write(&files[0], self.certificate()).expect("the certificate");
+        fs::write(&files[1], self.key()).expect("the key");
         files
     }
 }

@@ -13,11 +13,14 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::socket::refused;
+use crate::messages::certificates::Certificates;
 use crate::messages::clock::monotonic_us;
 use crate::pure::decide::Known;
 use crate::pure::desk::OwnKeys;
+use crate::pure::door::Door;
 use crate::pure::explain;
 use crate::pure::http1::head;
+use crate::pure::oci::backend::Scheme;
 use crate::pure::origin::Url;
 use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
@@ -26,6 +29,7 @@ use crate::pure::snapshot::Snapshot;
 pub struct InForce {
     snapshot: watch::Sender<Arc<Snapshot>>,
     proofs: watch::Sender<Arc<Proofs>>,
+    certificates: watch::Sender<Arc<Certificates>>,
     keys: Arc<OwnKeys>,
 }
 
@@ -33,7 +37,7 @@ impl InForce {
     /// The first of all. The keys sign what nobody is sent, so any will do.
     pub fn new(snapshot: Arc<Snapshot>, keys: Arc<OwnKeys>) -> Arc<Self> {
         let (snapshot, proofs) = (watch::Sender::new(snapshot), watch::Sender::default());
-        Arc::new(Self { snapshot, proofs, keys })
+        Arc::new(Self { snapshot, proofs, certificates: watch::Sender::default(), keys })
     }
 
     /// The workers decide by `snapshot` from now on.
@@ -46,6 +50,11 @@ impl InForce {
         self.proofs.send_replace(Arc::clone(proofs));
     }
 
+    /// They show these from now on.
+    pub fn show(&self, certificates: &Arc<Certificates>) {
+        self.certificates.send_replace(Arc::clone(certificates));
+    }
+
     /// How a GET of `url` by a client of this user agent would be answered; or why it is no request.
     pub fn explain(&self, url: &str, user_agent: &str) -> Result<Vec<String>, String> {
         if user_agent.bytes().any(|byte| byte.is_ascii_control()) {
@@ -55,6 +64,13 @@ impl InForce {
             Url::parse(url.as_bytes()).map_err(|wrong| format!("url={url}: {wrong}"))?;
         let snapshot = Arc::clone(&self.snapshot.borrow());
         let proofs = Arc::clone(&self.proofs.borrow());
+        let certificates = Arc::clone(&self.certificates.borrow());
+        let shown = certificates.shown(Some(&origin.host));
+        // Where there is no certificate for it, a front end has to speak TLS.
+        let door = match origin.scheme {
+            Scheme::Https if shown.is_trusted() => Door::Tls(&shown),
+            Scheme::Https | Scheme::Http => Door::Plain(certificates.names()),
+        };
         let bytes = format!(
             "GET {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {user_agent}\r\n\r\n",
             origin.authority()
@@ -67,6 +83,7 @@ impl InForce {
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let known = Known {
             snapshot: &snapshot,
+            door,
             proofs: &proofs,
             keys: &self.keys,
             now_us: monotonic_us(),

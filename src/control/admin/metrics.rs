@@ -11,8 +11,8 @@ use axum::routing::get;
 use super::exposition::Exposition;
 use super::process::{Process, unix_seconds};
 use super::{Sources, counting};
-use crate::control::prove;
 use crate::control::status::Phase;
+use crate::control::{certificates, prove};
 use crate::messages::latency::Latencies;
 use crate::messages::meters::{COUNTERS, FAULTS, GAUGES};
 use crate::messages::quotas::Said;
@@ -75,6 +75,7 @@ impl Page {
             latency(&mut page, &taken.latencies);
             quotas(&mut page, &taken.quotas);
         });
+        certificates(&mut page, &self.sources.certificates);
         proofs(&mut page, &self.sources.proofs);
         counting::write(&mut page, &self.sources.health);
         process(&mut page, self.sources.status.started_at);
@@ -176,6 +177,18 @@ fn quotas(page: &mut Exposition, quotas: &BTreeMap<(Box<str>, &'static str), Quo
     );
 }
 
+fn certificates(page: &mut Exposition, record: &certificates::Record) {
+    page.gauge(
+        "pullgate_certificate_expiry_timestamp_seconds",
+        "When the certificate that is shown for a domain ends, in seconds since 1970.",
+    );
+    for entry in record.borrow().iter() {
+        for name in entry.names.iter() {
+            page.sample(&[("domain", name)], entry.ends_s);
+        }
+    }
+}
+
 fn proofs(page: &mut Exposition, record: &prove::Record) {
     page.gauge(
         "pullgate_proofs",
@@ -243,6 +256,8 @@ const LATENCY_BOUNDS: &[(&str, u64)] = &[
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
     use crate::control::status::Status;
     use crate::messages::meters::{Counter, Gauge, Meters};
@@ -262,6 +277,8 @@ mod tests {
         workers[1].add(Counter::RequestsManifest, 5);
         workers[1].fault(Kind::NameUnknown);
         workers[1].set(Gauge::ConnectionsOpen, 4);
+        let names = Arc::new([Box::from("registry.acme.com")]);
+        let certificate = certificates::Entry { names, ends_s: 1_800_000_000 };
         Page::new(Sources {
             workers,
             latencies: vec![receiver],
@@ -270,6 +287,7 @@ mod tests {
             status: Status::new(),
             log_dropped: None,
             proofs: Default::default(),
+            certificates: Arc::new(watch::Sender::new(vec![certificate])),
             quotas: said,
         })
     }

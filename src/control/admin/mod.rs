@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::certificates;
 use super::logging::Dropped;
 use super::prove;
 use super::status::Status;
@@ -61,6 +62,8 @@ pub struct Sources {
     pub log_dropped: Option<Dropped>,
     /// The prover's.
     pub proofs: Arc<prove::Record>,
+    /// The certificates in force.
+    pub certificates: Arc<certificates::Record>,
     /// How often registries may still be asked.
     pub quotas: QuotaReceiver,
 }

@@ -113,10 +113,12 @@ const ANSWERS_MAX: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pure::certificates::Names;
     use crate::pure::client::ClientTable;
     use crate::pure::config::check;
     use crate::pure::decide::{Action, Known, decide};
     use crate::pure::desk::OwnKeys;
+    use crate::pure::door::Door;
     use crate::pure::http1::head::{self, HeadLimits};
     use crate::pure::proof::Proofs;
     use crate::pure::snapshot::{Circumstances, Snapshot};
@@ -158,7 +160,9 @@ delivery = 'broker'
         let limits = HeadLimits { head_bytes: 4096, headers: 16 };
         let head = head::parse(bytes.as_bytes(), &limits).unwrap().unwrap();
         let (proofs, keys) = (&Proofs::default(), &OwnKeys::new(&[1; 32], None));
-        let known = Known { snapshot: &snapshot, proofs, keys, now_us: 0, unix_s: 0 };
+        let names = Names::default();
+        let door = Door::Plain(&names);
+        let known = Known { snapshot: &snapshot, door, proofs, keys, now_us: 0, unix_s: 0 };
         let Action::Forward(plan) = decide(known, &head) else {
             panic!("{path} is not forwarded");
         };

@@ -8,13 +8,16 @@ use toml::de::DeTable;
 
 use super::file::{self, SECTIONS};
 use super::homes::{homes, others_can_stand_in, stars_match};
+use super::listeners::{
+    admin_stands_apart, certificates_are_apart, listeners_stand_apart, odd_certificates,
+};
 use super::logins::{accounts_are_whole, domains_can_log_in, logins_can_work, odd_logins};
 use super::problem::{Problem, Problems, Warning};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Admin, Cache, Config, Counting, Credentials, Domain, Gateway, Insight, Limits, Log, Package,
-    Password, Registry, UniqueWindow, Upstream,
+    Admin, Cache, CertificateFiles, Config, Counting, Credentials, Domain, Gateway, Insight,
+    Limits, Log, Package, Password, Registry, UniqueWindow, Upstream,
 };
 use crate::pure::limits::{DATABASES_MAX, PACKAGES_MAX};
 use crate::pure::oci::backend::{Backend, Scheme};
@@ -45,6 +48,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let insight = document.once::<Insight>();
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
+    let certificates = document.several::<CertificateFiles>();
     let packages = document.several::<file::PackageWritten>();
     let mut packages = homes(&mut document, packages);
 
@@ -53,6 +57,8 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     admin_stands_apart(&mut document, gateway.as_ref(), admin.as_ref());
     nothing_twice(&mut document, "domains", "host", &domains, |one| Some(&one.host));
     nothing_twice(&mut document, "registries", "host", &registries, |one| Some(&one.host));
+    listeners_stand_apart(&mut document, gateway.as_ref());
+    certificates_are_apart(&mut document, &certificates);
     nothing_twice(&mut document, "packages", "name", &packages, |one| {
         Some((&one.domain, &one.name))
     });
@@ -66,8 +72,8 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     logins_can_work(&mut document, &registries, &packages);
     domains_can_log_in(&mut document, &domains, &packages);
     let mut warnings = warnings(&document, &listening, &domains, &registries, &packages);
-    let port = gateway.as_ref().and_then(|gateway| gateway.listen.first()).map(SocketAddr::port);
-    warnings.extend(odd_logins(&document, port, &domains, &packages));
+    warnings.extend(odd_logins(&document, gateway.as_ref(), &domains, &packages));
+    warnings.extend(odd_certificates(&document, gateway.as_ref(), &certificates));
     if insight.as_ref().is_some_and(|insight| insight.unique_window == UniqueWindow::Month) {
         let what = "for a month at a time it can be told in memory that two pulls are one client's; \
                     \"day\" forgets it each day";
@@ -94,6 +100,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
             insight,
             domains,
             registries,
+            certificates: certificates.into_iter().map(|entry| entry.value).collect(),
             packages,
         };
         return Ok((config, warnings));
@@ -130,31 +137,8 @@ fn apply_plain_http(registries: &[Entry<file::Registry>], packages: &mut [Entry<
 }
 
 fn listening(gateway: Option<&Gateway>, admin: Option<&Admin>) -> Vec<SocketAddr> {
-    let public = gateway.iter().flat_map(|gateway| gateway.listen.iter().copied());
+    let public = gateway.iter().flat_map(|it| it.listen.iter().chain(&it.listen_tls).copied());
     public.chain(admin.map(|admin| admin.listen)).collect()
-}
-
-fn admin_stands_apart(
-    document: &mut Document<'_>,
-    gateway: Option<&Gateway>,
-    admin: Option<&Admin>,
-) {
-    let (Some(gateway), Some(admin)) = (gateway, admin) else {
-        return;
-    };
-    let collides = |public: &&SocketAddr| {
-        let overlap = public.ip() == admin.listen.ip()
-            || public.ip().is_unspecified() && public.is_ipv4() == admin.listen.is_ipv4()
-            || admin.listen.ip().is_unspecified() && public.is_ipv4() == admin.listen.is_ipv4();
-        overlap && public.port() == admin.listen.port() && public.port() != 0
-    };
-    if let Some(public) = gateway.listen.iter().find(collides) {
-        let line = document.line(("gateway", None, "listen"));
-        let what = format!(
-            "collides with {public} of gateway.listen in line {line}; give it a port of its own"
-        );
-        document.wrong(("admin", None, "listen"), what);
-    }
 }
 
 /// No two entries may share what `key` holds; the later one names the earlier one's line.

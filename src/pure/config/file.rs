@@ -6,26 +6,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kinds::{
-    Address, Directory, File, Flag, Home, HostName, Id, List, Names, Network, OneOf, OptionalFile,
-    OptionalHome, OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
+    Address, CertificateName, Directory, File, Flag, Home, HostName, Id, List, Names, Network,
+    OneOf, OptionalFile, OptionalHome, OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost,
+    TokenHost, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
-    AccessLog, Admin, Cache, Counting, Credentials, Delivery, Domain, Driver, Gateway, Insight,
-    Limits, Log, LogFormat, LogLevel, Retention, UniqueWindow, Upstream,
+    AccessLog, Admin, Cache, CertificateFiles, Counting, Credentials, Delivery, Domain, Driver,
+    Gateway, Insight, Limits, Log, LogFormat, LogLevel, Retention, UniqueWindow, Upstream,
 };
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
 use crate::pure::oci::backend::Backend;
 use crate::pure::route::pattern::Pattern;
 
 sections! {
-    /// How the gateway runs. A change of `listen`, `workers`, `driver`, `data_dir` or `core_dumps`
+    /// How the gateway runs. A change of `listen`, `listen_tls`, `workers`, `driver`, `data_dir` or `core_dumps`
     /// takes effect at the next start; everything else when the file is read again.
     "gateway" once Gateway {
         /// Where clients are listened for, in plain HTTP. An IPv6 address is IPv6 only, so the
         /// two defaults do not collide.
         listen: LISTEN => r#"["0.0.0.0:8080", "[::]:8080"]"#;
+        /// Where clients are listened for over TLS, with the certificates of `[[certificates]]`.
+        listen_tls: LISTEN_TLS => "[]", like r#"["0.0.0.0:8443", "[::]:8443"]"#;
         /// Worker threads; 0 for one per CPU that this process may use, by affinity and by its
         /// control group's quota.
         workers: Count { least: 0, most: 1024 } => "0";
@@ -37,6 +40,10 @@ sections! {
         /// Networks whose `Forwarded` and `X-Forwarded-For` are believed, and who may begin with a
         /// PROXY header. From others these fields are ignored and that header is refused.
         trusted_proxies: PROXIES => "[]", like r#"["10.0.0.0/8"]"#;
+        /// Whether clients that come over plain HTTP are sent to https where there is a certificate for
+        /// the domain. Switch it off behind a front end that speaks TLS itself and passes clients on
+        /// in plain HTTP.
+        https_redirect: Flag => "true";
         /// Whether answers say, in `Pullgate-Explain`, which rule matched, which delivery was chosen
         /// and by which fact. `pullgate explain` tells more, and tells you alone.
         explain_header: Flag => "false";
@@ -181,8 +188,9 @@ sections! {
         /// The host name.
         host: HostName, like r#""registry.acme.com""#;
         /// Where clients find it: they are sent to its `/token` to log in. If left out, that is
-        /// `http://`, the host, and the port of the first listener; behind a front end that speaks
-        /// TLS it has to be said.
+        /// `https://`, the host, and the port of the first TLS listener where there is a certificate
+        /// for the domain; else `http://`, the host, and the port of the first listener. Behind a
+        /// front end that speaks TLS it has to be said.
         public_url: PublicUrl => r#""""#, like r#""https://registry.acme.com""#;
         /// Which registry checks a `docker login`, which names no repository. If left out, that is
         /// the one registry that clients log in at here; where there are several, a login is taken
@@ -209,6 +217,18 @@ sections! {
         token_hosts: TOKEN_HOSTS => "[]", like r#"["sso.acme.com"]"#;
         /// Whether it speaks plain HTTP. `http://` in a `backend` says the same for that backend.
         plain_http: Flag => "false";
+    }
+
+    /// A certificate and its key, in files; they are read again when they change. A file that cannot
+    /// be used is a problem, and what was read before stays in force.
+    "certificates" several CertificateFiles {
+        /// The host names that it is shown for; `*.acme.com` for all of one more label. If left out,
+        /// those that stand in the certificate.
+        domains: CERTIFICATE_NAMES => "[]", like r#"["registry.acme.com"]"#;
+        /// The certificate in PEM, and behind it those that lead to a known authority.
+        cert: File, like r#""/etc/pullgate/registry.acme.com.pem""#;
+        /// Its private key, in PEM.
+        key: File, like r#""/etc/pullgate/registry.acme.com.key""#;
     }
 
     /// What clients can pull: a name under a public host, and where it really lives. Of several
@@ -316,6 +336,8 @@ impl Package {
 
 const DATABASES: List<File> = List { of: File, may_be_empty: true };
 const LISTEN: List<Address> = List { of: Address, may_be_empty: false };
+const LISTEN_TLS: List<Address> = List { of: Address, may_be_empty: true };
+const CERTIFICATE_NAMES: List<CertificateName> = List { of: CertificateName, may_be_empty: true };
 const HOMES: List<Home> = List { of: Home, may_be_empty: true };
 const PRIVATE: List<PrivatePlace> = List { of: PrivatePlace, may_be_empty: true };
 const TOKEN_HOSTS: List<TokenHost> = List { of: TokenHost, may_be_empty: true };

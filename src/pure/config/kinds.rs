@@ -279,6 +279,27 @@ impl Scalar for HostName {
     }
 }
 
+/// A host name that a certificate is for; `*.` in front of it for all of one more label.
+pub struct CertificateName;
+
+impl Scalar for CertificateName {
+    type Written = String;
+    type Value = String;
+
+    fn allowed(&self) -> String {
+        "a host name, as \"registry.acme.com\", or \"*.acme.com\" for all of one more label"
+            .to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<String, String> {
+        let (star, host) = written.strip_prefix("*.").map_or(("", &*written), |host| ("*.", host));
+        let host = HostName.make(host.to_owned()).ok().filter(|host| host != "*");
+        let host = host.filter(|host| !backend::is_address(host));
+        host.map(|host| [star, &host].concat())
+            .ok_or_else(|| format!("{} is not a host name", quoted(&written)))
+    }
+}
+
 /// A registry's host, with its port where that is not its scheme's.
 pub struct RegistryHost;
 

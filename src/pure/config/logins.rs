@@ -6,9 +6,9 @@ use super::file::{Package, Registry};
 use super::homes::needs_account;
 use super::problem::Warning;
 use super::section::{Document, Entry};
-use super::values::{Credentials, Delivery, Domain};
+use super::values::{Credentials, Delivery, Domain, Gateway};
 use crate::pure::oci::backend::{authority_of, split_port};
-use crate::pure::route::table::{TOKEN, default_public_url};
+use crate::pure::route::table::{Ports, TOKEN};
 
 /// An account is a name and one password.
 pub(super) fn accounts_are_whole(document: &mut Document<'_>, registries: &[Entry<Registry>]) {
@@ -124,7 +124,7 @@ pub(super) fn domains_can_log_in(
 /// What works, but hardly as it is meant.
 pub(super) fn odd_logins(
     document: &Document<'_>,
-    port: Option<u16>,
+    gateway: Option<&Gateway>,
     domains: &[Entry<Domain>],
     packages: &[Entry<Package>],
 ) -> Vec<Warning> {
@@ -140,11 +140,12 @@ pub(super) fn odd_logins(
     for (domain, (index, homes)) in homes.into_iter().filter(|(domain, _)| *domain != "*") {
         let spot = ("packages", Some(index), "credentials");
         let section = domains.iter().map(|entry| &entry.value).find(|one| one.host == domain);
-        if let (None, Some(port)) = (section.and_then(|one| one.public_url.as_ref()), port) {
+        let has_url = section.is_some_and(|one| one.public_url.is_some());
+        if let Some(gateway) = gateway.filter(|one| !has_url && one.listen_tls.is_empty()) {
             let what = format!(
                 "clients are sent to {}{TOKEN} to log in; if they find {domain} elsewhere, say so in \
                  its [[domains]] with public_url",
-                default_public_url(domain, port)
+                Ports::of(gateway).plain_url(domain)
             );
             found.push(document.problem(spot, what));
         }

@@ -8,6 +8,7 @@ pub mod check;
 pub mod file;
 mod homes;
 pub mod kinds;
+mod listeners;
 mod logins;
 pub mod measures;
 pub mod problem;

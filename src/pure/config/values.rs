@@ -31,6 +31,8 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// `[[registries]]`
     pub registries: Vec<Registry>,
+    /// `[[certificates]]`
+    pub certificates: Vec<CertificateFiles>,
     /// `[[packages]]`
     pub packages: Vec<Package>,
 }
@@ -40,6 +42,8 @@ pub struct Config {
 pub struct Gateway {
     /// Where clients are listened for, in plain HTTP.
     pub listen: Vec<SocketAddr>,
+    /// Where clients are listened for over TLS.
+    pub listen_tls: Vec<SocketAddr>,
     /// Worker threads; 0 for one per CPU that this process may use.
     pub workers: usize,
     /// Which driver the rings use.
@@ -48,6 +52,8 @@ pub struct Gateway {
     pub data_dir: PathBuf,
     /// Peers whose word on the client's address is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether clients are sent to https where there is a certificate for the domain.
+    pub https_redirect: bool,
     /// Whether answers say which rule and delivery were chosen.
     pub explain_header: bool,
     /// Whether the process may leave a core dump.
@@ -256,8 +262,8 @@ pub struct Rate {
 pub struct Domain {
     /// The host name, lower case, without a port.
     pub host: String,
-    /// Where clients find it, without a path: `https://registry.acme.com`. `None` for plain HTTP at
-    /// the first listener's port.
+    /// Where clients find it, without a path: `https://registry.acme.com`. `None` for where it is
+    /// listened for.
     pub public_url: Option<String>,
     /// The registry, as dialled, that checks a login which names no repository.
     pub login: Option<String>,
@@ -282,6 +288,17 @@ pub struct Registry {
     pub token_hosts: Vec<String>,
     /// Where the section begins in the file.
     pub line: usize,
+}
+
+/// One of `[[certificates]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The host names that it is shown for, lower case; those in the certificate where it is empty.
+    pub domains: Vec<String>,
+    /// The certificate and its chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Where a password is.

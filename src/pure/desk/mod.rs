@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::pure::config::check;
-    use crate::pure::route::table::Table;
+    use crate::pure::route::table::{Ports, Table};
 
     /// A domain that leads to three registries, of which two take logins.
     fn table(login: &str) -> Table {
@@ -198,7 +198,7 @@ mod tests {
         );
         let (config, _) = check("f", &text).unwrap_or_else(|problems| panic!("{problems:?}"));
         let mut table = Table::build(&config.packages, &config.domains);
-        table.add_realms(&config.domains, 8080);
+        table.add_realms(&config.domains, Ports { plain: 8080, tls: None });
         table
     }
 

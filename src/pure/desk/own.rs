@@ -10,8 +10,8 @@ use crate::pure::limits::HOST_BYTES_MAX;
 
 /// What tokens are signed and sealed with, and what they were until lately.
 pub struct OwnKeys {
-    present: Pair,
-    before: Option<Pair>,
+    present: Derived,
+    before: Option<Derived>,
 }
 
 /// What a token of ours says.
@@ -37,7 +37,7 @@ pub type Signed = [u8; SIGNED_BYTES];
 impl OwnKeys {
     /// What is made from `present` on is made with it; what was made with `before` is still known.
     pub fn new(present: &Secret, before: Option<&Secret>) -> Self {
-        Self { present: Pair::new(present), before: before.map(Pair::new) }
+        Self { present: Derived::new(present), before: before.map(Derived::new) }
     }
 
     /// A token for anybody, good at `domain` until `until_s`, in seconds since 1970. Allocates
@@ -77,6 +77,27 @@ impl OwnKeys {
         [SEALED, &hex].concat().into_iter().map(char::from).collect()
     }
 
+    /// A TLS session's state as its client keeps it for us (RFC 8446, 4.6.1; RFC 5077). `nonce` as in
+    /// [`OwnKeys::seal`]. `None` for texts of gigabytes.
+    pub fn seal_session(&self, nonce: [u8; NONCE_LEN], state: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = state.to_vec();
+        let unique = Nonce::assume_unique_for_key(nonce);
+        let present = &self.present.resuming;
+        present.seal_in_place_append_tag(unique, Aad::empty(), &mut sealed).ok()?;
+        Some([&nonce[..], &sealed].concat())
+    }
+
+    /// The state that was sealed; `None` for what is not ours, or is too old.
+    pub fn open_session(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = ticket.split_first_chunk::<NONCE_LEN>()?;
+        [Some(&self.present), self.before.as_ref()].into_iter().flatten().find_map(|pair| {
+            let nonce = Nonce::assume_unique_for_key(*nonce);
+            let mut sealed = sealed.to_vec();
+            let opened = pair.resuming.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
+            Some(opened.to_vec())
+        })
+    }
+
     /// What `token` says at `domain` now; `None` for one that is not ours, or has ended.
     pub fn read(&self, token: &[u8], domain: &str, now_s: u64) -> Option<Own> {
         let pairs = || [Some(&self.present), self.before.as_ref()].into_iter().flatten();
@@ -85,7 +106,7 @@ impl OwnKeys {
             let (until, tag) = split_until(from_hex(hex, &mut bytes)?)?;
             lasts(until, now_s)?;
             let said = bound(domain, until);
-            let is_ours = |pair: &Pair| hmac::verify(&pair.signing, &said, tag).is_ok();
+            let is_ours = |pair: &Derived| hmac::verify(&pair.signing, &said, tag).is_ok();
             return pairs().any(is_ours).then_some(Own::Anybody);
         }
         let hex = token.strip_prefix(SEALED)?;
@@ -111,21 +132,26 @@ pub fn is_own(token: &[u8]) -> bool {
     token.starts_with(SIGNED) || token.starts_with(SEALED)
 }
 
-/// Two keys from one secret, so that none serves two ends.
-struct Pair {
+/// Keys from one secret, so that none serves two ends.
+struct Derived {
     signing: hmac::Key,
     sealing: LessSafeKey,
+    resuming: LessSafeKey,
 }
 
-impl Pair {
+impl Derived {
     #[expect(clippy::expect_used, reason = "HMAC-SHA256 gives the 32 bytes that the cipher takes")]
     fn new(secret: &Secret) -> Self {
         let master = hmac::Key::new(HMAC_SHA256, secret);
         let derived = |end: &str| hmac::sign(&master, end.as_bytes());
-        let sealing = UnboundKey::new(&CHACHA20_POLY1305, derived("seal").as_ref());
+        let sealing = |end| {
+            let key = UnboundKey::new(&CHACHA20_POLY1305, derived(end).as_ref());
+            LessSafeKey::new(key.expect("a key of the cipher's length"))
+        };
         Self {
             signing: hmac::Key::new(HMAC_SHA256, derived("sign").as_ref()),
-            sealing: LessSafeKey::new(sealing.expect("a key of the cipher's length")),
+            sealing: sealing("seal"),
+            resuming: sealing("resume"),
         }
     }
 }

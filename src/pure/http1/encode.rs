@@ -150,6 +150,15 @@ pub fn redirect(
     put_end(out, manner);
 }
 
+/// A 308 (RFC 9110, 15.4.9) to the URL that `put_url` writes. It may be another tomorrow.
+pub fn moved(out: &mut Out<'_>, manner: &Manner<'_>, put_url: impl FnOnce(&mut Out<'_>)) {
+    out.put(b"HTTP/1.1 308 Permanent Redirect\r\nLocation: ");
+    put_url(out);
+    out.put(b"\r\nContent-Length: 0\r\nCache-Control: no-store\r\nDate: ");
+    out.put(manner.date);
+    put_end(out, manner);
+}
+
 /// The 200 that says that the distribution API is spoken here ("Determining Support" in the
 /// distribution spec). Old docker clients fall back to their first protocol without the version.
 pub fn base(out: &mut Out<'_>, manner: &Manner<'_>) {

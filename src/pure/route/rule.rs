@@ -1,9 +1,10 @@
 //! How rules lie in the route table.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::pattern::Star;
-use crate::pure::config::values::{Credentials, Delivery};
+use crate::pure::config::values::{Credentials, Delivery, Gateway};
 use crate::pure::limits::HOST_BYTES_MAX;
 use crate::pure::oci::backend::Scheme;
 
@@ -16,8 +17,8 @@ pub(super) struct Host {
     pub(super) longest_prefix: Option<u16>,
     pub(super) base: HostBase,
     pub(super) facts: Facts,
-    /// Where its clients get tokens; empty for `*`.
-    pub(super) realm: Text,
+    /// Where its clients get tokens that come over plain HTTP, and over TLS; empty for `*`.
+    pub(super) realms: [Text; 2],
     /// Which of the table's registries checks a login that names no package.
     pub(super) login: Option<u32>,
     /// Whether clients log in at more than one registry here.
@@ -187,7 +188,7 @@ impl Text {
 
 /// The host of a `Host` field in lower case, without port and final dot; `None` for what is longer
 /// than a host can be.
-pub(super) fn host_name<'b>(host: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -> Option<&'b [u8]> {
+pub fn host_name<'b>(host: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -> Option<&'b [u8]> {
     let end = match host.first() {
         Some(b'[') => memchr::memchr(b']', host).map(|bracket| bracket + 1),
         _ => memchr::memchr(b':', host),
@@ -200,13 +201,37 @@ pub(super) fn host_name<'b>(host: &[u8], buffer: &'b mut [u8; HOST_BYTES_MAX]) -
     Some(lower)
 }
 
-/// Where a domain is found that does not say it.
-pub fn default_public_url(host: &str, port: u16) -> String {
-    if port == Scheme::Http.port() {
-        format!("http://{host}")
-    } else {
-        format!("http://{host}:{port}")
+/// Where domains are found that do not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The first listener's.
+    pub plain: u16,
+    /// The first TLS listener's, if there is one.
+    pub tls: Option<u16>,
+}
+
+impl Ports {
+    /// Those that `gateway` listens at.
+    pub fn of(gateway: &Gateway) -> Self {
+        let first = |listen: &[SocketAddr]| listen.first().map(SocketAddr::port);
+        let plain = first(&gateway.listen).unwrap_or(Scheme::Http.port());
+        Self { plain, tls: first(&gateway.listen_tls) }
     }
+
+    /// Where `host` is found in plain HTTP.
+    pub fn plain_url(self, host: &str) -> String {
+        url(Scheme::Http, host, self.plain)
+    }
+
+    /// Where it is found over TLS, or else in plain HTTP.
+    pub(super) fn tls_url(self, host: &str) -> String {
+        self.tls.map_or_else(|| self.plain_url(host), |port| url(Scheme::Https, host, port))
+    }
+}
+
+fn url(scheme: Scheme, host: &str, port: u16) -> String {
+    let port = if port == scheme.port() { String::new() } else { format!(":{port}") };
+    [scheme.as_str(), host, &port].concat()
 }
 
 /// Where the gateway gives tokens, on every domain.

@@ -17,13 +17,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::pattern::Star;
-use super::rule::{Host, HostBase, Rule, Terms, Text, host_name};
+use super::rule::{Host, HostBase, Rule, Terms, Text};
 use crate::pure::config::values::{Credentials, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
 use crate::pure::oci::backend::{Backend, Scheme, authority_of};
 use crate::pure::oci::name::Name;
 
-pub use super::rule::{Facts, Match, Other, TOKEN, default_public_url};
+pub use super::rule::{Facts, Match, Other, Ports, TOKEN, host_name};
 
 /// All rules, compiled.
 pub struct Table {
@@ -56,6 +56,7 @@ pub struct Site<'t> {
     table: &'t Table,
     exact: Option<&'t Host>,
     any: Option<&'t Host>,
+    is_over_tls: bool,
 }
 
 /// Where `/v2/` of a host lives.
@@ -110,7 +111,7 @@ impl Table {
         let mut buffer = [0; HOST_BYTES_MAX];
         let exact = host_name(host, &mut buffer).and_then(|name| self.host_index(name));
         let host = |index: u32| &self.hosts[index as usize];
-        Site { table: self, exact: exact.map(host), any: self.any.map(host) }
+        Site { table: self, exact: exact.map(host), any: self.any.map(host), is_over_tls: false }
     }
 
     fn host_index(&self, name: &[u8]) -> Option<u32> {
@@ -187,7 +188,7 @@ impl Table {
             longest_prefix: None,
             base: HostBase::None,
             facts: Facts::default(),
-            realm: Text { at: first, length: 0 },
+            realms: [Text { at: first, length: 0 }; 2],
             login: None,
             has_several_logins: false,
             list: false,
@@ -286,8 +287,8 @@ impl Table {
     }
 
     /// Says for each domain that has a name where its clients get tokens, and which registry checks a
-    /// login that names no package. Domains that do not say where they are found are at `port`.
-    pub fn add_realms(&mut self, domains: &[Domain], port: u16) {
+    /// login that names no package. Domains that do not say where they are found are at `ports`.
+    pub fn add_realms(&mut self, domains: &[Domain], ports: Ports) {
         for at in 0..self.hosts.len() {
             let Host { name, ref rules, .. } = self.hosts[at];
             let name = self.text(name).to_owned();
@@ -306,10 +307,12 @@ impl Table {
             let has_several_logins = all.next().is_some_and(|first| all.any(|it| it != first));
             let mut named = theirs.map(|terms| terms.registry).filter(is_named);
             let login = named.next().filter(|first| named.all(|other| other == *first));
-            let public_url = section.and_then(|section| section.public_url.clone());
-            let public_url = public_url.unwrap_or_else(|| default_public_url(&name, port));
-            let realm = self.keep(&[&public_url, TOKEN].concat());
-            self.hosts[at].realm = realm;
+            let said = section.and_then(|section| section.public_url.clone());
+            let urls = match said {
+                Some(url) => [url.clone(), url],
+                None => [ports.plain_url(&name), ports.tls_url(&name)],
+            };
+            self.hosts[at].realms = urls.map(|url| self.keep(&[&url, TOKEN].concat()));
             self.hosts[at].login = login;
             self.hosts[at].has_several_logins = has_several_logins;
         }
@@ -395,11 +398,21 @@ impl<'t> Site<'t> {
         self.exact.or(self.any).map(|host| host.facts).unwrap_or_default()
     }
 
+    /// The same site for clients that find it over TLS, or do not.
+    pub fn over_tls(self, is_over_tls: bool) -> Self {
+        Self { is_over_tls, ..self }
+    }
+
     /// Where clients of this domain get tokens: `https://registry.acme.com/token`. `*` is no name that
     /// a URL could have.
     pub fn realm(&self) -> Option<&'t str> {
-        let realm = self.table.text(self.exact?.realm);
+        let realm = self.table.text(self.exact?.realms[usize::from(self.is_over_tls)]);
         Some(realm).filter(|realm| !realm.is_empty())
+    }
+
+    /// Where clients find this domain: its realm without what follows the authority.
+    pub fn public_url(&self) -> Option<&'t str> {
+        self.realm()?.strip_suffix(TOKEN)
     }
 
     /// Which registry checks a login that names no package.

@@ -44,7 +44,7 @@ pub(super) async fn copy(
             buffer.resize(taken.bytes + CHUNK_AROUND_BYTES, 0);
             piece = chunk(&mut buffer, piece, is_over);
         }
-        pace.send(client, buffer.get(piece).unwrap_or_default()).await?;
+        pace.send(*client, buffer.get(piece).unwrap_or_default()).await?;
         pace.meters.add(Counter::StreamedBytesCopied, taken.bytes as u64);
         if is_over {
             return Ok(());

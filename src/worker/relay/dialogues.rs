@@ -15,6 +15,7 @@ use super::*;
 use crate::pure::config::values::Driver as Wanted;
 use crate::pure::http1::body::TOO_LONG;
 use crate::worker::buffers::Pool;
+use crate::worker::downstream::Sink;
 use crate::worker::driver::Driver;
 use crate::worker::slots::{Patience, Slots};
 
@@ -500,6 +501,7 @@ impl Scene {
 
     fn of<'s>(self, pace: &'s Pace<'s>, pipes: &'s Rc<Pipes>, client: &'s TcpStream) -> Stream<'s> {
         let buffer_bytes = UNDER_WAY_BYTES;
+        let client = Sink::Plain(client);
         Stream { pace, pipes, client, framing: self.from, to_client: self.to, buffer_bytes }
     }
 

@@ -20,7 +20,7 @@ use std::task::Poll;
 
 use monoio::net::TcpStream;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::send;
 
 use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::pure::fault::{Fault, Kind};
@@ -29,6 +29,7 @@ use crate::pure::http1::response::Framing;
 use crate::worker::Worker;
 use crate::worker::buffers::Buffer;
 use crate::worker::clock::Clock;
+use crate::worker::downstream::{AT_ONCE, Sink};
 use crate::worker::slots::{Phase, Seat};
 use crate::worker::socket::{descriptor, peek};
 use crate::worker::upstream::{Answer, Link};
@@ -68,7 +69,7 @@ pub enum Broke {
 pub async fn body(
     worker: &Rc<Worker>,
     answer: Answer,
-    client: &TcpStream,
+    client: Sink<'_>,
     seat: &Seat,
     to_client: ClientFraming,
     buffer_bytes: usize,
@@ -97,7 +98,7 @@ pub async fn body(
 struct Stream<'s> {
     pace: &'s Pace<'s>,
     pipes: &'s Rc<Pipes>,
-    client: &'s TcpStream,
+    client: Sink<'s>,
     framing: Framing,
     to_client: ClientFraming,
     buffer_bytes: usize,
@@ -108,7 +109,7 @@ impl Stream<'_> {
     async fn run(&self, link: &mut Link, rest: Buffer) -> Result<(), Broke> {
         let meters = self.pace.meters;
         let _open = Open::new(meters);
-        let streamed = unless(gone(self.client), self.pass(link, rest)).await;
+        let streamed = unless(gone(self.client.socket()), self.pass(link, rest)).await;
         let streamed = streamed.unwrap_or(Err(Broke::Client));
         meters.add(
             match streamed {
@@ -125,10 +126,10 @@ impl Stream<'_> {
         let as_it_comes =
             self.framing != Framing::Chunked && self.to_client != ClientFraming::Chunked;
         let body = Body::new(self.framing);
-        if let Some(from) = link.plain().filter(|_| as_it_comes)
+        if let (Some(from), Some(to), true) = (link.plain(), self.client.plain(), as_it_comes)
             && let Some(pipe) = self.pipes.lend(self.buffer_bytes)
         {
-            return splice::splice(self, rest, from, pipe, body.left()).await;
+            return splice::splice(self, rest, (from, to), pipe, body.left()).await;
         }
         copy::copy(self, rest, link, body).await
     }
@@ -147,12 +148,25 @@ struct Pace<'p> {
 }
 
 impl Pace<'_> {
-    /// Sends all of `bytes`. The calls are made directly: a piece that the socket takes at once, as
-    /// most are, costs no round of the ring.
-    async fn send(&self, client: &TcpStream, mut bytes: &[u8]) -> Result<(), Broke> {
-        const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+    /// Sends all of `bytes`.
+    async fn send(&self, client: Sink<'_>, mut bytes: &[u8]) -> Result<(), Broke> {
+        let Sink::Tls(stream, tls, pool) = client else {
+            return self.write(client.socket(), bytes).await;
+        };
         while !bytes.is_empty() {
-            match send(descriptor(client), bytes, FLAGS) {
+            let mut sealed = pool.lend();
+            let taken = tls.borrow_mut().seal(bytes, &mut sealed).map_err(|_| Broke::Client)?;
+            self.write(stream, sealed.filled()).await?;
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes`. The calls are made directly: a piece that the socket takes at once, as
+    /// most are, costs no round of the ring.
+    async fn write(&self, client: &TcpStream, mut bytes: &[u8]) -> Result<(), Broke> {
+        while !bytes.is_empty() {
+            match send(descriptor(client), bytes, AT_ONCE) {
                 Ok(sent) => {
                     self.sent(sent);
                     bytes = bytes.get(sent..).unwrap_or_default();

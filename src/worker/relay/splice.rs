@@ -15,24 +15,24 @@ use crate::pure::http1::body::{TOO_LONG, TOO_SHORT};
 use crate::worker::buffers::Buffer;
 use crate::worker::socket::descriptor;
 
-/// Moves `left` bytes (where that is `None`, all until the end) to the client: `rest` first, then
+/// Moves `left` bytes (where that is `None`, all until the end) `to` the client: `rest` first, then
 /// what comes `from` the registry.
 pub(super) async fn splice(
     stream: &Stream<'_>,
     rest: Buffer,
-    from: &TcpStream,
+    (from, to): (&TcpStream, &TcpStream),
     mut pipe: Lent,
     mut left: Option<u64>,
 ) -> Result<(), Broke> {
-    let Stream { pace, client, buffer_bytes, .. } = stream;
+    let Stream { pace, buffer_bytes, .. } = stream;
     if !rest.is_empty() {
         left = without(left, rest.filled().len(), from)?;
-        pace.send(client, rest.filled()).await?;
+        pace.write(to, rest.filled()).await?;
         pace.meters.add(Counter::StreamedBytesCopied, rest.filled().len() as u64);
     }
     drop(rest);
     let source = NonBlocking::new(from).map_err(|_| pace.upstream_broke())?;
-    let sink = NonBlocking::new(client).map_err(|_| Broke::Client)?;
+    let sink = NonBlocking::new(to).map_err(|_| Broke::Client)?;
     while left != Some(0) {
         if pace.is_turn_over() {
             pace.let_others().await;
@@ -48,7 +48,7 @@ pub(super) async fn splice(
         }
         while pipe.held() > 0 {
             match pipe.drain(sink.descriptor, left != Some(0)) {
-                Err(Errno::AGAIN | Errno::INTR) => pace.client_writable(client).await?,
+                Err(Errno::AGAIN | Errno::INTR) => pace.client_writable(to).await?,
                 Ok(0) | Err(_) => return Err(Broke::Client),
                 Ok(moved) => {
                     pace.sent(moved);

@@ -1,0 +1,97 @@
+//! Where is listened, and the certificates that are shown there.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::problem::Warning;
+use super::section::{Document, Entry, Spot};
+use super::values::{Admin, CertificateFiles, Gateway};
+
+/// The operator's own door is not one of the clients'.
+pub(super) fn admin_stands_apart(
+    document: &mut Document<'_>,
+    gateway: Option<&Gateway>,
+    admin: Option<&Admin>,
+) {
+    let (Some(gateway), Some(admin)) = (gateway, admin) else {
+        return;
+    };
+    let collides = |public: &&SocketAddr| collide(public, &admin.listen);
+    for (key, listen) in [("listen", &gateway.listen), ("listen_tls", &gateway.listen_tls)] {
+        if let Some(public) = listen.iter().find(collides) {
+            let line = document.line(("gateway", None, key));
+            let what = format!(
+                "collides with {public} of gateway.{key} in line {line}; give it a port of its own"
+            );
+            document.wrong(("admin", None, "listen"), what);
+        }
+    }
+}
+
+/// No port speaks both plain HTTP and TLS.
+pub(super) fn listeners_stand_apart(document: &mut Document<'_>, gateway: Option<&Gateway>) {
+    let Some(gateway) = gateway else {
+        return;
+    };
+    for sealed in &gateway.listen_tls {
+        if let Some(plain) = gateway.listen.iter().find(|plain| collide(plain, sealed)) {
+            let line = document.line(("gateway", None, "listen"));
+            let what = format!(
+                "{sealed} collides with {plain} of gateway.listen in line {line}; give TLS a port of \
+                 its own"
+            );
+            document.wrong(("gateway", None, "listen_tls"), what);
+        }
+    }
+}
+
+/// Whether two sockets cannot both have their address.
+fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip()
+        || one.is_ipv4() == other.is_ipv4()
+            && (one.ip().is_unspecified() || other.ip().is_unspecified());
+    overlap && one.port() == other.port() && one.port() != 0
+}
+
+/// For each name there is one certificate.
+pub(super) fn certificates_are_apart(
+    document: &mut Document<'_>,
+    certificates: &[Entry<CertificateFiles>],
+) {
+    let mut first: HashMap<&str, Spot<'_>> = HashMap::new();
+    for entry in certificates {
+        let spot = ("certificates", Some(entry.index), "domains");
+        for domain in &entry.value.domains {
+            if let Some(earlier) = first.insert(domain, spot) {
+                let line = document.line(earlier);
+                let what = format!(
+                    "{domain} has a certificate already, in line {line}; leave one of them out"
+                );
+                document.wrong(spot, what);
+            }
+        }
+    }
+}
+
+/// Certificates without a door to show them at, or a door without any.
+pub(super) fn odd_certificates(
+    document: &Document<'_>,
+    gateway: Option<&Gateway>,
+    certificates: &[Entry<CertificateFiles>],
+) -> Vec<Warning> {
+    let Some(gateway) = gateway else {
+        return Vec::new();
+    };
+    match (gateway.listen_tls.is_empty(), certificates.first()) {
+        (true, Some(first)) => {
+            let what =
+                "is shown to nobody, since gateway.listen_tls is empty; add an address there";
+            vec![document.problem(("certificates", Some(first.index), ""), what)]
+        }
+        (false, None) => {
+            let what = "clients find no certificate here that they trust; add [[certificates]]";
+            vec![document.problem(("gateway", None, "listen_tls"), what)]
+        }
+        (true, None) | (false, Some(_)) => Vec::new(),
+    }
+}
