@@ -235,8 +235,12 @@ impl Aggregating {
     fn change_key(&mut self) {
         let day = self.clock.minute_now() / MINUTES_PER_DAY;
         if day != self.unique_day {
-            self.books.drain(&mut self.persist, self.unique_day);
             let is_month_over = month_of(day) != month_of(self.unique_day);
+            if is_month_over {
+                // What is not known of the month that ends will not be learned any more.
+                self.books.uniques.learn_companies(&[]);
+            }
+            self.books.drain(&mut self.persist, self.unique_day);
             match random() {
                 Ok(key) => {
                     self.books.uniques.turn(is_month_over, key);
@@ -276,6 +280,7 @@ impl Aggregating {
         set(&health.other_clients_total, beyond.clients);
         set(&health.other_places_total, beyond.places);
         set(&health.uniques_beyond_total, self.books.uniques.beyond);
+        set(&health.crowds_beyond_total, self.books.uniques.crowds_beyond);
     }
 }
 
@@ -374,8 +379,8 @@ impl Books {
 
     /// Moves what was counted to where it waits to be written; unique clients are those of `day`.
     fn drain(&mut self, persist: &mut Persist, day: u32) {
-        for (package, company) in persist.companies.drain(..) {
-            self.uniques.learn_company(package, &company);
+        if let Some(companies) = persist.companies.take() {
+            self.uniques.learn_companies(&companies);
         }
         let Self { tally, names, clients, places, uniques, .. } = self;
         let minute = day * MINUTES_PER_DAY;

@@ -31,6 +31,8 @@ pub struct Health {
     pub other_places_total: AtomicU64,
     /// Pulls whose client found no room to be counted as a unique one.
     pub uniques_beyond_total: AtomicU64,
+    /// Pulls from a row of place that found no room to be known of.
+    pub crowds_beyond_total: AtomicU64,
     /// Cells that are in memory only: they could not be written yet.
     pub persist_pending: AtomicU64,
     /// How often what waits in memory had to be told apart less.

@@ -29,8 +29,10 @@ pub struct Persist {
     /// What waits to become a record.
     pub cells: Cells,
     /// Companies that the store knows of this month, by their package in memory: found when it was
-    /// opened, for whoever counts them.
-    pub companies: Vec<(u32, String)>,
+    /// opened for the first time, for whoever counts them. Later nobody knows more than they do.
+    pub companies: Option<Vec<(u32, String)>>,
+    /// Whether it was opened already.
+    has_been_open: bool,
     /// The record that is being written: the same until it is, for a failed write may be found
     /// after a crash.
     record: Option<Record>,
@@ -61,7 +63,8 @@ impl Persist {
             _lock: lock,
             store: None,
             cells: Cells::default(),
-            companies: Vec::new(),
+            companies: None,
+            has_been_open: false,
             record: None,
             failure: None,
             health,
@@ -97,14 +100,16 @@ impl Persist {
 
     /// Brings a little of what is in the journal to sled.
     pub fn apply(&mut self, now_us: u64) {
-        if now_us < self.next_step_us || self.is_read(now_us) {
+        // Far behind a step follows the other: each is as short as ever.
+        let is_behind = self.store.as_ref().is_some_and(Store::is_far_behind);
+        if (now_us < self.next_step_us && !is_behind) || self.is_read(now_us) {
             return;
         }
         self.next_step_us = now_us.saturating_add(STEP_US);
         let Some(store) = &mut self.store else {
             return;
         };
-        if now_us >= self.next_run_us && store.begin_run() {
+        if (now_us >= self.next_run_us || is_behind) && store.begin_run() {
             self.next_run_us = now_us.saturating_add(RUN_US);
         }
         if let Err(error) = store.apply_some() {
@@ -205,7 +210,13 @@ impl Persist {
             return false;
         }
         let since_us = *self.read_since_us.get_or_insert(now_us);
-        now_us.saturating_sub(since_us) < READ_US_MAX
+        let for_us = now_us.saturating_sub(since_us);
+        if for_us >= READ_US_MAX + WRITE_US_MAX {
+            // Readers that follow one another must not find it being written to for ever.
+            self.read_since_us = Some(now_us);
+            return true;
+        }
+        for_us < READ_US_MAX
     }
 
     /// The end: writes what waits, however short ago that failed, and makes sure that sled is on
@@ -229,7 +240,9 @@ impl Persist {
     fn open(&mut self, names: &mut Names, now_us: u64) {
         match self.try_open(names) {
             Ok((store, companies)) => {
-                self.companies = companies;
+                if !std::mem::replace(&mut self.has_been_open, true) {
+                    self.companies = Some(companies);
+                }
                 self.settle_record(&store);
                 add(&self.health.store_rebuilds_total, store.rebuilds);
                 set(&self.health.journal_bytes, store.journal_bytes());
@@ -315,9 +328,9 @@ impl Persist {
         self.record = None;
         set(&self.health.journal_bytes, store.journal_bytes());
         // After a failure it is to be known at once whether sled is well.
-        let applied = match self.failure.is_some() || store.is_far_behind() {
+        let applied = match self.failure.is_some() {
             true => store.apply_all(),
-            false => Ok(()),
+            false => store.apply_overflow(),
         };
         if applied.is_err() {
             self.store = None;
@@ -389,14 +402,18 @@ const RUN_US: u64 = 15_000_000;
 const STEP_US: u64 = 10_000;
 /// How long sled is left alone for somebody who reads.
 const READ_US_MAX: u64 = 2_000_000;
+/// How long it is written to then before it is left alone again.
+const WRITE_US_MAX: u64 = 1_000_000;
 const RETRY_US_MIN: u64 = 1_000_000;
 const RETRY_US_MAX: u64 = 8_000_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregator::counts::KEYS_PER_BATCH;
     use crate::aggregator::names::{Bounds, PackageTexts};
     use crate::aggregator::schema::unit_range;
+    use crate::aggregator::store::CELLS_WAITING_MAX;
     use crate::pure::pull::rollup::{Cell, Dimension, Measures};
     use std::fs;
     use std::sync::atomic::Ordering;
@@ -497,6 +514,46 @@ mod tests {
         }
         persist.apply(1 + READ_US_MAX);
         assert!(is_applied(&persist) && view.is_stale().unwrap());
+        // Those who come all the time have their turn again.
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        let view = persist.view(&names);
+        for now_us in [READ_US_MAX + WRITE_US_MAX + 1, 2 * READ_US_MAX + WRITE_US_MAX] {
+            persist.apply(now_us);
+            assert!(!is_applied(&persist) && !view.is_stale().unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_far_behind_is_applied_step_by_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        for minute in 0..2 * CELLS_WAITING_MAX {
+            let minute = u32::try_from(minute).unwrap();
+            let all = Cell {
+                package: 0,
+                dimension: Dimension::All,
+                unit: Unit::Minute,
+                minute,
+                value: "".into(),
+            };
+            persist.cells.add(all, Measures { pulls: 1, ..Measures::ZERO });
+        }
+        count(&mut persist, &mut names);
+        persist.flush(&mut names, 0);
+        let left = |persist: &Persist| {
+            let store = persist.store.as_ref().unwrap();
+            store.unapplied().additions().len()
+        };
+        let mut before = left(&persist);
+        assert!(before > CELLS_WAITING_MAX, "nothing is applied at once");
+        // Though no time passes.
+        for _ in 0..3 {
+            persist.apply(0);
+            let after = left(&persist);
+            assert!(after < before && before - after <= KEYS_PER_BATCH, "{before} to {after}");
+            before = after;
+        }
     }
 
     #[test]

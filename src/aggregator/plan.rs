@@ -23,8 +23,6 @@ pub(super) struct Plan<'a> {
     dimension: Dimension,
     /// The unit of time asked for.
     unit: Option<Unit>,
-    /// From when and until when the period lasts that this one is compared with.
-    before: Option<(Timestamp, Timestamp)>,
     /// The end of the current minute: what is counted now is before it.
     now_end: Timestamp,
 }
@@ -85,23 +83,39 @@ impl<'a> Plan<'a> {
                          itself and over all time: neither filtered, nor compared, nor by the day";
             return Err(QueryError::Question(words.to_owned()));
         }
-        let before = match ask.compare {
-            false => None,
-            true => Some(before(ask, unit, now_end)?),
-        };
-        Ok(Self { ask, dimension, unit, before, now_end })
+        let plan = Self { ask, dimension, unit, now_end };
+        if ask.compare {
+            plan.before(plan.asked())?;
+        }
+        Ok(plan)
     }
 
-    pub(super) fn run(&self, view: &View) -> Result<Answer, CountsError> {
+    pub(super) fn run(&self, view: &View) -> Result<Answer, QueryError> {
         let since = view.since();
         let kept_from = view.kept_from()?;
         let period = (self.ask.from, self.ask.to);
         let spans = self.spans(period, kept_from, since);
         let mut groups = self.groups(view, &spans)?;
-        let mut groups_before = match self.before {
-            None => Groups::new(),
-            Some((from, to)) => {
+        let mut groups_before = match self.ask.compare {
+            false => Groups::new(),
+            true => {
+                // Where short cells are gone more is covered than was asked for: of both the same.
+                let asked = self.asked();
+                let widest = spans.first().zip(spans.last()).map_or(asked, |(first, last)| {
+                    (
+                        asked.0.map(|from| from.min(timestamp(first.from))),
+                        asked.1.max(timestamp(last.to)),
+                    )
+                });
+                let (from, to) = self.before(widest)?;
                 let spans = self.spans((Some(from), Some(to)), kept_from, since);
+                let is_wider = spans.first().is_some_and(|first| timestamp(first.from) < from)
+                    || spans.last().is_some_and(|last| timestamp(last.to) > to);
+                if is_wider {
+                    let words =
+                        "of the period before only whole hours or days are left: compare those";
+                    return Err(QueryError::Question(words.to_owned()));
+                }
                 let shift = minute_of(to) - minute_of(from);
                 let later = |((package, (values, minute)), measures)| {
                     let minute = if self.unit.is_some() { minute + shift } else { minute };
@@ -112,11 +126,11 @@ impl<'a> Plan<'a> {
         };
         if self.ask.public {
             let kept = self.crowded(&groups);
-            (groups, groups_before) = (only(groups, &kept), only(groups_before, &kept));
+            (groups, groups_before) = (self.only(groups, &kept), self.only(groups_before, &kept));
         }
         if let Some(top) = self.ask.top {
-            let kept = first_of(&groups, top);
-            (groups, groups_before) = (only(groups, &kept), only(groups_before, &kept));
+            let kept = self.first_of(&groups, top);
+            (groups, groups_before) = (self.only(groups, &kept), self.only(groups_before, &kept));
         }
         let mut rows: Vec<Row> = Vec::with_capacity(groups.len());
         let (mut totals, mut totals_before) = (Measures::ZERO, Measures::ZERO);
@@ -132,7 +146,7 @@ impl<'a> Plan<'a> {
                 package: Arc::clone(package),
                 keys: keys.collect(),
                 measures,
-                previous: self.before.map(|_| previous),
+                previous: self.ask.compare.then_some(previous),
             });
         }
         if self.ask.top.is_some() && self.unit.is_none() {
@@ -152,7 +166,7 @@ impl<'a> Plan<'a> {
             Some(_) => spans.last().map(|span| timestamp(span.to)).or(self.ask.to),
             None => Some(self.now_end),
         };
-        let previous = self.before.map(|_| totals_before);
+        let previous = self.ask.compare.then_some(totals_before);
         Ok(Answer { from, to: to.unwrap_or(self.now_end), rows, totals, previous })
     }
 
@@ -274,6 +288,68 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// From when and until when it is asked for.
+    fn asked(&self) -> (Option<Timestamp>, Timestamp) {
+        (self.ask.from, self.ask.to.unwrap_or(self.now_end))
+    }
+
+    /// The period that is as long as this one and ends where it begins.
+    fn before(
+        &self,
+        (from, to): (Option<Timestamp>, Timestamp),
+    ) -> Result<(Timestamp, Timestamp), QueryError> {
+        let wrong = |words: &str| Err(QueryError::Question(words.to_owned()));
+        let Some(from) = from else {
+            return wrong("a period is compared with the one before it: say from when it is");
+        };
+        let Ok(before) = from.checked_sub(from.duration_until(to)) else {
+            return wrong("there is no time before that");
+        };
+        let minutes = minute_of(from) - minute_of(before);
+        if self.unit.is_some_and(|unit| !minutes.is_multiple_of(unit.minutes())) {
+            return wrong("compared by such units, a period has to be a whole number of them");
+        }
+        Ok((before, from))
+    }
+
+    /// The row of everything that has none of its own.
+    fn rest(&self) -> [String; 2] {
+        self.kept([OTHER, OTHER].map(str::to_owned))
+    }
+
+    /// Of each package the values with the most pulls; among equals the order of their names decides.
+    fn first_of(&self, groups: &Groups, top: usize) -> Kept {
+        let rest = self.rest();
+        let mut sums: BTreeMap<(&Arc<str>, &[String; 2]), Measures> = BTreeMap::new();
+        for ((package, (values, _)), measures) in groups {
+            *sums.entry((package, values)).or_insert(Measures::ZERO) += *measures;
+        }
+        let mut ranked: Vec<_> = sums.into_iter().collect();
+        ranked.sort_by_key(|((package, values), sum)| {
+            (*package, Reverse(sum.pulls), Reverse(sum.requests), *values)
+        });
+        let mut kept = Kept::new();
+        for ((package, values), _) in ranked {
+            let of_package = kept.entry(Arc::clone(package)).or_default();
+            // What is counted together already stays with the rest.
+            if of_package.len() < top && *values != rest {
+                of_package.insert(values.clone());
+            }
+        }
+        kept
+    }
+
+    /// Everything else together.
+    fn only(&self, groups: Groups, kept: &Kept) -> Groups {
+        let mut out = Groups::new();
+        for ((package, (values, minute)), measures) in groups {
+            let is_kept = kept.get(&package).is_some_and(|kept| kept.contains(&values));
+            let values = if is_kept { values } else { self.rest() };
+            *out.entry((package, (values, minute))).or_insert(Measures::ZERO) += measures;
+        }
+        out
+    }
+
     /// Which cells are added up.
     fn spans(
         &self,
@@ -306,58 +382,6 @@ impl<'a> Plan<'a> {
 /// Places that may be shown in public: none of these is part of another.
 const IN_PUBLIC: [Dimension; 4] =
     [Dimension::Country, Dimension::Network, Dimension::Company, Dimension::Cloud];
-
-/// The period that is as long as the one asked for and ends where that begins.
-fn before(
-    ask: &Ask,
-    unit: Option<Unit>,
-    now_end: Timestamp,
-) -> Result<(Timestamp, Timestamp), QueryError> {
-    let wrong = |words: &str| Err(QueryError::Question(words.to_owned()));
-    let Some(from) = ask.from else {
-        return wrong("a period is compared with the one before it: say from when it is");
-    };
-    let to = ask.to.unwrap_or(now_end);
-    let Ok(before) = from.checked_sub(from.duration_until(to)) else {
-        return wrong("there is no time before that");
-    };
-    let minutes = minute_of(from) - minute_of(before);
-    if unit.is_some_and(|unit| !minutes.is_multiple_of(unit.minutes())) {
-        return wrong("compared by such units, a period has to be a whole number of them");
-    }
-    Ok((before, from))
-}
-
-/// Of each package the values with the most pulls; among equals the order of their names decides.
-fn first_of(groups: &Groups, top: usize) -> Kept {
-    let mut sums: BTreeMap<(&Arc<str>, &[String; 2]), Measures> = BTreeMap::new();
-    for ((package, (values, _)), measures) in groups {
-        *sums.entry((package, values)).or_insert(Measures::ZERO) += *measures;
-    }
-    let mut ranked: Vec<_> = sums.into_iter().collect();
-    ranked.sort_by_key(|((package, values), sum)| {
-        (*package, Reverse(sum.pulls), Reverse(sum.requests), *values)
-    });
-    let mut kept = Kept::new();
-    for ((package, values), _) in ranked {
-        let of_package = kept.entry(Arc::clone(package)).or_default();
-        if of_package.len() < top {
-            of_package.insert(values.clone());
-        }
-    }
-    kept
-}
-
-/// Everything else together.
-fn only(groups: Groups, kept: &Kept) -> Groups {
-    let mut out = Groups::new();
-    for ((package, (values, minute)), measures) in groups {
-        let is_kept = kept.get(&package).is_some_and(|kept| kept.contains(&values));
-        let values = if is_kept { values } else { [OTHER, OTHER].map(str::to_owned) };
-        *out.entry((package, (values, minute))).or_insert(Measures::ZERO) += measures;
-    }
-    out
-}
 
 pub(super) fn timestamp(minute: u32) -> Timestamp {
     Timestamp::from_second(i64::from(minute) * 60).unwrap_or(Timestamp::MAX)

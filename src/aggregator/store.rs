@@ -32,6 +32,8 @@ pub struct Store {
     waiting: Run,
     /// What is being applied.
     begun: Option<Begun>,
+    /// Whether that is so much that there is no pause between its steps.
+    is_hurried: bool,
     /// Which number a package has.
     pub dictionary: Dictionary,
     checkpoint: Option<PathBuf>,
@@ -104,6 +106,7 @@ impl Store {
             journal,
             waiting: Run::default(),
             begun: None,
+            is_hurried: false,
             dictionary,
             checkpoint,
             compaction: None,
@@ -164,9 +167,17 @@ impl Store {
         }
     }
 
-    /// Whether so much waits that it should be applied at once.
+    /// Whether so much waits that it should be applied without a pause.
     pub fn is_far_behind(&self) -> bool {
-        self.waiting.cells() >= CELLS_WAITING_MAX
+        self.waiting.cells() >= CELLS_WAITING_MAX || self.is_hurried
+    }
+
+    /// Applies what waits where that does not keep up step by step: its memory is bounded.
+    pub fn apply_overflow(&mut self) -> Result<(), CountsError> {
+        if self.begun.is_some() && self.waiting.cells() >= 4 * CELLS_WAITING_MAX {
+            return self.apply_all();
+        }
+        Ok(())
     }
 
     /// From now on what waits is to be applied; `false` where nothing waits, or the run before is
@@ -174,6 +185,7 @@ impl Store {
     pub fn begin_run(&mut self) -> bool {
         let begins = self.begun.is_none() && !self.waiting.is_empty();
         if begins {
+            self.is_hurried = self.is_far_behind();
             self.begun = Some(std::mem::take(&mut self.waiting).begin());
         }
         begins
@@ -186,6 +198,7 @@ impl Store {
             let keys = (run.additions.len() / STEPS_PER_RUN).clamp(KEYS_PER_STEP, KEYS_PER_BATCH);
             if self.counts.apply_some(run, keys)? {
                 self.begun = None;
+                self.is_hurried = false;
             }
         }
         Ok(())
@@ -377,8 +390,8 @@ const NOT_WHOLE: &str = "the journal has lost a part of the run that was begun";
 const STEPS_PER_RUN: usize = 512;
 /// A step takes a good half of a millisecond then.
 const KEYS_PER_STEP: usize = 64;
-/// Cells that may wait to be applied.
-const CELLS_WAITING_MAX: usize = 50_000;
+/// Cells that may wait to be applied at leisure.
+pub const CELLS_WAITING_MAX: usize = 50_000;
 
 const COUNTS: &str = "counts";
 const UNFINISHED: &str = "counts.unfinished";

@@ -12,11 +12,11 @@ use foldhash::fast::RandomState;
 use siphasher::sip::SipHasher13;
 
 use crate::pure::config::values::UniqueWindow;
-use crate::pure::limits::{CROWDS_MAX, SKETCH_BYTES_MAX};
+use crate::pure::limits::{CROWDS_BYTES_MAX, SKETCH_BYTES_MAX};
 use crate::pure::pull::event::Address;
 use crate::pure::pull::fold::Key;
 use crate::pure::pull::rollup::Dimension;
-use crate::pure::pull::sketch::Sketch;
+use crate::pure::pull::sketch::{SKETCH_BYTES_FIRST, Sketch};
 use crate::pure::pull::window::TagRow;
 
 /// What was seen since the period began.
@@ -28,10 +28,16 @@ pub struct Uniques {
     clients: Counts,
     /// Of the month, whatever the window: names of companies need no key.
     companies: Counts,
+    /// Whether it is known which of them the store has: until then it is told of none.
+    are_companies_known: bool,
     /// Who pulled from a place, as long as these are few.
     crowds: HashMap<(u32, Dimension, u64, Option<TagRow>), Crowd, RandomState>,
+    /// What those few cost.
+    crowds_bytes: usize,
     /// Clients that found no room.
     pub beyond: u64,
+    /// The same of those who pulled from a place.
+    pub crowds_beyond: u64,
 }
 
 /// Sketches by package.
@@ -75,8 +81,11 @@ impl Uniques {
             crowd,
             clients: Counts::default(),
             companies: Counts::default(),
+            are_companies_known: false,
             crowds: HashMap::default(),
+            crowds_bytes: 0,
             beyond: 0,
+            crowds_beyond: 0,
         }
     }
 
@@ -88,7 +97,7 @@ impl Uniques {
 
     /// A day is over, with which a month may be. What has risen was taken before.
     pub fn turn(&mut self, is_month_over: bool, key: Key) {
-        self.crowds.clear();
+        self.forget_crowds();
         if is_month_over {
             self.companies = Counts::default();
         }
@@ -101,7 +110,11 @@ impl Uniques {
     pub fn forget_package(&mut self, package: u32) {
         self.clients.forget(package);
         self.companies.forget(package);
-        self.crowds.retain(|(of, ..), _| *of != package);
+        self.crowds.retain(|(of, ..), crowd| {
+            let stays = *of != package;
+            self.crowds_bytes -= if stays { 0 } else { crowd.bytes() };
+            stays
+        });
     }
 
     /// `source` pulled.
@@ -128,35 +141,63 @@ impl Uniques {
         let key = (package, dimension, plain_hash(value), tag);
         // Another part of the hash than the sketches use.
         let client = u32::try_from(self.hash(source) & u64::from(u32::MAX)).unwrap_or(0);
-        let has_room = self.crowds.len() < CROWDS_MAX;
+        let has_room = self.crowds_bytes < CROWDS_BYTES_MAX;
         let crowd = match self.crowds.get_mut(&key) {
             Some(crowd) => crowd,
-            None if has_room => self.crowds.entry(key).or_insert_with(|| Crowd::Few(Vec::new())),
-            None => return false,
+            None if has_room => {
+                self.crowds_bytes += CROWD_BYTES;
+                self.crowds.entry(key).or_insert_with(|| Crowd::Few(Vec::new()))
+            }
+            None => {
+                self.crowds_beyond += 1;
+                return false;
+            }
         };
+        let before = crowd.bytes();
         let Crowd::Few(clients) = crowd else {
             return false;
         };
         if !clients.contains(&client) {
+            if clients.len() == clients.capacity() && !has_room {
+                self.crowds_beyond += 1;
+                return false;
+            }
             clients.push(client);
         }
         let is_reached = clients.len() >= self.crowd;
         if is_reached {
             *crowd = Crowd::Reached;
         }
+        self.crowds_bytes = self.crowds_bytes + crowd.bytes() - before;
         is_reached
     }
 
-    /// A company that the store knows of this month: it is not new when it comes again.
-    pub fn learn_company(&mut self, package: u32, company: &str) {
-        self.companies.add(package, plain_hash(company));
-        let counted = self.companies.by_package.entry(package).or_default();
-        counted.told = counted.told.max(counted.sketch.count());
+    /// All companies that the store knows of this month, by package: they are not new when they come
+    /// again, and those that came before this was known are new if they are not among them.
+    pub fn learn_companies(&mut self, known: &[(u32, String)]) {
+        let mut stored = Counts::default();
+        for (package, company) in known {
+            stored.add(*package, plain_hash(company));
+        }
+        for (package, company) in known {
+            self.companies.add(*package, plain_hash(company));
+        }
+        for (package, counted) in &mut self.companies.by_package {
+            let stored = stored.by_package.get(package);
+            counted.told = counted.told.max(stored.map_or(0, |stored| stored.sketch.count()));
+        }
+        self.are_companies_known = true;
     }
 
     /// By how much clients have risen, and companies, since this was asked last.
     pub fn rises(&mut self) -> (Vec<Rise>, Vec<Rise>) {
-        (self.clients.rises(), self.companies.rises())
+        let companies = if self.are_companies_known { self.companies.rises() } else { Vec::new() };
+        (self.clients.rises(), companies)
+    }
+
+    fn forget_crowds(&mut self) {
+        self.crowds.clear();
+        self.crowds_bytes = 0;
     }
 
     fn hash(&self, source: Address) -> u64 {
@@ -167,11 +208,22 @@ impl Uniques {
 
     fn forget(&mut self, key: Key) {
         self.clients = Counts::default();
-        self.crowds.clear();
+        self.forget_crowds();
         // Overwritten in its place, and not only forgotten.
         self.key.fill(0);
         black_box(&self.key);
         self.key = key;
+    }
+}
+
+impl Crowd {
+    /// What it costs.
+    fn bytes(&self) -> usize {
+        CROWD_BYTES
+            + match self {
+                Self::Few(clients) => size_of::<u32>() * clients.capacity(),
+                Self::Reached => 0,
+            }
     }
 }
 
@@ -185,20 +237,23 @@ impl Drop for Uniques {
 impl Counts {
     /// Whether there was room.
     fn add(&mut self, package: u32, hash: u64) -> bool {
-        let has_room = self.bytes < SKETCH_BYTES_MAX;
+        let room = SKETCH_BYTES_MAX.saturating_sub(self.bytes);
         let counted = match self.by_package.get_mut(&package) {
             Some(counted) => counted,
-            None if has_room => {
+            None if room >= ENTRY_BYTES + SKETCH_BYTES_FIRST => {
                 self.bytes += ENTRY_BYTES;
                 self.by_package.entry(package).or_default()
             }
             None => return false,
         };
-        let bytes = counted.sketch.bytes();
+        let more = counted.sketch.grows_by(hash);
+        if more > room {
+            return false;
+        }
+        self.bytes += more;
         if counted.sketch.add(hash) && !std::mem::replace(&mut counted.has_changed, true) {
             self.changed.push(package);
         }
-        self.bytes = self.bytes + counted.sketch.bytes() - bytes;
         true
     }
 
@@ -234,6 +289,8 @@ fn plain_hash(text: &str) -> u64 {
 
 /// What a package costs beside its sketch, in a map that is half full at the worst.
 const ENTRY_BYTES: usize = 2 * size_of::<(u32, Counted)>();
+/// What a row costs beside its clients.
+const CROWD_BYTES: usize = 2 * size_of::<((u32, Dimension, u64, Option<TagRow>), Crowd)>();
 
 #[cfg(test)]
 mod tests {
@@ -310,13 +367,15 @@ mod tests {
     #[test]
     fn companies_count_once_a_month_also_those_that_the_store_knows() {
         let mut uniques = uniques(UniqueWindow::Day);
-        uniques.learn_company(0, "Acme");
+        uniques.see_company(0, "Early");
+        assert!(uniques.rises().1.is_empty(), "it may be one that the store has");
+        uniques.learn_companies(&[0, 0, 1].map(|package| (package, "Acme".to_owned())));
         for company in ["Acme", "Other", "Other"] {
             uniques.see_company(0, company);
         }
         let companies =
             |uniques: &mut Uniques| uniques.rises().1.iter().map(|rise| rise.by).sum::<u64>();
-        assert_eq!(companies(&mut uniques), 1);
+        assert_eq!(companies(&mut uniques), 2);
         uniques.turn(false, [2; 16]);
         uniques.see_company(0, "Other");
         assert_eq!(companies(&mut uniques), 0);
@@ -333,6 +392,36 @@ mod tests {
             uniques.see(package, client(1));
         }
         assert!(uniques.beyond > 0);
-        assert!(uniques.clients.by_package.len() * ENTRY_BYTES <= SKETCH_BYTES_MAX + ENTRY_BYTES);
+        let held = |uniques: &Uniques| {
+            let counts = uniques.clients.by_package.values();
+            counts.map(|counted| ENTRY_BYTES + counted.sketch.bytes()).sum::<usize>()
+        };
+        assert!(held(&uniques) <= SKETCH_BYTES_MAX);
+        // Those that are there grow no further, but know whom they know.
+        let beyond = uniques.beyond;
+        for number in 0..200 {
+            uniques.see(number % 2, client(number / 2));
+        }
+        assert!(uniques.beyond > beyond && held(&uniques) <= SKETCH_BYTES_MAX);
+        assert_eq!(held(&uniques), uniques.clients.bytes);
+        let beyond = uniques.beyond;
+        uniques.see(0, client(1));
+        assert_eq!(uniques.beyond, beyond);
+    }
+
+    #[test]
+    fn crowds_are_bounded_and_what_found_no_room_is_told() {
+        let mut uniques = uniques(UniqueWindow::Day);
+        let rows = CROWDS_BYTES_MAX / CROWD_BYTES + 1000;
+        for row in 0..u32::try_from(rows).unwrap() {
+            uniques.crowds(client(1), row, Dimension::Country, "DE", None);
+        }
+        assert!(uniques.crowds_beyond > 0);
+        let held: usize = uniques.crowds.values().map(Crowd::bytes).sum();
+        assert_eq!(held, uniques.crowds_bytes);
+        assert!(held <= CROWDS_BYTES_MAX + 2 * CROWD_BYTES, "{held}");
+        uniques.forget_package(0);
+        uniques.turn(false, [2; 16]);
+        assert_eq!((uniques.crowds.len(), uniques.crowds_bytes), (0, 0));
     }
 }

@@ -136,9 +136,9 @@ pub const CROSSED_ROWS_MAX: usize = 2000;
 /// over. A package of few clients costs about 200 bytes, one of many 4 KiB.
 pub const SKETCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Rows of which it is known who pulled from there today, as long as that are few; past it a row is
-/// not shown in public.
-pub const CROWDS_MAX: usize = 500_000;
+/// Rows of which it is known who pulled from there today, as long as that are few, in bytes; past it
+/// a new row is not shown in public. One costs about 200: there is room for 300,000.
+pub const CROWDS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Cells that wait in memory while they cannot be written, about 100 bytes each; past it time,
 /// then rows, are told apart less.

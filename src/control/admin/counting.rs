@@ -89,6 +89,13 @@ const COUNTING: &[Row] = &[
         |health| &health.uniques_beyond_total,
     ),
     (
+        "counter",
+        "pullgate_crowds_beyond_total",
+        "Pulls of which it is not known that they make a crowd, so that places may be hidden in \
+         public: there were too many places today.",
+        |health| &health.crowds_beyond_total,
+    ),
+    (
         "gauge",
         "pullgate_persist_pending_cells",
         "Cells of counts that are in memory only. Alert when it keeps rising: the disk is full \

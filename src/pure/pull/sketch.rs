@@ -27,14 +27,16 @@ impl Default for Seen {
 impl Sketch {
     /// Adds a hash; whether that may have changed what [`Sketch::count`] says.
     pub fn add(&mut self, hash: u64) -> bool {
-        // The shift leaves 32 bits.
-        let hash = u32::try_from(hash >> 32).unwrap_or(0);
+        let hash = first_bits(hash);
         match &mut self.0 {
             Seen::Few(hashes) => {
                 let Err(at) = hashes.binary_search(&hash) else {
                     return false;
                 };
                 if hashes.len() < EXACT_MAX {
+                    if hashes.len() == hashes.capacity() {
+                        hashes.reserve_exact(next_room(hashes) - hashes.len());
+                    }
                     hashes.insert(at, hash);
                     return true;
                 }
@@ -57,6 +59,17 @@ impl Sketch {
         }
     }
 
+    /// By how much [`Sketch::bytes`] rises when this hash is added.
+    pub fn grows_by(&self, hash: u64) -> usize {
+        match &self.0 {
+            Seen::Many(_) => 0,
+            Seen::Few(hashes) if hashes.len() < hashes.capacity() => 0,
+            Seen::Few(hashes) if hashes.binary_search(&first_bits(hash)).is_ok() => 0,
+            Seen::Few(hashes) if hashes.len() == EXACT_MAX => REGISTERS - self.bytes(),
+            Seen::Few(hashes) => size_of::<u32>() * (next_room(hashes) - hashes.capacity()),
+        }
+    }
+
     /// What it costs beyond itself, in bytes.
     pub fn bytes(&self) -> usize {
         match &self.0 {
@@ -64,6 +77,16 @@ impl Sketch {
             Seen::Many(_) => REGISTERS,
         }
     }
+}
+
+fn first_bits(hash: u64) -> u32 {
+    // The shift leaves 32 bits.
+    u32::try_from(hash >> 32).unwrap_or(0)
+}
+
+/// How many hashes there is room for when there is none for one more.
+fn next_room(hashes: &[u32]) -> usize {
+    (2 * hashes.len()).clamp(ROOM_FIRST, EXACT_MAX)
 }
 
 /// Whether a register rises.
@@ -136,6 +159,9 @@ fn tau(mut x: f64) -> f64 {
 
 /// So many are counted exactly: they cost half of what the registers do.
 pub const EXACT_MAX: usize = 512;
+/// What the first hash costs, in bytes.
+pub const SKETCH_BYTES_FIRST: usize = size_of::<u32>() * ROOM_FIRST;
+const ROOM_FIRST: usize = 4;
 const REGISTERS: usize = 4096;
 /// Bits of a hash behind those that choose the register.
 const RANK_BITS: u32 = 20;
@@ -196,7 +222,9 @@ mod tests {
         fn what_was_seen_before_changes_nothing(numbers in prop::collection::vec(0u64..400, 0..900)) {
             let (mut sketch, mut set) = (Sketch::default(), HashSet::new());
             for number in numbers {
+                let bytes = sketch.bytes() + sketch.grows_by(hash(number, 1));
                 prop_assert_eq!(sketch.add(hash(number, 1)), set.insert(number));
+                prop_assert_eq!(sketch.bytes(), bytes);
             }
             prop_assert_eq!(sketch.count(), set.len() as u64);
         }
