@@ -43,6 +43,7 @@ fn requests() -> Vec<Request<'static>> {
                 row: TagRow(TagRow::FIRST),
                 digest: b"",
                 kin: b"",
+                bytes: 0,
             });
         }
     }

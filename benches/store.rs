@@ -41,6 +41,7 @@ fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a
         user_agent: AGENT,
         digest: b"",
         kin: b"",
+        bytes: 0,
     }
 }
 

@@ -425,6 +425,37 @@ fn a_pull_is_complete_when_a_layer_was_asked_for() {
 }
 
 #[test]
+fn a_pull_is_partial_when_a_transfer_broke_off_and_was_not_resumed() {
+    check(
+        "
+        > GET latest 200 @amd64
+        > BLOB @layer 200
+        > END @layer broken
+        = requests 1 pulls 1 checks 0 supply_chain 0 complete 1 up_to_date 0 blobs 1 aborted 1 partial 1
+
+        resumed, while another client's is not
+        > GET latest 200 @amd64
+        podman> GET latest 200 @amd64
+        > BLOB @layer 200
+        > BLOB @base 200
+        podman> BLOB @layer 200
+        > END @layer broken
+        podman> END @layer broken
+        > BLOB @layer 200
+        > END @layer 200
+        > END @base 200
+        = requests 2 pulls 2 checks 0 supply_chain 0 complete 2 up_to_date 0 blobs 4 aborted 2 partial 1
+
+        a configuration that breaks off is no layer
+        > GET latest 200 @amd64
+        > BLOB @config 200
+        > END @config broken
+        = requests 1 pulls 1 checks 0 supply_chain 0 complete 0 up_to_date 1 blobs 1 aborted 1 partial 0
+        ",
+    );
+}
+
+#[test]
 fn signatures_are_known_by_their_manifest() {
     check(
         "
@@ -476,6 +507,10 @@ fn check(dialogue: &str) {
             if complete + up_to_date > 0 {
                 came += &format!(" complete {complete} up_to_date {up_to_date}");
             }
+            let Measures { blobs, blob_bytes, blobs_aborted, partial, .. } = seen;
+            if blob_bytes > 0 {
+                came += &format!(" blobs {blobs} aborted {blobs_aborted} partial {partial}");
+            }
             assert_eq!(came, expected.trim(), "in\n{dialogue}");
             seen = Measures::ZERO;
         } else if let Some((client, request)) = line.split_once('>') {
@@ -485,6 +520,7 @@ fn check(dialogue: &str) {
                 "GET" => Asked::Manifest,
                 "HEAD" => Asked::ManifestHead,
                 "BLOB" => Asked::Blob,
+                "END" => Asked::BlobEnd,
                 "REFERRERS" => Asked::Referrers,
                 other => panic!("{other}"),
             };
@@ -492,6 +528,7 @@ fn check(dialogue: &str) {
                 None => Outcome::Redirected,
                 Some(&"200") => Outcome::Succeeded,
                 Some(&"304") => Outcome::NotModified,
+                Some(&"broken") => Outcome::Broken,
                 Some(other) => panic!("{other}"),
             };
             simulated.at_us += 1000;

@@ -124,16 +124,21 @@ fn requests(random: &mut Random) -> Vec<Sent> {
             let asked = match random.below(10) {
                 0..=4 => Asked::Manifest,
                 5..=6 => Asked::ManifestHead,
-                7..=8 => Asked::Blob,
+                7 => [Asked::Blob, Asked::BlobHead][random.below(2) as usize],
+                8 => [Asked::Blob, Asked::BlobEnd][random.below(2) as usize],
                 _ => Asked::Referrers,
             };
+            let ends = [Outcome::Broken, Outcome::Succeeded];
             let outcome = match random.below(6) {
+                way if asked == Asked::BlobEnd => ends[(way % 2) as usize],
                 0..=1 => Outcome::Redirected,
                 2..=4 => Outcome::Succeeded,
                 _ => Outcome::NotModified,
             };
             let word = match asked {
-                Asked::Blob => ["@layer", "@layer2", "@base", "@config"][random.below(4) as usize],
+                Asked::Blob | Asked::BlobHead | Asked::BlobEnd => {
+                    ["@layer", "@layer2", "@base", "@config"][random.below(4) as usize]
+                }
                 Asked::Referrers => "@index",
                 Asked::Manifest | Asked::ManifestHead => word,
             };

@@ -9,9 +9,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use pullgate::aggregator::{Ask, By, Query, Reconfigured};
+use pullgate::aggregator::{Amendment, Ask, By, Query, Reconfigured};
 use pullgate::pure::client::ClientTable;
-use pullgate::pure::config::values::Counting;
+use pullgate::pure::config::values::{Counting, Retention};
+use pullgate::pure::history::Total;
 use pullgate::pure::limits::CROSSED_ROWS_MAX;
 use pullgate::pure::place::{Database, Labels, Sources};
 use pullgate::pure::pull::event::{Address, Asked, Event, Way};
@@ -189,6 +190,55 @@ fn a_period_is_compared_with_the_one_before() {
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].measures.pulls, rows[0].previous.unwrap().pulls), (0, 1));
     assert_eq!(rows[0].keys[0].1, tomorrow.to_string());
+}
+
+/// Where the minutes and hours are gone the day stands in for them, and of both periods the same.
+#[test]
+fn periods_that_are_compared_are_equally_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    let retention = Retention { minute: Some(hour), hour: Some(hour), day: None };
+    let gateway = start(dir.path(), Counting { retention, ..counting() }, "");
+    let today = u32::try_from(jiff::Timestamp::now().as_second().div_euclid(86_400)).unwrap();
+    let total = |days: u32, pulls| Total {
+        day: (today - days) * 1440,
+        package: "acme.com/x".to_owned(),
+        tag: "(imported)".to_owned(),
+        pulls,
+        requests: 0,
+        uniques: 0,
+    };
+    let totals = vec![total(4, 1), total(3, 10), total(2, 20)];
+    gateway.query.amend(Amendment::Import(totals)).unwrap();
+    let noon = i64::from(today - 2) * 86_400 + 43_200;
+    let from = jiff::Timestamp::from_second(noon).unwrap();
+    let to = Some(from + jiff::SignedDuration::from_mins(30));
+    let ask = Ask { from: Some(from), to, compare: true, ..Ask::default() };
+    eventually("hours go", || {
+        let answer = gateway.query.rows(&ask).unwrap();
+        (answer.totals.pulls, answer.previous.unwrap().pulls) == (20, 10)
+    });
+    gateway.stop();
+}
+
+#[test]
+fn what_is_counted_together_already_stays_with_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start(dir.path(), Counting { max_tags: 2, ..counting() }, "");
+    for (tag, times) in [("a", 1), ("b", 2), ("c", 4), ("d", 4)] {
+        for client in 0..times {
+            pull(&mut gateway, &format!("10.9.{client}.1"), tag);
+        }
+    }
+    gateway.stop();
+    let query = opened(dir.path());
+    for (top, expected) in [(1, "b 2, (other) 9"), (2, "b 2, a 1, (other) 8")] {
+        let answer = query.rows(&Ask { top: Some(top), ..ask(&["tag"], &[]) }).unwrap();
+        let row =
+            |row: &pullgate::aggregator::Row| format!("{} {}", row.keys[0].1, row.measures.pulls);
+        let rows: Vec<String> = answer.rows.iter().map(row).collect();
+        assert_eq!(rows.join(", "), expected);
+    }
 }
 
 #[test]

@@ -88,7 +88,8 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
             "package": "acme.com/acme/rocket", "tag": "latest", "day": day,
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
             "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
-            "monthly_companies": 0, "public_days": 0, "imported": 0,
+            "monthly_companies": 0, "public_days": 0, "imported": 0, "blobs": 0,
+            "blob_bytes": 0, "blobs_aborted": 0, "partial": 0,
         }])
     );
     assert_eq!(
@@ -96,7 +97,8 @@ fn an_answer_in_json_has_the_shape_that_was_promised() {
         serde_json::json!({
             "requests": 2, "pulls": 1, "checks": 0, "supply_chain": 0, "unseen": 2, "unfolded": 0,
             "complete": 0, "up_to_date": 0, "excluded": 0, "daily_uniques": 0,
-            "monthly_companies": 0, "public_days": 0, "imported": 0,
+            "monthly_companies": 0, "public_days": 0, "imported": 0, "blobs": 0,
+            "blob_bytes": 0, "blobs_aborted": 0, "partial": 0,
         })
     );
     for end in ["from", "to"] {
@@ -419,6 +421,45 @@ fn a_store_of_the_second_version_is_read_and_goes_on() {
         "{deliveries}"
     );
     assert!(!dir.path().join("counts.damaged.1").exists());
+}
+
+/// podman's user agent says nothing of its system: what it fetches of an index does.
+#[test]
+fn the_platform_of_a_pull_is_that_of_the_image_that_was_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    let (index, arm, amd) = (digest("index"), digest("arm"), digest("amd"));
+    let member = |digest: &str, arch: &str| {
+        format!(r#"{{"digest":"{digest}","platform":{{"os":"linux","architecture":"{arch}"}}}}"#)
+    };
+    let body = format!(r#"{{"manifests":[{},{}]}}"#, member(&arm, "arm64"), member(&amd, "amd64"));
+    let kin = kin::read(body.as_bytes());
+    let mut get = |client, reference: &str, answer: &str, kin: &[u8]| {
+        let event = event(client, "acme/rocket", reference);
+        gateway.senders[0].offer(&Event {
+            outcome: Outcome::Succeeded,
+            user_agent: PODMAN.as_bytes(),
+            digest: answer.as_bytes(),
+            kin,
+            ..event
+        });
+    };
+    for (client, children) in [(1, &[&arm][..]), (2, &[&arm]), (3, &[&amd, &arm]), (4, &[])] {
+        get(client, "latest", &index, kin.bytes());
+        for child in children {
+            get(client, child, child, b"");
+        }
+    }
+    gateway.stop();
+    let query = opened(dir.path());
+    let platforms = table(&query, &[By::ImagePlatform]);
+    assert_eq!(
+        platforms,
+        "acme.com/acme/rocket linux/amd64 requests 0 pulls 1 checks 0 unseen 0\n\
+         acme.com/acme/rocket linux/arm64 requests 0 pulls 2 checks 0 unseen 0\n\
+         acme.com/acme/rocket unknown requests 0 pulls 1 checks 0 unseen 0\n\
+         = requests 0 pulls 4 checks 0 unseen 0"
+    );
 }
 
 #[test]

@@ -64,6 +64,41 @@ fn two_hundred_slow_readers_hold_a_buffer_each() {
     }
 }
 
+/// A layer whose client goes away, then comes back for it, then goes away again; and one that comes
+/// whole.
+#[test]
+fn what_was_sent_and_what_broke_off_is_counted() {
+    for driver in DRIVERS {
+        let length = 64 << 20;
+        let mut bench = bench(driver, length);
+        let drop_early = |bench: &Bench| {
+            let mut client = open(bench, "length", [127, 0, 0, 1]);
+            client.read_exact(&mut [0; 1000]).expect("it begins");
+        };
+        drop_early(&bench);
+        bench.get(&format!("/v2/acme/small/blobs/sha256:{}", "a".repeat(64)));
+        let mut client = open(&bench, "length", [127, 0, 0, 1]);
+        let mut part = vec![0; 1 << 20];
+        let mut received = 0;
+        while received < length {
+            received += client.read(&mut part).expect("it goes on") as u64;
+        }
+        eventually(|| match bench.gate.metric("pullgate_streams_total{outcome=\"client\"}") {
+            1 => Ok(()),
+            other => Err(format!("{other} broke off")),
+        });
+        bench.gate.stop();
+        let answer = bench.gate.pulls(&[]);
+        let totals = &answer["totals"];
+        let count = |key: &str| totals[key].as_u64().expect("a count");
+        assert_eq!((count("blobs"), count("blobs_aborted")), (3, 1), "{totals}");
+        let whole = length + (1 << 20);
+        let bytes = count("blob_bytes");
+        assert!((whole + 1..whole + length).contains(&bytes), "{bytes} of {whole} and a part");
+        assert_eq!((count("requests"), count("pulls"), count("partial")), (0, 0, 0));
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length,

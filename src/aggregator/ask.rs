@@ -46,6 +46,8 @@ pub enum By {
     Arch,
     /// `linux/amd64`
     Platform,
+    /// `linux/arm64`
+    ImagePlatform,
     /// `redirect`
     Delivery,
     /// `DE`
@@ -76,13 +78,14 @@ pub enum By {
 
 impl By {
     /// Every word that can be asked for.
-    pub const EVERY: [Self; 19] = [
+    pub const EVERY: [Self; 20] = [
         Self::Tag,
         Self::Client,
         Self::Family,
         Self::Os,
         Self::Arch,
         Self::Platform,
+        Self::ImagePlatform,
         Self::Delivery,
         Self::Country,
         Self::Region,
@@ -107,6 +110,7 @@ impl By {
             Self::Os => "os",
             Self::Arch => "arch",
             Self::Platform => "platform",
+            Self::ImagePlatform => "image_platform",
             Self::Delivery => "delivery",
             Self::Country => "country",
             Self::Region => "region",
@@ -137,6 +141,7 @@ impl By {
             | Self::Os
             | Self::Arch
             | Self::Platform
+            | Self::ImagePlatform
             | Self::Delivery
             | Self::Network
             | Self::Kind
@@ -155,6 +160,7 @@ impl By {
             Self::Os => Dimension::Os,
             Self::Arch => Dimension::Arch,
             Self::Platform => Dimension::Platform,
+            Self::ImagePlatform => Dimension::ImagePlatform,
             Self::Delivery => Dimension::Delivery,
             Self::Country => Dimension::Country,
             Self::Region => Dimension::Region,

@@ -29,6 +29,7 @@ use crate::pure::config::values::Counting;
 use crate::pure::http1::forwarded::client_key;
 use crate::pure::pull::event::{Address, Asked, Event};
 use crate::pure::pull::fold::{Booking, Fold, Request};
+use crate::pure::pull::platform::Platform;
 use crate::pure::pull::rollup::{Cell, Dimension, Measures, Unit};
 use crate::pure::pull::window::{Subject, TagRow};
 
@@ -314,6 +315,7 @@ impl Books {
             row,
             digest: event.digest,
             kin: event.kin,
+            bytes: event.bytes,
         };
         let (names, clients) = (&self.names, &self.clients);
         let (tally, booked) = (&mut self.tally, &mut self.booked);
@@ -362,6 +364,7 @@ impl Books {
             row: TagRow::UNFOLDED,
             place: NOWHERE,
             way: None,
+            platform: Platform::NONE,
             minute,
             measures: Measures { requests: all, unseen, unfolded: all, ..Measures::ZERO },
         };
@@ -408,6 +411,7 @@ fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
         let excluded = booking.measures.requests;
         booking.measures = Measures { excluded, ..Measures::ZERO };
         booking.way = None;
+        booking.platform = Platform::NONE;
         booking.place = NOWHERE;
     }
     tally.add(booking, places);
@@ -532,6 +536,7 @@ mod tests {
             user_agent: b"",
             digest: b"",
             kin: b"",
+            bytes: 0,
         }
     }
 

@@ -201,6 +201,7 @@ mod tests {
             user_agent: b"",
             digest: b"",
             kin: b"",
+            bytes: 0,
         }
     }
 

@@ -32,6 +32,7 @@ pub mod persist;
 pub mod places;
 pub mod plan;
 pub mod query;
+pub mod recover;
 pub mod retention;
 pub mod run;
 pub mod schema;

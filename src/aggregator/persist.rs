@@ -412,8 +412,8 @@ mod tests {
     use super::*;
     use crate::aggregator::counts::KEYS_PER_BATCH;
     use crate::aggregator::names::{Bounds, PackageTexts};
+    use crate::aggregator::run::CELLS_WAITING_MAX;
     use crate::aggregator::schema::unit_range;
-    use crate::aggregator::store::CELLS_WAITING_MAX;
     use crate::pure::pull::rollup::{Cell, Dimension, Measures};
     use std::fs;
     use std::sync::atomic::Ordering;

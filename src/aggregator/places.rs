@@ -109,7 +109,8 @@ impl Places {
             | Dimension::Delivery
             | Dimension::TagClient
             | Dimension::CountryTag
-            | Dimension::CompanyTag => "",
+            | Dimension::CompanyTag
+            | Dimension::ImagePlatform => "",
         }
     }
 

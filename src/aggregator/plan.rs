@@ -14,7 +14,8 @@ use crate::aggregator::counts::CountsError;
 use crate::aggregator::schema::cell_range;
 use crate::aggregator::tally::UNKNOWN;
 use crate::aggregator::view::View;
-use crate::pure::pull::rollup::{CROSS, Dimension, Measures, Span, Unit, spans};
+use crate::pure::pull::rollup::{CROSS, Dimension, Measures, Unit};
+use crate::pure::pull::spans::{Span, spans};
 use crate::pure::pull::threshold::{Shown, hidden};
 
 /// A question that was understood.
@@ -51,7 +52,7 @@ impl<'a> Plan<'a> {
         let (Some(dimension), 0 | 1) = (dimension, units.len()) else {
             return Err(QueryError::Question(
                 "counts are grouped and filtered by one of tag, client, family, os, arch, \
-                 platform, delivery, country, region, city, network, company, kind, cloud, \
+                 platform, image_platform, delivery, country, region, city, network, company, kind, cloud, \
                  cloud_region, label, or by tag and client, country and tag, company and tag, and \
                  beside that by one of minute, hour, day"
                     .to_owned(),
@@ -195,7 +196,7 @@ impl<'a> Plan<'a> {
                     }
                 }
                 for (([tag, _], minute), measures) in rest {
-                    let measures = measures.without(Measures::ZERO);
+                    let measures = self.dimension.told(measures.without(Measures::ZERO));
                     let unknown = UNKNOWN.to_owned();
                     let values =
                         if tag_at == 0 && is_pair { [tag, unknown] } else { [unknown, tag] };

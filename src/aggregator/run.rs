@@ -162,6 +162,9 @@ impl Unapplied {
     }
 }
 
+/// Cells that may wait to be applied at leisure.
+pub const CELLS_WAITING_MAX: usize = 50_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,11 +16,12 @@ use crate::aggregator::amend::{Erasure, Gone};
 use crate::aggregator::counts::{Counts, CountsError, KEYS_PER_BATCH};
 use crate::aggregator::dictionary::Dictionary;
 use crate::aggregator::journal::Journal;
+use crate::aggregator::recover::{COUNTS, UNFINISHED, catch_up, rebuild};
 use crate::aggregator::retention::Sweep;
-use crate::aggregator::run::{Begun, Run, Unapplied};
+use crate::aggregator::run::{Begun, CELLS_WAITING_MAX, Run, Unapplied};
 use crate::aggregator::schema::{Marker, Record};
 use crate::aggregator::view::View;
-use crate::aggregator::{checkpoint, erase, sync_dir};
+use crate::aggregator::{checkpoint, erase};
 use crate::pure::pull::rollup::Unit;
 
 /// An open store.
@@ -312,89 +313,17 @@ impl Drop for Store {
     }
 }
 
-/// Applies what the journal has and the counts lack. The inner error says why something is missing
-/// nevertheless.
-fn catch_up(counts: &mut Counts, journal: &Journal) -> Result<Result<(), String>, CountsError> {
-    let digest = match replay(counts, journal).and_then(|()| counts.digest()) {
-        Ok(digest) => digest,
-        Err(CountsError::Damaged(why)) => return Ok(Err(why)),
-        Err(error) => return Err(error),
-    };
-    let marker = counts.marker();
-    if marker.keys_done.is_some() || marker.sequence < journal.last_sequence() {
-        return Ok(Err("the journal has lost a record".into()));
-    }
-    if digest != marker.digest {
-        return Ok(Err("sled has lost something without saying so".into()));
-    }
-    Ok(Ok(()))
-}
-
-/// Applies what the journal has and the counts lack: first what is left of the run that was begun,
-/// if all of it is there, for what is left depends on what was added up.
-fn replay(counts: &mut Counts, journal: &Journal) -> Result<(), CountsError> {
-    let marker = counts.marker();
-    let begun = if marker.keys_done.is_some() { marker.sequence } else { 0 };
-    let mut run = Run::default();
-    journal.replay(counts.applied(), |record| {
-        // Where the journal is damaged, what follows is another run.
-        if !run.is_empty() && record.sequence != run.sequence() + 1 {
-            if run.sequence() < begun {
-                return Err(CountsError::Damaged(NOT_WHOLE.into()));
-            }
-            counts.apply(std::mem::take(&mut run))?;
-        }
-        run.push(&record);
-        let is_whole = record.sequence == begun
-            || (record.sequence > begun && run.cells() >= CELLS_WAITING_MAX);
-        if record.sequence == begun && run.records() != marker.run {
-            return Err(CountsError::Damaged(NOT_WHOLE.into()));
-        }
-        if is_whole { counts.apply(std::mem::take(&mut run)) } else { Ok(()) }
-    })?;
-    if run.is_empty() || run.sequence() < begun {
-        return Ok(());
-    }
-    counts.apply(run)
-}
-
-/// Moves damaged counts aside and builds them anew up to the checkpoint.
-fn rebuild(dir: &Path, checkpoint: Option<&Path>, why: &str) -> Result<Counts, CountsError> {
-    let path = dir.join(COUNTS);
-    if path.exists() {
-        let aside = (1..).map(|number| dir.join(format!("{COUNTS}.damaged.{number}")));
-        let aside = aside.into_iter().find(|aside| !aside.exists()).unwrap_or_default();
-        tracing::error!(
-            kept = %aside.display(),
-            "the counts in {} cannot be used ({why}): they are moved aside and built anew",
-            path.display()
-        );
-        fs::rename(&path, aside)?;
-    }
-    if let Some(checkpoint) = checkpoint {
-        Counts::build(&dir.join(UNFINISHED), checkpoint)?;
-        fs::rename(dir.join(UNFINISHED), &path)?;
-    }
-    sync_dir(dir)?;
-    Counts::open(&path)
-}
-
 /// How long a segment of the journal gets before a checkpoint is made of it: as long as the last
 /// checkpoint, so that writing checkpoints costs no more than writing the journal, within bounds.
 fn segment_bytes_max(checkpoint_bytes: u64) -> u64 {
     checkpoint_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 }
 
-const NOT_WHOLE: &str = "the journal has lost a part of the run that was begun";
 /// How many steps a run is applied in, as long as it is neither short nor very long.
 const STEPS_PER_RUN: usize = 512;
 /// A step takes a good half of a millisecond then.
 const KEYS_PER_STEP: usize = 64;
-/// Cells that may wait to be applied at leisure.
-pub const CELLS_WAITING_MAX: usize = 50_000;
 
-const COUNTS: &str = "counts";
-const UNFINISHED: &str = "counts.unfinished";
 const SEGMENT_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// A segment is read at once, when it is replayed and when a checkpoint is made of it.
 const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -12,6 +12,7 @@ use crate::aggregator::places::{NOWHERE, Places};
 use crate::pure::client::Client;
 use crate::pure::pull::event::Way;
 use crate::pure::pull::fold::Booking;
+use crate::pure::pull::platform::Platform;
 use crate::pure::pull::rollup::{CROSS, Cell, Cells, Dimension, Measures, Unit};
 use crate::pure::pull::window::TagRow;
 
@@ -21,6 +22,8 @@ type Asked = (u32, TagRow, u32, u32);
 type From = (u32, u32, u32);
 /// Package, delivery, hour.
 type By = (u32, Way, u32);
+/// Package, the image's platform, hour.
+type For = (u32, Platform, u32);
 /// Package, row of the tag, country or company, day.
 type Crossed = (u32, TagRow, u32, u32);
 
@@ -32,6 +35,7 @@ pub struct Tally {
     asked: HashMap<Asked, Measures, RandomState>,
     from: HashMap<From, Measures, RandomState>,
     by: HashMap<By, Measures, RandomState>,
+    pulled_for: HashMap<For, u64, RandomState>,
     by_country: HashMap<Crossed, Measures, RandomState>,
     by_company: HashMap<Crossed, Measures, RandomState>,
     crowds: Vec<CrowdOf>,
@@ -48,11 +52,14 @@ struct CrowdOf {
 impl Tally {
     /// Adds a booking.
     pub fn add(&mut self, booking: &Booking, places: &Places) {
-        let Booking { package, client, row, place, way, minute, measures } = *booking;
+        let Booking { package, client, row, place, way, platform, minute, measures } = *booking;
         *self.asked.entry((package, row, client, minute)).or_insert(Measures::ZERO) += measures;
         let (hour, day) = (Unit::Hour.floor(minute), Unit::Day.floor(minute));
         if let Some(way) = way {
             *self.by.entry((package, way, hour)).or_insert(Measures::ZERO) += measures;
+        }
+        if platform != Platform::NONE {
+            *self.pulled_for.entry((package, platform, hour)).or_default() += 1;
         }
         if place == NOWHERE {
             return;
@@ -111,6 +118,11 @@ impl Tally {
         }
         for ((package, way, hour), measures) in self.by.drain() {
             cells.add(cell(package, Dimension::Delivery, way.as_str().into(), hour), measures);
+        }
+        for ((package, platform, hour), pulls) in self.pulled_for.drain() {
+            let measures = Measures { pulls, ..Measures::ZERO };
+            let value = platform.as_str().into();
+            cells.add(cell(package, Dimension::ImagePlatform, value, hour), measures);
         }
         for ((package, place, hour), measures) in self.from.drain() {
             for dimension in Dimension::OF_PLACES {

@@ -68,7 +68,7 @@ pub struct PullsArgs {
     /// Only this package, as `<domain>/<name>`
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
-    /// Group by tag, client, family, os, arch, platform, delivery, country, region, city, network,
+    /// Group by tag, client, family, os, arch, platform, image_platform, delivery, country, region, city, network,
     /// company, kind, cloud, cloud_region or label, or by two of them: tag and client, country and
     /// tag, company and tag; and by minute, hour or day
     #[arg(long, value_name = "KEY", value_delimiter = ',')]

@@ -126,7 +126,16 @@ const COUNTS: &[&str] = &[
     "unfolded",
 ];
 /// Counts that have a column only where there are any.
-const COUNTS_IF_ANY: &[&str] = &["excluded", "daily_uniques", "monthly_companies", "imported"];
+const COUNTS_IF_ANY: &[&str] = &[
+    "partial",
+    "blobs",
+    "blob_bytes",
+    "blobs_aborted",
+    "excluded",
+    "daily_uniques",
+    "monthly_companies",
+    "imported",
+];
 /// The pulls of the period before.
 const PULLS_BEFORE: &str = "pulls before";
 

@@ -286,6 +286,7 @@ mod tests {
             user_agent: b"docker/28.5.2",
             digest: b"",
             kin: b"",
+            bytes: 0,
         }
     }
 

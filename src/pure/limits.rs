@@ -173,7 +173,7 @@ const _: () = assert!(
                 + HOST_BYTES_MAX
                 + 2 * DIGEST_BYTES_MAX
                 + USER_AGENT_BYTES_MAX
-                + 8 * (KIN_MEMBERS_MAX + 1))
+                + 9 * (KIN_MEMBERS_MAX + 1))
 );
 // A package's texts in the route table: its domain and name, its registry's URL and name, its id.
 const _: () = assert!(

@@ -61,7 +61,10 @@ pub fn observe<'r>(
             Method::Head => (Asked::ManifestHead, name, reference.as_str()),
             Method::Other(_) => return None,
         },
-        Endpoint::Blob { name, digest } => (Asked::Blob, name, digest.as_str()),
+        Endpoint::Blob { name, digest } => match head.method {
+            Method::Head => (Asked::BlobHead, name, digest.as_str()),
+            Method::Get | Method::Other(_) => (Asked::Blob, name, digest.as_str()),
+        },
         Endpoint::Referrers { name, digest } if head.method == Method::Get => {
             (Asked::Referrers, name, digest.as_str())
         }
@@ -90,7 +93,22 @@ pub fn observe<'r>(
         user_agent: head.user_agent,
         digest,
         kin,
+        bytes: 0,
     })
+}
+
+/// The event that the end of a blob's way through the gateway is: `bytes` of it were sent, and it
+/// `is_whole` or broke off.
+pub fn observe_end<'r>(
+    action: &Action<'r>,
+    head: &RequestHead<'r>,
+    asker: Asker,
+    bytes: u64,
+    is_whole: bool,
+) -> Option<Event<'r>> {
+    let begun = observe(action, head, asker, Some(Seen { status: 200, digest: b"", kin: b"" }))?;
+    let outcome = if is_whole { Outcome::Succeeded } else { Outcome::Broken };
+    Some(Event { asked: Asked::BlobEnd, outcome, bytes, ..begun })
 }
 
 /// What an answer that passed us means to counting; `None` where it failed. A blob's redirect is

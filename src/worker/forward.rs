@@ -26,7 +26,7 @@ use crate::pure::http1::head::{self, Method, RequestHead, Version};
 use crate::pure::http1::relayed::{self, DIGEST_FIELD, Length, Relayed};
 use crate::pure::http1::response::{Framing, field};
 use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
-use crate::pure::observe::{Asker, Seen, observe};
+use crate::pure::observe::{Asker, Seen, observe, observe_end};
 use crate::pure::oci::endpoint::Endpoint;
 use crate::pure::oci::list;
 use crate::pure::oci::reference::{Digest, Reference};
@@ -412,7 +412,12 @@ impl Exchange<'_> {
         down.send(head).await?;
         let bytes_max = self.adopted.limits.buffer_bytes;
         let (worker, sink, seat) = (&down.worker, down.sink(), &down.seat);
-        match relay::body(worker, answer, sink, seat, framing, bytes_max).await {
+        let (sent, ended) = relay::body(worker, answer, sink, seat, framing, bytes_max).await;
+        if let Some(event) = observe_end(self.action, self.head, self.asker(), sent, ended.is_ok())
+        {
+            worker.count(&event);
+        }
+        match ended {
             Ok(()) => Ok(next),
             Err(Broke::Client) => Err(Over),
             Err(Broke::Upstream(fault)) => {
@@ -530,12 +535,15 @@ impl Exchange<'_> {
 
     /// Tells counting what came of the request.
     fn count(&self, status: u16, digest: &[u8], kin: &[u8]) {
-        let address = Address(self.client.address_behind(self.head, self.adopted));
-        let asker = Asker { at_us: monotonic_us(), address, connection: self.client.connection };
         let seen = Seen { status, digest, kin };
-        if let Some(event) = observe(self.action, self.head, asker, Some(seen)) {
+        if let Some(event) = observe(self.action, self.head, self.asker(), Some(seen)) {
             self.worker.count(&event);
         }
+    }
+
+    fn asker(&self) -> Asker {
+        let address = Address(self.client.address_behind(self.head, self.adopted));
+        Asker { at_us: monotonic_us(), address, connection: self.client.connection }
     }
 
     fn record(&self, status: u16, bytes: u64) {

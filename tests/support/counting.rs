@@ -121,6 +121,7 @@ pub(crate) fn event<'a>(client: u32, name: &'a str, reference: &'a str) -> Event
         user_agent: DOCKER.as_bytes(),
         digest: b"",
         kin: b"",
+        bytes: 0,
     }
 }
 

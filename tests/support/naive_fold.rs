@@ -50,6 +50,30 @@ impl Sent {
         self.answer.as_deref().filter(|_| self.is_read).map_or_else(Kin::default, kin_of)
     }
 
+    /// What its end says that was sent.
+    fn bytes(&self) -> u64 {
+        if self.asked == Asked::BlobEnd { 1 + self.at_us % 7 } else { 0 }
+    }
+
+    /// What a blob comes to, wherever it belongs.
+    fn of_blob(&self) -> Measures {
+        let is_begun = self.asked == Asked::Blob && self.outcome == Outcome::Succeeded;
+        Measures {
+            blobs: u64::from(is_begun),
+            blob_bytes: self.bytes(),
+            blobs_aborted: u64::from(self.is_broken()),
+            ..Measures::ZERO
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.asked == Asked::BlobEnd && self.outcome == Outcome::Broken
+    }
+
+    fn is_blob(&self) -> bool {
+        matches!(self.asked, Asked::Blob | Asked::BlobHead)
+    }
+
     fn is_manifest(&self) -> bool {
         matches!(self.asked, Asked::Manifest | Asked::ManifestHead)
     }
@@ -109,6 +133,7 @@ impl Simulated {
             row: sent.row(),
             digest: sent.answer.as_deref().unwrap_or_default().as_bytes(),
             kin: kin.bytes(),
+            bytes: sent.bytes(),
         };
         let booked = &mut self.booked;
         self.fold.take(&request, &mut || 0, &mut |booking| booked.push(booking));
@@ -234,6 +259,10 @@ pub(crate) fn naive(sent: &[Sent]) -> Sums {
         match window {
             Some(window) => window.push(one),
             None if sent.is_manifest() => windows.push(vec![one]),
+            None if sent.of_blob() != Measures::ZERO => {
+                let key = (sent.package, TagRow::BY_DIGEST.0, sent.minute());
+                *sums.entry(key).or_default() += sent.of_blob();
+            }
             None => {}
         }
     }
@@ -342,7 +371,7 @@ fn naive_window(window: &[One<'_>]) -> Vec<(TagRow, Measures)> {
         let proven = named.iter().filter(|tag| is_tag(tag)).find(doubtful).copied();
         deeds.target.push(target);
         deeds.joins.push(target.filter(|_| !unchanged(one.sent)));
-        deeds.proves.push(proven.filter(|_| one.sent.asked == Asked::Blob));
+        deeds.proves.push(proven.filter(|_| one.sent.is_blob()));
     }
     let mut out = Vec::new();
     let row_of = |tag: &str| {
@@ -360,6 +389,12 @@ fn naive_window(window: &[One<'_>]) -> Vec<(TagRow, Measures)> {
         };
         let unseen = u64::from(redirected(one.sent));
         out.push((row, Measures { requests: 1, unseen, ..Measures::ZERO }));
+    }
+    for (at, one) in
+        window.iter().enumerate().filter(|(_, one)| one.sent.of_blob() != Measures::ZERO)
+    {
+        let of = naive_pull_of(window, at, &deeds).flatten();
+        out.push((of.map_or(TagRow::BY_DIGEST, row_of), one.sent.of_blob()));
     }
     let named = named_before(window, window.len());
     for tag in named.iter().copied().filter(|reference| is_tag(reference)) {
@@ -443,26 +478,50 @@ fn naive_completeness<'a>(
         })
     };
     let mut complete: BTreeSet<Option<&str>> = BTreeSet::new();
-    for (at, one) in window.iter().enumerate().filter(|(_, one)| one.sent.asked == Asked::Blob) {
-        let has_it = |image: &&&str| {
-            one.is(answer_of(&window[..at], image), Kind::Image, &one.sent.reference)
-        };
-        let pull_of = |image: &&'a str| match is_tag(image) {
-            true => Some(*image),
-            false => naive_joined(window, at, deeds, image),
-        };
-        let named = named_before(window, at);
-        let mut pulls = named.iter().filter(has_it).map(pull_of);
+    for at in (0..window.len()).filter(|at| window[*at].sent.is_blob()) {
+        let mut pulls = naive_pulls_of(window, at, deeds).into_iter();
         complete.extend(pulls.find(|pull| is_seen(at, *pull) && !complete.contains(pull)));
     }
+    let is_partial = |pull: &Option<&str>| {
+        (0..window.len()).any(|at| {
+            let one = window[at].sent;
+            let came = |end: &One<'_>| {
+                let end = end.sent;
+                let is_end = end.asked == Asked::BlobEnd && !end.is_broken();
+                is_end && end.reference == one.reference
+            };
+            one.is_broken()
+                && naive_pull_of(window, at, deeds) == Some(*pull)
+                && !window[at..].iter().any(came)
+        })
+    };
     let named = named_before(window, window.len());
     let tags = named.into_iter().filter(|reference| is_tag(reference)).map(Some);
     let seen = tags.chain([None]).filter(|pull| is_seen(window.len(), *pull));
     seen.map(|pull| match complete.contains(&pull) {
-        true => (pull, Measures { complete: 1, ..Measures::ZERO }),
+        true => {
+            let partial = u64::from(is_partial(&pull));
+            (pull, Measures { complete: 1, partial, ..Measures::ZERO })
+        }
         false => (pull, Measures { up_to_date: 1, ..Measures::ZERO }),
     })
     .collect()
+}
+
+/// The pulls, by their tag, that have the blob at `at` as a layer, the oldest first.
+fn naive_pulls_of<'a>(window: &[One<'a>], at: usize, deeds: &Deeds<'a>) -> Vec<Option<&'a str>> {
+    let one = &window[at];
+    let has_it =
+        |image: &&&str| one.is(answer_of(&window[..at], image), Kind::Image, &one.sent.reference);
+    let pull_of = |image: &&'a str| match is_tag(image) {
+        true => Some(*image),
+        false => naive_joined(window, at, deeds, image),
+    };
+    named_before(window, at).iter().filter(has_it).map(pull_of).collect()
+}
+
+fn naive_pull_of<'a>(window: &[One<'a>], at: usize, deeds: &Deeds<'a>) -> Option<Option<&'a str>> {
+    naive_pulls_of(window, at, deeds).into_iter().next()
 }
 
 fn naive_pulled(window: &[One<'_>], tag: &str, deeds: &Deeds<'_>) -> bool {
@@ -475,7 +534,7 @@ fn naive_pulled(window: &[One<'_>], tag: &str, deeds: &Deeds<'_>) -> bool {
         is_it(sent)
             && sent.is_get()
             && match sent.outcome {
-                Outcome::Succeeded => true,
+                Outcome::Succeeded | Outcome::Broken => true,
                 Outcome::Redirected => sent.family != "docker" || !window[..at].iter().any(headed),
                 Outcome::NotModified => false,
             }

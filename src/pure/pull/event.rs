@@ -17,10 +17,14 @@ pub enum Asked {
     Manifest = 0,
     /// `HEAD /v2/<name>/manifests/<reference>`
     ManifestHead = 1,
-    /// `GET` or `HEAD` of `/v2/<name>/blobs/<digest>`
+    /// `GET /v2/<name>/blobs/<digest>`
     Blob = 2,
     /// `GET /v2/<name>/referrers/<digest>`
     Referrers = 3,
+    /// `HEAD /v2/<name>/blobs/<digest>`
+    BlobHead = 4,
+    /// No request: the end of a blob's way through the gateway.
+    BlobEnd = 5,
 }
 
 /// How it was answered. What failed is no event.
@@ -33,6 +37,8 @@ pub enum Outcome {
     Succeeded = 1,
     /// Answered 304.
     NotModified = 2,
+    /// Of a blob's end: it broke off.
+    Broken = 3,
 }
 
 /// How what was asked for gets to the client. The numbers stand in the page.
@@ -105,6 +111,8 @@ pub struct Event<'a> {
     /// What that manifest says, as [`crate::pure::pull::kin::Kin::bytes`]; empty where its body
     /// was not read.
     pub kin: &'a [u8],
+    /// Of a blob's end: how many bytes the client was sent.
+    pub bytes: u64,
 }
 
 /// A page of events: [`PAGE_BYTES`] of memory, aligned so that it can be kept out of core dumps.
@@ -149,6 +157,7 @@ impl Page {
         record[33] = event.outcome as u8;
         record[34] = event.way as u8;
         record[35] = u8::from(event.is_private);
+        record[BYTES_AT..LENGTHS_AT].copy_from_slice(&event.bytes.to_ne_bytes());
         let mut at = HEAD_BYTES;
         for (index, text) in texts.iter().enumerate() {
             // Every text is bounded far below 64 KiB: it came out of one request or a checked rule.
@@ -192,12 +201,15 @@ impl Page {
                 0 => Asked::Manifest,
                 1 => Asked::ManifestHead,
                 2 => Asked::Blob,
-                _ => Asked::Referrers,
+                3 => Asked::Referrers,
+                4 => Asked::BlobHead,
+                _ => Asked::BlobEnd,
             },
             outcome: match record[33] {
                 0 => Outcome::Redirected,
                 1 => Outcome::Succeeded,
-                _ => Outcome::NotModified,
+                2 => Outcome::NotModified,
+                _ => Outcome::Broken,
             },
             way: match record[34] {
                 0 => Way::Redirect,
@@ -213,6 +225,7 @@ impl Page {
             user_agent,
             digest,
             kin,
+            bytes: u64_at(record, BYTES_AT),
         };
         Some((event, at + end))
     }
@@ -269,9 +282,11 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 
 /// How many texts an event carries.
 const TEXTS: usize = 8;
-/// Where the texts' lengths stand in a record: after time, address, connection, and a byte each for
-/// what was asked for, how it was answered, which way, and whether in private.
-const LENGTHS_AT: usize = 36;
+/// Where the bytes that were sent stand in a record: after time, address, connection, and a byte each
+/// for what was asked for, how it was answered, which way, and whether in private.
+const BYTES_AT: usize = 36;
+/// Where the texts' lengths stand.
+const LENGTHS_AT: usize = BYTES_AT + 8;
 /// The fixed part of a record.
 const HEAD_BYTES: usize = LENGTHS_AT + 2 * TEXTS;
 
@@ -296,6 +311,7 @@ mod tests {
             user_agent: b"docker/28.5.2 go/go1.24",
             digest: b"sha256:c0ffee",
             kin: b"\x01 a child",
+            bytes: 1 << 40,
         }
     }
 

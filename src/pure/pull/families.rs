@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use crate::pure::limits::FAMILIES_BYTES_MAX;
 use crate::pure::pull::kin::{self, Kind};
+use crate::pure::pull::platform::Platform;
 
 /// Manifests that were seen, by the hash of their digest. The least recently used are forgotten:
 /// there are two generations, what is used moves to the younger one, and when that is full it
@@ -22,15 +23,18 @@ pub struct Families {
 struct Family {
     kind: Kind,
     members: Box<[u64]>,
+    /// Of an index, as many.
+    platforms: Box<[u8]>,
 }
 
 impl Families {
     /// Remembers a manifest; `kin` is [`kin::Kin::bytes`] of it, and empty says nothing.
     pub fn learn(&mut self, digest: u64, kin: &[u8]) {
-        if let Some((kind, members)) = kin::decode(kin)
+        if let Some((kind, members, platforms)) = kin::decode(kin)
             && self.get(digest).is_none()
         {
-            self.keep(digest, Family { kind, members: members.collect() });
+            let (members, platforms) = (members.collect(), platforms.into());
+            self.keep(digest, Family { kind, members, platforms });
         }
     }
 
@@ -42,6 +46,16 @@ impl Families {
     /// Whether it is known to be an index that lists `child`.
     pub fn lists(&mut self, digest: u64, child: u64) -> bool {
         self.has(digest, Kind::Index, child)
+    }
+
+    /// What a member of an index is for, as far as that is known.
+    pub fn platform(&mut self, digest: u64, child: u64) -> Platform {
+        let family = self.get(digest).filter(|family| family.kind == Kind::Index);
+        let platform = family.and_then(|family| {
+            let at = family.members.iter().position(|member| *member == child)?;
+            family.platforms.get(at)
+        });
+        platform.map_or(Platform::NONE, |number| Platform(*number))
     }
 
     /// Whether it is known to be an image with this `layer`.
@@ -67,7 +81,7 @@ impl Families {
     }
 
     fn keep(&mut self, digest: u64, family: Family) {
-        let bytes = ENTRY_BYTES + size_of_val(&*family.members);
+        let bytes = ENTRY_BYTES + size_of_val(&*family.members) + family.platforms.len();
         if self.young_bytes + bytes > FAMILIES_BYTES_MAX / 2 {
             self.old = mem::take(&mut self.young);
             self.young_bytes = 0;
@@ -86,7 +100,7 @@ mod tests {
     use super::*;
 
     fn index_of(child: u64) -> Vec<u8> {
-        [&[Kind::Index as u8], &child.to_ne_bytes()[..]].concat()
+        [&[Kind::Index as u8], &child.to_ne_bytes()[..], &[2]].concat()
     }
 
     #[test]
@@ -96,7 +110,9 @@ mod tests {
         families.learn(1, b"");
         assert!(families.lists(0, 7) && !families.lists(0, 8) && !families.has_layer(0, 7));
         assert!(!families.knows(1));
-        let room = (FAMILIES_BYTES_MAX / (ENTRY_BYTES + 8)) as u64;
+        assert_eq!(families.platform(0, 7).as_str(), "linux/amd64");
+        assert_eq!([families.platform(0, 8), families.platform(1, 7)], [Platform::NONE; 2]);
+        let room = (FAMILIES_BYTES_MAX / (ENTRY_BYTES + 9)) as u64;
         for digest in 2..3 * room {
             families.learn(digest, &index_of(digest));
             assert!(digest % 1000 != 0 || families.knows(0), "what is used stays: {digest}");

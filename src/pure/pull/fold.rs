@@ -15,6 +15,7 @@ use crate::pure::limits::{FOLD_REFERENCES_MAX, FOLD_WINDOWS_MAX};
 use crate::pure::pull::event::{Address, Asked, Outcome, Way};
 use crate::pure::pull::families::Families;
 use crate::pure::pull::kin::reference_hash;
+use crate::pure::pull::platform::Platform;
 use crate::pure::pull::rollup::Measures;
 use crate::pure::pull::window::{Answer, Named, Subject, TagRow, Window};
 
@@ -53,6 +54,8 @@ pub struct Request<'a> {
     pub digest: &'a [u8],
     /// What that manifest says: [`Kin::bytes`](crate::pure::pull::kin::Kin::bytes), or empty.
     pub kin: &'a [u8],
+    /// Of a blob's end: how many bytes were sent.
+    pub bytes: u64,
 }
 
 /// Something to count.
@@ -68,6 +71,8 @@ pub struct Booking {
     pub place: u32,
     /// How it got to the client; `None` where that is not known.
     pub way: Option<Way>,
+    /// What the image is for of a pull, told once for each: only that pull is counted by it.
+    pub platform: Platform,
     /// The minute that it is booked in: the one in which its window opened.
     pub minute: u32,
     /// What to add.
@@ -173,7 +178,8 @@ impl Fold {
                 let measures = Measures { supply_chain: 1, ..Measures::ZERO };
                 self.book_supply_chain(request, measures, locate, book);
             }
-            (Asked::Blob, _) => self.take_blob(request, hash, book),
+            (Asked::Blob | Asked::BlobHead, _) => self.take_blob(request, hash, locate, book),
+            (Asked::BlobEnd, _) => self.take_blobs_end(request, hash, locate, book),
             (Asked::Manifest | Asked::ManifestHead, Subject::SupplyChain) => {
                 self.take_signature(request, locate, book);
             }
@@ -243,7 +249,17 @@ impl Fold {
         !window.is_some_and(|window| window.lists(hash, &mut self.families))
     }
 
-    fn take_blob(&mut self, request: &Request<'_>, blob: u64, book: &mut impl FnMut(Booking)) {
+    fn take_blob(
+        &mut self,
+        request: &Request<'_>,
+        blob: u64,
+        locate: &mut impl FnMut() -> u32,
+        book: &mut impl FnMut(Booking),
+    ) {
+        if request.asked == Asked::Blob && request.outcome == Outcome::Succeeded {
+            let measures = Measures { blobs: 1, ..Measures::ZERO };
+            self.book_blob(request, blob, measures, locate, book);
+        }
         let Some(at) = self.find(request) else {
             return;
         };
@@ -255,6 +271,51 @@ impl Fold {
         if let Some(row) = open.asked.layer(blob, &mut self.families) {
             let measures = Measures { complete: 1, ..Measures::ZERO };
             book(open.book(row, measures));
+        }
+    }
+
+    /// What has come of a blob's way through the gateway.
+    fn take_blobs_end(
+        &mut self,
+        request: &Request<'_>,
+        blob: u64,
+        locate: &mut impl FnMut() -> u32,
+        book: &mut impl FnMut(Booking),
+    ) {
+        let is_broken = request.outcome == Outcome::Broken;
+        let (blob_bytes, blobs_aborted) = (request.bytes, u64::from(is_broken));
+        let measures = Measures { blob_bytes, blobs_aborted, ..Measures::ZERO };
+        self.book_blob(request, blob, measures, locate, book);
+        if let Some(at) = self.find(request) {
+            let window = &mut self.windows[at].asked;
+            match is_broken {
+                true => window.broke_off(blob, &mut self.families),
+                false => window.has_come(blob),
+            }
+        }
+    }
+
+    /// Books under the pull that a blob belongs to, else by digest.
+    fn book_blob(
+        &mut self,
+        request: &Request<'_>,
+        blob: u64,
+        measures: Measures,
+        locate: &mut impl FnMut() -> u32,
+        book: &mut impl FnMut(Booking),
+    ) {
+        match self.find(request) {
+            Some(at) => {
+                let open = &self.windows[at];
+                let row = open.asked.row_of_blob(blob, &mut self.families);
+                book(open.book(row, measures));
+            }
+            None => {
+                let Request { package, client, minute, way, .. } = *request;
+                let (row, place, way) = (TagRow::BY_DIGEST, locate(), Some(way));
+                let platform = Platform::NONE;
+                book(Booking { package, client, row, place, way, platform, minute, measures });
+            }
         }
     }
 
@@ -281,8 +342,8 @@ impl Fold {
         let window = self.find(request);
         let place = window.map_or_else(locate, |at| self.windows[at].place);
         let Request { package, client, minute, way, .. } = *request;
-        let (row, way) = (TagRow::SUPPLY_CHAIN, Some(way));
-        book(Booking { package, client, row, place, way, minute, measures });
+        let (row, way, platform) = (TagRow::SUPPLY_CHAIN, Some(way), Platform::NONE);
+        book(Booking { package, client, row, place, way, platform, minute, measures });
     }
 
     fn take_manifest(
@@ -310,7 +371,7 @@ impl Fold {
         } else {
             let got = open.asked.get(named, answer, &mut self.families);
             let measures = Measures { pulls: u64::from(got.is_pull), ..request.counted() };
-            book(open.book(got.row, measures));
+            book(Booking { platform: got.platform, ..open.book(got.row, measures) });
         }
         self.references += open.asked.len() - remembered;
     }
@@ -397,7 +458,8 @@ impl Open {
 
     fn book(&self, row: TagRow, measures: Measures) -> Booking {
         let Self { package, client, place, way, minute, .. } = *self;
-        Booking { package, client, row, place, way: Some(way), minute, measures }
+        let platform = Platform::NONE;
+        Booking { package, client, row, place, way: Some(way), platform, minute, measures }
     }
 }
 

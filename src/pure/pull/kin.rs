@@ -13,9 +13,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use crate::pure::limits::KIN_MEMBERS_MAX;
+use crate::pure::pull::platform::Platform;
 
 /// What counting wants to know of a manifest, as it travels with an event: a byte that says the
-/// [`Kind`], then the [`reference_hash`] of each member. Empty where nothing is known.
+/// [`Kind`], the [`reference_hash`] of each member, and of an index then each one's [`Platform`].
+/// Empty where nothing is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kin(Vec<u8>);
 
@@ -48,14 +50,19 @@ pub fn read(body: &[u8]) -> Kin {
     }
 }
 
-/// The kind and the members' hashes; `None` where nothing is known.
-pub fn decode(bytes: &[u8]) -> Option<(Kind, impl Iterator<Item = u64> + '_)> {
-    let (kind, members) = bytes.split_first()?;
+/// The kind, the members' hashes, and of an index as many platforms; `None` where nothing is known.
+pub fn decode(bytes: &[u8]) -> Option<(Kind, impl Iterator<Item = u64> + '_, &[u8])> {
+    let (kind, rest) = bytes.split_first()?;
     let kind = [Kind::Index, Kind::Image, Kind::SupplyChain]
         .into_iter()
         .find(|known| *known as u8 == *kind)?;
+    let of_hashes = match kind {
+        Kind::Index => rest.len() / (HASH_BYTES + 1) * HASH_BYTES,
+        Kind::Image | Kind::SupplyChain => rest.len(),
+    };
+    let (members, platforms) = rest.split_at_checked(of_hashes)?;
     let members = members.as_chunks().0;
-    Some((kind, members.iter().map(|member| u64::from_ne_bytes(*member))))
+    Some((kind, members.iter().map(|member| u64::from_ne_bytes(*member)), platforms))
 }
 
 /// What a tag or digest is known by when requests are folded. It is not keyed: a digest cannot be
@@ -83,12 +90,26 @@ struct Descriptor<'a> {
     media_type: Cow<'a, str>,
     #[serde(borrow, default)]
     digest: Cow<'a, str>,
+    #[serde(borrow, default)]
+    platform: Option<Words<'a>>,
+}
+
+/// What a member is for.
+#[derive(Deserialize)]
+struct Words<'a> {
+    #[serde(borrow, default)]
+    os: Cow<'a, str>,
+    #[serde(borrow, default)]
+    architecture: Cow<'a, str>,
+    #[serde(borrow, default)]
+    variant: Cow<'a, str>,
 }
 
 /// What is kept of a list of descriptors, however long it is.
 #[derive(Default)]
 struct Descriptors {
     hashes: Vec<u64>,
+    platforms: Vec<u8>,
     /// Whether there are any, and each is of a supply chain type.
     are_supply_chain: bool,
 }
@@ -109,9 +130,12 @@ impl Manifest<'_> {
         if tells || named.into_iter().any(is_supply_chain) {
             return Some(Kin(vec![Kind::SupplyChain as u8]));
         }
-        let mut bytes = Vec::with_capacity(1 + 8 * members.hashes.len());
+        let mut bytes = Vec::with_capacity(1 + (HASH_BYTES + 1) * members.hashes.len());
         bytes.push(kind as u8);
         bytes.extend(members.hashes.iter().flat_map(|hash| hash.to_ne_bytes()));
+        if kind == Kind::Index {
+            bytes.extend(&members.platforms);
+        }
         Some(Kin(bytes))
     }
 }
@@ -132,15 +156,21 @@ impl<'de> Visitor<'de> for DescriptorsVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Descriptors, A::Error> {
-        let (mut hashes, mut is_empty, mut are_supply_chain) = (Vec::new(), true, true);
+        let (mut hashes, mut platforms) = (Vec::new(), Vec::new());
+        let (mut is_empty, mut are_supply_chain) = (true, true);
         while let Some(descriptor) = list.next_element::<Descriptor<'_>>()? {
             is_empty = false;
             are_supply_chain &= is_supply_chain(&descriptor.media_type);
             if hashes.len() < KIN_MEMBERS_MAX {
                 hashes.push(reference_hash(descriptor.digest.as_bytes()));
+                let platform = descriptor.platform.map_or(Platform::NONE, |words| {
+                    Platform::of(&words.os, &words.architecture, &words.variant)
+                });
+                platforms.push(platform.0);
             }
         }
-        Ok(Descriptors { hashes, are_supply_chain: are_supply_chain && !is_empty })
+        let are_supply_chain = are_supply_chain && !is_empty;
+        Ok(Descriptors { hashes, platforms, are_supply_chain })
     }
 }
 
@@ -149,7 +179,8 @@ fn is_supply_chain(media_type: &str) -> bool {
 }
 
 /// The longest form of what is known of a manifest, in bytes.
-pub const KIN_BYTES_MAX: usize = 1 + 8 * KIN_MEMBERS_MAX;
+pub const KIN_BYTES_MAX: usize = 1 + (HASH_BYTES + 1) * KIN_MEMBERS_MAX;
+const HASH_BYTES: usize = size_of::<u64>();
 
 /// How the types of signatures, attestations and SBOMs begin: cosign and sigstore bundles, in-toto
 /// and its envelope, BuildKit's attestation manifests, notation, SPDX, CycloneDX, Syft, Harbor.
@@ -182,13 +213,18 @@ mod tests {
         };
         let said = decode(kin.bytes()).map_or_else(
             || "nothing".to_owned(),
-            |(kind, members)| {
+            |(kind, members, platforms)| {
                 let kind = match kind {
                     Kind::Index => "index",
                     Kind::Image => "image",
                     Kind::SupplyChain => "supply chain",
                 };
-                members.fold(kind.to_owned(), |text, member| format!("{text} {}", name(member)))
+                let text = members
+                    .fold(kind.to_owned(), |text, member| format!("{text} {}", name(member)));
+                platforms.iter().map(|number| Platform(*number)).fold(text, |text, platform| {
+                    let said = platform.as_str();
+                    format!("{text} {}", if said.is_empty() { "-" } else { said })
+                })
             },
         );
         assert_eq!(said, expected, "{body}");
@@ -202,12 +238,12 @@ mod tests {
                  "platform":{"os":"linux","architecture":"amd64"}},
                 {"digest":"@b","platform":{"os":"unknown","architecture":"unknown"},
                  "annotations":{"vnd.docker.reference.type":"attestation-manifest"}}]}"#,
-            "index @a @b",
+            "index @a @b linux/amd64 -",
         );
         check(
             r#"{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json",
-                "manifests":[{"digest":"@a"}]}"#,
-            "index @a",
+                "manifests":[{"digest":"@a"},{"digest":"@b","platform":null}]}"#,
+            "index @a @b - -",
         );
         check(
             r#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json",
@@ -288,7 +324,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_not(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             read(&body);
-            if let Some((_, members)) = decode(&body) {
+            if let Some((_, members, _)) = decode(&body) {
                 prop_assert!(8 * members.count() < body.len());
             }
         }

@@ -34,6 +34,14 @@ pub struct Measures {
     pub public_days: u64,
     /// Those of the pulls that somebody else counted: see [`crate::pure::history`].
     pub imported: u64,
+    /// Requests for blobs that the gateway asked a registry for, and that were answered well.
+    pub blobs: u64,
+    /// Bytes of blobs that the gateway has sent.
+    pub blob_bytes: u64,
+    /// Those transfers of blobs through the gateway that broke off.
+    pub blobs_aborted: u64,
+    /// Those of the complete pulls of which a transfer broke off and was not resumed.
+    pub partial: u64,
 }
 
 impl Measures {
@@ -52,6 +60,10 @@ impl Measures {
         monthly_companies: 0,
         public_days: 0,
         imported: 0,
+        blobs: 0,
+        blob_bytes: 0,
+        blobs_aborted: 0,
+        partial: 0,
     };
 
     /// All of them, in the order of [`MEASURE_NAMES`].
@@ -70,6 +82,10 @@ impl Measures {
             self.monthly_companies,
             self.public_days,
             self.imported,
+            self.blobs,
+            self.blob_bytes,
+            self.blobs_aborted,
+            self.partial,
         ]
     }
 
@@ -89,6 +105,10 @@ impl Measures {
             monthly_companies,
             public_days,
             imported,
+            blobs,
+            blob_bytes,
+            blobs_aborted,
+            partial,
         ] = values;
         Self {
             requests,
@@ -104,6 +124,10 @@ impl Measures {
             monthly_companies,
             public_days,
             imported,
+            blobs,
+            blob_bytes,
+            blobs_aborted,
+            partial,
         }
     }
 
@@ -138,11 +162,15 @@ impl AddAssign for Measures {
         self.monthly_companies += more.monthly_companies;
         self.public_days += more.public_days;
         self.imported += more.imported;
+        self.blobs += more.blobs;
+        self.blob_bytes += more.blob_bytes;
+        self.blobs_aborted += more.blobs_aborted;
+        self.partial += more.partial;
     }
 }
 
 /// What people call the measures. Their order is that of the store: a new one stands at the end.
-pub const MEASURE_NAMES: [&str; 13] = [
+pub const MEASURE_NAMES: [&str; 17] = [
     "requests",
     "pulls",
     "checks",
@@ -156,6 +184,10 @@ pub const MEASURE_NAMES: [&str; 13] = [
     "monthly_companies",
     "public_days",
     "imported",
+    "blobs",
+    "blob_bytes",
+    "blobs_aborted",
+    "partial",
 ];
 
 /// By what a package's counts are told apart. The numbers stand in the store.
@@ -202,11 +234,13 @@ pub enum Dimension {
     CountryTag = 18,
     /// Company and tag.
     CompanyTag = 19,
+    /// What the fetched image is for, `linux/arm64`: only pulls are told apart by it.
+    ImagePlatform = 20,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const EVERY: [Self; 20] = [
+    pub const EVERY: [Self; 21] = [
         Self::All,
         Self::Tag,
         Self::Client,
@@ -227,6 +261,7 @@ impl Dimension {
         Self::TagClient,
         Self::CountryTag,
         Self::CompanyTag,
+        Self::ImagePlatform,
     ];
     /// Those that say who asked, and with what.
     pub const OF_CLIENTS: [Self; 5] =
@@ -264,7 +299,8 @@ impl Dimension {
             | Self::Kind
             | Self::Cloud
             | Self::CloudRegion
-            | Self::Label => Unit::Hour,
+            | Self::Label
+            | Self::ImagePlatform => Unit::Hour,
             Self::TagClient | Self::CountryTag | Self::CompanyTag => Unit::Day,
         }
     }
@@ -291,7 +327,8 @@ impl Dimension {
             | Self::Kind
             | Self::Cloud
             | Self::CloudRegion
-            | Self::Label => None,
+            | Self::Label
+            | Self::ImagePlatform => None,
         }
     }
 
@@ -315,8 +352,19 @@ impl Dimension {
             | Self::Kind
             | Self::Cloud
             | Self::CloudRegion
-            | Self::Label => Some(Self::All),
+            | Self::Label
+            | Self::ImagePlatform => Some(Self::All),
             Self::TagClient | Self::CountryTag | Self::CompanyTag => Some(Self::Tag),
+        }
+    }
+}
+
+impl Dimension {
+    /// What is told apart by it.
+    pub fn told(self, measures: Measures) -> Measures {
+        match self == Self::ImagePlatform {
+            true => Measures { pulls: measures.pulls, ..Measures::ZERO },
+            false => measures,
         }
     }
 }
@@ -439,52 +487,9 @@ impl Cells {
     }
 }
 
-/// A run of cells of one unit: their first minutes are in `from..to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The unit.
-    pub unit: Unit,
-    /// The first unit's first minute.
-    pub from: u32,
-    /// The first minute past the last unit.
-    pub to: u32,
-}
-
-/// The cells that together count the minutes `from..to`, in order: units as long as fit and no
-/// longer than `longest`. Where the cells of a unit before `kept_from(unit)` are gone, the next
-/// longer ones that remain are taken whole, so that more than what was asked for is covered.
-pub fn spans(from: u32, to: u32, longest: Unit, kept_from: impl Fn(Unit) -> u32) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
-    let mut at = from;
-    while at < to {
-        let fits = |unit: Unit| {
-            let start = unit.floor(at);
-            start == at && start.checked_add(unit.minutes()).is_some_and(|end| end <= to)
-        };
-        let kept = |unit: Unit| unit.floor(at) >= kept_from(unit);
-        let units =
-            [Unit::Day, Unit::Hour, Unit::Minute].into_iter().filter(|unit| *unit <= longest);
-        let best = units.clone().find(|unit| fits(*unit) && kept(*unit));
-        let unit = best.or_else(|| units.clone().rev().find(|unit| kept(*unit))).unwrap_or(longest);
-        let start = unit.floor(at);
-        let end = match fits(unit) && unit == longest {
-            // From here on all that fit, at once.
-            true => unit.floor(to),
-            false => start.saturating_add(unit.minutes()),
-        };
-        match spans.last_mut() {
-            Some(last) if last.unit == unit && last.to == start => last.to = end,
-            _ => spans.push(Span { unit, from: start, to: end }),
-        }
-        at = end;
-    }
-    spans
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn cell(unit: Unit, minute: u32, value: &str) -> Cell {
         Cell { package: 1, dimension: Dimension::Tag, value: value.into(), unit, minute }
@@ -521,46 +526,5 @@ mod tests {
         assert!(cells.coarsen(1, &"(other)".into()));
         assert_eq!(cells.len(), 1);
         assert_eq!(total(&cells), 400);
-    }
-
-    proptest! {
-        /// With everything kept, the spans cover exactly the minutes asked for, each once, and
-        /// agree with going minute by minute.
-        #[test]
-        fn spans_cover_what_was_asked_for(from in 0u32..9000, length in 0u32..9000, day in any::<bool>()) {
-            let longest = if day { Unit::Day } else { Unit::Hour };
-            let spans = spans(from, from + length, longest, |_| 0);
-            let mut at = from;
-            for span in &spans {
-                prop_assert_eq!(span.from, at);
-                prop_assert_eq!(span.unit.floor(span.from), span.from);
-                prop_assert_eq!((span.to - span.from) % span.unit.minutes(), 0);
-                prop_assert!(span.unit <= longest);
-                at = span.to;
-            }
-            prop_assert_eq!(at, from + length);
-            prop_assert!(spans.len() <= 5);
-        }
-
-        /// With short units gone, everything asked for is still covered, and nothing twice.
-        #[test]
-        fn what_is_gone_is_taken_from_longer_units(
-            from in 0u32..9000, length in 1u32..9000, minutes in 0u32..20_000, hours in 0u32..20_000,
-        ) {
-            let kept_from = |unit| match unit {
-                Unit::Minute => minutes.max(hours),
-                Unit::Hour => hours,
-                Unit::Day | Unit::Ever => 0,
-            };
-            let spans = spans(from, from + length, Unit::Day, kept_from);
-            prop_assert!(spans[0].from <= from);
-            prop_assert!(spans.last().unwrap().to >= from + length);
-            for pair in spans.windows(2) {
-                prop_assert_eq!(pair[0].to, pair[1].from);
-            }
-            for span in &spans {
-                prop_assert!(span.from >= kept_from(span.unit));
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@
 use crate::pure::limits::WINDOW_REFERENCES_MAX;
 use crate::pure::pull::event::Outcome;
 use crate::pure::pull::families::Families;
+use crate::pure::pull::platform::Platform;
 use crate::pure::pull::rollup::Measures;
 
 /// Which row of the tag dimension something is counted under: one of the constants, or a number
@@ -88,6 +89,16 @@ pub struct Got {
     pub row: TagRow,
     /// Whether it makes a pull.
     pub is_pull: bool,
+    /// What the image is for that a pull consists of, where that is known by this request: once for
+    /// each pull.
+    pub platform: Platform,
+}
+
+impl Got {
+    /// Counted under `row`, and no more than that.
+    fn nothing(row: TagRow) -> Self {
+        Self { row, is_pull: false, platform: Platform::NONE }
+    }
 }
 
 /// What was asked for in one window.
@@ -100,6 +111,16 @@ pub struct Window {
     by_digest: Pull,
     /// GETs by digest answered 304 that would join no tag.
     digests_unchanged: u32,
+    /// Layers whose transfer broke off, and was not resumed yet.
+    broken: Vec<Broken>,
+}
+
+/// A layer that has not come whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Broken {
+    layer: u64,
+    /// Where the tag stands whose pull it belongs to; `None` where that is by digest.
+    of: Option<u16>,
 }
 
 /// A tag or digest and what became of it.
@@ -134,6 +155,8 @@ struct Pull {
     is_seen: bool,
     /// Whether one of them was asked for.
     is_complete: bool,
+    /// Whether it was told what the image is for.
+    is_platform_told: bool,
 }
 
 impl Window {
@@ -176,16 +199,16 @@ impl Window {
         match answer.outcome {
             Outcome::NotModified => {
                 tag.unchanged = tag.unchanged.saturating_add(1);
-                return Got { row: tag.row, is_pull: false };
+                return Got::nothing(tag.row);
             }
             // docker asks for a tag by GET only after its HEAD failed; what it gets is unseen too.
             Outcome::Redirected if tag.headed_unseen => {
                 tag.is_doubtful = true;
-                return Got { row: tag.row, is_pull: false };
+                return Got::nothing(tag.row);
             }
-            Outcome::Redirected | Outcome::Succeeded => {}
+            Outcome::Redirected | Outcome::Succeeded | Outcome::Broken => {}
         }
-        Got { row: tag.row, is_pull: tag.pull.make(answer, families) }
+        Got { is_pull: tag.pull.make(answer, families), ..Got::nothing(tag.row) }
     }
 
     /// A request for a blob: proof that the oldest doubtful tag was there. The row of the pull
@@ -200,15 +223,13 @@ impl Window {
     /// now. The row of the oldest such pull that was not so already.
     pub fn layer(&mut self, blob: u64, families: &mut Families) -> Option<TagRow> {
         for at in 0..self.references.len() {
-            let image = self.references[at];
-            if !image.answer.is_some_and(|digest| families.has_layer(digest, blob)) {
+            let Some(of) = self.pull_with(at, blob, families) else {
                 continue;
-            }
-            let (row, pull) =
-                match image.tag.map(usize::from).or_else(|| (!image.is_digest).then_some(at)) {
-                    Some(at) => (self.references[at].row, &mut self.references[at].pull),
-                    None => (TagRow::BY_DIGEST, &mut self.by_digest),
-                };
+            };
+            let (row, pull) = match of.map(usize::from) {
+                Some(at) => (self.references[at].row, &mut self.references[at].pull),
+                None => (TagRow::BY_DIGEST, &mut self.by_digest),
+            };
             if pull.is_made && pull.is_seen && !pull.is_complete {
                 pull.is_complete = true;
                 return Some(row);
@@ -217,19 +238,59 @@ impl Window {
         None
     }
 
+    /// The row that a blob is counted under: that of the oldest pull that has it as a layer.
+    pub fn row_of_blob(&self, blob: u64, families: &mut Families) -> TagRow {
+        self.pull_of(blob, families).map_or(TagRow::BY_DIGEST, |of| self.row(of))
+    }
+
+    /// A blob has come, or a part of it that was asked for.
+    pub fn has_come(&mut self, blob: u64) {
+        self.broken.retain(|broken| broken.layer != blob);
+    }
+
+    /// A blob broke off.
+    pub fn broke_off(&mut self, blob: u64, families: &mut Families) {
+        if let Some(of) = self.pull_of(blob, families) {
+            let broken = Broken { layer: blob, of };
+            if self.broken.len() < WINDOW_REFERENCES_MAX && !self.broken.contains(&broken) {
+                self.broken.push(broken);
+            }
+        }
+    }
+
+    fn pull_of(&self, blob: u64, families: &mut Families) -> Option<Option<u16>> {
+        (0..self.references.len()).find_map(|at| self.pull_with(at, blob, families))
+    }
+
+    /// Where the tag stands to whose pull the reference at `at` belongs, `None` where that is by
+    /// digest; if `blob` is a layer of it.
+    fn pull_with(&self, at: usize, blob: u64, families: &mut Families) -> Option<Option<u16>> {
+        let image = self.references.get(at)?;
+        image.answer.filter(|digest| families.has_layer(*digest, blob))?;
+        // A window's references are far below 2^16.
+        Some(image.tag.or_else(|| u16::try_from(at).ok().filter(|_| !image.is_digest)))
+    }
+
+    fn row(&self, of: Option<u16>) -> TagRow {
+        let tag = of.and_then(|at| self.references.get(usize::from(at)));
+        tag.map_or(TagRow::BY_DIGEST, |tag| tag.row)
+    }
+
     /// What is counted once no request can come any more: checks, and pulls that were up to date.
     pub fn closing(&self) -> impl Iterator<Item = (TagRow, Measures)> + '_ {
-        let of_references = self.references.iter().map(|reference| {
+        let of_references = (0..).zip(&self.references).map(|(at, reference)| {
             let only_headed =
                 if reference.is_digest { !reference.is_joined } else { !reference.pull.is_made };
             let checks = if only_headed { u64::from(reference.unchanged.max(1)) } else { 0 };
-            (reference.row, checks, reference.pull)
+            (reference.row, checks, reference.pull, Some(at))
         });
         let unchanged = if self.by_digest.is_made { 0 } else { self.digests_unchanged };
-        let by_digest = (TagRow::BY_DIGEST, u64::from(unchanged), self.by_digest);
-        let all = of_references.chain([by_digest]).map(|(row, checks, pull)| {
+        let by_digest = (TagRow::BY_DIGEST, u64::from(unchanged), self.by_digest, None);
+        let all = of_references.chain([by_digest]).map(|(row, checks, pull, at)| {
             let up_to_date = u64::from(pull.is_seen && !pull.is_complete);
-            (row, Measures { checks, up_to_date, ..Measures::ZERO })
+            let lacks_layers = self.broken.iter().any(|broken| broken.of == at);
+            let partial = u64::from(pull.is_complete && lacks_layers);
+            (row, Measures { checks, up_to_date, partial, ..Measures::ZERO })
         });
         all.filter(|(_, measures)| *measures != Measures::ZERO)
     }
@@ -265,15 +326,26 @@ impl Window {
                 self.digests_unchanged = self.digests_unchanged.saturating_add(1);
             }
             let is_pull = brings_it && self.by_digest.make(answer, families);
-            return Got { row: TagRow::BY_DIGEST, is_pull };
+            let platform = self.platform_of(digest, families);
+            let platform = self.by_digest.tell(platform, brings_it);
+            return Got { row: TagRow::BY_DIGEST, is_pull, platform };
         };
         if brings_it {
             // A window's references are far below 2^16.
             self.references[at].tag = u16::try_from(tag_at).ok();
         }
+        let platform = self.platform_of(digest, families);
         let tag = &mut self.references[tag_at];
         tag.is_joined |= brings_it;
-        Got { row: tag.row, is_pull: brings_it && tag.pull.make(answer, families) }
+        let is_pull = brings_it && tag.pull.make(answer, families);
+        Got { row: tag.row, is_pull, platform: tag.pull.tell(platform, brings_it) }
+    }
+
+    /// What a manifest is for, by the word of an index that was named here.
+    fn platform_of(&self, digest: u64, families: &mut Families) -> Platform {
+        let indexes = self.references.iter().filter_map(|index| index.answer);
+        let mut said = indexes.map(|index| families.platform(index, digest));
+        said.find(|platform| *platform != Platform::NONE).unwrap_or_default()
     }
 
     /// The tag that a digest joins.
@@ -359,6 +431,15 @@ impl Reference {
 }
 
 impl Pull {
+    /// What the image is for, where this GET `brings_it` and that was not told yet.
+    fn tell(&mut self, platform: Platform, brings_it: bool) -> Platform {
+        if !brings_it || platform == Platform::NONE || self.is_platform_told {
+            return Platform::NONE;
+        }
+        self.is_platform_told = true;
+        platform
+    }
+
     /// Notes what was brought by a GET; whether that makes the pull, of which a window has one per
     /// tag.
     fn make(&mut self, answer: Answer, families: &mut Families) -> bool {

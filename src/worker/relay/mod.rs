@@ -64,8 +64,8 @@ pub enum Broke {
 /// A client that ends its side of the connection meanwhile has gone away: nobody waits for a
 /// registry on its behalf.
 ///
-/// # Errors
-/// Who broke it off; the client's connection cannot go on then.
+/// How many bytes the client's socket took, and who broke it off if somebody did: the client's
+/// connection cannot go on then.
 pub async fn body(
     worker: &Rc<Worker>,
     answer: Answer,
@@ -73,7 +73,7 @@ pub async fn body(
     seat: &Seat,
     to_client: ClientFraming,
     buffer_bytes: usize,
-) -> Result<(), Broke> {
+) -> (u64, Result<(), Broke>) {
     // The seat last, so that it is dropped first (see [`Seat`]).
     let Answer { head, rest, mut link, seat: upstream, .. } = answer;
     let pace = Pace {
@@ -83,15 +83,17 @@ pub async fn body(
         client: seat,
         upstream: &upstream,
         in_turn: Cell::new(0),
+        in_all: Cell::new(0),
     };
     let (pipes, framing) = (&worker.pipes, head.framing);
     let stream = Stream { pace: &pace, pipes, client, framing, to_client, buffer_bytes };
-    stream.run(&mut link, rest).await?;
-    if head.keep_alive && framing != Framing::UntilClose {
+    let ended = stream.run(&mut link, rest).await;
+    let sent = pace.in_all.get();
+    if ended.is_ok() && head.keep_alive && framing != Framing::UntilClose {
         drop(upstream);
         link.give_back(worker);
     }
-    Ok(())
+    (sent, ended)
 }
 
 /// One body under way.
@@ -145,6 +147,8 @@ struct Pace<'p> {
     upstream: &'p Seat,
     /// Bytes sent since the others had their turn.
     in_turn: Cell<usize>,
+    /// Bytes sent.
+    in_all: Cell<u64>,
 }
 
 impl Pace<'_> {
@@ -219,6 +223,7 @@ impl Pace<'_> {
     fn sent(&self, bytes: usize) {
         self.meters.add(Counter::BytesSent, bytes as u64);
         self.in_turn.set(self.in_turn.get() + bytes);
+        self.in_all.set(self.in_all.get() + bytes as u64);
     }
 
     /// Whether the others are to go first: between a fast registry and a fast client there is
