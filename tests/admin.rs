@@ -205,6 +205,7 @@ fn started_with(
         proofs: Default::default(),
         certificates: Default::default(),
         quotas: quotas::channel().1,
+        on_disk: Default::default(),
     };
     let signals = Signals { drain: Box::new(|_| ()), hang_up: Box::new(|| ()) };
     let (_, wanted) = wanted::channel();

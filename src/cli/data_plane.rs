@@ -12,6 +12,7 @@ use rustix::thread::sched_getaffinity;
 
 use crate::control::while_busy;
 use crate::messages::access::{self, AccessReceiver};
+use crate::messages::archive::{self, Archivist};
 use crate::messages::certificates::Certificates;
 use crate::messages::keyring::Keyring;
 use crate::messages::latency::{self, LatencyReceiver};
@@ -60,6 +61,8 @@ pub struct Ends {
     pub access: Vec<AccessReceiver>,
     /// How often registries may still be asked.
     pub quotas: QuotaReceiver,
+    /// Manifests to be kept on disk.
+    pub archivist: Archivist,
 }
 
 /// Workers about to start.
@@ -134,7 +137,6 @@ impl DataPlane {
         let (retire, retired) = bounded(count * 2);
         let (quotas, said) = quotas::channel();
         let (pulls, latencies, access) = (Vec::new(), Vec::new(), Vec::new());
-        let mut ends = Ends { pulls, latencies, access, quotas: said };
         let (mut orders, mut meters) = (Vec::new(), Vec::new());
         let (end, ended) = bounded(count);
         let mut starting = Starting { parts: Vec::new(), end };
@@ -143,9 +145,11 @@ impl DataPlane {
         let bells = || channels.iter().map(|(order, _)| order.bell());
         let post = mail::post(bells());
         let (names, desk) = names::channel(bells());
+        let (archives, archivist) = archive::channel(bells());
+        let mut ends = Ends { pulls, latencies, access, quotas: said, archivist };
         resolver::spawn(&desk).map_err(Refused::System)?;
-        let each = channels.into_iter().zip(post).zip(names).enumerate();
-        for (index, (((order, order_book), post), names)) in each {
+        let each = channels.into_iter().zip(post).zip(names.into_iter().zip(archives)).enumerate();
+        for (index, (((order, order_book), post), (names, archive))) in each {
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency::channel();
             let access = (config.log.access != AccessLog::Off).then(access::channel).map(
@@ -175,6 +179,7 @@ impl DataPlane {
                 orders: order_book,
                 post,
                 names,
+                archive,
                 seed: u64::from_ne_bytes(random().map_err(Refused::System)?),
                 pulls,
                 meters: Arc::clone(&worker_meters),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -32,6 +32,7 @@ use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
 use crate::control::admin::explain::InForce;
 use crate::control::admin::{self, Sources};
+use crate::control::archive::{self, Keeping};
 use crate::control::certificates;
 use crate::control::logging::{self, Dropped};
 use crate::control::own_secrets::OwnSecrets;
@@ -40,6 +41,7 @@ use crate::control::reload::{self, Applied, Apply, Files, Reload};
 use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
+use crate::messages::archive::Errand;
 use crate::messages::wanted;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
@@ -110,6 +112,7 @@ pub struct Running {
     control: Control,
     reload: Option<Reload>,
     access_log: Option<AccessLog>,
+    keeping: Keeping,
 }
 
 /// Why a gateway does not start.
@@ -154,7 +157,10 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         data_plane.driver,
         plain.chain(sealed).collect::<Vec<_>>().join(", ")
     );
-    let Ends { pulls, latencies, access, quotas } = ends;
+    let Ends { pulls, latencies, access, quotas, archivist } = ends;
+    let on_disk = Arc::<archive::Health>::default();
+    let keeping = archive::start(&data_dir, disk(&config), archivist, Arc::clone(&on_disk))
+        .map_err(StartError::System)?;
     let access_log = start_access_log(&config, access, &status)?;
     let health = Arc::<Health>::default();
     let counting = aggregator::Options {
@@ -198,6 +204,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             proofs: record,
             certificates: Arc::clone(&shown),
             quotas,
+            on_disk,
         },
         query: aggregator.query(),
         in_force: Arc::clone(&in_force),
@@ -206,7 +213,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let told = Told { plans, in_force, shown };
+            let told = Told { plans, in_force, shown, on_disk: keeping.errands() };
             let apply = applying(config, adoption, told, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
@@ -221,7 +228,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     // Last, so that nobody is answered by a gateway that then does not start.
     workers.start().map_err(StartError::Workers)?;
     status.adopted(1, packages);
-    Ok(Running { data_plane, drain, aggregator, control, reload, access_log })
+    Ok(Running { data_plane, drain, aggregator, control, reload, access_log, keeping })
 }
 
 impl Running {
@@ -248,6 +255,7 @@ impl Running {
             reload.stop();
         }
         let written = self.aggregator.stop(drained.rest);
+        self.keeping.stop();
         if let Some(access_log) = self.access_log {
             access_log.stop();
         }
@@ -329,6 +337,7 @@ struct Told {
     plans: Plans,
     in_force: Arc<InForce>,
     shown: Arc<certificates::Record>,
+    on_disk: Sender<Errand>,
 }
 
 /// What puts a changed configuration in force: one new snapshot in every worker, or none.
@@ -355,6 +364,8 @@ fn applying(
         drain.workers.show(&ready.certificates);
         drain.workers.adopt(&ready.snapshot, &ready.keyring);
         told.plans.adopt(ready.plan(&config));
+        // A disk that takes no errands is no reason to wait: what is kept is bounded as before.
+        let _ = told.on_disk.try_send(Errand::Resize(disk(&config)));
         let Ready { snapshot, entries, clients, sources, .. } = ready;
         told.shown.send_replace(entries);
         let (counting, insight) = (config.counting.clone(), config.insight.clone());
@@ -398,6 +409,11 @@ fn prepare_process(config: &Config) {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!("the limit of open files stays at {:?}: {error}", descriptors.current);
     }
+}
+
+/// How many bytes of manifests are kept on disk: none without any in memory.
+fn disk(config: &Config) -> u64 {
+    if config.cache.memory == 0 { 0 } else { config.cache.disk as u64 }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

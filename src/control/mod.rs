@@ -4,12 +4,14 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod archive;
 pub mod certificates;
 pub mod databases;
 mod files;
 pub mod keys;
 pub mod logging;
 pub mod own_secrets;
+mod private_file;
 pub mod prove;
 pub mod reload;
 pub mod signals;

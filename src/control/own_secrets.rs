@@ -2,13 +2,13 @@
 //! makes no token worthless, for its owner's eyes only, and replaced once a day. A secret that is lost
 //! costs clients one more request for a token.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::private_file;
 use crate::messages::random::random;
 use crate::pure::desk::{OwnKeys, Secret};
 
@@ -90,16 +90,7 @@ impl OwnSecrets {
     fn keep(&self) {
         let lines = [Some(&self.present), self.before.as_ref()].into_iter().flatten();
         let text: String = lines.map(Dated::line).collect();
-        let made = self.path.with_extension("new");
-        let attempt = || {
-            let _ = fs::remove_file(&made);
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&made)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&made, &self.path)
-        };
-        if let Err(error) = attempt() {
+        if let Err(error) = private_file::replace_synced(&self.path, text.as_bytes()) {
             let path = self.path.display();
             tracing::warn!("{path} cannot be written: {error}; tokens end with the process");
         }

@@ -391,7 +391,8 @@ pub const COUNTERS: &[Family<Counter>] = &[
     Family {
         name: "pullgate_manifests_total",
         help: "Answers with manifests that may be kept, or their heads: from memory, after asking \
-               the registry, or from memory because the registry could not be asked.",
+               for them (another worker, the disk, the registry), or what was said last because \
+               the registry could not be asked.",
         label: "source",
         series: &[
             (Counter::ManifestsFromMemory, "memory"),

@@ -148,6 +148,9 @@ pub const PENDING_CELLS_MAX: usize = 262_144;
 /// each, that is there as a whole or not at all.
 pub const HISTORY_LINES_MAX: usize = 100_000;
 
+/// Manifests that are kept on disk, whatever their size: about 100 bytes of memory each know of them.
+pub const MANIFESTS_ON_DISK_MAX: usize = 262_144;
+
 /// Tokens of registries that one worker keeps, one for each repository and identity; past it those
 /// that were not used for longest are fetched again. Real ones are one to three KiB each.
 pub const TOKENS_MAX: usize = 4096;

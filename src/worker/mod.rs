@@ -44,6 +44,7 @@ use monoio::io::{CancelHandle, Canceller};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::messages::access::AccessSender;
+use crate::messages::archive::Archive;
 use crate::messages::certificates::{Certificates, Serving};
 use crate::messages::clock::monotonic_us;
 use crate::messages::keyring::Keyring;
@@ -108,6 +109,8 @@ pub struct Parts {
     pub post: Post<Letter>,
     /// Its way to those who look up names.
     pub names: Names,
+    /// Its way to who keeps manifests on disk.
+    pub archive: Archive,
     /// A random number.
     pub seed: u64,
     /// Its way to the aggregator.
@@ -199,6 +202,8 @@ pub struct Worker {
     pub access: Option<AccessSender>,
     /// Its letters to the other workers, and theirs.
     pub post: Post<Letter>,
+    /// Its way to who keeps manifests on disk.
+    pub archive: Archive,
     /// How often it says that it cannot accept.
     pub complaints: RefCell<Limited>,
     /// How often it says what is wrong with registries.
@@ -286,6 +291,7 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
         complaints: RefCell::new(Limited::per(COMPLAINTS_US)),
         upstream_complaints: RefCell::new(Limited::per(COMPLAINTS_US)),
         post: parts.post,
+        archive: parts.archive,
         pulls: RefCell::new(parts.pulls),
         latency: RefCell::new(parts.latency),
         driver: parts.driver,
@@ -461,6 +467,7 @@ impl Worker {
             self.follow(order);
         }
         letters::read(self);
+        cache::hear_of_disk(self);
         self.upstreams.resolver.learn(self);
     }
 

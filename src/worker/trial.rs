@@ -13,7 +13,7 @@ use crossbeam_channel::bounded;
 use crate::messages::keyring::Keyring;
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::meters::Meters;
-use crate::messages::{latency, mail, names, order, pulls, quotas, wanted};
+use crate::messages::{archive, latency, mail, names, order, pulls, quotas, wanted};
 use crate::pure::client::ClientTable;
 use crate::pure::config::check;
 use crate::pure::config::values::Driver as Wanted;
@@ -72,12 +72,18 @@ pub fn workers<T: Send>(
     let bells = || channels.iter().map(|(orders, _)| orders.bell());
     let post = mail::post(bells());
     let (names, desk) = names::channel(bells());
+    let (archives, _) = archive::channel(bells());
     resolver::spawn(&desk).unwrap();
     let under_way = Under(Arc::new(AtomicUsize::new(errands.len())));
     thread::scope(|scope| {
         let mut running = Vec::new();
-        let each = errands.into_iter().zip(channels).zip(post).zip(names).enumerate();
-        for (index, (((errand, (orders, order_book)), post), names)) in each {
+        let each = errands
+            .into_iter()
+            .zip(channels)
+            .zip(post)
+            .zip(names.into_iter().zip(archives))
+            .enumerate();
+        for (index, (((errand, (orders, order_book)), post), (names, archive))) in each {
             let parts = Parts {
                 index,
                 cpu: None,
@@ -93,6 +99,7 @@ pub fn workers<T: Send>(
                 orders: order_book,
                 post,
                 names,
+                archive,
                 seed: index as u64,
                 pulls: pulls::channel().0,
                 meters: Meters::new(),

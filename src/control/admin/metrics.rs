@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use axum::Router;
@@ -12,7 +13,7 @@ use super::exposition::Exposition;
 use super::process::{Process, unix_seconds};
 use super::{Sources, counting};
 use crate::control::status::Phase;
-use crate::control::{certificates, prove};
+use crate::control::{archive, certificates, prove};
 use crate::messages::latency::Latencies;
 use crate::messages::meters::{COUNTERS, FAULTS, GAUGES};
 use crate::messages::quotas::Said;
@@ -77,6 +78,7 @@ impl Page {
         });
         certificates(&mut page, &self.sources.certificates);
         proofs(&mut page, &self.sources.proofs);
+        on_disk(&mut page, &self.sources.on_disk);
         counting::write(&mut page, &self.sources.health);
         process(&mut page, self.sources.status.started_at);
         page.into_text()
@@ -215,6 +217,25 @@ fn proofs(page: &mut Exposition, record: &prove::Record) {
     page.sample(&[], record.redirects_failing());
 }
 
+fn on_disk(page: &mut Exposition, health: &archive::Health) {
+    let value = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    page.gauge("pullgate_manifest_disk_bytes", "What manifests take on disk, in bytes.");
+    page.sample(&[], value(&health.bytes));
+    page.gauge("pullgate_manifest_disk_files", "How many manifests and tags are kept there.");
+    page.sample(&[], value(&health.files));
+    page.counter(
+        "pullgate_manifest_disk_reads_total",
+        "Manifests that were looked for there, by whether they were found.",
+    );
+    page.sample(&[("outcome", "found")], value(&health.found_total));
+    page.sample(&[("outcome", "absent")], value(&health.absent_total));
+    page.counter(
+        "pullgate_manifest_disk_failures_total",
+        "Manifests that could not be written or read there, or were damaged.",
+    );
+    page.sample(&[], value(&health.failures_total));
+}
+
 fn process(page: &mut Exposition, started_at: SystemTime) {
     let process = Process::now();
     page.gauge("process_start_time_seconds", "Start of the process, in seconds since 1970.");
@@ -289,6 +310,7 @@ mod tests {
             proofs: Default::default(),
             certificates: Arc::new(watch::Sender::new(vec![certificate])),
             quotas: said,
+            on_disk: Default::default(),
         })
     }
 

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::archive;
 use super::certificates;
 use super::logging::Dropped;
 use super::prove;
@@ -66,6 +67,8 @@ pub struct Sources {
     pub certificates: Arc<certificates::Record>,
     /// How often registries may still be asked.
     pub quotas: QuotaReceiver,
+    /// The disk's, for manifests.
+    pub on_disk: Arc<archive::Health>,
 }
 
 /// The listeners, bound.

@@ -9,6 +9,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use sha2::{Digest as _, Sha256};
 
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::pass;
@@ -20,10 +21,12 @@ use crate::pure::tokens::Identity;
 #[cfg(test)]
 mod properties;
 mod recent;
+mod record;
 mod serving;
 mod shelf;
 
 pub use recent::{Recent, Words};
+pub use record::{PLACE_BYTES, Place, RECORD_BYTES_MAX, Record, Seals};
 pub use serving::Serving;
 pub use shelf::{Rules, Shelf, Want};
 
@@ -39,7 +42,7 @@ pub struct Key {
 /// A repository at a registry, as one identity sees it: what is refused there is refused for all that
 /// is kept of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Scope(u64);
+pub struct Scope([u8; 8]);
 
 /// What a registry is asked for, as far as the answer can be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +91,8 @@ pub type Body = Arc<Box<[u8]>>;
 pub struct Good<V> {
     /// What was answered.
     pub value: V,
-    /// When it was asked for.
-    pub since_us: u64,
+    /// When it was asked for; before the clock began, where a process before this one did.
+    pub since_us: i64,
     /// What it costs to keep.
     pub bytes: usize,
     /// Whether it is still worth something once the registry cannot be asked.
@@ -133,12 +136,8 @@ impl Key {
         };
         // None of these has a line break: nothing reads in two ways.
         let mut text = format!("{base}{repository}\n{reference}\n{form}\n");
-        let (kind, digest): (char, &[u8]) = match identity {
-            Identity::Anonymous => ('-', &[]),
-            Identity::Account(digest) => ('a', digest),
-            Identity::Client(digest) => ('c', digest),
-        };
-        text.push(kind);
+        let (kind, digest) = identity.bytes();
+        text.push(kind.into());
         for byte in digest {
             let _ = write!(text, "{byte:02x}");
         }
@@ -172,7 +171,10 @@ impl Key {
 impl Scope {
     /// That of a `repository` at the registry with this `base`, as `identity` sees it.
     pub fn of(base: &str, repository: &str, identity: Identity) -> Self {
-        Self(FixedState::with_seed(OWNER_SEED).hash_one((base, repository, identity)))
+        let (kind, who) = identity.bytes();
+        let digest = Sha256::new().chain_update(base).chain_update(repository);
+        let digest = digest.chain_update([b'\n', kind]).chain_update(who).finalize();
+        Self(digest.first_chunk().copied().unwrap_or_default())
     }
 }
 
@@ -246,6 +248,11 @@ impl<V> Told<V> {
 }
 
 impl<V> Good<V> {
+    /// Whether it was asked for less than `age_us` before `now_us`.
+    fn is_younger(&self, age_us: u64, now_us: u64) -> bool {
+        i128::from(now_us) - i128::from(self.since_us) < i128::from(age_us)
+    }
+
     fn map<U>(self, to: impl FnOnce(V) -> U) -> Good<U> {
         let Self { value, since_us, bytes, lasts } = self;
         Good { value: to(value), since_us, bytes, lasts }

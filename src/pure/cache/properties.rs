@@ -44,7 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn key(number: usize) -> Key {
     let text = format!("key {number}").into();
-    Key { text, names_content: false, scope: Scope(number as u64 % 2) }
+    Key { text, names_content: false, scope: Scope([number.to_le_bytes()[0] % 2; 8]) }
 }
 
 /// What is known of one key, as the list of all rounds that ended: when they began, when they
@@ -114,6 +114,7 @@ fn said(told: &Told<u64>) -> String {
 }
 
 fn outcome(how: Ending, round: u64, since_us: u64, now_us: u64) -> Told<u64> {
+    let since_us = since_us as i64;
     let good = |lasts| Good { value: round, since_us, bytes: 100, lasts };
     let fault = |kind| Fault::new(kind, "");
     match how {

@@ -210,15 +210,13 @@ impl<V: Clone, W> Entry<V, W> {
 
     fn fresh(&self, rules: Rules, now_us: u64) -> Option<&Good<V>> {
         let good = self.good.as_ref();
-        good.filter(|good| now_us < good.since_us.saturating_add(rules.fresh_us))
+        good.filter(|good| good.is_younger(rules.fresh_us, now_us))
     }
 
     /// What there is to say where the registry cannot be asked.
     fn without(&self, failure: Failure, rules: Rules, now_us: u64) -> Told<V> {
-        let last = self
-            .good
-            .as_ref()
-            .filter(|good| good.lasts && now_us < good.since_us.saturating_add(rules.stale_us));
+        let last =
+            self.good.as_ref().filter(|good| good.lasts && good.is_younger(rules.stale_us, now_us));
         match last {
             Some(good) => Told::Stale(good.clone(), failure),
             None => Told::Failed(failure),

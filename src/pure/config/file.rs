@@ -156,6 +156,9 @@ sections! {
     "cache" once Cache {
         /// What manifests may take in memory. "0B" keeps none: then the registry is asked each time.
         memory: Size { least: 0, most: 1 << 40 } => r#""256MiB""#;
+        /// What manifests may take in `data_dir`, so that they are there after a restart, also while
+        /// their registry is not. "0B" keeps none there; nor is any kept where `memory` is "0B".
+        disk: Size { least: 0, most: 1 << 40 } => r#""4GiB""#;
         /// How long it is believed what a tag stands for before the registry is asked again, by a
         /// HEAD, which costs nothing of Docker Hub's limit.
         tag_ttl: Time { least: ZERO, most: DAY } => r#""30s""#;

@@ -218,6 +218,8 @@ pub enum Private {
 pub struct Cache {
     /// What manifests may take in memory, in bytes, in all workers together; 0 for no cache.
     pub memory: usize,
+    /// What they may take in `data_dir`, in bytes; 0 for none.
+    pub disk: usize,
     /// How long what a tag stands for is believed.
     pub tag_ttl: Duration,
     /// How long it still serves while the registry cannot be asked.

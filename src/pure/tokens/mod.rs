@@ -37,6 +37,15 @@ impl Identity {
         Self::Account(digest.chain_update(password).finalize().into())
     }
 
+    /// What tells it from all others: a letter, and a digest where it is somebody.
+    pub fn bytes(&self) -> (u8, &[u8]) {
+        match self {
+            Self::Anonymous => (b'-', &[]),
+            Self::Account(digest) => (b'a', digest),
+            Self::Client(digest) => (b'c', digest),
+        }
+    }
+
     /// Who sends this `login`.
     pub fn client(login: &[u8]) -> Self {
         Self::Client(Sha256::digest(login).into())

@@ -63,7 +63,7 @@ struct Fetching<'f> {
 impl Fetching<'_> {
     /// What a tag stands for; of a digest, no more than the head.
     async fn head(&self) -> Result<Told<Kept>, Failure> {
-        let since_us = monotonic_us();
+        let since_us = now_us();
         let answer = self.ask(Method::Head).await?;
         let said = field(&answer.head_bytes, DIGEST_FIELD);
         let said = said.and_then(|digest| Digest::parse(digest).ok());
@@ -92,10 +92,10 @@ impl Fetching<'_> {
             // It may ask for a token, and a GET that is refused may count as one that is not.
             self.ask(Method::Head).await?.discard(self.worker);
         }
-        self.whole(monotonic_us()).await
+        self.whole(now_us()).await
     }
 
-    async fn whole(&self, since_us: u64) -> Result<Told<Kept>, Failure> {
+    async fn whole(&self, since_us: i64) -> Result<Told<Kept>, Failure> {
         let answer = self.ask(Method::Get).await?;
         let status = answer.head.status;
         let mut head = answer.head_bytes.clone();
@@ -204,6 +204,11 @@ impl Fetching<'_> {
         }
         failure
     }
+}
+
+/// Now, as answers are dated.
+fn now_us() -> i64 {
+    monotonic_us().cast_signed()
 }
 
 /// Some registries have an index only for who says that it knows indexes.

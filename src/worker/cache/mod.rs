@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
+use crate::messages::archive::Errand;
 use crate::messages::clock::monotonic_us;
 use crate::messages::mail::{Letter, ManifestWanted};
 use crate::messages::meters::Counter;
 use crate::pure::cache::{
-    self, Failure, Good, Held, Key, Recent, Rules, Scope, Shelf, Sought, Told, Want,
+    self, Failure, Good, Held, Key, Recent, Record, Rules, Scope, Shelf, Sought, Told, Want,
 };
 use crate::pure::config::values::Cache;
 use crate::pure::decide::Forward;
@@ -28,10 +29,12 @@ use crate::worker::upstream::Method;
 use crate::worker::within::within;
 use crate::worker::{Adopted, Worker, sweeps};
 
+mod disk;
 mod fetch;
 #[cfg(test)]
 mod trials;
 
+pub use disk::hear_of_disk;
 pub use fetch::LEFT_ALONE;
 
 /// The manifests that a worker keeps, and who waits for them.
@@ -44,7 +47,12 @@ pub struct Manifests {
     met: RefCell<HashSet<Box<str>>>,
     /// Rounds under way whose key another worker owns, and whether that has said that it will answer.
     asked: RefCell<HashMap<u64, bool>>,
+    /// Rounds under way that wait for the disk.
+    expected: RefCell<HashMap<u64, Expected>>,
 }
+
+/// Whoever waits for what the disk has.
+type Expected = Rc<Ticket<Option<Record>>>;
 
 /// A manifest in a worker's hands, behind a count of its own: that of all workers is touched when
 /// it is kept, not when it is served.
@@ -156,6 +164,7 @@ pub fn refused(worker: &Worker, base: &str, repository: &str, identity: Identity
 
 fn revoke(worker: &Worker, scope: Scope) {
     worker.manifests.revoke(scope);
+    worker.archive.give(Errand::Revoke(scope));
     for other in (0..worker.post.workers()).filter(|&other| other != worker.post.own) {
         // One whose letterbox is full hears it at the next refusal.
         let _ = worker.post.send(other, Letter::ManifestsRefused(scope));
@@ -271,7 +280,8 @@ impl Looking<'_> {
         };
         match told {
             Told::Fresh(good) => {
-                let until_us = good.since_us.saturating_add(fresh_us);
+                let until_us = good.since_us.saturating_add_unsigned(fresh_us);
+                let until_us = u64::try_from(until_us).unwrap_or(0);
                 Ok(Found { kept: good.value, until_us })
             }
             Told::Stale(good, _) => {
@@ -286,8 +296,7 @@ impl Looking<'_> {
     /// What there is for one who has waited long enough. Whatever brings more goes on without him.
     fn too_late(self, key: &Key) -> Told<Kept> {
         let failure = Failure::new(fetch::TOO_SLOW, 0, monotonic_us());
-        let rules = rules(&self.adopted.cache, key);
-        self.worker.manifests.shelf.borrow().without(key, failure, rules, monotonic_us())
+        self.worker.manifests.without(&self.adopted.cache, key, failure)
     }
 }
 
@@ -310,7 +319,14 @@ fn begin(
             return;
         }
         let Round { worker, key, number, .. } = &round;
+        if let Some(good) = round.content_on_disk(&adopted, &sought).await {
+            return end_round(worker, key, *number, Told::Fresh(good));
+        }
         let told = fetch::fetch(worker, &adopted, registry, &sought).await;
+        let told = round.or_from_disk(&adopted, told).await;
+        if !sought.is_head {
+            disk::keep(worker, &adopted, key, &told);
+        }
         let is_refused = match &told {
             Told::Said(held) => matches!(held.status, 401 | 403),
             Told::Failed(failure) => failure.is_refusal(),
@@ -349,6 +365,34 @@ impl Round {
             worker.manifests.asked.borrow_mut().insert(*number, false);
         }
         asked
+    }
+
+    /// What the digest that is sought names, if it is on disk.
+    async fn content_on_disk(&self, adopted: &Adopted, sought: &Sought) -> Option<Good<Kept>> {
+        if !sought.is_digest() {
+            return None;
+        }
+        let whole = Key::of(&Sought { is_head: false, ..sought.clone() });
+        disk::find(&self.worker, adopted, &whole, self.number).await
+    }
+
+    /// What was `told`; where that is that nobody can be asked and nothing is known here, with what
+    /// is known on disk.
+    async fn or_from_disk(&self, adopted: &Adopted, told: Told<Kept>) -> Told<Kept> {
+        let Told::Failed(failure) = told else {
+            return told;
+        };
+        let has_none = || {
+            let without = self.worker.manifests.without(&adopted.cache, &self.key, failure.clone());
+            matches!(without, Told::Failed(_))
+        };
+        if !failure.is_outage() || self.key.names_content() || !has_none() {
+            return Told::Failed(failure);
+        }
+        match disk::find(&self.worker, adopted, &self.key, self.number).await {
+            Some(good) => Told::Stale(good, failure),
+            None => Told::Failed(failure),
+        }
     }
 
     /// Waits for the owner's letter, and says whether none has come: neither the answer nor, for a
@@ -416,6 +460,7 @@ impl Manifests {
             recent: RefCell::new(Recent::new((seed, 1))),
             met: RefCell::default(),
             asked: RefCell::default(),
+            expected: RefCell::default(),
         }
     }
 
@@ -471,6 +516,11 @@ impl Manifests {
         self.shelf.borrow().fresh(&key, FOR_EVER, monotonic_us()).is_some()
     }
 
+    /// What is said of `key` where asking comes to `failure`.
+    fn without(&self, cache: &Cache, key: &Key, failure: Failure) -> Told<Kept> {
+        self.shelf.borrow().without(key, failure, rules(cache, key), monotonic_us())
+    }
+
     fn want(&self, key: &Key, cache: &Cache, wait: impl FnOnce() -> Waiter) -> Want<Kept> {
         self.shelf.borrow_mut().want(key, rules(cache, key), monotonic_us(), wait)
     }
@@ -492,7 +542,7 @@ fn rules(cache: &Cache, key: &Key) -> Rules {
 }
 
 /// An answer that was asked for at `since_us`.
-fn good(held: Held, since_us: u64) -> Good<Kept> {
+fn good(held: Held, since_us: i64) -> Good<Kept> {
     let bytes = held.bytes();
     Good { lasts: held.status == 200, value: Rc::new(Arc::new(held)), since_us, bytes }
 }
