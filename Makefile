@@ -22,7 +22,7 @@ clients: ## only the real clients
 	cargo test --locked --test clients --test matrix
 
 bench: ## micro-benchmarks, each beside its naive twin
-	cargo bench --locked --bench head --bench endpoint --bench fold --bench store
+	cargo bench --locked --bench head --bench endpoint --bench route --bench turn --bench fold --bench store
 
 compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian, as root)
 	sh tests/setup.sh nginx:nginx-light haproxy:haproxy

@@ -1,10 +1,11 @@
-//! What telling an endpoint by its path costs, beside a reader that splits segments and checks
+//! What telling an endpoint by its path costs, and reading a name, beside a reader that splits segments and checks
 //! them letter by letter.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pullgate::pure::oci::endpoint::Endpoint;
+use pullgate::pure::oci::name::Name;
 
 const PATHS: [(&str, &str); 3] = [
     ("tag", "/v2/acme/rocket/manifests/v1.2.3"),
@@ -31,6 +32,24 @@ fn endpoints(criterion: &mut Criterion) {
     }
 }
 
+fn names(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("name");
+    let name = "acme-inc/products/rocket_launcher.v2";
+    group.bench_function("ours", |bencher| {
+        bencher.iter(|| Name::parse(black_box(name.as_bytes())).is_ok());
+    });
+    group.bench_function("letter by letter", |bencher| {
+        bencher.iter(|| letter_by_letter(black_box(name)));
+    });
+    group.finish();
+}
+
+/// The naive reader: each component's letters, without the grammar's finer points.
+fn letter_by_letter(name: &str) -> bool {
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    name.split('/').all(|component| !component.is_empty() && component.chars().all(is_allowed))
+}
+
 /// The naive reader: a list of segments, each checked without its grammar's finer points.
 fn split_segments(path: &str) -> bool {
     let segments: Vec<&str> = path.split('/').collect();
@@ -46,5 +65,5 @@ fn split_segments(path: &str) -> bool {
     }
 }
 
-criterion_group!(benches, endpoints);
+criterion_group!(benches, endpoints, names);
 criterion_main!(benches);

@@ -27,12 +27,40 @@ pub enum Command {
     Compare(CompareArgs),
     /// Find the highest rate at which the 99th percentile of latency stays under a bound
     Sweep(SweepArgs),
+    /// Measure how long the gateway, nginx and haproxy take to start
+    Start(StartArgs),
     /// Look whether this machine can measure anything, and say what to change
     Doctor,
     /// Print the packages that the load asks for, for a gateway of your own
     Config(ConfigArgs),
     /// The registry behind them, which `run` and `compare` start by themselves
     Origin(OriginArgs),
+    /// A server that does nothing but answer redirects, which `--peer bare-…` starts by itself
+    Bare(BareArgs),
+}
+
+/// Of `bare`.
+#[derive(Args, Debug)]
+pub struct BareArgs {
+    /// Where it listens
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// Where clients are sent
+    #[arg(long, value_name = "URL")]
+    pub origin: String,
+    /// How it speaks to the kernel
+    #[arg(long)]
+    pub driver: BareDriver,
+}
+
+/// How a bare server speaks to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BareDriver {
+    /// By epoll
+    Epoll,
+    /// By io_uring
+    #[value(name = "io_uring")]
+    IoUring,
 }
 
 /// Of `origin`.
@@ -70,6 +98,20 @@ pub struct RunArgs {
     /// Write the result to this file, as a page with plots that needs nothing else
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+/// Of `start`.
+#[derive(Args, Debug)]
+pub struct StartArgs {
+    /// The gateway's program
+    #[arg(long, value_name = "PATH")]
+    pub gateway: PathBuf,
+    /// Rounds
+    #[arg(long, value_name = "NUMBER", default_value_t = 15)]
+    pub rounds: usize,
+    /// What is started
+    #[command(flatten)]
+    pub load: LoadArgs,
 }
 
 /// Of `sweep`.
@@ -135,6 +177,10 @@ pub enum Peer {
     NginxUnbuffered,
     /// haproxy
     Haproxy,
+    /// A server that does nothing but answer redirects, by epoll: the least that they can cost
+    BareEpoll,
+    /// The same by io_uring
+    BareRing,
 }
 
 /// What the load is like.
@@ -183,7 +229,7 @@ pub struct LoadArgs {
     /// The CPU of this program
     #[arg(long, value_name = "NUMBER")]
     pub load_cpu: Option<usize>,
-    /// The CPUs of what is started
+    /// The CPUs of what is started; the gateway has a worker on each
     #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
     pub target_cpus: Vec<usize>,
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use serde::Serialize;
 
-use crate::args::{Cli, Command, ConfigArgs, LoadArgs, Peer};
+use crate::args::{BareDriver, Cli, Command, ConfigArgs, LoadArgs, Peer};
 use crate::engine::{Digests, Glimpse, Pace, Settings};
 use crate::machine::{cpus, limits};
 use crate::report::number;
 use crate::target::{Kind, packages};
-use crate::{compare, doctor, origin, run, sweep};
+use crate::{bare, compare, doctor, origin, run, start, sweep};
 
 /// Does what the command line says. Status 0 when all was well, 1 with words on standard error when
 /// not, 2 when the command line makes no sense.
@@ -25,8 +25,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Start(args) => start::run(&args),
         Command::Doctor => doctor::run(),
         Command::Config(args) => config(&args),
+        Command::Bare(args) => bare::serve(&args),
         Command::Origin(args) => origin::serve(args.listen, &args.size).map(|()| true),
     };
     match outcome {
@@ -99,6 +101,8 @@ impl Peer {
             Self::Nginx => Kind::Nginx,
             Self::NginxUnbuffered => Kind::NginxUnbuffered,
             Self::Haproxy => Kind::Haproxy,
+            Self::BareEpoll => Kind::Bare(BareDriver::Epoll),
+            Self::BareRing => Kind::Bare(BareDriver::IoUring),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod background;
+pub mod bare;
 pub mod cli;
 pub mod compare;
 pub mod doctor;
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod start;
 pub mod statistics;
 pub mod sweep;
 pub mod target;

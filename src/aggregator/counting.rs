@@ -499,7 +499,9 @@ fn micros(duration: Duration) -> u64 {
 const HOLD_BACK_US: u64 = 50_000;
 const _: () = assert!(HOLD_BACK_US > FLUSH_US_MAX + PAGE_AGE_US_MAX);
 /// How long the thread pauses between two rounds while there are events, and when there are none.
-const PAUSE_MIN: Duration = Duration::from_millis(2);
+/// Each waking costs some ten microseconds, whatever it finds; in ten milliseconds a worker that is
+/// as busy as it can be fills a tenth of its way to here.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// A round is bounded, so that orders and writing have their turn.
 const EVENTS_PER_ROUND: usize = 50_000;

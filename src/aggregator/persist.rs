@@ -396,8 +396,9 @@ fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<Recor
 }
 
 /// How often what the journal has gained is applied to sled: writing a key there costs ten
-/// microseconds, so the keys that many intervals add to are written once for all of them.
-const RUN_US: u64 = 15_000_000;
+/// microseconds, so the keys that many intervals add to are written once for all of them. The shortest
+/// cells are of a minute.
+const RUN_US: u64 = 60_000_000;
 /// How often a bit of it is applied: a worker on the same CPU must not feel it.
 const STEP_US: u64 = 10_000;
 /// How long sled is left alone for somebody who reads.

@@ -51,6 +51,15 @@ pub struct Side {
     pub void: Vec<String>,
     /// Before the first round.
     pub idle: Memory,
+    /// CPU time between the rounds and after them, per good answer of all of them, in microseconds:
+    /// a part of what each round cost.
+    pub between_us: f64,
+    /// What it had used when the round before ended.
+    #[serde(skip)]
+    after_round: Option<Usage>,
+    /// What was used between rounds.
+    #[serde(skip)]
+    between: Usage,
 }
 
 /// What is compared.
@@ -85,6 +94,7 @@ pub struct Round {
     pub idle_bytes: f64,
     pub peak_bytes: u64,
     pub is_saturated: bool,
+    pub answers: f64,
 }
 
 /// Whether all rounds were valid. That a bar is missed is a result like others.
@@ -158,11 +168,20 @@ fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Compa
         for step in 0..targets.len() {
             let index = (number + step) % targets.len();
             let (target, side) = (&targets[index], &mut sides[index]);
+            side.begin_round(target)?;
             match bench.round(number, target)? {
                 Ok(round) => side.rounds.push(round),
                 Err(why) => side.void.push(format!("round {number}: {why}")),
             }
+            side.after_round = Some(Usage::of(target.id())?);
         }
+    }
+    for (target, side) in targets.iter().zip(&mut sides) {
+        if target.is_gateway() {
+            rest(target)?;
+        }
+        side.begin_round(target)?;
+        side.share();
     }
     let rate = if let Pace::Open(rate) = bench.pace { Some(rate) } else { None };
     Ok(Comparison::new(case, &kinds, sides, rate))
@@ -287,6 +306,7 @@ impl Round {
             idle_bytes: 0.0,
             peak_bytes: cost.memory.peak,
             is_saturated: outcome.is_saturated,
+            answers: outcome.answers as f64,
         }
     }
 
@@ -310,7 +330,32 @@ impl Side {
             calls: None,
             void: Vec::new(),
             idle: Memory::of(target.id())?,
+            between_us: 0.0,
+            after_round: None,
+            between: Usage::default(),
         })
+    }
+
+    /// Notes what was used since the round before: what is put off there is done now.
+    fn begin_round(&mut self, target: &Target) -> io::Result<()> {
+        if let Some(after) = self.after_round.take() {
+            self.between += Usage::of(target.id())?.since(after);
+        }
+        Ok(())
+    }
+
+    /// Lays what was used between the rounds on all of them, by their answers.
+    fn share(&mut self) {
+        let answers: f64 = self.rounds.iter().map(|round| round.answers).sum();
+        self.between_us = self.between.cpu.as_secs_f64() * 1e6 / answers.max(1.0);
+        let user = self.between.user_part();
+        for round in &mut self.rounds {
+            let before = round.cpu_us;
+            round.cpu_us += self.between_us;
+            round.user_us += self.between_us * user;
+            round.system_us += self.between_us * (1.0 - user);
+            round.cpu_ms_per_gib *= round.cpu_us / before;
+        }
     }
 
     /// `gateway` are the gateway's rounds: each is set against this side's of the same number.
@@ -344,7 +389,24 @@ impl Comparison {
     }
 }
 
-/// Counts are written every second.
+/// Waits until what the gateway has put off is done: until it uses hardly any time for a while, longer
+/// than it puts anything off.
+fn rest(target: &Target) -> io::Result<()> {
+    let (mut quiet, mut waited) = (Duration::ZERO, Duration::ZERO);
+    while quiet < QUIET_TIME && waited < REST_TIME_MAX {
+        let before = Usage::of(target.id())?;
+        crate::pause(SETTLE_TIME);
+        waited += SETTLE_TIME;
+        let used = Usage::of(target.id())?.since(before).cpu;
+        quiet = if used > SETTLE_TIME / 50 { Duration::ZERO } else { quiet + SETTLE_TIME };
+    }
+    Ok(())
+}
+
+/// Counts go to the gateway's store once a minute.
+const QUIET_TIME: Duration = Duration::from_secs(62);
+const REST_TIME_MAX: Duration = Duration::from_secs(150);
+/// They are written to its journal every second.
 const SETTLE_TIME: Duration = Duration::from_millis(1200);
 const CALLS_TIME: Duration = Duration::from_millis(500);
 const PEAK_ROUNDS: usize = 5;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 /// CPU time and switches.
@@ -28,6 +29,15 @@ pub struct Memory {
     pub anonymous: u64,
 }
 
+impl AddAssign for Usage {
+    fn add_assign(&mut self, more: Self) {
+        self.cpu += more.cpu;
+        self.user += more.user;
+        self.system += more.system;
+        self.switches += more.switches;
+    }
+}
+
 impl Usage {
     /// Of process `id` and its children.
     pub fn of(id: u32) -> io::Result<Self> {
@@ -39,10 +49,7 @@ impl Usage {
                 Err(_) if one != id => continue,
                 Err(problem) => return Err(problem),
             };
-            all.cpu += used.cpu;
-            all.user += used.user;
-            all.system += used.system;
-            all.switches += used.switches;
+            all += used;
         }
         Ok(all)
     }

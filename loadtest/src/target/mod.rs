@@ -8,9 +8,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::args::BareDriver;
 use crate::machine::limits;
 use crate::origin::Origin;
 use packages::{DOMAIN, Delivery, Driver};
@@ -22,6 +24,8 @@ pub struct Target {
     pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
+    /// How long it took until it did.
+    pub started_in: Duration,
     /// Whether its configuration stays as it is, whatever the scenario.
     pub is_unchanged: bool,
     server: Server,
@@ -42,6 +46,8 @@ pub enum Kind {
     NginxUnbuffered,
     /// haproxy, splicing bodies.
     Haproxy,
+    /// This program, doing nothing but answering redirects.
+    Bare(BareDriver),
 }
 
 /// What it has to do.
@@ -59,6 +65,11 @@ pub struct Job<'a> {
 }
 
 impl Target {
+    /// Whether it is the gateway.
+    pub fn is_gateway(&self) -> bool {
+        self.program.is_some()
+    }
+
     /// Starts `kind` and waits until it listens.
     pub fn start(kind: &Kind, job: &Job<'_>) -> io::Result<Self> {
         let room = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
@@ -70,15 +81,18 @@ impl Target {
             Kind::Nginx => nginx(job, address, room.path(), "")?,
             Kind::NginxUnbuffered => nginx(job, address, room.path(), UNBUFFERED)?,
             Kind::Haproxy => haproxy(job, address, room.path())?,
+            Kind::Bare(driver) => bare(*driver, job, address)?,
         };
         let program = match kind {
             Kind::Pullgate(program) | Kind::Unchanged(program) => Some(program.clone()),
-            Kind::Nginx | Kind::NginxUnbuffered | Kind::Haproxy => None,
+            Kind::Nginx | Kind::NginxUnbuffered | Kind::Haproxy | Kind::Bare(_) => None,
         };
         let name = kind.as_str();
+        let began = Instant::now();
         let server = Server::start(name, command, address, room, job.cpus)?;
+        let started_in = began.elapsed();
         let is_unchanged = matches!(kind, Kind::Unchanged(_));
-        Ok(Self { name, address, is_unchanged, server, program })
+        Ok(Self { name, address, started_in, is_unchanged, server, program })
     }
 
     /// Its process.
@@ -125,6 +139,8 @@ impl Kind {
             Self::Nginx => "nginx",
             Self::NginxUnbuffered => "nginx, unbuffered",
             Self::Haproxy => "haproxy",
+            Self::Bare(BareDriver::Epoll) => "bare epoll",
+            Self::Bare(BareDriver::IoUring) => "bare io_uring",
         }
     }
 }
@@ -140,6 +156,7 @@ fn gateway(program: &Path, job: &Job<'_>, address: SocketAddr, room: &Path) -> i
         free_address()?,
         &room.join(DATA_DIR),
         job.driver,
+        job.cpus.len(),
         &upstream,
     );
     let backend = &job.origin.backend;
@@ -192,6 +209,20 @@ fn haproxy(job: &Job<'_>, address: SocketAddr, room: &Path) -> io::Result<Comman
     fs::write(&file, replace(fill(template, job, address, room), &[("@tls@", &tls)]))?;
     let mut command = Command::new(installed("haproxy"));
     command.arg("-db").arg("-f").arg(file);
+    Ok(command)
+}
+
+fn bare(driver: BareDriver, job: &Job<'_>, address: SocketAddr) -> io::Result<Command> {
+    if job.delivery != Delivery::Redirect {
+        return Err(io::Error::other("a bare server knows only redirects"));
+    }
+    let driver = match driver {
+        BareDriver::Epoll => "epoll",
+        BareDriver::IoUring => "io_uring",
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bare", "--driver", driver, "--origin", &job.origin.url]);
+    command.arg("--listen").arg(address.to_string());
     Ok(command)
 }
 

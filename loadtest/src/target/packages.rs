@@ -53,12 +53,13 @@ pub fn gateway(count: usize, delivery: Delivery, origin: &str, head: &str) -> St
     text
 }
 
-/// The head of a `pullgate.toml`: one worker, on these addresses.
+/// The head of a `pullgate.toml`: so many workers, on these addresses.
 pub fn gateway_head(
     listen: SocketAddr,
     admin: SocketAddr,
     data_dir: &Path,
     driver: Driver,
+    workers: usize,
     more: &str,
 ) -> String {
     let driver = match driver {
@@ -67,7 +68,7 @@ pub fn gateway_head(
         Driver::Epoll => "epoll",
     };
     format!(
-        "[gateway]\nlisten = [\"{listen}\"]\nworkers = 1\ndata_dir = \"{}\"\ndriver = \"{driver}\"\n\n\
+        "[gateway]\nlisten = [\"{listen}\"]\nworkers = {workers}\ndata_dir = \"{}\"\ndriver = \"{driver}\"\n\n\
          [admin]\nlisten = \"{admin}\"\n\n[log]\nlevel = \"error\"\n\n{more}",
         data_dir.display()
     )

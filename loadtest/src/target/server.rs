@@ -41,7 +41,7 @@ impl Server {
             if began.elapsed() > START_TIME {
                 return Err(server.problem("does not listen"));
             }
-            pause(Duration::from_millis(5));
+            pause(Duration::from_millis(1));
         }
         Ok(server)
     }
