@@ -176,7 +176,7 @@ fn nginx(job: &Job<'_>, address: SocketAddr, room: &Path, buffering: &str) -> io
         Some(file) => (
             "https",
             format!(
-                "proxy_ssl_verify on; proxy_ssl_trusted_certificate {}; proxy_ssl_name {};",
+                "proxy_ssl_protocols TLSv1.3; proxy_ssl_verify on; proxy_ssl_trusted_certificate {}; proxy_ssl_name {};",
                 file.display(),
                 crate::origin::NAME
             ),
