@@ -24,6 +24,9 @@ clients: ## only the real clients
 bench: ## micro-benchmarks, each beside its naive twin
 	cargo bench --locked --bench head --bench endpoint --bench route --bench turn --bench fold --bench store
 
+instructions: ## instructions per step of a redirect, by callgrind (needs valgrind)
+	cargo bench --locked --bench instructions
+
 compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian, as root)
 	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
 	cargo build --locked --release --workspace
@@ -37,4 +40,4 @@ load: ## a closed and an open loop of redirects on the gateway alone
 doc: ## the code's documentation
 	cargo doc --no-deps --document-private-items --open
 
-.PHONY: help demo check test clients bench compare load doc
+.PHONY: help demo check test clients bench instructions compare load doc
