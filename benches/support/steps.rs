@@ -6,10 +6,12 @@ use std::hint::black_box;
 
 use pullgate::messages::pulls::{self, Parcel};
 use pullgate::pure::answer;
+use pullgate::pure::certificates::Names;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
 use pullgate::pure::decide::{Action, Known, decide};
 use pullgate::pure::desk::OwnKeys;
+use pullgate::pure::door::Door;
 use pullgate::pure::http1::encode::{Connection, Manner, Out};
 use pullgate::pure::http1::head::{self, HeadLimits, RequestHead};
 use pullgate::pure::limits::BUFFER_BYTES;
@@ -45,7 +47,8 @@ pub fn steps() -> (RequestHead<'static>, Vec<(&'static str, Step)>) {
     let snapshot: &Snapshot = Box::leak(Box::new(Snapshot::build(&config, 1, circumstances)));
     let proofs: &Proofs = Box::leak(Box::default());
     let keys: &OwnKeys = Box::leak(Box::new(OwnKeys::new(&[1; 32], None)));
-    let known = Known { snapshot, proofs, keys, now_us: 1, unix_s: 1 };
+    let names: &Names = Box::leak(Box::default());
+    let known = Known { snapshot, door: Door::Plain(names), proofs, keys, now_us: 1, unix_s: 1 };
     let head_of: &RequestHead<'_> = Box::leak(Box::new(head));
     let action: &Action<'_> = Box::leak(Box::new(decide(known, head_of)));
     assert!(matches!(action, Action::Redirect(_)));
