@@ -23,12 +23,12 @@ fn turns(criterion: &mut Criterion) {
 }
 
 /// The plainest way to do a step.
-fn twin(step: &str, head: RequestHead<'static>) -> (&'static str, steps::Step) {
+fn twin(step: &str, head: &'static RequestHead<'_>) -> (&'static str, steps::Step) {
     match step {
         "decide" => {
             let name = "registry.acme.com/acme/rocket".to_owned();
             let packages = HashMap::from([(name, "https://ghcr.io/v2/acme/rocket".to_owned())]);
-            let decide = move || drop(black_box(split_and_look_up(&packages, black_box(&head))));
+            let decide = move || drop(black_box(split_and_look_up(&packages, black_box(head))));
             ("split and look up", Box::new(decide))
         }
         "encode" => {
@@ -41,7 +41,7 @@ fn twin(step: &str, head: RequestHead<'static>) -> (&'static str, steps::Step) {
             let observe = move || {
                 let line = serde_json::json!({
                     "at": 7, "address": address, "name": "acme/rocket", "reference": "v1.2.3",
-                    "user_agent": String::from_utf8_lossy(black_box(&head).user_agent),
+                    "user_agent": String::from_utf8_lossy(black_box(head).user_agent),
                 });
                 let _ = lines.send(line.to_string());
                 let _ = black_box(told.try_recv());

@@ -24,20 +24,20 @@ const CONFIG: &str = "[[packages]]\ndomain = 'registry.acme.com'\nname = 'acme/r
                       backend = 'ghcr.io/acme/rocket'\ndelivery = 'redirect'\n";
 
 /// What docker sends.
-pub const SENT: &[u8] =
+pub(crate) const SENT: &[u8] =
     b"GET /v2/acme/rocket/manifests/v1.2.3 HTTP/1.1\r\nHost: registry.acme.com\r\n\
       User-Agent: docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1 os/linux arch/amd64 \
       UpstreamClient(Docker-Client/28.5.2 \\(linux\\))\r\n\
       Accept: application/vnd.oci.image.index.v1+json\r\n\r\n";
 /// A date as answers have it.
-pub const DATE: &[u8; 29] = b"Mon, 23 Nov 2026 18:00:00 GMT";
+pub(crate) const DATE: &[u8; 29] = b"Mon, 23 Nov 2026 18:00:00 GMT";
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 16 * 1024, headers: 100 };
 
 /// A step, to be done over and over.
-pub type Step = Box<dyn FnMut()>;
+pub(crate) type Step = Box<dyn FnMut()>;
 
 /// The request's head, and the steps by name, in their order.
-pub fn steps() -> (RequestHead<'static>, Vec<(&'static str, Step)>) {
+pub(crate) fn steps() -> (&'static RequestHead<'static>, Vec<(&'static str, Step)>) {
     let (Ok((config, _)), Ok(Some(head))) = (check("bench", CONFIG), head::parse(SENT, &LIMITS))
     else {
         unreachable!("both are good");
@@ -49,7 +49,7 @@ pub fn steps() -> (RequestHead<'static>, Vec<(&'static str, Step)>) {
     let keys: &OwnKeys = Box::leak(Box::new(OwnKeys::new(&[1; 32], None)));
     let names: &Names = Box::leak(Box::default());
     let known = Known { snapshot, door: Door::Plain(names), proofs, keys, now_us: 1, unix_s: 1 };
-    let head_of: &RequestHead<'_> = Box::leak(Box::new(head));
+    let head_of: &'static RequestHead<'_> = Box::leak(Box::new(head));
     let action: &Action<'_> = Box::leak(Box::new(decide(known, head_of)));
     assert!(matches!(action, Action::Redirect(_)));
     let mut memory = vec![0; BUFFER_BYTES];
@@ -92,5 +92,5 @@ pub fn steps() -> (RequestHead<'static>, Vec<(&'static str, Step)>) {
             }),
         ),
     ];
-    (head, steps)
+    (head_of, steps)
 }

@@ -1,9 +1,7 @@
 //! Accepting: one loop per listening socket of a worker.
 
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::Pin;
 use std::rc::Rc;
 
 use monoio::net::{TcpListener, TcpStream};
@@ -14,7 +12,8 @@ use crate::messages::clock::monotonic_us;
 use crate::messages::ledger::Refused;
 use crate::messages::meters::Counter;
 use crate::pure::http1::forwarded::mapped;
-use crate::worker::{Worker, connection, guard};
+use crate::worker::guard::{Task, guarded};
+use crate::worker::{Worker, connection};
 
 /// Sockets that listen at `address`, one for each of `count` workers: the kernel spreads new
 /// connections over them. TCP_NODELAY is set on the listeners, because connections inherit it.
@@ -143,7 +142,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, over_tls: boo
     let entrance = worker.enter(address);
     let served = Rc::clone(worker);
     let busy = worker.begin();
-    let connection: Pin<Box<dyn Future<Output = ()>>> = match entrance {
+    let connection: Task = match entrance {
         Ok(entrance) => Box::pin(connection::serve(served, stream, address, entrance, over_tls)),
         Err(refused) => {
             worker.meters.add(
@@ -160,11 +159,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, over_tls: boo
             Box::pin(connection::refuse(served, stream, address, refusing))
         }
     };
-    let guarded = guard::guarded(Rc::clone(worker), connection);
-    monoio::spawn(async move {
-        guarded.await;
-        drop(busy);
-    });
+    monoio::spawn(guarded(Rc::clone(worker), connection, busy));
 }
 
 /// Connections that the kernel may have finished and not yet handed over; it cuts this down to

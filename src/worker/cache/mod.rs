@@ -337,7 +337,7 @@ fn begin(
             revoke(worker, key.scope());
         }
     });
-    monoio::spawn(guarded(Rc::clone(worker), task));
+    monoio::spawn(guarded(Rc::clone(worker), task, ()));
 }
 
 /// A round under way. It ends, however it goes: should its code panic, those who wait are told too.

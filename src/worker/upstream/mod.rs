@@ -164,7 +164,7 @@ impl Answer {
             // It is about to come; nobody waits for that.
             let (worker, reading) = (Rc::clone(worker), Rc::clone(worker));
             let read = async move { drop(self.read_body(&reading, ERROR_BYTES_MAX).await) };
-            monoio::spawn(guarded(worker, Box::pin(read)));
+            monoio::spawn(guarded(worker, Box::pin(read), ()));
         }
     }
 

@@ -197,7 +197,7 @@ fn begin(
             end_round(worker, round.key.by_ref(), round.number, outcome);
         }
     });
-    monoio::spawn(guarded(Rc::clone(worker), task));
+    monoio::spawn(guarded(Rc::clone(worker), task, ()));
 }
 
 fn ask_owner(round: &Round, at: &Url, refused: Option<&HeaderValue>) -> bool {
@@ -313,7 +313,7 @@ mod tests {
                     let _round = round;
                     panic!("on purpose");
                 });
-                monoio::spawn(guarded(Rc::clone(&worker), panics));
+                monoio::spawn(guarded(Rc::clone(&worker), panics, ()));
                 ticket.told().await.err()
             });
             let Some(NoToken::Failed { fault, .. }) = told else {
