@@ -2,16 +2,21 @@
 //! by itself.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
+#[path = "../tests/support/month.rs"]
+mod month;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pullgate::aggregator::clock::Clock;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Health, Options, spawn};
 use pullgate::messages::pulls::channel;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
+use pullgate::pure::place::Sources;
 use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 const WORKERS: u64 = 4;
@@ -23,7 +28,8 @@ const DIGEST: &[u8] = b"sha256:1111111111111111111111111111111111111111111111111
 fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a> {
     let mut address = [0; 16];
     address[10..12].fill(0xff);
-    address[12..].copy_from_slice(&u32::try_from(number % 30_000).unwrap().to_be_bytes());
+    let client = u32::try_from(number % 30_000).unwrap();
+    address[12..].copy_from_slice(&(((client % 160 + 20) << 24) | client).to_be_bytes());
     let is_head = number.is_multiple_of(3);
     Event {
         at_us,
@@ -45,8 +51,17 @@ fn event<'a>(at_us: u64, number: u64, name: &'a [u8], tag: &'a [u8]) -> Event<'a
     }
 }
 
-/// How long the aggregator takes for events that wait for it.
 fn aggregate() -> Duration {
+    aggregate_with(Arc::default())
+}
+
+/// With places, networks and all that is counted by them.
+fn enrich() -> Duration {
+    aggregate_with(Arc::new(month::sources()))
+}
+
+/// How long the aggregator takes for events that wait for it.
+fn aggregate_with(sources: Arc<Sources>) -> Duration {
     let dir = tempfile::tempdir().unwrap();
     let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
     let mut requests = 0;
@@ -71,7 +86,8 @@ fn aggregate() -> Duration {
         counting,
         insight: insight(),
         clients: ClientTable::built_in(),
-        sources: Arc::default(),
+        sources,
+        look: Arc::new(Clock::look),
     };
     let lock = Lock::take(dir.path()).unwrap();
     let health = Arc::new(Health::default());
@@ -119,6 +135,7 @@ fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(WORKERS * EVENTS_PER_WORKER)).sample_size(10);
     let timed = |run: fn() -> Duration| move |times: u64| (0..times).map(|_| run()).sum();
     group.bench_function("aggregate", |bench| bench.iter_custom(timed(aggregate)));
+    group.bench_function("enrich", |bench| bench.iter_custom(timed(enrich)));
     group.bench_function("naive", |bench| bench.iter_custom(timed(naive)));
     group.finish();
 }

@@ -192,6 +192,7 @@ fn started_with(
         insight: config.insight,
         clients: ClientTable::built_in(),
         sources: Arc::default(),
+        look: Arc::new(aggregator::clock::Clock::look),
     };
     let lock = Lock::take(data_dir.path()).unwrap();
     let aggregator = aggregator::spawn(counting, lock, Vec::new(), Arc::clone(&health)).unwrap();

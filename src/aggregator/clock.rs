@@ -1,5 +1,7 @@
 //! The two clocks: events carry the monotonic one, counts stand under the wall's.
 
+use std::sync::Arc;
+
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::messages::clock::monotonic_us;
@@ -15,7 +17,15 @@ pub struct Clock {
     offset_us: i64,
 }
 
+/// What the aggregator looks at to know the time.
+pub type Look = Arc<dyn Fn() -> Clock + Send + Sync>;
+
 impl Clock {
+    /// Clocks that stand so: the monotonic one, and by how much the wall's differs, in microseconds.
+    pub fn at(now_us: u64, offset_us: i64) -> Self {
+        Self { now_us, offset_us }
+    }
+
     /// Looks at both clocks.
     pub fn look() -> Self {
         let wall = clock_gettime(ClockId::Realtime);

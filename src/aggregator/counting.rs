@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use crate::aggregator::amend::Amendment;
 use crate::aggregator::ask::QueryError;
 use crate::aggregator::clients::Clients;
-use crate::aggregator::clock::Clock;
+use crate::aggregator::clock::{Clock, Look};
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::inbox::{Arrival, Inbox};
 use crate::aggregator::lock::Lock;
@@ -43,6 +43,7 @@ pub struct Aggregating {
     /// The one whose clients are counted.
     unique_day: u32,
     clock: Clock,
+    look: Look,
     books: Books,
     persist: Persist,
     health: Arc<Health>,
@@ -71,8 +72,8 @@ impl Aggregating {
         receivers: Vec<PullReceiver>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
-        let Options { data_dir, counting, insight, clients, sources } = options;
-        let clock = Clock::look();
+        let Options { data_dir, counting, insight, clients, sources, look } = options;
+        let clock = look();
         let node = u64::from_ne_bytes(random()?);
         Ok(Self {
             inbox: Inbox::new(receivers),
@@ -80,6 +81,7 @@ impl Aggregating {
             key_day: clock.minute_now() / MINUTES_PER_DAY,
             unique_day: clock.minute_now() / MINUTES_PER_DAY,
             clock,
+            look,
             books: Books {
                 clients: Clients::new(clients),
                 places: Places::new(sources),
@@ -185,7 +187,7 @@ impl Aggregating {
 
     /// Takes the events that are old enough and writes what is due. How many events it took.
     fn round(&mut self) -> usize {
-        self.clock = Clock::look();
+        self.clock = (self.look)();
         self.change_key();
         self.inbox.begin(self.clock.now_us);
         let until_us = self.clock.now_us.saturating_sub(HOLD_BACK_US);
@@ -509,6 +511,7 @@ const MINUTES_PER_DAY: u32 = 24 * 60;
 
 #[cfg(test)]
 mod tests {
+    use crate::aggregator::clock::Clock;
     use crate::aggregator::health::Health;
     use crate::aggregator::lock::Lock;
     use crate::aggregator::{Ask, Options, Order, open_offline, spawn};
@@ -568,6 +571,7 @@ mod tests {
             insight: insight(),
             clients: ClientTable::built_in(),
             sources: Arc::default(),
+            look: Arc::new(Clock::look),
         }
     }
 

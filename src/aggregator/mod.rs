@@ -55,6 +55,7 @@ pub use crate::aggregator::ask::{Ask, By, Only, QueryError};
 pub use crate::aggregator::health::Health;
 pub use crate::aggregator::query::Query;
 
+use crate::aggregator::clock::Look;
 use crate::aggregator::counting::Aggregating;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::names::{Bounds, Names};
@@ -80,6 +81,9 @@ pub struct Options {
     pub clients: ClientTable,
     /// What is known of addresses.
     pub sources: Arc<Sources>,
+    /// What time it is: [`Clock::look`](crate::aggregator::clock::Clock::look), but where a test turns
+    /// the clock.
+    pub look: Look,
 }
 
 /// What is counted by from now on.

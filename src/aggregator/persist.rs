@@ -191,10 +191,10 @@ impl Persist {
         };
         let mut pending = store.unapplied();
         if let Some(record) = &self.record {
-            pending.waiting.push(record);
+            pending.fresh.push(record);
         }
-        pending.waiting.push(&Record {
-            sequence: pending.waiting.sequence() + 1,
+        pending.fresh.push(&Record {
+            sequence: pending.fresh.sequence() + 1,
             cells: to_record_cells(&self.cells, names, store),
             packages: store.dictionary.unwritten(),
             ..Record::default()

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use jiff::Timestamp;
 
 use crate::aggregator::answer::{Answer, Row};
@@ -34,6 +36,38 @@ type Key = ([String; 2], u32);
 type Groups = BTreeMap<(Arc<str>, Key), Measures>;
 /// By package, the values that have a row of their own.
 type Kept = BTreeMap<Arc<str>, BTreeSet<[String; 2]>>;
+
+/// Cells that are being added up: a row becomes a text once, and not for each of its cells.
+#[derive(Default)]
+struct Sums {
+    numbers: HashMap<Box<[u8]>, usize, RandomState>,
+    sums: HashMap<(usize, u32), Measures, RandomState>,
+}
+
+impl Sums {
+    fn add(&mut self, row: &[u8], minute: u32, measures: Measures) {
+        let next = self.numbers.len();
+        let number = match self.numbers.get(row) {
+            Some(number) => *number,
+            None => *self.numbers.entry(row.into()).or_insert(next),
+        };
+        *self.sums.entry((number, minute)).or_insert(Measures::ZERO) += measures;
+    }
+
+    fn into_cells(self) -> BTreeMap<Key, Measures> {
+        let mut rows = vec![<[String; 2]>::default(); self.numbers.len()];
+        for (row, number) in self.numbers {
+            let text = String::from_utf8_lossy(&row);
+            let (first, second) = text.split_once(CROSS).unwrap_or((&text, ""));
+            if let Some(values) = rows.get_mut(number) {
+                *values = [first.to_owned(), second.to_owned()];
+            }
+        }
+        let sums = self.sums.into_iter();
+        sums.filter_map(|((number, minute), sum)| Some(((rows.get(number)?.clone(), minute), sum)))
+            .collect()
+    }
+}
 
 impl<'a> Plan<'a> {
     pub(super) fn of(ask: &'a Ask) -> Result<Self, QueryError> {
@@ -246,18 +280,15 @@ impl<'a> Plan<'a> {
         dimension: Dimension,
         spans: &[Span],
     ) -> Result<BTreeMap<Key, Measures>, CountsError> {
-        let mut cells: BTreeMap<Key, Measures> = BTreeMap::new();
+        let mut sums = Sums::default();
         for span in spans {
             let range = cell_range(span.unit, package, dimension, span.from..span.to);
             view.cells(range, |cell, measures| {
-                let value = String::from_utf8_lossy(cell.value);
-                let (first, second) = value.split_once(CROSS).unwrap_or((&value, ""));
                 let minute = self.unit.map_or(0, |unit| unit.floor(cell.minute));
-                let key = ([first.to_owned(), second.to_owned()], minute);
-                *cells.entry(key).or_insert(Measures::ZERO) += measures;
+                sums.add(cell.value, minute, measures);
             })?;
         }
-        Ok(cells)
+        Ok(sums.into_cells())
     }
 
     /// Where a word's value stands among those of a row.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -147,16 +148,18 @@ pub struct Unapplied {
     pub packages: Vec<(u32, PackageRecord)>,
     /// The first minute that it adds to.
     pub since: Option<u32>,
-    /// What follows it.
-    pub waiting: Run,
+    /// What follows it: not copied for who looks at it, unless more is added meanwhile.
+    pub waiting: Arc<Run>,
+    /// What is not even in the journal.
+    pub fresh: Run,
 }
 
 impl Unapplied {
     /// What it adds to which key.
     pub fn additions(&self) -> Additions {
         let mut additions = self.waiting.additions();
-        for (key, measures) in &self.begun {
-            *additions.entry(key.clone()).or_insert(Measures::ZERO) += *measures;
+        for (key, measures) in self.begun.iter().cloned().chain(self.fresh.additions()) {
+            *additions.entry(key).or_insert(Measures::ZERO) += measures;
         }
         additions
     }

@@ -30,7 +30,7 @@ pub struct Store {
     counts: Counts,
     journal: Journal,
     /// What was appended and is not begun to be applied.
-    waiting: Run,
+    waiting: Arc<Run>,
     /// What is being applied.
     begun: Option<Begun>,
     /// Whether that is so much that there is no pause between its steps.
@@ -105,7 +105,7 @@ impl Store {
             dir: dir.to_owned(),
             counts,
             journal,
-            waiting: Run::default(),
+            waiting: Arc::default(),
             begun: None,
             is_hurried: false,
             dictionary,
@@ -151,19 +151,20 @@ impl Store {
     /// must be appended again.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
         self.journal.append(record)?;
-        self.waiting.push(record);
+        Arc::make_mut(&mut self.waiting).push(record);
         Ok(())
     }
 
     /// What was appended and is not applied.
     pub fn unapplied(&self) -> Unapplied {
-        let waiting = self.waiting.clone();
+        let waiting = Arc::clone(&self.waiting);
         match &self.begun {
             None => Unapplied { waiting, ..Unapplied::default() },
             Some(run) => {
                 let left = run.additions.get(self.counts.keys_done()..).unwrap_or_default();
                 let (packages, since) = (run.packages.clone(), run.since());
-                Unapplied { begun: left.to_vec(), packages, since, waiting }
+                let begun = left.to_vec();
+                Unapplied { begun, packages, since, waiting, ..Unapplied::default() }
             }
         }
     }
@@ -187,7 +188,8 @@ impl Store {
         let begins = self.begun.is_none() && !self.waiting.is_empty();
         if begins {
             self.is_hurried = self.is_far_behind();
-            self.begun = Some(std::mem::take(&mut self.waiting).begin());
+            let waiting = std::mem::take(&mut self.waiting);
+            self.begun = Some(Arc::unwrap_or_clone(waiting).begin());
         }
         begins
     }

@@ -41,8 +41,9 @@ impl View {
 
     /// The first minute that was ever counted.
     pub fn since(&self) -> Option<u32> {
-        let Unapplied { since, waiting, .. } = &self.unapplied;
-        [self.marker.since, *since, waiting.since()].into_iter().flatten().min()
+        let Unapplied { since, waiting, fresh, .. } = &self.unapplied;
+        let all = [self.marker.since, *since, waiting.since(), fresh.since()];
+        all.into_iter().flatten().min()
     }
 
     /// The first minute of the oldest cell that is kept, by unit.
@@ -58,8 +59,9 @@ impl View {
             packages.extend(package_number(&key).zip(PackageRecord::decode(&value)));
         }
         packages.extend(self.unapplied.packages.iter().cloned());
-        let waiting = self.unapplied.waiting.packages();
-        packages.extend(waiting.iter().map(|(number, it)| (*number, it.clone())));
+        for run in [&*self.unapplied.waiting, &self.unapplied.fresh] {
+            packages.extend(run.packages().iter().map(|(number, it)| (*number, it.clone())));
+        }
         Ok(packages)
     }
 

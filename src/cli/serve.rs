@@ -25,6 +25,7 @@ use rustix::process::{
 };
 use tokio::sync::watch;
 
+use crate::aggregator::clock::Clock;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::{self, Aggregator, Booked, Health, Reconfigured};
 use crate::cli::adopt::{self, Adoption, Ready};
@@ -169,6 +170,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         insight: config.insight.clone(),
         clients: clients.clone(),
         sources: Arc::clone(sources),
+        look: Arc::new(Clock::look),
     };
     let aggregator = aggregator::spawn(counting, lock, pulls, Arc::clone(&health))
         .map_err(StartError::System)?;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use pullgate::aggregator::Options;
+use pullgate::aggregator::clock::Clock;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Aggregator, Answer, Ask, Health, Query, open_offline, spawn};
 use pullgate::control::while_busy;
@@ -141,6 +142,7 @@ pub(crate) fn options(data_dir: &Path, counting: Counting) -> Options {
         insight: insight(),
         clients: ClientTable::built_in(),
         sources: Arc::default(),
+        look: Arc::new(Clock::look),
     }
 }
 
