@@ -183,6 +183,15 @@ pub enum Peer {
     BareRing,
 }
 
+/// How a connection over TLS begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Handshake {
+    /// Certificate and all
+    Full,
+    /// By a session that was
+    Resumed,
+}
+
 /// What the load is like.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
@@ -213,6 +222,10 @@ pub struct LoadArgs {
     /// The registry behind what is started speaks TLS (stream-blob only)
     #[arg(long)]
     pub upstream_tls: bool,
+    /// Clients come over TLS, and each new connection makes a handshake of its own or takes up a
+    /// session that was
+    #[arg(long, value_name = "HANDSHAKE", num_args = 0..=1, default_missing_value = "full")]
+    pub tls: Option<Handshake>,
     /// Addresses of 127.0.0.0/8 that the connections come from; 0 for the one that the kernel
     /// chooses. Left out: one for each connection, as clients have, if the target is on loopback
     #[arg(long, value_name = "NUMBER")]

@@ -90,6 +90,7 @@ impl LoadArgs {
             patience: self.patience,
             digests: Digests::All,
             sources: self.sources.unwrap_or(default),
+            tls: None,
         }
     }
 }

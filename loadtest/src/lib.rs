@@ -7,6 +7,7 @@
 pub mod args;
 pub mod background;
 pub mod bare;
+pub mod certificates;
 pub mod cli;
 pub mod compare;
 pub mod doctor;

@@ -63,6 +63,7 @@ impl Subject {
         places: &Places,
     ) -> io::Result<Self> {
         let delivery = load.delivery.unwrap_or_else(|| scenario.delivery());
+        check_tls(scenario, load)?;
         let kind = match (&who.gateway, who.peer) {
             (Some(program), _) => Some(Kind::Pullgate(program.clone())),
             (_, Some(peer)) => Some(peer.kind()),
@@ -70,6 +71,11 @@ impl Subject {
         };
         let Some(kind) = kind else {
             let address = who.target.ok_or_else(|| io::Error::other("nobody to ask"))?;
+            if load.tls.is_some() {
+                return Err(io::Error::other(
+                    "--tls needs --gateway or --peer, whose certificate is known",
+                ));
+            }
             let plan = plan(scenario, load, delivery, None);
             let name = address.to_string();
             return Ok(Self { name, address, id, plan, target: None, _origin: None });
@@ -84,6 +90,7 @@ impl Subject {
             packages: load.packages,
             origin: &origin,
             driver: load.driver,
+            tls: load.tls,
             cpus: &places.target,
         };
         let target = Target::start(&kind, &job)?;
@@ -100,7 +107,8 @@ impl Subject {
     /// Lays one load on.
     pub fn load(&self, scenario: Scenario, load: &LoadArgs, pace: Pace) -> io::Result<Outcome> {
         let digests = if load.trust_digests { Digests::None } else { Digests::All };
-        let settings = Settings { digests, ..load.settings(self.address, pace) };
+        let tls = self.target.as_ref().and_then(|target| target.tls.clone());
+        let settings = Settings { digests, tls, ..load.settings(self.address, pace) };
         let before = self.id.map(Usage::of).transpose()?;
         let memory_before = self.id.map(Memory::of).transpose()?;
         let background = match (&self.target, scenario) {
@@ -130,6 +138,14 @@ impl Subject {
             outcome.held = Some(Held::new(held.len(), memory_before.zip(after)));
         }
         Ok(outcome)
+    }
+}
+
+/// What goes on beside the load speaks plain HTTP.
+pub fn check_tls(scenario: Scenario, load: &LoadArgs) -> io::Result<()> {
+    match (scenario, load.tls) {
+        (Scenario::Slow, Some(_)) => Err(io::Error::other("`slow` is not for --tls")),
+        _ => Ok(()),
     }
 }
 

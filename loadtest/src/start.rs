@@ -23,6 +23,7 @@ pub fn run(args: &StartArgs) -> io::Result<bool> {
         packages: load.packages,
         origin: &origin,
         driver: load.driver,
+        tls: load.tls,
         cpus: &places.target,
     };
     let kinds = [Kind::Pullgate(args.gateway.clone()), Kind::Nginx, Kind::Haproxy];

@@ -76,7 +76,7 @@ impl Serving {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // Each connection that is resumed brings the next one.
         config.send_tls13_tickets = 1;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self { config, certificates: Arc::clone(certificates) }
     }
 

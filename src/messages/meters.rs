@@ -46,6 +46,36 @@ pub enum Counter {
     TlsPlain,
     /// A client was shown the certificate that nobody trusts.
     TlsStandIn,
+    /// HTTP/2 was agreed on.
+    Http2Connections,
+    /// A client of HTTP/2 was told to go: it has asked for nothing for a while.
+    GoawaysIdle,
+    /// It was told so because the gateway stops.
+    GoawaysDrain,
+    /// It took nothing of what it has asked for.
+    GoawaysStalled,
+    /// It gave up too many requests.
+    GoawaysResets,
+    /// It made us give up too many of its requests.
+    GoawaysResetsCaused,
+    /// It sent far too large a head.
+    GoawaysHeaders,
+    /// It sent heads in too many pieces.
+    GoawaysContinuations,
+    /// It sent too many frames of bodies.
+    GoawaysData,
+    /// It sent too many settings.
+    GoawaysSettings,
+    /// It sent too many pings.
+    GoawaysPings,
+    /// It sent too many window updates.
+    GoawaysWindows,
+    /// It sent too many priorities.
+    GoawaysPriorities,
+    /// It sent too many frames of unknown sorts.
+    GoawaysUnknown,
+    /// It did not keep to the protocol.
+    GoawaysProtocol,
     /// The head of a request took longer than `limits.header_timeout`.
     TimeoutsHeader,
     /// A connection waited for a request longer than `limits.idle_timeout`.
@@ -310,6 +340,34 @@ pub const COUNTERS: &[Family<Counter>] = &[
                is none for the host asked for, or none was named.",
         label: "",
         series: &[(Counter::TlsStandIn, "")],
+    },
+    Family {
+        name: "pullgate_http2_connections_total",
+        help: "Connections over which HTTP/2 was agreed on.",
+        label: "",
+        series: &[(Counter::Http2Connections, "")],
+    },
+    Family {
+        name: "pullgate_http2_goaways_total",
+        help: "Connections of HTTP/2 that the gateway has ended, by why: nothing was asked for, the \
+               gateway stops, the client takes nothing, or sends too much of something.",
+        label: "why",
+        series: &[
+            (Counter::GoawaysIdle, "idle"),
+            (Counter::GoawaysDrain, "drain"),
+            (Counter::GoawaysStalled, "stalled"),
+            (Counter::GoawaysResets, "resets"),
+            (Counter::GoawaysResetsCaused, "resets_caused"),
+            (Counter::GoawaysHeaders, "headers"),
+            (Counter::GoawaysContinuations, "continuations"),
+            (Counter::GoawaysData, "data"),
+            (Counter::GoawaysSettings, "settings"),
+            (Counter::GoawaysPings, "pings"),
+            (Counter::GoawaysWindows, "windows"),
+            (Counter::GoawaysPriorities, "priorities"),
+            (Counter::GoawaysUnknown, "unknown"),
+            (Counter::GoawaysProtocol, "protocol"),
+        ],
     },
     Family {
         name: "pullgate_requests_total",

@@ -21,6 +21,7 @@ pub mod follow;
 pub mod health;
 pub mod history;
 pub mod http1;
+pub mod http2;
 pub mod limited;
 pub mod limits;
 pub mod observe;

@@ -13,7 +13,7 @@ use crate::pure::door::Door;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
-use crate::pure::http1::head::{self, Method, RequestHead, Version};
+use crate::pure::http1::head::{self, HeadLimits, Method, RequestHead, Version};
 use crate::pure::http1::relayed::{self, Relayed};
 use crate::pure::limits::BUFFER_BYTES;
 use crate::pure::observe::{Asker, observe};
@@ -36,6 +36,8 @@ pub struct Client {
     pub connection: u64,
     /// The certificate that it was shown; `None` in plain HTTP.
     pub shown: Option<Shown>,
+    /// Whether it speaks HTTP/2, so that its requests were written as they are read here.
+    pub speaks_http2: bool,
 }
 
 impl Client {
@@ -46,6 +48,20 @@ impl Client {
         } else {
             self.address
         }
+    }
+
+    /// The head at the front of `bytes`, as [`head::parse`].
+    pub fn parse<'b>(
+        &self,
+        bytes: &'b [u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<RequestHead<'b>>, Fault> {
+        let head = head::parse(bytes, limits)?;
+        let version = |head: &RequestHead<'_>| match self.speaks_http2 {
+            true => Version::Http2,
+            false => head.version,
+        };
+        Ok(head.map(|head| RequestHead { version: version(&head), ..head }))
     }
 
     /// How its requests come.
@@ -67,7 +83,9 @@ pub fn manner_of(worker: &Worker, head: &RequestHead<'_>, ends: bool) -> (Next, 
 
 fn said(next: Next, version: Version) -> Connection {
     match (next, version) {
-        (Next::Receive | Next::Answer | Next::Forward, Version::Http11) => Connection::Stays,
+        (Next::Receive | Next::Answer | Next::Forward, Version::Http11 | Version::Http2) => {
+            Connection::Stays
+        }
         (Next::Receive | Next::Answer | Next::Forward, Version::Http10) => Connection::StaysSaid,
         (Next::Close | Next::Part, _) => Connection::Closes,
     }
@@ -113,7 +131,7 @@ pub fn batch(
     let mut answered = Answered { requests: 0, next: Next::Receive };
     while let Some(rest) = input.filled().get(read..).filter(|rest| !rest.is_empty()) {
         let before = out.used();
-        let turn = match head::parse(rest, &snapshot.head) {
+        let turn = match client.parse(rest, &snapshot.head) {
             Ok(None) => break,
             Ok(Some(head)) => {
                 let turn = Turn {

@@ -14,6 +14,9 @@ pub struct Clock {
     date: Cell<[u8; DATE_BYTES]>,
 }
 
+/// See [`Clock::sweep`].
+const SWEEPS_PER_S: u64 = 10;
+
 impl Default for Clock {
     /// At sweep 0, with today's date.
     fn default() -> Self {
@@ -31,6 +34,11 @@ impl Clock {
     /// The sweep's number: tenths of a second since the worker began.
     pub fn sweep(&self) -> u64 {
         self.sweep.get()
+    }
+
+    /// Seconds since the worker began.
+    pub fn seconds(&self) -> u32 {
+        u32::try_from(self.sweep() / SWEEPS_PER_S).unwrap_or(u32::MAX)
     }
 
     /// One sweep later.

@@ -16,10 +16,10 @@ use crate::pure::http1::proxy_header::{self, ProxyHeader};
 use crate::pure::limits::{BUFFER_BYTES, BUFFERS_WAITING_MAX, LINGER_BYTES_MAX};
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
-use crate::worker::downstream::{Downstream, Over};
+use crate::worker::downstream::{Downstream, Line, Over};
 use crate::worker::slots::Phase;
 use crate::worker::tls::{self, Session};
-use crate::worker::{Entrance, Refusing, Worker, forward};
+use crate::worker::{Entrance, Refusing, Worker, forward, http2};
 
 /// Serves the connection until either side ends it. `over_tls` where it came to a TLS listener.
 pub fn serve(
@@ -35,20 +35,31 @@ pub fn serve(
         behind_proxy: worker.snapshot().trusts(peer),
         connection: worker.next_connection(),
         shown: None,
+        speaks_http2: false,
     };
-    let down = Downstream::new(worker, stream);
+    let down = Line::new(worker, stream);
     let mut connection = Connection { down, client, _entrance: Some(entrance) };
     async move {
         // Which of the two ended it, and how, is in the meters: a client may go away at any time.
-        let _ = connection.run(over_tls).await;
+        if let Ok(Served::Greeted(said)) = connection.run(over_tls).await {
+            let Connection { down, client, _entrance } = connection;
+            let _ = Box::pin(http2::serve(down, client, said)).await;
+        }
     }
 }
 
 /// Tells a connection that there are too many, and closes it.
 pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refusing: Refusing) {
     let place = worker.place(peer);
-    let client = Client { address: peer, place, behind_proxy: false, connection: 0, shown: None };
-    let down = Downstream::new(worker, stream);
+    let client = Client {
+        address: peer,
+        place,
+        behind_proxy: false,
+        connection: 0,
+        shown: None,
+        speaks_http2: false,
+    };
+    let down = Line::new(worker, stream);
     let mut connection = Connection { down, client, _entrance: None };
     let too_many = Fault::new(Kind::ConnectionsTooMany, "");
     let _ = connection.refuse(too_many).await;
@@ -56,20 +67,31 @@ pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refus
 }
 
 struct Connection {
-    down: Downstream,
+    down: Line,
     client: Client,
     /// Given back when the connection ends; a refused one has none.
     _entrance: Option<Entrance>,
 }
 
+/// What has come of a connection.
+enum Served {
+    /// It is served to its end.
+    Wholly,
+    /// HTTP/2 is agreed on, and the client has said this already.
+    Greeted(Option<Buffer>),
+}
+
 impl Connection {
-    async fn run(&mut self, over_tls: bool) -> Result<(), Over> {
+    async fn run(&mut self, over_tls: bool) -> Result<Served, Over> {
         let mut input = None;
         if self.client.behind_proxy {
             input = Some(Box::pin(self.greet()).await?);
         }
         if over_tls {
             input = Box::pin(self.shake_hands(input)).await?;
+            if self.client.speaks_http2 {
+                return Ok(Served::Greeted(input));
+            }
         }
         let mut batches: u32 = 0;
         loop {
@@ -94,16 +116,17 @@ impl Connection {
             }
             let mut next = answered.next;
             if next == Next::Forward {
-                (received, next) = forward::serve(&mut self.down, &self.client, received).await?;
+                let mut down = Downstream::Line(&mut self.down);
+                (received, next) = forward::serve(&mut down, &self.client, received).await?;
             }
             input = match next {
                 Next::Answer | Next::Forward => Some(received),
                 Next::Receive => Some(self.receive(Some(received)).await?),
                 Next::Close => {
                     self.down.say_end();
-                    return Ok(());
+                    return Ok(Served::Wholly);
                 }
-                Next::Part => return Box::pin(self.linger()).await,
+                Next::Part => return Box::pin(self.linger()).await.map(|()| Served::Wholly),
             };
         }
     }
@@ -172,6 +195,7 @@ impl Connection {
         let shown = session.shown();
         worker.meters.add(Counter::TlsStandIn, u64::from(!shown.is_trusted()));
         self.client.shown = Some(shown);
+        self.client.speaks_http2 = session.speaks_http2();
         self.down.tls = Some(Box::new(RefCell::new(session)));
         self.down.wait(Phase::Idle);
         Ok(Some(plain).filter(|plain| !plain.is_empty()))

@@ -1,25 +1,29 @@
-//! The client's side of a connection: its socket, its seat among the waits, and writing to it.
+//! The client's side: the socket of its connection, its seat among the waits, and writing to it; or one
+//! stream among those of a connection.
 
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use monoio::buf::IoBuf;
 use monoio::io::AsyncWriteRent;
 use monoio::net::TcpStream;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{SendFlags, send};
 
 use crate::messages::meters::Counter;
 use crate::pure::cache::Body;
 use crate::worker::Worker;
 use crate::worker::buffers::{Buffer, Pool};
+use crate::worker::http2::stream::Stream;
 use crate::worker::slots::{Phase, Seat};
 use crate::worker::socket::descriptor;
 use crate::worker::tls::{Broken, Session};
 
-/// A client at the other end.
-pub struct Downstream {
+/// A client's connection.
+pub struct Line {
     /// Who serves it.
     pub worker: Rc<Worker>,
     /// Before the stream, so that it is dropped first (see [`Seat`]).
@@ -30,6 +34,68 @@ pub struct Downstream {
     pub tls: Option<Box<RefCell<Session>>>,
 }
 
+/// Where one answer goes.
+pub enum Downstream<'d> {
+    /// To a connection that is all its own.
+    Line(&'d mut Line),
+    /// To a stream of HTTP/2.
+    Stream(&'d mut Stream),
+}
+
+impl Downstream<'_> {
+    /// Who serves the client.
+    pub fn worker(&self) -> &Rc<Worker> {
+        match self {
+            Self::Line(line) => &line.worker,
+            Self::Stream(stream) => &stream.worker,
+        }
+    }
+
+    /// The connection's seat, where what this answer waits for is what the connection waits for.
+    pub fn seat(&self) -> Option<&Seat> {
+        match self {
+            Self::Line(line) => Some(&line.seat),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// Says what the answer waits for from now on.
+    pub fn wait(&self, phase: Phase) {
+        match self {
+            Self::Line(line) => line.wait(phase),
+            Self::Stream(_) => {}
+        }
+    }
+
+    /// Sends all of `output`.
+    pub async fn send<B: Whole>(&mut self, output: B) -> Result<(), Over> {
+        match self {
+            Self::Line(line) => line.send(output).await,
+            Self::Stream(stream) => stream.send(output.all()).await,
+        }
+    }
+
+    /// Where bodies go.
+    pub fn sink(&self) -> Sink<'_> {
+        match self {
+            Self::Line(line) => line.sink(),
+            Self::Stream(stream) => Sink::Stream(stream),
+        }
+    }
+
+    /// Sees to it that the client cannot take the connection's end for that of its answer.
+    pub fn cut(&self) {
+        match self {
+            // Without a length, only a reset says that this is not the end.
+            Self::Line(line) => {
+                let _ = set_socket_linger(descriptor(&line.stream), Some(Duration::ZERO));
+            }
+            // An answer that fails is reset in any case.
+            Self::Stream(_) => {}
+        }
+    }
+}
+
 /// Where a body goes that is sent piece by piece.
 #[derive(Clone, Copy)]
 pub enum Sink<'s> {
@@ -37,21 +103,16 @@ pub enum Sink<'s> {
     Plain(&'s TcpStream),
     /// Sealed, by way of a buffer.
     Tls(&'s TcpStream, &'s RefCell<Session>, &'s Rc<Pool>),
+    /// As frames of a stream.
+    Stream(&'s Stream),
 }
 
 impl<'s> Sink<'s> {
-    /// The socket, whatever goes over it.
-    pub fn socket(self) -> &'s TcpStream {
-        match self {
-            Self::Plain(stream) | Self::Tls(stream, ..) => stream,
-        }
-    }
-
     /// The socket, where nothing stands between it and who writes.
     pub fn plain(self) -> Option<&'s TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
-            Self::Tls(..) => None,
+            Self::Tls(..) | Self::Stream(_) => None,
         }
     }
 }
@@ -95,7 +156,7 @@ impl From<Broken> for Over {
     }
 }
 
-impl Downstream {
+impl Line {
     /// A seat and a stream for each other.
     pub fn new(worker: Rc<Worker>, stream: TcpStream) -> Self {
         let seat = worker.slots.seat(&stream, worker.clock.sweep());

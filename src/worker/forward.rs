@@ -8,10 +8,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::net::sockopt::set_socket_linger;
 
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
@@ -22,7 +20,7 @@ use crate::pure::decide::{Action, Forward, Known, Refusal, decide};
 use crate::pure::desk::Challenge;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{DATE_BYTES, Manner, Out};
-use crate::pure::http1::head::{self, Method, RequestHead, Version};
+use crate::pure::http1::head::{Method, RequestHead, Version};
 use crate::pure::http1::relayed::{self, DIGEST_FIELD, Length, Relayed};
 use crate::pure::http1::response::{Framing, field};
 use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
@@ -44,7 +42,6 @@ use crate::worker::obtain::{Obtained, Question, Trouble, Who, obtain};
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
 use crate::worker::slots::Phase;
-use crate::worker::socket::descriptor;
 use crate::worker::upstream::Answer;
 use crate::worker::{Adopted, Worker};
 
@@ -53,16 +50,16 @@ use crate::worker::{Adopted, Worker};
 ///
 /// Boxed, so that a connection that only redirects does not carry this future's room.
 pub fn serve<'c>(
-    down: &'c mut Downstream,
+    down: &'c mut Downstream<'_>,
     client: &'c Client,
     mut input: Buffer,
 ) -> Pin<Box<dyn Future<Output = Served> + 'c>> {
     Box::pin(async move {
-        let worker = Rc::clone(&down.worker);
+        let worker = Rc::clone(down.worker());
         let adopted = worker.snapshot();
         let read_at_us = monotonic_us();
         // It parsed a moment ago, unless by other bounds: then the next batch refuses it.
-        let Ok(Some(head)) = head::parse(input.filled(), &adopted.head) else {
+        let Ok(Some(head)) = client.parse(input.filled(), &adopted.head) else {
             return Ok((input, Next::Answer));
         };
         let (proofs, keys) = (worker.proofs(), worker.keys());
@@ -162,7 +159,7 @@ impl Exchange<'_> {
     /// Asks the package's registries in order, until one can be asked. What an earlier one has said
     /// that a tag stands for holds: of a later one that very content is wanted, and that it has no
     /// such thing is not believed while an earlier one is silent.
-    async fn run(&self, down: &mut Downstream) -> Result<Next, Over> {
+    async fn run(&self, down: &mut Downstream<'_>) -> Result<Next, Over> {
         let mut homes = self.plan.homes().peekable();
         let mut silent: Option<Failure> = None;
         let mut meant: Option<Box<str>> = None;
@@ -282,7 +279,7 @@ impl Exchange<'_> {
         Fault::new(kind, "").into()
     }
 
-    async fn answer(&self, down: &mut Downstream, found: Found) -> Result<Next, Over> {
+    async fn answer(&self, down: &mut Downstream<'_>, found: Found) -> Result<Next, Over> {
         let obtained = match found {
             Found::Kept(held) => return self.kept(down, &held).await,
             Found::Asked(obtained) => *obtained,
@@ -314,7 +311,7 @@ impl Exchange<'_> {
     }
 
     /// An answer without a body: to HEAD, or 304.
-    async fn head_only(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
+    async fn head_only(&self, down: &mut Downstream<'_>, answer: Answer) -> Result<Next, Over> {
         let status = answer.head.status;
         let upstream = answer.head_bytes.clone();
         answer.discard(self.worker);
@@ -331,7 +328,7 @@ impl Exchange<'_> {
     }
 
     /// An answer that is read whole: a manifest, a list, or an error.
-    async fn whole(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
+    async fn whole(&self, down: &mut Downstream<'_>, answer: Answer) -> Result<Next, Over> {
         let status = answer.head.status;
         let upstream = answer.head_bytes.clone();
         let most = if (200..300).contains(&status) { MANIFEST_BYTES_MAX } else { ERROR_BYTES_MAX };
@@ -381,7 +378,7 @@ impl Exchange<'_> {
     }
 
     /// An answer that was kept.
-    async fn kept(&self, down: &mut Downstream, held: &Held) -> Result<Next, Over> {
+    async fn kept(&self, down: &mut Downstream<'_>, held: &Held) -> Result<Next, Over> {
         let serving = Serving::new(held, self.head, self.bytes);
         let relayed = serving.relayed(self.relayed(b"", held.status, EMPTY));
         let Seen { status, digest, kin } = serving.seen();
@@ -391,12 +388,12 @@ impl Exchange<'_> {
     }
 
     /// A blob's bytes, as they come.
-    async fn stream(&self, down: &mut Downstream, answer: Answer) -> Result<Next, Over> {
+    async fn stream(&self, down: &mut Downstream<'_>, answer: Answer) -> Result<Next, Over> {
         let status = answer.head.status;
         let (length, framing) = match (answer.head.framing, self.head.version) {
             (Framing::Length(bytes), _) => (Length::Known(bytes), ClientFraming::Length),
             (_, Version::Http11) => (Length::Chunked, ClientFraming::Chunked),
-            (_, Version::Http10) => (Length::Unsaid, ClientFraming::UntilClose),
+            (_, Version::Http10 | Version::Http2) => (Length::Unsaid, ClientFraming::UntilClose),
         };
         let upstream = answer.head_bytes.clone();
         let relayed = self.relayed(&upstream, status, length);
@@ -411,11 +408,11 @@ impl Exchange<'_> {
         answer.seat.wait(Phase::Forwarding, self.worker.clock.sweep());
         down.send(head).await?;
         let bytes_max = self.adopted.limits.buffer_bytes;
-        let (worker, sink, seat) = (&down.worker, down.sink(), &down.seat);
+        let (worker, sink, seat) = (self.worker, down.sink(), down.seat());
         let (sent, ended) = relay::body(worker, answer, sink, seat, framing, bytes_max).await;
         if let Some(event) = observe_end(self.action, self.head, self.asker(), sent, ended.is_ok())
         {
-            worker.count(&event);
+            self.worker.count(&event);
         }
         match ended {
             Ok(()) => Ok(next),
@@ -424,14 +421,14 @@ impl Exchange<'_> {
                 self.complain(fault);
                 if framing == ClientFraming::UntilClose {
                     // Without a length, only a reset says that this is not the end.
-                    let _ = set_socket_linger(descriptor(&down.stream), Some(Duration::ZERO));
+                    down.cut();
                 }
                 Err(Over)
             }
         }
     }
 
-    async fn refuse(&self, down: &mut Downstream, failure: Failure) -> Result<Next, Over> {
+    async fn refuse(&self, down: &mut Downstream<'_>, failure: Failure) -> Result<Next, Over> {
         let Failure { fault, at, .. } = &failure;
         let fault = *fault;
         self.complain(fault);
@@ -462,7 +459,7 @@ impl Exchange<'_> {
     /// Sends a head, and a body that is here already: in one write where they fit a buffer.
     async fn send<B: Whole>(
         &self,
-        down: &mut Downstream,
+        down: &mut Downstream<'_>,
         relayed: &Relayed<'_>,
         body: B,
     ) -> Result<Next, Over> {

@@ -31,13 +31,13 @@ use crate::worker::{Adopted, Worker};
 
 /// Answers a request that `errand` is to be run for, and says what comes next.
 pub async fn serve(
-    down: &mut Downstream,
+    down: &mut Downstream<'_>,
     adopted: &Rc<Adopted>,
     head: &RequestHead<'_>,
     errand: &Errand<'_>,
     read_at_us: u64,
 ) -> Result<Next, Over> {
-    let worker = Rc::clone(&down.worker);
+    let worker = Rc::clone(down.worker());
     let granted = Box::pin(grant(&worker, adopted, errand)).await;
     let registry = &adopted.registries[errand.registry];
     let (next, connection) = manner_of(&worker, head, false);

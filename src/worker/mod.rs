@@ -12,6 +12,7 @@ pub mod driver;
 pub mod forward;
 pub mod grant;
 pub mod guard;
+pub mod http2;
 pub mod letters;
 pub mod listener;
 pub mod obtain;
@@ -496,7 +497,7 @@ impl Worker {
                 let by = self.clock.sweep() + sweeps(timeout);
                 self.drained_by.set(Some(by));
                 self.accepting.replace_with(|accepting| std::mem::take(accepting).cancel());
-                self.slots.end_all(&[Phase::Idle]);
+                self.slots.end_all(&[Phase::Idle, Phase::Streamless]);
             }
         }
     }
@@ -518,6 +519,7 @@ impl Worker {
         let patience = Patience {
             idle: sweeps(limits.idle_timeout),
             head: sweeps(limits.header_timeout),
+            streamless: sweeps(limits.idle_timeout).min(STREAMLESS_SWEEPS),
             writing: sweeps(limits.write_timeout),
             lingering: LINGERING_SWEEPS,
         };
@@ -528,13 +530,16 @@ impl Worker {
                     Phase::Handshake => Counter::TlsLate,
                     Phase::Head => Counter::TimeoutsHeader,
                     Phase::Writing => Counter::TimeoutsWrite,
+                    // The farewell that follows is counted.
+                    Phase::Streamless | Phase::Stalling => return,
                     Phase::Forwarding | Phase::Lingering | Phase::Overdue => return,
                 },
                 1,
             );
         });
         let upstream = sweeps(snapshot.upstream.first_byte_timeout);
-        let patience = Patience { idle: 0, head: 0, writing: upstream, lingering: 0 };
+        let patience =
+            Patience { idle: 0, head: 0, streamless: 0, writing: upstream, lingering: 0 };
         self.upstream_slots.sweep(now, &patience, drop);
         if now.is_multiple_of(IDLE_SWEEPS) {
             self.upstreams.idle.sweep(self);
@@ -564,10 +569,12 @@ impl Worker {
         };
         let now = self.clock.sweep();
         // A connection that was accepted during the drain, or has answered since, waits idly.
-        self.slots.end_all(&[Phase::Idle]);
+        self.slots.end_all(&[Phase::Idle, Phase::Streamless]);
         if now >= by {
             let all = [
                 Phase::Idle,
+                Phase::Streamless,
+                Phase::Stalling,
                 Phase::Handshake,
                 Phase::Head,
                 Phase::Writing,
@@ -633,6 +640,8 @@ const POOL_SWEEPS: u64 = 5;
 const IDLE_SWEEPS: u64 = 10;
 /// How long a refused client has to see its answer.
 const LINGERING_SWEEPS: u64 = 20;
+/// How long a connection of HTTP/2 may be without a stream: one costs four times what others do.
+const STREAMLESS_SWEEPS: u64 = 600;
 /// How long after a drain's end the worker waits for what it ended to be gone.
 const LAST_SWEEPS: u64 = 10;
 /// How often one complaint is said.

@@ -40,6 +40,7 @@ pub fn answered(worker: &Worker, head: &RequestHead<'_>, answered: Answered) {
         version: match head.version {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
         },
         status: answered.status,
         bytes: answered.bytes,

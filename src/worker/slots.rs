@@ -12,6 +12,10 @@ use rustix::net::Shutdown;
 pub enum Phase {
     /// For a request to begin.
     Idle,
+    /// For a stream of HTTP/2 to begin.
+    Streamless,
+    /// For the client to make room for streams whose answers are ready.
+    Stalling,
     /// For TLS to be agreed on.
     Handshake,
     /// For a request head, of which some has come, to be complete.
@@ -33,7 +37,9 @@ pub struct Patience {
     pub idle: u64,
     /// See [`Phase::Head`] and [`Phase::Handshake`].
     pub head: u64,
-    /// See [`Phase::Writing`].
+    /// See [`Phase::Streamless`].
+    pub streamless: u64,
+    /// See [`Phase::Writing`] and [`Phase::Stalling`].
     pub writing: u64,
     /// See [`Phase::Lingering`].
     pub lingering: u64,
@@ -91,7 +97,8 @@ impl Slots {
             let bound = match slot.phase {
                 Phase::Idle => patience.idle,
                 Phase::Handshake | Phase::Head => patience.head,
-                Phase::Writing => patience.writing,
+                Phase::Streamless => patience.streamless,
+                Phase::Writing | Phase::Stalling => patience.writing,
                 Phase::Lingering => patience.lingering,
                 Phase::Forwarding | Phase::Overdue => continue,
             };
@@ -118,7 +125,8 @@ impl Slot {
     /// reading: what has come already is answered, and half a head is told that it is late.
     fn end(&mut self) {
         let how = match self.phase {
-            Phase::Idle | Phase::Head => Shutdown::Read,
+            // HTTP/2 has a word to say goodbye with.
+            Phase::Idle | Phase::Head | Phase::Streamless | Phase::Stalling => Shutdown::Read,
             Phase::Handshake
             | Phase::Writing
             | Phase::Forwarding
@@ -161,7 +169,8 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { idle: 3, head: 1, writing: 5, lingering: 2 };
+    const PATIENCE: Patience =
+        Patience { idle: 3, head: 1, streamless: 4, writing: 5, lingering: 2 };
 
     #[test]
     fn exactly_those_that_wait_too_long_are_ended() {

@@ -48,6 +48,11 @@ impl Session {
         self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// Whether HTTP/2 was agreed on.
+    pub fn speaks_http2(&self) -> bool {
+        self.tls.alpn_protocol() == Some(b"h2")
+    }
+
     /// What the client was shown. To be asked once, when the handshake is over.
     pub fn shown(&mut self) -> Shown {
         self.choice.take().map_or_else(|| Shown::new(None, None), |choice| choice.shown())
@@ -66,6 +71,11 @@ impl Session {
     /// What has come and is not a whole record yet, to be received into.
     pub fn take_came(&mut self) -> Option<Buffer> {
         self.came.take()
+    }
+
+    /// Nothing was received into `came`: what it holds is kept for the next time.
+    pub fn give_came(&mut self, came: Buffer) {
+        self.came = Some(came).filter(|came| !came.is_empty());
     }
 
     /// Takes what is in `came`, puts what it says behind what `plain` holds, and what is to be said
@@ -118,7 +128,7 @@ impl Session {
             taken += discard;
         };
         came.consume(taken);
-        self.came = Some(came).filter(|came| !came.is_empty());
+        self.give_came(came);
         outcome
     }
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 as little as tests need it: one request at a time.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,10 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use super::origin::Wire;
+
 /// A connection that stays open between requests.
-pub struct Connection(BufReader<Box<dyn Stream>>);
-
-/// What requests go over.
-trait Stream: Read + Write + Send {}
-
-impl<S: Read + Write + Send> Stream for S {}
+pub struct Connection(BufReader<Box<dyn Wire>>);
 
 /// What came back.
 #[derive(Debug)]

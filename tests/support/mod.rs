@@ -12,6 +12,7 @@ pub mod eventually;
 pub mod gate;
 pub mod hosts;
 pub mod http;
+pub mod http2;
 pub mod images;
 pub mod origin;
 pub mod process;

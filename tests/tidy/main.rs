@@ -82,6 +82,7 @@ const FLOORS: &[Floor] = &[
         outside: &[
             "bytes",
             "crossbeam_channel",
+            "h2",
             "http",
             "io_uring",
             "jiff",
@@ -92,6 +93,7 @@ const FLOORS: &[Floor] = &[
             "rustix",
             "rustls",
             "socket2",
+            "tokio",
             "tracing",
         ],
         // A worker waits for its ring, and for nothing else.

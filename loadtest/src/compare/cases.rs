@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::args::LoadArgs;
+use crate::args::{Handshake, LoadArgs};
 use crate::machine::limits;
 use crate::scenario::Scenario;
 use crate::target::Kind;
@@ -61,6 +61,14 @@ impl Case {
             case(Scenario::StreamBlob, 1, |load| load.upstream_tls = true),
             case(Scenario::StreamBlob, 8, |load| load.upstream_tls = true),
             case(Scenario::Idle, idle, same),
+            case(Scenario::Redirect, 64, |load| load.tls = Some(Handshake::Full)),
+            case(Scenario::Redirect, 64, |load| {
+                (load.tls, load.close) = (Some(Handshake::Full), true);
+            }),
+            case(Scenario::Redirect, 64, |load| {
+                (load.tls, load.close) = (Some(Handshake::Resumed), true);
+            }),
+            case(Scenario::Idle, idle.min(2_000), |load| load.tls = Some(Handshake::Full)),
             Self { is_open: true, ..case(Scenario::Redirect, 64, same) },
             Self { is_open: true, ..case(Scenario::Reload, 64, same) },
         ]
@@ -84,8 +92,12 @@ impl Case {
 
     /// The most that the gateway's may be of `peer`'s.
     pub(super) fn bar(&self, metric: Metric, peer: &Kind) -> Option<f64> {
-        let LoadArgs { pipeline, close, upstream_tls, .. } = &self.load;
+        let LoadArgs { pipeline, close, upstream_tls, tls, .. } = &self.load;
         match (metric, self.scenario, peer) {
+            (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if tls.is_some() => {
+                Some(if *close { 0.60 } else { 0.80 })
+            }
+            (Metric::CpuPerAnswer, ..) if tls.is_some() => None,
             (Metric::P99 | Metric::P99_9, Scenario::Redirect, Kind::Nginx) => Some(1.0),
             (Metric::P99_9, Scenario::Reload, Kind::Unchanged(_)) => Some(2.0),
             (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if *close => Some(1.05),
@@ -105,7 +117,8 @@ impl Case {
 
     /// What the gateway itself may need at most.
     pub(super) fn bound(&self, metric: Metric) -> Option<f64> {
-        (metric == Metric::IdleBytes).then_some(1024.0)
+        let bytes = if self.load.tls.is_some() { 8192.0 } else { 1024.0 };
+        (metric == Metric::IdleBytes).then_some(bytes)
     }
 
     /// Who is measured beside `gateway`.
@@ -126,7 +139,7 @@ impl Case {
 
     /// In words.
     pub(super) fn words(&self) -> String {
-        let LoadArgs { connections, pipeline, packages, close, size, upstream_tls, .. } =
+        let LoadArgs { connections, pipeline, packages, close, size, upstream_tls, tls, .. } =
             &self.load;
         let mut words = format!("{}, {packages} packages", self.scenario.as_str());
         if self.scenario == Scenario::StreamBlob {
@@ -142,6 +155,12 @@ impl Case {
         if *pipeline > 1 {
             words += &format!(", {pipeline} requests at once on each");
         }
+        words += match tls {
+            Some(Handshake::Full) if *close => ", over TLS with full handshakes",
+            Some(Handshake::Resumed) if *close => ", over TLS with resumed sessions",
+            Some(_) => ", over TLS",
+            None => "",
+        };
         if *upstream_tls {
             words += ", TLS to the registry";
         }

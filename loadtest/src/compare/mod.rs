@@ -20,6 +20,7 @@ use crate::machine::usage::{Memory, Usage};
 use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::report::Outcome;
+use crate::run::check_tls;
 use crate::scenario::{Scenario, Shape};
 use crate::statistics::Median;
 use crate::target::{Job, Kind, Target};
@@ -128,6 +129,7 @@ struct Bench<'a> {
 
 fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Comparison> {
     let load = &case.load;
+    check_tls(case.scenario, load)?;
     let origin = if load.upstream_tls {
         Origin::start_tls(places.load, &[load.size])?
     } else {
@@ -195,6 +197,7 @@ impl Bench<'_> {
             packages: load.packages,
             origin: self.origin,
             driver: load.driver,
+            tls: load.tls,
             cpus: &self.places.target,
         }
     }
@@ -211,7 +214,8 @@ impl Bench<'_> {
         let pace = if *scenario == Scenario::PullStorm { Pace::Once } else { pace };
         // A digest costs the load more than the body costs who serves it.
         let digests = Digests::None;
-        Settings { duration, digests, ..load.settings(target.address, pace) }
+        let tls = target.tls.clone();
+        Settings { duration, digests, tls, ..load.settings(target.address, pace) }
     }
 
     /// System calls per good answer, in a short round of their own, in which all digests are looked at.

@@ -1,21 +1,25 @@
 //! One connection to the target.
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustls::{ClientConfig, ClientConnection};
 
 use super::Settings;
 use super::reader::Reader;
+use crate::target::packages::DOMAIN;
 
 /// A connection, open or not.
 #[derive(Default)]
 pub(super) struct Connection {
     socket: Option<OwnedFd>,
+    tls: Option<Box<ClientConnection>>,
     /// What did not go out yet.
     unsent: Vec<u8>,
     /// Answers that are awaited, the oldest first.
@@ -90,6 +94,11 @@ impl Connection {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(problem) => return Err(problem.into()),
         }
+        self.tls = settings.tls.as_ref().map(begin_tls).transpose()?;
+        let socket = match (wait, &mut self.tls) {
+            (Wait::Yes, Some(tls)) => shake_hands(socket, tls)?,
+            _ => socket,
+        };
         if wait == Wait::Yes {
             rustix::io::ioctl_fionbio(&socket, true)?;
         }
@@ -108,12 +117,18 @@ impl Connection {
 
     pub(super) fn close(&mut self) {
         self.socket = None;
+        self.tls = None;
         self.unsent.clear();
         self.reader = Reader::default();
     }
 
     /// Sends as much of `bytes` as goes, and the rest when there is room.
     pub(super) fn send(&mut self, epoll: &OwnedFd, index: usize, bytes: &[u8]) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            // What is said before both have agreed waits in there.
+            tls.writer().write_all(bytes)?;
+            return self.send_sealed(epoll, index);
+        }
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         let sent = match net::send(socket, bytes, SendFlags::NOSIGNAL) {
             Ok(sent) => sent,
@@ -123,6 +138,27 @@ impl Connection {
         };
         if sent < bytes.len() {
             self.unsent.extend_from_slice(&bytes[sent..]);
+            let data = EventData::new_u64(index as u64);
+            epoll::modify(epoll, socket, data, EventFlags::IN | EventFlags::OUT)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what TLS has to say.
+    fn send_sealed(&mut self, epoll: &OwnedFd, index: usize) -> io::Result<()> {
+        let (Some(socket), Some(tls)) = (&self.socket, &mut self.tls) else { return Ok(()) };
+        while tls.wants_write() {
+            tls.write_tls(&mut self.unsent)?;
+        }
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        match net::send(socket, &self.unsent, SendFlags::NOSIGNAL) {
+            Ok(sent) => drop(self.unsent.drain(..sent)),
+            Err(Errno::AGAIN | Errno::NOTCONN | Errno::ALREADY) => {}
+            Err(problem) => return Err(problem.into()),
+        }
+        if !self.unsent.is_empty() {
             let data = EventData::new_u64(index as u64);
             epoll::modify(epoll, socket, data, EventFlags::IN | EventFlags::OUT)?;
         }
@@ -143,8 +179,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives into `buffer`, or throws away what of `skippable` bytes is there.
-    pub(super) fn receive(&self, buffer: &mut [u8], skippable: u64) -> Taken {
+    /// Receives into `buffer`, or throws away what of a body is there that nobody looks at.
+    pub(super) fn receive(&mut self, epoll: &OwnedFd, index: usize, buffer: &mut [u8]) -> Taken {
+        if self.tls.is_some() {
+            return self.receive_sealed(epoll, index, buffer).unwrap_or(Taken::End);
+        }
+        let skippable = self.reader.skippable();
         let Some(socket) = &self.socket else { return Taken::Nothing };
         if skippable > buffer.len() as u64 {
             return skip(socket, skippable);
@@ -156,6 +196,62 @@ impl Connection {
             Err(_) => Taken::End,
         }
     }
+}
+
+impl Connection {
+    fn receive_sealed(
+        &mut self,
+        epoll: &OwnedFd,
+        index: usize,
+        buffer: &mut [u8],
+    ) -> io::Result<Taken> {
+        let (Some(socket), Some(tls)) = (&self.socket, &mut self.tls) else {
+            return Ok(Taken::Nothing);
+        };
+        let mut sealed = [0; SEALED_BYTES];
+        let came = match net::recv(socket.as_fd(), &mut sealed[..], RecvFlags::empty()) {
+            Ok((came, _)) => came,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(Taken::Nothing),
+            Err(problem) => return Err(problem.into()),
+        };
+        let mut rest = &sealed[..came];
+        let mut plain = 0;
+        while !rest.is_empty() {
+            tls.read_tls(&mut rest)?;
+            tls.process_new_packets().map_err(io::Error::other)?;
+            loop {
+                match tls.reader().read(&mut buffer[plain..]) {
+                    Ok(0) => break,
+                    Ok(more) => plain += more,
+                    Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(problem) => return Err(problem),
+                }
+            }
+        }
+        if tls.wants_write() {
+            self.send_sealed(epoll, index)?;
+        }
+        Ok(match (plain, came) {
+            (0, 0) => Taken::End,
+            (0, _) => Taken::Nothing,
+            (plain, _) => Taken::Bytes(plain),
+        })
+    }
+}
+
+fn begin_tls(config: &Arc<ClientConfig>) -> io::Result<Box<ClientConnection>> {
+    let name = DOMAIN.try_into().map_err(io::Error::other)?;
+    let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    Ok(Box::new(tls))
+}
+
+/// Waits until both sides have agreed.
+fn shake_hands(socket: OwnedFd, tls: &mut ClientConnection) -> io::Result<OwnedFd> {
+    let mut stream = TcpStream::from(socket);
+    while tls.is_handshaking() {
+        tls.complete_io(&mut stream)?;
+    }
+    Ok(stream.into())
 }
 
 /// The kernel lets go of up to `most` bytes without copying them (tcp(7), `MSG_TRUNC`).
@@ -182,6 +278,8 @@ fn loopback(index: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 1 + byte(rest / 256 % 254), byte(rest), byte(last)))
 }
 
+/// Taken from the socket at once, where it is sealed; less than the buffer that it is opened into.
+const SEALED_BYTES: usize = 64 << 10;
 pub(super) const SKIP_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ mod schedule;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustls::ClientConfig;
 
 use crate::plan::{Plan, Request};
 use connection::{Connection, Flight, Taken};
@@ -40,6 +42,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Of which answers the digest is computed.
     pub digests: Digests,
+    /// How they are secured, if they are.
+    pub tls: Option<Arc<ClientConfig>>,
     /// From how many addresses of 127.0.0.0/8 the connections come; 0: the kernel chooses one.
     pub sources: usize,
 }
@@ -278,8 +282,7 @@ impl<'a> Engine<'a> {
             let Some(connection) = self.connections.get_mut(index).filter(|it| it.is_open()) else {
                 break;
             };
-            let skippable = connection.reader.skippable();
-            let taken = connection.receive(&mut buffer, skippable);
+            let taken = connection.receive(&self.epoll, index, &mut buffer);
             self.look_at_clock();
             let is_full = match taken {
                 Taken::Nothing => break,

@@ -6,7 +6,6 @@
 
 pub mod content;
 mod server;
-mod tls;
 
 use std::env;
 use std::fs;
@@ -15,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::certificates;
 use crate::target::server::Server;
 use crate::target::{free_address, installed, replace};
 use content::{blob, write};
@@ -52,7 +52,7 @@ impl Origin {
     pub fn start_tls(cpu: usize, sizes: &[u64]) -> io::Result<Self> {
         let address = free_address()?;
         let room = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
-        let authority = tls::write(room.path())?;
+        let authority = certificates::write(room.path(), "registry", &[NAME, "127.0.0.1"])?;
         fs::create_dir(room.path().join("blobs"))?;
         for size in sizes {
             let blob = blob(*size);

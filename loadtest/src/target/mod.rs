@@ -8,11 +8,14 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use rustls::ClientConfig;
 
-use crate::args::BareDriver;
+use crate::args::{BareDriver, Handshake};
+use crate::certificates;
 use crate::machine::limits;
 use crate::origin::Origin;
 use packages::{DOMAIN, Delivery, Driver};
@@ -28,6 +31,8 @@ pub struct Target {
     pub started_in: Duration,
     /// Whether its configuration stays as it is, whatever the scenario.
     pub is_unchanged: bool,
+    /// How clients secure their connections to it, if they do.
+    pub tls: Option<Arc<ClientConfig>>,
     server: Server,
     /// The gateway's program, if it is one.
     program: Option<PathBuf>,
@@ -60,6 +65,8 @@ pub struct Job<'a> {
     pub origin: &'a Origin,
     /// How the gateway speaks to the kernel.
     pub driver: Driver,
+    /// How clients come over TLS, if they do.
+    pub tls: Option<Handshake>,
     /// The CPUs that it is kept to.
     pub cpus: &'a [usize],
 }
@@ -74,6 +81,13 @@ impl Target {
     pub fn start(kind: &Kind, job: &Job<'_>) -> io::Result<Self> {
         let room = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
         let address = free_address()?;
+        let tls = match job.tls {
+            Some(handshake) => {
+                let authority = certificates::write(room.path(), "front", &[DOMAIN])?;
+                Some(certificates::client(&authority, handshake)?)
+            }
+            None => None,
+        };
         let command = match kind {
             Kind::Pullgate(program) | Kind::Unchanged(program) => {
                 gateway(program, job, address, room.path())?
@@ -92,7 +106,7 @@ impl Target {
         let server = Server::start(name, command, address, room, job.cpus)?;
         let started_in = began.elapsed();
         let is_unchanged = matches!(kind, Kind::Unchanged(_));
-        Ok(Self { name, address, started_in, is_unchanged, server, program })
+        Ok(Self { name, address, started_in, is_unchanged, tls, server, program })
     }
 
     /// Its process.
@@ -147,18 +161,21 @@ impl Kind {
 
 fn gateway(program: &Path, job: &Job<'_>, address: SocketAddr, room: &Path) -> io::Result<Command> {
     let file = room.join(CONFIG_FILE);
-    let upstream = match &job.origin.authority {
+    let mut more = match &job.origin.authority {
         Some(file) => format!("[upstream]\nca_file = \"{}\"\n", file.display()),
         None => String::new(),
     };
-    let head = packages::gateway_head(
-        address,
-        free_address()?,
-        &room.join(DATA_DIR),
-        job.driver,
-        job.cpus.len(),
-        &upstream,
-    );
+    let (mut listen, mut listen_tls) = (address, None);
+    if job.tls.is_some() {
+        let [cert, key] = ["front.crt", "front.key"].map(|name| room.join(name));
+        let (cert, key) = (cert.display(), key.display());
+        more += &format!("[[certificates]]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
+        (listen, listen_tls) = (free_address()?, Some(address));
+    }
+    let admin = free_address()?;
+    let listens = packages::Listens { listen, listen_tls, admin };
+    let head =
+        packages::gateway_head(listens, &room.join(DATA_DIR), job.driver, job.cpus.len(), &more);
     let backend = &job.origin.backend;
     fs::write(&file, packages::gateway(job.packages, job.delivery, backend, &head))?;
     let mut command = Command::new(program);
@@ -185,7 +202,12 @@ fn nginx(job: &Job<'_>, address: SocketAddr, room: &Path, buffering: &str) -> io
     };
     let file = room.join("nginx.conf");
     let text = fill(template, job, address, room);
-    let marks = [("@buffering@", buffering), ("@scheme@", scheme), ("@tls@", &tls)];
+    let front = match job.tls {
+        Some(_) => format!("ssl; {}", fill(NGINX_TLS, job, address, room)),
+        None => String::new(),
+    };
+    let marks =
+        [("@buffering@", buffering), ("@scheme@", scheme), ("@tls@", &tls), ("@front@", &front)];
     fs::write(&file, replace(text, &marks))?;
     let mut command = Command::new(installed("nginx"));
     command.arg("-p").arg(room).arg("-c").arg(file);
@@ -205,8 +227,13 @@ fn haproxy(job: &Job<'_>, address: SocketAddr, room: &Path) -> io::Result<Comman
         }
         None => String::new(),
     };
+    let front = match job.tls {
+        Some(_) => format!("ssl crt {}", room.join("front.pem").display()),
+        None => String::new(),
+    };
+    let marks = [("@tls@", &*tls), ("@front@", &front)];
     let file = room.join("haproxy.cfg");
-    fs::write(&file, replace(fill(template, job, address, room), &[("@tls@", &tls)]))?;
+    fs::write(&file, replace(fill(template, job, address, room), &marks))?;
     let mut command = Command::new(installed("haproxy"));
     command.arg("-db").arg("-f").arg(file);
     Ok(command)
@@ -263,6 +290,9 @@ const NGINX_REDIRECT: &str = include_str!("../../peers/nginx-redirect.conf");
 const NGINX_PROXY: &str = include_str!("../../peers/nginx-proxy.conf");
 const HAPROXY_REDIRECT: &str = include_str!("../../peers/haproxy-redirect.cfg");
 const HAPROXY_PROXY: &str = include_str!("../../peers/haproxy-proxy.cfg");
+/// The same as the gateway has: one certificate, and sessions that their clients keep.
+const NGINX_TLS: &str = "ssl_certificate @room@/front.crt; ssl_certificate_key @room@/front.key; \
+                         ssl_session_tickets on; ssl_session_cache off";
 /// A piece goes on as it comes; of the sizes, those that are allowed beside the first.
 const UNBUFFERED: &str = "proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k; \
                           proxy_busy_buffers_size 128k;";

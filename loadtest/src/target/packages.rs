@@ -53,22 +53,34 @@ pub fn gateway(count: usize, delivery: Delivery, origin: &str, head: &str) -> St
     text
 }
 
+/// Where the gateway listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Listens {
+    /// For clients, in plain HTTP.
+    pub listen: SocketAddr,
+    /// For clients, over TLS.
+    pub listen_tls: Option<SocketAddr>,
+    /// For the operator.
+    pub admin: SocketAddr,
+}
+
 /// The head of a `pullgate.toml`: so many workers, on these addresses.
 pub fn gateway_head(
-    listen: SocketAddr,
-    admin: SocketAddr,
+    listens: Listens,
     data_dir: &Path,
     driver: Driver,
     workers: usize,
     more: &str,
 ) -> String {
+    let Listens { listen, listen_tls, admin } = listens;
+    let over_tls = listen_tls.map_or_else(String::new, |at| format!("listen_tls = [\"{at}\"]\n"));
     let driver = match driver {
         Driver::Auto => "auto",
         Driver::IoUring => "io_uring",
         Driver::Epoll => "epoll",
     };
     format!(
-        "[gateway]\nlisten = [\"{listen}\"]\nworkers = {workers}\ndata_dir = \"{}\"\ndriver = \"{driver}\"\n\n\
+        "[gateway]\nlisten = [\"{listen}\"]\n{over_tls}workers = {workers}\ndata_dir = \"{}\"\ndriver = \"{driver}\"\n\n\
          [admin]\nlisten = \"{admin}\"\n\n[log]\nlevel = \"error\"\n\n{more}",
         data_dir.display()
     )

@@ -196,7 +196,7 @@ impl<'a> Fields<'a> {
     fn host_of(&self, target: &Target<'a>, version: Version) -> Result<Option<&'a [u8]>, Fault> {
         let Some(sent) = self.host else {
             return match (version, target.authority) {
-                (Version::Http11, _) => Err(malformed("no Host field")),
+                (Version::Http11 | Version::Http2, _) => Err(malformed("no Host field")),
                 (Version::Http10, None) => Ok(None),
                 (Version::Http10, Some((authority, _port))) => {
                     Host::parse(authority).map(|_| Some(authority))

@@ -8,6 +8,8 @@ pub enum Version {
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2, whose requests are written as those of HTTP/1.1 before they are read.
+    Http2,
 }
 
 /// What a head's `Connection` fields say of the connection (RFC 9112, 9.3).
@@ -29,7 +31,7 @@ impl Persistence {
     /// Whether the connection stays open.
     pub(super) fn stays(self, version: Version) -> bool {
         match version {
-            Version::Http11 => !self.close,
+            Version::Http11 | Version::Http2 => !self.close,
             Version::Http10 => self.keep_alive && !self.close,
         }
     }

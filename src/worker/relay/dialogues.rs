@@ -281,7 +281,7 @@ fn a_stream_that_never_waits_lets_the_others_have_their_turns() {
             clock: &clock,
             meters: &meters,
             usher: &usher,
-            client: &client,
+            client: Some(&client),
             upstream: &upstream,
             in_turn,
             in_all: Cell::new(0),
@@ -471,7 +471,7 @@ impl Scene {
             clock: &clock,
             meters,
             usher: &usher,
-            client: &client_seat,
+            client: Some(&client_seat),
             upstream: &upstream_seat,
             in_turn: Cell::new(0),
             in_all: Cell::new(0),
@@ -533,7 +533,8 @@ fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at.wrapping_mul(0x9E37_79B1) >> 13).to_le_bytes()[0]).collect()
 }
 
-const PATIENCE: Patience = Patience { idle: u64::MAX, head: u64::MAX, writing: 1, lingering: 1 };
+const PATIENCE: Patience =
+    Patience { idle: u64::MAX, head: u64::MAX, streamless: u64::MAX, writing: 1, lingering: 1 };
 const UNDER_WAY_BYTES: usize = 128 * 1024;
 const SOCKET_BYTES: usize = 128 * 1024;
 const KIB64: usize = 64 * 1024;

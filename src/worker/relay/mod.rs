@@ -70,7 +70,7 @@ pub async fn body(
     worker: &Rc<Worker>,
     answer: Answer,
     client: Sink<'_>,
-    seat: &Seat,
+    seat: Option<&Seat>,
     to_client: ClientFraming,
     buffer_bytes: usize,
 ) -> (u64, Result<(), Broke>) {
@@ -111,7 +111,7 @@ impl Stream<'_> {
     async fn run(&self, link: &mut Link, rest: Buffer) -> Result<(), Broke> {
         let meters = self.pace.meters;
         let _open = Open::new(meters);
-        let streamed = unless(gone(self.client.socket()), self.pass(link, rest)).await;
+        let streamed = unless(gone(self.client), self.pass(link, rest)).await;
         let streamed = streamed.unwrap_or(Err(Broke::Client));
         meters.add(
             match streamed {
@@ -143,7 +143,8 @@ struct Pace<'p> {
     clock: &'p Clock,
     meters: &'p Meters,
     usher: &'p Usher,
-    client: &'p Seat,
+    /// None where the client's connection waits for more than this.
+    client: Option<&'p Seat>,
     upstream: &'p Seat,
     /// Bytes sent since the others had their turn.
     in_turn: Cell<usize>,
@@ -154,13 +155,24 @@ struct Pace<'p> {
 impl Pace<'_> {
     /// Sends all of `bytes`.
     async fn send(&self, client: Sink<'_>, mut bytes: &[u8]) -> Result<(), Broke> {
-        let Sink::Tls(stream, tls, pool) = client else {
-            return self.write(client.socket(), bytes).await;
+        let (stream, tls, pool) = match client {
+            Sink::Plain(stream) => return self.write(stream, bytes).await,
+            Sink::Tls(stream, tls, pool) => (stream, tls, pool),
+            Sink::Stream(stream) => {
+                self.upstream.wait(Phase::Forwarding, self.clock.sweep());
+                stream.pass(bytes).await.map_err(|_| Broke::Client)?;
+                // What goes over the wire is metered there.
+                self.passed(bytes.len());
+                return Ok(());
+            }
         };
         while !bytes.is_empty() {
             let mut sealed = pool.lend();
             let taken = tls.borrow_mut().seal(bytes, &mut sealed).map_err(|_| Broke::Client)?;
+            let before = self.in_all.get();
             self.write(stream, sealed.filled()).await?;
+            // Of the body, not of what is around it.
+            self.in_all.set(before + taken as u64);
             bytes = bytes.get(taken..).unwrap_or_default();
         }
         Ok(())
@@ -185,7 +197,7 @@ impl Pace<'_> {
     /// Waits until the client takes something. The registry is not to be blamed for that.
     async fn client_writable(&self, client: &TcpStream) -> Result<(), Broke> {
         self.upstream.wait(Phase::Forwarding, self.clock.sweep());
-        self.client.wait(Phase::Writing, self.clock.sweep());
+        self.client_waits(Phase::Writing);
         client.writable(false).await.map_err(|_| Broke::Client)
     }
 
@@ -197,8 +209,14 @@ impl Pace<'_> {
 
     /// The registry is waited for from now on. The client is not to be blamed for that.
     fn waits_for_upstream(&self) {
-        self.client.wait(Phase::Forwarding, self.clock.sweep());
+        self.client_waits(Phase::Forwarding);
         self.upstream.wait(Phase::Writing, self.clock.sweep());
+    }
+
+    fn client_waits(&self, phase: Phase) {
+        if let Some(client) = self.client {
+            client.wait(phase, self.clock.sweep());
+        }
     }
 
     /// What a registry's end is, where by the framing alone it is `end`.
@@ -222,6 +240,10 @@ impl Pace<'_> {
 
     fn sent(&self, bytes: usize) {
         self.meters.add(Counter::BytesSent, bytes as u64);
+        self.passed(bytes);
+    }
+
+    fn passed(&self, bytes: usize) {
         self.in_turn.set(self.in_turn.get() + bytes);
         self.in_all.set(self.in_all.get() + bytes as u64);
     }
@@ -256,7 +278,11 @@ impl Drop for Open<'_> {
 
 /// Waits until the client goes away. One that has sent its next request already is not looked
 /// after: what would come behind that cannot be seen.
-async fn gone(client: &TcpStream) {
+async fn gone(client: Sink<'_>) {
+    let client = match client {
+        Sink::Plain(stream) | Sink::Tls(stream, ..) => stream,
+        Sink::Stream(stream) => return stream.gone().await,
+    };
     while client.readable(false).await.is_ok() {
         match peek(client) {
             Ok(0) => return,

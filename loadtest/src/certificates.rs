@@ -1,0 +1,56 @@
+//! An authority for one run, and a certificate that it vouches for: of the registry, or of what clients
+//! ask.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::client::Resumption;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::args::Handshake;
+
+/// Writes `<stem>.crt` and `<stem>.key` for `names` into `room`, and both as `<stem>.pem`; returns the
+/// authority's file.
+pub fn write(room: &Path, stem: &str, names: &[&str]) -> io::Result<PathBuf> {
+    let (authority, certificate, key) = make(names).map_err(io::Error::other)?;
+    let file = room.join(format!("{stem}-authority.crt"));
+    fs::write(&file, authority)?;
+    fs::write(room.join(format!("{stem}.pem")), format!("{certificate}{key}"))?;
+    fs::write(room.join(format!("{stem}.crt")), certificate)?;
+    fs::write(room.join(format!("{stem}.key")), key)?;
+    Ok(file)
+}
+
+/// How a client trusts the authority in `file`, and begins a connection.
+pub fn client(file: &Path, handshake: Handshake) -> io::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
+        roots.add(root.map_err(io::Error::other)?).map_err(io::Error::other)?;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    if handshake == Handshake::Full {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(Arc::new(config))
+}
+
+/// All three in PEM.
+fn make(names: &[&str]) -> Result<(String, String, String), rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    // A name of its own: who signs for himself is not believed.
+    params.distinguished_name.push(DnType::CommonName, "authority of a load test");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+    Ok((authority.pem(), certificate.pem(), key.serialize_pem()))
+}

@@ -1,0 +1,269 @@
+//! Clients that speak HTTP/2 (RFC 9113). Frames, streams, header compression and flow control are the
+//! h2 library's; what it is not told to bound is bounded here, and what it does not count is counted
+//! beneath it ([`wire`]). A request is written as the head that HTTP/1.1 has for it and goes the way of
+//! all requests; its answer is taken apart again ([`stream`]).
+
+pub mod stream;
+mod wire;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+
+use crate::messages::clock::monotonic_us;
+use crate::messages::meters::Counter;
+use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::encode::Out;
+use crate::pure::http2::frames::Flood;
+use crate::pure::http2::message::{Pseudo, write_request};
+use crate::worker::answer::{self, Client, Next};
+use crate::worker::buffers::Buffer;
+use crate::worker::downstream::{Downstream, Line, Over};
+use crate::worker::guard::guarded;
+use crate::worker::slots::{Phase, Seat};
+use crate::worker::{Worker, forward};
+use stream::{Shared, Stream};
+use wire::{Handle, Wire};
+
+/// Serves a connection over which HTTP/2 was agreed on, until either side ends it. The client has
+/// `said` something already.
+pub(super) async fn serve(line: Line, client: Client, said: Option<Buffer>) -> Result<(), Over> {
+    let Line { worker, seat, stream, tls } = line;
+    let session = tls.ok_or(Over)?.into_inner();
+    let wire = Rc::new(RefCell::new(Wire::new(Rc::clone(&worker), stream, session, said)));
+    worker.meters.add(Counter::Http2Connections, 1);
+    seat.wait(Phase::Handshake, worker.clock.sweep());
+    let limits = worker.snapshot().limits.clone();
+    let handshake = Builder::new()
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_reset_streams(RESET_STREAMS_MAX)
+        .max_local_error_reset_streams(Some(RESETS_CAUSED_MAX))
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .handshake(Handle(Rc::clone(&wire)));
+    let Ok(library) = handshake.await else {
+        // Before the socket (see [`Seat`]).
+        drop(seat);
+        return Err(Over);
+    };
+    wire.borrow_mut().begin();
+    let shared = Rc::default();
+    let client = Rc::new(client);
+    let mut served =
+        Served { worker, seat, wire, library, client, shared, waits_for: None, is_over: false };
+    poll_fn(|context| served.turn(context)).await;
+    served.wire.borrow_mut().say_end();
+    Ok(())
+}
+
+struct Served {
+    worker: Rc<Worker>,
+    /// Before the wire, so that it is dropped before the socket (see [`Seat`]).
+    seat: Seat,
+    wire: Rc<RefCell<Wire>>,
+    library: Connection<Handle, Bytes>,
+    client: Rc<Client>,
+    shared: Rc<Shared>,
+    waits_for: Option<Phase>,
+    /// The client was told that no more streams are taken.
+    is_over: bool,
+}
+
+impl Served {
+    /// Answers what has come, and sends all answers together.
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Before anything is read: where the sweep has ended reading, nothing more comes.
+        self.part_if_due(context);
+        if !self.is_over {
+            self.is_over = self.take_streams(context);
+            self.part_if_due(context);
+        }
+        let is_sent = self.wire.borrow_mut().poll_send(context);
+        let sent = self.wire.borrow_mut().take_sent();
+        match is_sent {
+            Poll::Ready(Ok(())) if !self.is_over => {
+                let phase = match self.library.has_streams() {
+                    false => Phase::Streamless,
+                    true if self.shared.has_tasks() => Phase::Forwarding,
+                    true => Phase::Stalling,
+                };
+                self.wait(phase, sent > 0);
+                Poll::Pending
+            }
+            Poll::Pending => {
+                self.wait(Phase::Writing, sent > 0);
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Tells the client to go, if it is to.
+    fn part_if_due(&mut self, context: &mut Context<'_>) {
+        let Some(why) = self.why_over(context).filter(|_| !self.is_over) else {
+            return;
+        };
+        self.is_over = true;
+        self.worker.meters.add(why, 1);
+        let is_orderly = matches!(why, Counter::GoawaysIdle | Counter::GoawaysDrain);
+        let reason = if is_orderly { Reason::NO_ERROR } else { Reason::ENHANCE_YOUR_CALM };
+        self.library.abrupt_shutdown(reason);
+        // Writes the farewell; whatever else it says, this is the end.
+        let _ = self.library.poll_closed(context);
+    }
+
+    /// Says what the connection waits for, if it is something else or begins `anew`.
+    fn wait(&mut self, phase: Phase, anew: bool) {
+        if self.waits_for != Some(phase) || anew {
+            self.seat.wait(phase, self.worker.clock.sweep());
+            self.waits_for = Some(phase);
+        }
+    }
+
+    /// Answers the requests that have come; says whether the connection is over.
+    fn take_streams(&mut self, context: &mut Context<'_>) -> bool {
+        loop {
+            match self.library.poll_accept(context) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.waits_for = None;
+                    self.answer(request, respond);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+                        self.worker.meters.add(why_calm(&self.wire.borrow()), 1);
+                    } else if error.is_go_away() && error.is_library() {
+                        self.worker.meters.add(Counter::GoawaysProtocol, 1);
+                    }
+                    return true;
+                }
+                Poll::Ready(None) => return true,
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    /// Why the client is to go, if it is.
+    fn why_over(&self, context: &Context<'_>) -> Option<Counter> {
+        if let Some(flood) = self.wire.borrow().flood() {
+            return Some(counter(flood));
+        }
+        if self.shared.is_stalled(context.waker()) {
+            return Some(Counter::GoawaysStalled);
+        }
+        // The sweep has ended reading.
+        let is_swept = self.seat.phase() == Phase::Overdue;
+        match is_swept {
+            false => None,
+            true if self.waits_for == Some(Phase::Stalling) => Some(Counter::GoawaysStalled),
+            true if self.waits_for != Some(Phase::Streamless) => None,
+            true if self.worker.is_draining() => Some(Counter::GoawaysDrain),
+            true => Some(Counter::GoawaysIdle),
+        }
+    }
+
+    fn answer(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let read_at_us = monotonic_us();
+        let Self { worker, client, .. } = self;
+        let (head, body) = request.into_parts();
+        let is_head = head.method == http::Method::HEAD;
+        let stream = Stream::new(Rc::clone(worker), Rc::clone(&self.shared), respond, is_head);
+        let (mut input, mut output) = (worker.pool.lend(), worker.pool.lend());
+        let mut next = Next::Receive;
+        let written = write(&head, &mut input).and_then(|()| match body.is_end_stream() {
+            true => Ok(()),
+            // Of other methods than these nothing is said but that they are not spoken.
+            false if !matches!(head.method, http::Method::GET | http::Method::HEAD) => Ok(()),
+            false => Err(Fault::new(Kind::BodyRefused, "GET and HEAD have no body here")),
+        });
+        match written {
+            Ok(()) => {
+                let answered = answer::batch(worker, client, read_at_us, &mut input, &mut output);
+                next = answered.next;
+                worker.took(monotonic_us().saturating_sub(read_at_us), answered.requests);
+            }
+            Err(fault) => answer::refusal(worker, &mut output, fault),
+        }
+        if next == Next::Forward {
+            drop(output);
+            forward_it(Rc::clone(worker), Rc::clone(client), stream, input);
+        } else {
+            // A client that is gone need not be told.
+            let _ = stream.answer(output.filled());
+            stream.end(true);
+        }
+        if worker.is_draining() && !self.is_over {
+            self.library.graceful_shutdown();
+        }
+    }
+}
+
+/// Asks the registry in a task of its own.
+fn forward_it(worker: Rc<Worker>, client: Rc<Client>, mut stream: Stream, input: Buffer) {
+    let (busy, task) = (worker.begin(), stream.begin_task());
+    let guarding = Rc::clone(&worker);
+    let forwarded = Box::pin(async move {
+        let served = {
+            let mut down = Downstream::Stream(&mut stream);
+            forward::serve(&mut down, &client, input).await
+        };
+        stream.end(served.is_ok());
+    });
+    monoio::spawn(guarded(guarding, forwarded, (task, busy)));
+}
+
+/// Writes the request's head as HTTP/1.1 has it.
+fn write(head: &http::request::Parts, input: &mut Buffer) -> Result<(), Fault> {
+    let pseudo = Pseudo {
+        method: head.method.as_str().as_bytes(),
+        authority: head.uri.authority().map(|it| it.as_str().as_bytes()),
+        path: head.uri.path_and_query().map(|it| it.as_str().as_bytes()),
+    };
+    let fields =
+        head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let mut out = Out::new(input.all_mut(), 0);
+    write_request(&mut out, pseudo, fields)?;
+    let used = out.used();
+    input.set_filled(used);
+    Ok(())
+}
+
+fn counter(flood: Flood) -> Counter {
+    match flood {
+        Flood::Data => Counter::GoawaysData,
+        Flood::Priorities => Counter::GoawaysPriorities,
+        Flood::Resets => Counter::GoawaysResets,
+        Flood::Settings => Counter::GoawaysSettings,
+        Flood::Pings => Counter::GoawaysPings,
+        Flood::Windows => Counter::GoawaysWindows,
+        Flood::Continuations => Counter::GoawaysContinuations,
+        Flood::Unknown => Counter::GoawaysUnknown,
+    }
+}
+
+/// What the library has had too much of: it tells the client, but not us.
+fn why_calm(wire: &Wire) -> Counter {
+    let says = |words| wire.is_about_to_say(words);
+    match () {
+        () if says("too_many_resets") => Counter::GoawaysResets,
+        () if says("too_many_internal_resets") => Counter::GoawaysResetsCaused,
+        () if says("too_many_continuations") => Counter::GoawaysContinuations,
+        () if says("header_list_way_too_large") => Counter::GoawaysHeaders,
+        () if says("too_many_data_frames") => Counter::GoawaysData,
+        () => Counter::GoawaysProtocol,
+    }
+}
+
+/// Streams of one connection at once: docker asks for three layers, browsers take 100 for granted.
+const STREAMS_MAX: u32 = 100;
+/// Streams that we have reset and still know.
+const RESET_STREAMS_MAX: usize = 20;
+/// Streams that we had to reset because of what the client sent, in a connection's life.
+const RESETS_CAUSED_MAX: usize = 128;
+/// What of one stream's body waits for its client to make room.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
