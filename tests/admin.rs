@@ -17,10 +17,12 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
+use pullgate::control::acme::{self, Acme};
 use pullgate::control::admin::explain::InForce;
 use pullgate::control::admin::{Options, Sources};
 use pullgate::control::own_secrets::OwnSecrets;
 use pullgate::control::prove::{self, Plan, Prover, Publish};
+use pullgate::control::showcase::Showcase;
 use pullgate::control::signals::Signals;
 use pullgate::control::status::Status;
 use pullgate::control::{self, Control};
@@ -196,6 +198,7 @@ fn started_with(
     };
     let lock = Lock::take(data_dir.path()).unwrap();
     let aggregator = aggregator::spawn(counting, lock, Vec::new(), Arc::clone(&health)).unwrap();
+    let standing = Arc::<acme::Record>::default();
     let sources = Sources {
         workers: vec![Meters::new(), Meters::new()],
         latencies: vec![latency::channel().1],
@@ -205,6 +208,7 @@ fn started_with(
         log_dropped: None,
         proofs: Default::default(),
         certificates: Default::default(),
+        acme: Arc::clone(&standing),
         quotas: quotas::channel().1,
         on_disk: Default::default(),
     };
@@ -220,7 +224,10 @@ fn started_with(
     plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
     let query = aggregator.query();
     let options = Options { listen, control_socket, sources, query, in_force };
-    match control::start(options, signals, prover, secrets.rotation(Box::new(|_| ()))) {
+    let rotation = secrets.rotation(Box::new(|_| ()));
+    let (nobody, showcase) = (acme::Plan::default(), Showcase::new());
+    let (acme, _) = Acme::new(data_dir.path().to_owned(), &showcase, &standing, nobody);
+    match control::start(options, signals, prover, rotation, acme) {
         Ok(control) => Ok(Started { control, aggregator, _data_dir: data_dir }),
         Err(refused) => {
             aggregator.stop(Vec::new());

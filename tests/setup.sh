@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests need from Debian: real clients, a real registry, and a linter of metrics.
+# Installs what the tests need from Debian: real clients, a real registry, a real authority, and a
+# linter of metrics.
 # More can be named, as program:package.
 # Installs nothing when everything is there. Asks for root only when something is missing.
 set -eu
@@ -16,6 +17,10 @@ crun:crun
 skopeo:skopeo
 buildah:buildah
 promtool:prometheus
+pebble:pebble
+pebble-challtestsrv:pebble
+curl:curl
+openssl:openssl
 unshare:util-linux
 ip:iproute2
 timeout:coreutils

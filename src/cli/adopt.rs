@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cli::check::clients;
-use crate::control::certificates::{self, Entry, StandIn};
+use crate::control::acme;
+use crate::control::certificates;
 use crate::control::databases::{self, Shelf};
 use crate::control::keys;
 use crate::control::prove::Plan;
-use crate::messages::certificates::Certificates;
 use crate::messages::clock::monotonic_us;
 use crate::messages::keyring::Keyring;
 use crate::messages::random::random;
@@ -31,8 +31,6 @@ pub struct Adoption {
     last: Option<Arc<Snapshot>>,
     /// Databases that were read.
     shelf: Shelf,
-    /// What is shown for names that have no certificate.
-    stand_in: StandIn,
     /// What was said last of accounts that are lent to everybody.
     said: Vec<String>,
 }
@@ -43,10 +41,10 @@ pub struct Ready {
     pub snapshot: Arc<Snapshot>,
     /// What opens registries to them.
     pub keyring: Arc<Keyring>,
-    /// What clients are shown.
-    pub certificates: Arc<Certificates>,
-    /// The same, as the operator sees it.
-    pub entries: Vec<Entry>,
+    /// What clients are shown of files.
+    pub files: certificates::Ready,
+    /// What is wanted of an authority beside those.
+    pub acme: acme::Plan,
     /// How the aggregator tells clients apart.
     pub clients: ClientTable,
     /// What it knows of addresses.
@@ -61,7 +59,6 @@ impl Adoption {
             pseudonym: pseudonym()?,
             last: None,
             shelf: Shelf::default(),
-            stand_in: StandIn::make(),
             said: Vec::new(),
         })
     }
@@ -75,12 +72,16 @@ impl Adoption {
     pub fn ready(&mut self, config: &Config) -> Result<Ready, Vec<Problem>> {
         let clients = clients(config);
         let keys = keys::read(&self.file, config);
-        let (shown, sources) = (certificates::read(config), self.shelf.sources(config));
-        let (clients, keys, shown, sources) = match (clients, keys, shown, sources) {
-            (Ok(clients), Ok(keys), Ok(shown), Ok(sources)) => (clients, keys, shown, sources),
-            (clients, keys, shown, sources) => {
-                let problems = clients.err().into_iter().chain(keys.err()).chain(shown.err());
-                return Err(problems.chain(sources.err()).flatten().collect());
+        let (files, access) = (certificates::read(config), acme::read(config));
+        let sources = self.shelf.sources(config);
+        let (clients, keys, files, access, sources) = match (clients, keys, files, access, sources)
+        {
+            (Ok(clients), Ok(keys), Ok(files), Ok(access), Ok(sources)) => {
+                (clients, keys, files, access, sources)
+            }
+            (clients, keys, files, access, sources) => {
+                let problems = clients.err().into_iter().chain(keys.err()).chain(files.err());
+                return Err(problems.chain(access.err()).chain(sources.err()).flatten().collect());
             }
         };
         let last = self.last.as_deref();
@@ -102,9 +103,8 @@ impl Adoption {
             }
             self.said = lent;
         }
-        let entries = shown.entries.clone();
-        let certificates = shown.shown(&self.stand_in);
-        Ok(Ready { snapshot, keyring, certificates, entries, clients, sources })
+        let acme = acme::Plan::new(config, access, &files);
+        Ok(Ready { snapshot, keyring, files, acme, clients, sources })
     }
 }
 
@@ -119,6 +119,7 @@ impl Ready {
 pub fn files(config: &Config) -> Vec<PathBuf> {
     let mut files = keys::files(config);
     files.extend(certificates::files(config));
+    files.extend(acme::files(config));
     files.extend(config.gateway.clients_file.clone());
     files.extend(databases::files(config));
     files

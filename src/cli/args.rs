@@ -36,6 +36,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Remove counts for good; says what would be removed, and does it with --yes
     Erase(EraseArgs),
+    /// List the running gateway's certificates, and what went wrong with those it asks for
+    Certs(CertsArgs),
     /// Say how the running gateway would answer a request, and why
     Explain(ExplainArgs),
 }
@@ -169,6 +171,17 @@ pub struct EraseArgs {
     /// Do it
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Of `certs`.
+#[derive(Args, Clone, Debug)]
+pub struct CertsArgs {
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
+    pub data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Of `explain`.

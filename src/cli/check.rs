@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{fail, print, say};
 use crate::control::databases::Shelf;
-use crate::control::{certificates, keys};
+use crate::control::{acme, certificates, keys};
 use crate::pure::client::{ClientTable, ClientsProblem};
 use crate::pure::config::values::Config;
 use crate::pure::config::{Problem, check};
@@ -49,7 +49,9 @@ fn summary(path: &Path) -> Result<String, String> {
     let keys = keys::read(&path.display().to_string(), &config).err();
     let sources = Shelf::default().sources(&config).err();
     let certificates = certificates::read(&config).err();
-    let problems = clients.into_iter().chain(keys).chain(certificates).chain(sources);
+    let authority = acme::read(&config).err();
+    let problems =
+        clients.into_iter().chain(keys).chain(certificates).chain(authority).chain(sources);
     let problems: Vec<Problem> = problems.flatten().collect();
     if !problems.is_empty() {
         return Err(lines(problems));

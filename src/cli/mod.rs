@@ -3,6 +3,7 @@
 
 pub mod adopt;
 pub mod args;
+pub mod certs;
 pub mod check;
 mod counts;
 pub mod data_plane;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Erase(args) => erase::run(&args),
+        Command::Certs(args) => certs::run(&args),
         Command::Explain(args) => explain::run(&args),
     }
 }

@@ -23,7 +23,6 @@ use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
-use tokio::sync::watch;
 
 use crate::aggregator::clock::Clock;
 use crate::aggregator::lock::Lock;
@@ -31,14 +30,15 @@ use crate::aggregator::{self, Aggregator, Booked, Health, Reconfigured};
 use crate::cli::adopt::{self, Adoption, Ready};
 use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
+use crate::control::acme::{self, Acme};
 use crate::control::admin::explain::InForce;
 use crate::control::admin::{self, Sources};
 use crate::control::archive::{self, Keeping};
-use crate::control::certificates;
 use crate::control::logging::{self, Dropped};
 use crate::control::own_secrets::OwnSecrets;
 use crate::control::prove::{self, Plans, Prover};
 use crate::control::reload::{self, Applied, Apply, Files, Reload};
+use crate::control::showcase::Showcase;
 use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
@@ -146,9 +146,14 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let (secrets, keys) = OwnSecrets::open(&data_dir).map_err(StartError::System)?;
     let status = Status::new();
     let (wanted, to_ask) = wanted::channel();
-    let Ready { snapshot, keyring, certificates, clients, sources, .. } = &ready;
+    let showcase = Showcase::new();
+    let Ready { snapshot, keyring, files: shown, acme, clients, sources } = &ready;
+    showcase.adopt(shown.clone());
+    let standing = Arc::<acme::Record>::default();
+    let (acme, acme_plans) = Acme::new(data_dir.clone(), &showcase, &standing, acme.clone());
+    let certificates = showcase.table();
     let (data_plane, workers, ends) =
-        DataPlane::prepare(&config, snapshot, keyring, certificates, &keys, &wanted)
+        DataPlane::prepare(&config, snapshot, keyring, &certificates, &keys, &wanted)
             .map_err(StartError::Workers)?;
     let plain = data_plane.addresses.iter().map(ToString::to_string);
     let sealed = data_plane.tls_addresses.iter().map(|address| format!("{address} (TLS)"));
@@ -180,8 +185,12 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         timeout_ms: Arc::new(AtomicU64::new(milliseconds(config.gateway.drain_timeout))),
     };
     let in_force = InForce::new(Arc::clone(snapshot), Arc::clone(&keys));
-    in_force.show(certificates);
-    let shown = Arc::new(watch::Sender::new(ready.entries.clone()));
+    in_force.show(&certificates);
+    let (workers_to_tell, known) = (data_plane.command(), Arc::clone(&in_force));
+    showcase.publish(Box::new(move |certificates| {
+        known.show(certificates);
+        workers_to_tell.show(certificates);
+    }));
     let record = Arc::<prove::Record>::default();
     let (workers_to_tell, known) = (data_plane.command(), Arc::clone(&in_force));
     let (prover, plans) = Prover::new(prove::Options {
@@ -204,7 +213,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             status: Arc::clone(&status),
             log_dropped: options.log_dropped,
             proofs: record,
-            certificates: Arc::clone(&shown),
+            certificates: showcase.record(),
+            acme: standing,
             quotas,
             on_disk,
         },
@@ -215,7 +225,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let told = Told { plans, in_force, shown, on_disk: keeping.errands() };
+            let on_disk = keeping.errands();
+            let told = Told { plans, in_force, showcase, acme: acme_plans, on_disk };
             let apply = applying(config, adoption, told, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
@@ -226,7 +237,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
     let workers_to_tell = data_plane.command();
     let rotation = secrets.rotation(Box::new(move |keys| workers_to_tell.sign(keys)));
-    let control = control::start(admin, signals, prover, rotation).map_err(StartError::Admin)?;
+    let control =
+        control::start(admin, signals, prover, rotation, acme).map_err(StartError::Admin)?;
     // Last, so that nobody is answered by a gateway that then does not start.
     workers.start().map_err(StartError::Workers)?;
     status.adopted(1, packages);
@@ -338,7 +350,8 @@ fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog
 struct Told {
     plans: Plans,
     in_force: Arc<InForce>,
-    shown: Arc<certificates::Record>,
+    showcase: Arc<Showcase>,
+    acme: acme::Plans,
     on_disk: Sender<Errand>,
 }
 
@@ -362,14 +375,13 @@ fn applying(
             tracing::warn!("{warning}");
         }
         told.in_force.adopt(&ready.snapshot);
-        told.in_force.show(&ready.certificates);
-        drain.workers.show(&ready.certificates);
         drain.workers.adopt(&ready.snapshot, &ready.keyring);
         told.plans.adopt(ready.plan(&config));
         // A disk that takes no errands is no reason to wait: what is kept is bounded as before.
         let _ = told.on_disk.try_send(Errand::Resize(disk(&config)));
-        let Ready { snapshot, entries, clients, sources, .. } = ready;
-        told.shown.send_replace(entries);
+        let Ready { snapshot, files, acme, clients, sources, .. } = ready;
+        told.showcase.adopt(files);
+        told.acme.send_replace(acme);
         let (counting, insight) = (config.counting.clone(), config.insight.clone());
         recount(Reconfigured { counting, insight, clients, sources });
         drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);

@@ -1,22 +1,21 @@
-//! The certificates that clients are shown, from the files that the configuration names: read, and
-//! held against their keys, their names and the time before anybody is shown them.
+//! Certificates, from the files that the configuration names or from an authority: read, and held
+//! against their keys, their names and the time before anybody is shown them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rcgen::{CertificateParams, DnType, KeyPair};
+use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use tokio::sync::watch;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::files::read_file;
-use crate::messages::certificates::{Certificate, Certificates};
+use crate::messages::certificates::Certificate;
 use crate::pure::certificates::is_for;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{CertificateFiles, Config};
@@ -26,31 +25,26 @@ use crate::pure::config::values::{CertificateFiles, Config};
 pub struct Entry {
     /// What it is shown for.
     pub names: Arc<[Box<str>]>,
+    /// Who vouches for it, as it says itself.
+    pub issuer: Box<str>,
+    /// When it became valid, in seconds since 1970.
+    pub begins_s: i64,
     /// When it ends, in seconds since 1970.
     pub ends_s: i64,
+    /// Whether it is from an authority that was asked for it, and not from files.
+    pub renews_itself: bool,
 }
 
-/// Certificates ready to be shown, and what is to be known of them.
-pub struct Ready {
-    certificates: Vec<Certificate>,
-    /// One for each.
-    pub entries: Vec<Entry>,
-}
-
-/// What is in force, for who shows it to the operator.
-pub type Record = watch::Sender<Vec<Entry>>;
+/// Certificates ready to be shown, and what is to be known of each.
+pub type Ready = Vec<(Certificate, Entry)>;
 
 /// Reads the files that `config` names, as of now; or says everything that is wrong with them.
 pub fn read(config: &Config) -> Result<Ready, Vec<Problem>> {
     let now_s = Timestamp::now().as_second();
-    let (mut ready, mut problems) =
-        (Ready { certificates: Vec::new(), entries: Vec::new() }, vec![]);
+    let (mut ready, mut problems) = (Ready::new(), vec![]);
     for (index, files) in config.certificates.iter().enumerate() {
         match one(files, now_s) {
-            Ok((certificate, entry)) => {
-                ready.certificates.push(certificate);
-                ready.entries.push(entry);
-            }
+            Ok(certificate) => ready.push(certificate),
             Err(Wrong { file, key, what }) => {
                 let (file, key) =
                     (file.display().to_string(), format!("certificates[{index}].{key}"));
@@ -67,39 +61,54 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
     config.certificates.iter().flat_map(both).collect()
 }
 
-impl Ready {
-    /// What workers show, with `stand_in` for every other name.
-    pub fn shown(self, stand_in: &StandIn) -> Arc<Certificates> {
-        Arc::new(Certificates::new(self.certificates, stand_in.0.clone()))
+/// The certificate of `domain` and its key, as they were kept in one file; or why they do not serve.
+pub(super) fn of_authority(domain: &str, pem: &[u8]) -> Result<(Certificate, Entry), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let chain = chain.map_err(|error| format!("is no PEM file: {error}"))?;
+    let first = chain.first().ok_or("holds no certificate")?;
+    let (_, certificate) = X509Certificate::from_der(first)
+        .map_err(|error| format!("holds what is no certificate: {error}"))?;
+    if !names_in(&certificate).iter().any(|name| is_for(name, domain.as_bytes())) {
+        return Err(format!("is not for {domain}"));
     }
+    let entry = Entry { renews_itself: true, ..entry([domain.into()].into(), &certificate) };
+    let key =
+        PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("holds no key: {error}"))?;
+    let certified = CertifiedKey::from_der(chain, key, &default_provider());
+    let key = Arc::new(certified.map_err(|error| format!("its key does not serve: {error}"))?);
+    Ok((Certificate { names: Arc::clone(&entry.names), key }, entry))
 }
 
 /// A certificate that nobody trusts, for names that have none: who does not insist on trust is told
-/// then what is wrong. Without it, where it cannot be made, such clients see a failed handshake.
-pub struct StandIn(Option<Arc<CertifiedKey>>);
-
-impl StandIn {
-    /// One with a key of its own.
-    pub fn make() -> Self {
-        let made = self_signed();
-        Self(
-            made.inspect_err(|why| tracing::error!("no certificate for unknown names: {why}")).ok(),
-        )
-    }
+/// then what is wrong. `None` where it cannot be made: then such clients see a failed handshake.
+pub(super) fn stand_in() -> Option<Arc<CertifiedKey>> {
+    let made = self_signed(STAND_IN, None);
+    made.inspect_err(|why| tracing::error!("no certificate for unknown names: {why}")).ok()
 }
 
-fn self_signed() -> Result<Arc<CertifiedKey>, String> {
+/// The certificate that proves `domain` to an authority, which has asked for one with this `digest`
+/// (RFC 8737, 3).
+pub(super) fn proving(domain: &str, digest: &[u8]) -> Result<Arc<CertifiedKey>, String> {
+    self_signed(domain, Some(CustomExtension::new_acme_identifier(digest)))
+}
+
+fn self_signed(
+    name: &str,
+    extension: Option<CustomExtension>,
+) -> Result<Arc<CertifiedKey>, String> {
     let made = || {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![STAND_IN.to_owned()])?;
-        params.distinguished_name.push(DnType::CommonName, STAND_IN);
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.custom_extensions.extend(extension);
         Ok((params.self_signed(&key)?, key))
     };
     let (certificate, key) = made().map_err(|error: rcgen::Error| error.to_string())?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
     let chain = vec![certificate.der().clone()];
-    let certified = CertifiedKey::from_der(chain, key, &default_provider());
-    certified.map(Arc::new).map_err(|error| error.to_string())
+    // Whether they match is known, and rustls does not look at what an authority has asked for.
+    let key = default_provider().key_provider.load_private_key(key);
+    Ok(Arc::new(CertifiedKey::new(chain, key.map_err(|error| error.to_string())?)))
 }
 
 /// What is wrong with a file, and which key names it.
@@ -134,8 +143,7 @@ fn one(files: &CertificateFiles, now_s: i64) -> Result<(Certificate, Entry), Wro
     }
     let (_, certificate) = X509Certificate::from_der(first)
         .map_err(|error| of_cert(format!("holds what is no certificate: {error}; {NEW_CERT}")))?;
-    let validity = certificate.validity();
-    let [begins_s, ends_s] = [&validity.not_before, &validity.not_after].map(|at| at.timestamp());
+    let [begins_s, ends_s] = validity(&certificate);
     if ends_s <= now_s {
         return Err(of_cert(format!("has expired, on {}; {NEW_CERT}", date(ends_s))));
     }
@@ -176,8 +184,20 @@ fn one(files: &CertificateFiles, now_s: i64) -> Result<(Certificate, Entry), Wro
         let cert = files.cert.display();
         of_key(format!("is not the key of {cert}; name the key that belongs to it"))
     })?;
-    let certificate = Certificate { names: Arc::clone(&names), key: Arc::new(certified) };
-    Ok((certificate, Entry { names, ends_s }))
+    let shown = Certificate { names: Arc::clone(&names), key: Arc::new(certified) };
+    Ok((shown, entry(names, &certificate)))
+}
+
+fn entry(names: Arc<[Box<str>]>, certificate: &X509Certificate<'_>) -> Entry {
+    let [begins_s, ends_s] = validity(certificate);
+    let issuer = certificate.issuer().to_string().into();
+    Entry { names, issuer, begins_s, ends_s, renews_itself: false }
+}
+
+/// From when until when, in seconds since 1970.
+fn validity(certificate: &X509Certificate<'_>) -> [i64; 2] {
+    let validity = certificate.validity();
+    [&validity.not_before, &validity.not_after].map(|at| at.timestamp())
 }
 
 /// The host names that a certificate is for (RFC 9525, 6): those of its extension, never the subject.
@@ -193,7 +213,7 @@ fn names_in(certificate: &X509Certificate<'_>) -> Vec<String> {
 }
 
 /// `2026-11-27 09:00:00 UTC`
-fn date(unix_s: i64) -> String {
+pub fn date(unix_s: i64) -> String {
     let at = Timestamp::from_second(unix_s).unwrap_or_default();
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -89,7 +89,9 @@ impl Keys {
     }
 }
 
-fn roots(
+/// The certificates in the file at `path`, which `key` names; what is wrong with it goes to
+/// `problems`.
+pub(super) fn roots(
     path: Option<&Path>,
     key: &str,
     problems: &mut Vec<Problem>,
@@ -175,7 +177,7 @@ fn account(
 }
 
 /// What the system trusts. Without any, only registries with a `ca_file` can be spoken to over TLS.
-fn system_roots() -> RootCertStore {
+pub(super) fn system_roots() -> RootCertStore {
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
         tracing::warn!("the system's certificates: {error}");

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access_log;
+pub mod acme;
 pub mod admin;
 pub mod archive;
 pub mod certificates;
@@ -14,6 +15,7 @@ pub mod own_secrets;
 mod private_file;
 pub mod prove;
 pub mod reload;
+pub mod showcase;
 pub mod signals;
 pub mod status;
 mod watch;
@@ -25,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use acme::Acme;
 use own_secrets::Rotation;
 use prove::Prover;
 use signals::Signals;
@@ -37,12 +40,14 @@ pub struct Control {
 }
 
 /// Binds the admin listener and the control socket, takes the signals, and serves them all on a
-/// thread named `control`, where the prover and the change of keys run too. When this returns, connections are taken and no signal is lost.
+/// thread named `control`, where the prover, the change of keys and the errands to an authority run
+/// too. When this returns, connections are taken and no signal is lost.
 pub fn start(
     admin: admin::Options,
     signals: Signals,
     prover: Prover,
     rotation: Rotation,
+    acme: Acme,
 ) -> io::Result<Control> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
@@ -56,9 +61,11 @@ pub fn start(
             let signals = tokio::spawn(signals.run());
             let prover = tokio::spawn(prover.run());
             let rotation = tokio::spawn(rotation.run());
+            let acme = tokio::spawn(acme.run());
             admin.serve(stopped).await;
             prover.abort();
             rotation.abort();
+            acme.abort();
             signals.abort();
         });
         // A name that the prover looks up may take the resolver half a minute; nobody waits for it.

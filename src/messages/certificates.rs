@@ -1,6 +1,8 @@
-//! The certificates that clients are shown. Made by control, read by every worker, swapped as a whole:
-//! connections that were made under the ones before go on.
+//! The certificates that clients are shown, and what proves to authorities that domains are ours. Made
+//! by control, read by every worker, swapped as a whole: connections that were made under the ones
+//! before go on.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +15,7 @@ use crate::pure::certificates::{Names, Shown};
 use crate::pure::desk::OwnKeys;
 
 /// A certificate and its key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Certificate {
     /// What it is shown for: host names in lower case, a star for a first label.
     pub names: Arc<[Box<str>]>,
@@ -21,21 +23,48 @@ pub struct Certificate {
     pub key: Arc<CertifiedKey>,
 }
 
+/// What proves a domain to an authority, while that takes place.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// What it is told in plain HTTP when it asks for this token (RFC 8555, 8.3).
+    Text {
+        /// What it asks for.
+        token: Box<str>,
+        /// What it is told.
+        said: Box<str>,
+    },
+    /// What it is shown in a handshake that is for nothing else (RFC 8737).
+    Handshake(Arc<CertifiedKey>),
+}
+
 /// All certificates.
 #[derive(Debug, Default)]
 pub struct Certificates {
     certificates: Vec<Certificate>,
     names: Names,
+    /// By domain, what proves it.
+    handshakes: HashMap<Box<str>, Arc<CertifiedKey>>,
     /// What is shown for all other names, and to who names none: a client that does not insist learns
     /// then in words what is wrong.
     stand_in: Option<Arc<CertifiedKey>>,
 }
 
 impl Certificates {
-    /// Of two for one name the first is shown.
-    pub fn new(certificates: Vec<Certificate>, stand_in: Option<Arc<CertifiedKey>>) -> Self {
-        let names = Names::new(certificates.iter().map(|one| &*one.names));
-        Self { certificates, names, stand_in }
+    /// Of two for one name the first is shown. Domains are proven meanwhile by `proofs`.
+    pub fn new<'p>(
+        certificates: Vec<Certificate>,
+        stand_in: Option<Arc<CertifiedKey>>,
+        proofs: impl IntoIterator<Item = (&'p str, &'p Proof)>,
+    ) -> Self {
+        let (mut texts, mut handshakes) = (Vec::new(), HashMap::new());
+        for (domain, proof) in proofs {
+            match proof {
+                Proof::Text { token, said } => texts.push((&**token, &**said)),
+                Proof::Handshake(key) => drop(handshakes.insert(domain.into(), Arc::clone(key))),
+            }
+        }
+        let names = Names::new(certificates.iter().map(|one| &*one.names)).proving(texts);
+        Self { certificates, names, handshakes, stand_in }
     }
 
     /// The names that there are certificates for.
@@ -76,7 +105,7 @@ impl Serving {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // Each connection that is resumed brings the next one.
         config.send_tls13_tickets = 1;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), PROVING.to_vec()];
         Self { config, certificates: Arc::clone(certificates) }
     }
 
@@ -111,6 +140,10 @@ impl Choice {
 impl ResolvesServerCert for Choice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let (certificates, asked) = (&self.certificates, hello.server_name());
+        // Whoever offers this protocol offers no other (RFC 8737, 4), and asks for nothing afterwards.
+        if hello.alpn().is_some_and(|offered| offered.eq([PROVING])) {
+            return certificates.handshakes.get(asked?).map(Arc::clone);
+        }
         // Said once in a handshake.
         let _ = self.shown.set(certificates.shown(asked));
         let found = certificates.find(asked).map(|one| &one.key);
@@ -146,6 +179,8 @@ impl fmt::Debug for Tickets {
     }
 }
 
+/// The protocol of an authority's handshake (RFC 8737, 6.2).
+const PROVING: &[u8] = b"acme-tls/1";
 /// How long a session can be resumed, in seconds: keys are known for a day after the day they are used
 /// in.
 const TICKET_LIFE_S: u32 = 12 * 60 * 60;

@@ -1,4 +1,4 @@
-//! Which certificate is for which name.
+//! Which certificate is for which name, and what proves names to authorities.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,12 +6,15 @@ use std::sync::Arc;
 use crate::pure::limits::HOST_BYTES_MAX;
 use crate::pure::route::table::host_name;
 
-/// The names that there are certificates for, and which.
+/// The names that there are certificates for, and which; and of names that are to have one, what
+/// proves that they are ours.
 #[derive(Debug, Default)]
 pub struct Names {
     by_name: HashMap<Box<[u8]>, usize>,
     /// Those with a star, by what is behind it.
     by_parent: HashMap<Box<[u8]>, usize>,
+    /// By an authority's token, what it is told.
+    proofs: HashMap<Box<[u8]>, Box<str>>,
 }
 
 /// The certificate that a client was shown, as far as it matters to its requests.
@@ -37,6 +40,20 @@ impl Names {
             }
         }
         all
+    }
+
+    /// The same, where also an authority that asks for one of these tokens is told what belongs to it.
+    pub fn proving<'n>(self, proofs: impl IntoIterator<Item = (&'n str, &'n str)>) -> Self {
+        let boxed = |(token, said): (&str, &str)| (token.as_bytes().into(), said.into());
+        Self { proofs: proofs.into_iter().map(boxed).collect(), ..self }
+    }
+
+    /// What an authority is told that asks for `path` (RFC 8555, 8.3), if it is one.
+    pub fn proof(&self, path: &[u8]) -> Option<&str> {
+        if self.proofs.is_empty() {
+            return None;
+        }
+        self.proofs.get(path.strip_prefix(CHALLENGES)?).map(|said| &**said)
     }
 
     /// Which certificate is for `host`, as a client has it: the one for this very name, else the one
@@ -88,6 +105,9 @@ impl Shown {
     }
 }
 
+/// Where authorities look for what proves a domain (RFC 8555, 8.3).
+pub const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
+
 /// Whether a certificate's `name` is for `host`, both in lower case (RFC 9525, 6.3): a star is one
 /// whole label, the first.
 pub fn is_for(name: &str, host: &[u8]) -> bool {
@@ -128,6 +148,21 @@ mod tests {
             assert_eq!(table.find(host.as_bytes()), found, "{host}");
         }
         assert_eq!(Names::default().find(b"acme.com"), None);
+    }
+
+    #[test]
+    fn an_authority_is_told_what_belongs_to_its_token() {
+        let names = Names::default().proving([("a-token", "a-token.thumb"), ("b", "b.thumb")]);
+        for (path, said) in [
+            ("/.well-known/acme-challenge/a-token", Some("a-token.thumb")),
+            ("/.well-known/acme-challenge/b", Some("b.thumb")),
+            ("/.well-known/acme-challenge/c", None),
+            ("/.well-known/acme-challenge/", None),
+            ("/.well-known/acme-challenge", None),
+            ("/a-token", None),
+        ] {
+            assert_eq!(names.proof(path.as_bytes()), said, "{path}");
+        }
     }
 
     #[test]

@@ -147,6 +147,8 @@ pub enum Say<'r> {
     Token(Signed),
     /// A sentence for a browser at `/`.
     Welcome(Site<'r>, &'r [u8]),
+    /// What proves a domain to an authority.
+    Proof(&'r str),
     /// `robots.txt`: nothing here is worth crawling.
     Robots,
 }
@@ -211,6 +213,9 @@ pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
     }
     if let Some(to) = known.door.to_https(known.snapshot, head) {
         return Action::Secure(to);
+    }
+    if let Some(said) = known.door.proof(head.path) {
+        return Action::Say(Say::Proof(said));
     }
     let endpoint = match Endpoint::parse(head.path) {
         Ok(endpoint) => endpoint,

@@ -1,7 +1,7 @@
 //! By which door a client came, and what follows: who is sent to https, and which requests belong on
 //! another connection.
 
-use crate::pure::certificates::{Names, Shown};
+use crate::pure::certificates::{CHALLENGES, Names, Shown};
 use crate::pure::http1::encode::Out;
 use crate::pure::http1::head::RequestHead;
 use crate::pure::limits::HOST_BYTES_MAX;
@@ -38,6 +38,14 @@ impl<'r> Door<'r> {
         snapshot.routes.site(host).over_tls(is_over_tls)
     }
 
+    /// What an authority is told that asks for `path` to find out whose a domain is, if it is one.
+    pub(super) fn proof(self, path: &[u8]) -> Option<&'r str> {
+        match self {
+            Self::Plain(names) => names.proof(path),
+            Self::Tls(_) => None,
+        }
+    }
+
     /// Where `head` is sent, if it is to come over TLS. An authority that proves a domain asks in
     /// plain HTTP, and whom `public_url` says to be found there is.
     pub(super) fn to_https(
@@ -52,7 +60,7 @@ impl<'r> Door<'r> {
         names.find(host)?;
         let base = self.site(snapshot, host).public_url();
         let is_wanted = base.is_none_or(|base| base.starts_with("https://"))
-            && !head.path.starts_with(ACME_CHALLENGES);
+            && !head.path.starts_with(CHALLENGES);
         is_wanted.then_some(ToHttps { base, host, port, path: head.path, query: head.query })
     }
 }
@@ -79,6 +87,3 @@ impl ToHttps<'_> {
         }
     }
 }
-
-/// Where authorities look for what proves a domain (RFC 8555, 8.3).
-const ACME_CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";

@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod agenda;
 pub mod answer;
 pub mod backoff;
+pub mod base64;
 pub mod cache;
 pub mod certificates;
 pub mod client;

@@ -311,7 +311,7 @@ impl Turn<'_> {
             Action::Say(Say::Challenge(_) | Say::RegistryChallenge(_)) => {
                 (Counter::RequestsBase, 401)
             }
-            Action::Say(Say::Token(_) | Say::Welcome(..) | Say::Robots) => {
+            Action::Say(Say::Token(_) | Say::Welcome(..) | Say::Robots | Say::Proof(_)) => {
                 (Counter::RequestsOther, 200)
             }
             Action::Refuse(refusal) => {

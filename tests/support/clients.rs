@@ -1,7 +1,7 @@
 //! Real clients, each with its state in a directory of its own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pullgate::cli::demo::image::{Image, Platform};
@@ -17,8 +17,8 @@ pub trait Client {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// Pulls `reference` (`host:port/name:tag`) over plain HTTP, with a login if there is one, or
-    /// returns the client's words.
+    /// Pulls `reference` (`host:port/name:tag`), with a login if there is one, or returns the client's
+    /// words: over plain HTTP, or over https from who is trusted.
     fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String>;
 
     /// Whether what it holds as `reference` is `image`'s platform for this machine, whole; else
@@ -67,6 +67,11 @@ impl Skopeo {
         Self(Home::new())
     }
 
+    /// The same, which trusts the authority whose certificate is in the file.
+    pub fn trusting(root: &Path) -> Self {
+        Self(Home::new().trusting(root))
+    }
+
     fn layout(&self) -> String {
         format!("oci:{}:pulled", self.0.path("layout").display())
     }
@@ -84,7 +89,7 @@ impl Client for Skopeo {
 
     fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
         let mut skopeo = self.0.command("skopeo");
-        skopeo.args(["copy", "--src-tls-verify=false"]);
+        skopeo.arg("copy").arg(format!("--src-tls-verify={}", self.0.trusts));
         skopeo.args(login.map(|login| format!("--src-creds={}", pair(login))));
         attempt(skopeo.arg(format!("docker://{reference}")).arg(self.layout())).map(drop)
     }
@@ -110,6 +115,12 @@ impl Podman {
         Self(Home::with_storage())
     }
 
+    /// The same, which trusts the authority whose certificate is in the file.
+    pub fn trusting(root: &Path) -> Self {
+        installed("crun");
+        Self(Home::with_storage().trusting(root))
+    }
+
     /// `podman login`, which asks the registry.
     pub fn try_login(&self, login: Login, authority: &str) -> Result<(), String> {
         log_in(self.0.command("podman"), &self.0, login, authority)
@@ -123,7 +134,7 @@ impl Client for Podman {
 
     fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
         let mut podman = self.0.command("podman");
-        podman.args(["pull", "--quiet", "--tls-verify=false"]);
+        podman.args(["pull", "--quiet", &format!("--tls-verify={}", self.0.trusts)]);
         podman.args(login.map(|login| format!("--creds={}", pair(login))));
         attempt(podman.arg(reference)).map(drop)
     }
@@ -174,7 +185,16 @@ pub struct Docker {
 impl Docker {
     /// With an empty store.
     pub fn start() -> Self {
-        let home = Home::new();
+        Self::in_home(Home::new())
+    }
+
+    /// The same, which trusts the authority whose certificate is in the file. It looks at nobody's
+    /// certificate on loopback, but speaks TLS there.
+    pub fn trusting(root: &Path) -> Self {
+        Self::in_home(Home::new().trusting(root))
+    }
+
+    fn in_home(home: Home) -> Self {
         fs::write(home.path("daemon.json"), "{}").expect("dockerd's configuration");
         let mut dockerd = home.command("dockerd");
         dockerd.arg("--data-root").arg(home.path("data")).arg("--exec-root").arg(home.path("exec"));
@@ -298,13 +318,20 @@ impl Client for Containerd {
 struct Home {
     directory: TempDir,
     hosts: Hosts,
+    /// Whether it has an authority to trust, and talks to nobody else.
+    trusts: bool,
 }
 
 impl Home {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let hosts = Hosts::write(directory.path());
-        Self { directory, hosts }
+        Self { directory, hosts, trusts: false }
+    }
+
+    fn trusting(self, root: &Path) -> Self {
+        fs::copy(root, self.path("root.pem")).expect("the authority's certificate");
+        Self { trusts: true, ..self }
     }
 
     /// For what keeps images as podman does.
@@ -327,6 +354,9 @@ impl Home {
         let mut command = self.hosts.command(program);
         command.env("HOME", self.directory.path()).env("TMPDIR", self.directory.path());
         command.env("CONTAINERS_STORAGE_CONF", self.path("storage.conf"));
+        if self.trusts {
+            command.env("SSL_CERT_FILE", self.path("root.pem"));
+        }
         command
     }
 }

@@ -15,6 +15,7 @@ pub mod http;
 pub mod http2;
 pub mod images;
 pub mod origin;
+pub mod pebble;
 pub mod process;
 pub mod registry;
 pub mod sandbox;

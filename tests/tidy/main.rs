@@ -135,6 +135,7 @@ const FLOORS: &[Floor] = &[
             "http_body_util",
             "hyper",
             "hyper_util",
+            "instant_acme",
             "jiff",
             "notify",
             "rcgen",

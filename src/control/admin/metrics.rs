@@ -13,7 +13,7 @@ use super::exposition::Exposition;
 use super::process::{Process, unix_seconds};
 use super::{Sources, counting};
 use crate::control::status::Phase;
-use crate::control::{archive, certificates, prove};
+use crate::control::{acme, archive, prove, showcase};
 use crate::messages::latency::Latencies;
 use crate::messages::meters::{COUNTERS, FAULTS, GAUGES};
 use crate::messages::quotas::Said;
@@ -76,7 +76,7 @@ impl Page {
             latency(&mut page, &taken.latencies);
             quotas(&mut page, &taken.quotas);
         });
-        certificates(&mut page, &self.sources.certificates);
+        certificates(&mut page, &self.sources.certificates, &self.sources.acme);
         proofs(&mut page, &self.sources.proofs);
         on_disk(&mut page, &self.sources.on_disk);
         counting::write(&mut page, &self.sources.health);
@@ -179,7 +179,7 @@ fn quotas(page: &mut Exposition, quotas: &BTreeMap<(Box<str>, &'static str), Quo
     );
 }
 
-fn certificates(page: &mut Exposition, record: &certificates::Record) {
+fn certificates(page: &mut Exposition, record: &showcase::Record, standing: &acme::Record) {
     page.gauge(
         "pullgate_certificate_expiry_timestamp_seconds",
         "When the certificate that is shown for a domain ends, in seconds since 1970.",
@@ -189,6 +189,22 @@ fn certificates(page: &mut Exposition, record: &certificates::Record) {
             page.sample(&[("domain", name)], entry.ends_s);
         }
     }
+    let [obtained, failed] = standing.orders();
+    page.counter(
+        "pullgate_acme_orders_total",
+        "Certificates that an authority was asked for, by whether it gave them. `pullgate certs` \
+         says why it did not.",
+    );
+    page.sample(&[("outcome", "obtained")], obtained);
+    page.sample(&[("outcome", "failed")], failed);
+    let domains = standing.domains();
+    let missing = domains.values().filter(|one| !one.has_certificate).count();
+    page.gauge(
+        "pullgate_acme_domains",
+        "Domains that get their certificate from an authority, by whether they have one.",
+    );
+    page.sample(&[("state", "served")], domains.len() - missing);
+    page.sample(&[("state", "missing")], missing);
 }
 
 fn proofs(page: &mut Exposition, record: &prove::Record) {
@@ -280,6 +296,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::control::certificates::Entry;
     use crate::control::status::Status;
     use crate::messages::meters::{Counter, Gauge, Meters};
     use crate::messages::{latency, quotas};
@@ -299,7 +316,8 @@ mod tests {
         workers[1].fault(Kind::NameUnknown);
         workers[1].set(Gauge::ConnectionsOpen, 4);
         let names = Arc::new([Box::from("registry.acme.com")]);
-        let certificate = certificates::Entry { names, ends_s: 1_800_000_000 };
+        let (issuer, begins_s, ends_s) = (Box::from("CN=one"), 1_700_000_000, 1_800_000_000);
+        let certificate = Entry { names, issuer, begins_s, ends_s, renews_itself: false };
         Page::new(Sources {
             workers,
             latencies: vec![receiver],
@@ -309,6 +327,7 @@ mod tests {
             log_dropped: None,
             proofs: Default::default(),
             certificates: Arc::new(watch::Sender::new(vec![certificate])),
+            acme: Default::default(),
             quotas: said,
             on_disk: Default::default(),
         })

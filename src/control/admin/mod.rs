@@ -1,6 +1,7 @@
 //! The admin listener and the control socket: what operators and the command line ask a running
 //! gateway. Nothing here is on a request's way.
 
+mod certs;
 mod counting;
 pub mod explain;
 mod exposition;
@@ -15,15 +16,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::StatusCode;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::acme;
 use super::archive;
-use super::certificates;
 use super::logging::Dropped;
 use super::prove;
+use super::showcase;
 use super::status::Status;
 use super::while_busy;
 use crate::aggregator::{Health, Query};
@@ -64,7 +67,9 @@ pub struct Sources {
     /// The prover's.
     pub proofs: Arc<prove::Record>,
     /// The certificates in force.
-    pub certificates: Arc<certificates::Record>,
+    pub certificates: Arc<showcase::Record>,
+    /// How it stands with those from an authority.
+    pub acme: Arc<acme::Record>,
     /// How often registries may still be asked.
     pub quotas: QuotaReceiver,
     /// The disk's, for manifests.
@@ -77,6 +82,7 @@ pub(super) struct Server {
     address: SocketAddr,
     unix: Option<(UnixListener, PathBuf)>,
     metrics: Arc<metrics::Page>,
+    certs: Router,
     status: Arc<Status>,
     query: Query,
     in_force: Arc<InForce>,
@@ -100,6 +106,7 @@ impl Server {
             tcp,
             unix,
             status: Arc::clone(&sources.status),
+            certs: certs::routes(Arc::clone(&sources.certificates), Arc::clone(&sources.acme)),
             metrics: Arc::new(metrics::Page::new(sources)),
             query,
             in_force,
@@ -120,8 +127,8 @@ impl Server {
         let admin = axum::serve(self.tcp, admin).with_graceful_shutdown(end(stopping.clone()));
         servers.spawn(admin.into_future());
         let socket = self.unix.map(|(unix, path)| {
-            let control =
-                axum::serve(unix, socket::routes(self.query).merge(explain::routes(self.in_force)));
+            let routes = socket::routes(self.query).merge(explain::routes(self.in_force));
+            let control = axum::serve(unix, routes.merge(self.certs));
             servers.spawn(control.with_graceful_shutdown(end(stopping)).into_future());
             path
         });

@@ -9,14 +9,15 @@ use toml::de::DeTable;
 use super::file::{self, SECTIONS};
 use super::homes::{homes, others_can_stand_in, stars_match};
 use super::listeners::{
-    admin_stands_apart, certificates_are_apart, listeners_stand_apart, odd_certificates,
+    admin_stands_apart, binding_is_whole, certificates_are_apart, listeners_stand_apart,
+    odd_certificates,
 };
 use super::logins::{accounts_are_whole, domains_can_log_in, logins_can_work, odd_logins};
 use super::problem::{Problem, Problems, Warning};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Admin, Cache, CertificateFiles, Config, Counting, Credentials, Domain, Gateway, Insight,
+    Acme, Admin, Cache, CertificateFiles, Config, Counting, Credentials, Domain, Gateway, Insight,
     Limits, Log, Package, Password, Registry, UniqueWindow, Upstream,
 };
 use crate::pure::limits::{DATABASES_MAX, PACKAGES_MAX};
@@ -49,6 +50,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
     let certificates = document.several::<CertificateFiles>();
+    let acme = document.once::<Acme>().map(|acme| document.has("acme").then_some(acme));
     let packages = document.several::<file::PackageWritten>();
     let mut packages = homes(&mut document, packages);
 
@@ -59,6 +61,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     nothing_twice(&mut document, "registries", "host", &registries, |one| Some(&one.host));
     listeners_stand_apart(&mut document, gateway.as_ref());
     certificates_are_apart(&mut document, &certificates);
+    binding_is_whole(&mut document, acme.as_ref().and_then(Option::as_ref));
     nothing_twice(&mut document, "packages", "name", &packages, |one| {
         Some((&one.domain, &one.name))
     });
@@ -85,6 +88,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
         && let (Some(gateway), Some(admin), Some(log)) = (gateway, admin, log)
         && let (Some(counting), Some(limits)) = (counting, limits)
         && let (Some(upstream), Some(cache), Some(insight)) = (upstream, cache, insight)
+        && let Some(acme) = acme
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
         let registries = registries.into_iter().map(registry).collect();
@@ -101,6 +105,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
             domains,
             registries,
             certificates: certificates.into_iter().map(|entry| entry.value).collect(),
+            acme,
             packages,
         };
         return Ok((config, warnings));

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kinds::{
-    Address, CertificateName, Directory, File, Flag, Home, HostName, Id, List, Names, Network,
-    OneOf, OptionalFile, OptionalHome, OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost,
-    TokenHost, Word,
+    Address, AuthorityUrl, CertificateName, Directory, File, Flag, Home, HostName, Id, List,
+    MailAddress, Names, Network, OneOf, OptionalFile, OptionalHome, OptionalRegistryHost,
+    PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
-    AccessLog, Admin, Cache, CertificateFiles, Counting, Credentials, Delivery, Domain, Driver,
-    Gateway, Insight, Limits, Log, LogFormat, LogLevel, Retention, UniqueWindow, Upstream,
+    AccessLog, Acme, Admin, Cache, CertificateFiles, Counting, Credentials, Delivery, Domain,
+    Driver, Gateway, Insight, Limits, Log, LogFormat, LogLevel, Proving, Retention, UniqueWindow,
+    Upstream,
 };
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
 use crate::pure::oci::backend::Backend;
@@ -27,7 +28,8 @@ sections! {
         /// Where clients are listened for, in plain HTTP. An IPv6 address is IPv6 only, so the
         /// two defaults do not collide.
         listen: LISTEN => r#"["0.0.0.0:8080", "[::]:8080"]"#;
-        /// Where clients are listened for over TLS, with the certificates of `[[certificates]]`.
+        /// Where clients are listened for over TLS, with the certificates of `[[certificates]]` and
+        /// those that `[acme]` gets.
         listen_tls: LISTEN_TLS => "[]", like r#"["0.0.0.0:8443", "[::]:8443"]"#;
         /// Worker threads; 0 for one per CPU that this process may use, by affinity and by its
         /// control group's quota.
@@ -234,6 +236,28 @@ sections! {
         key: File, like r#""/etc/pullgate/registry.acme.com.key""#;
     }
 
+    /// Certificates that get and renew themselves, from an authority that speaks ACME (RFC 8555), for
+    /// every domain that a package names and that has none in `[[certificates]]`. To write this
+    /// section is to ask for them, and to agree to the authority's terms; without it no authority is
+    /// asked for anything. Port 80 or 443 of the domains has to lead here.
+    "acme" once Acme {
+        /// Where the authority writes to when something is wrong with a certificate.
+        email: MailAddress => r#""""#, like r#""ops@acme.com""#;
+        /// The authority's directory.
+        directory: AuthorityUrl => r#""""#, like r#""https://acme-staging-v02.api.letsencrypt.org/directory""#;
+        /// Certificates, in PEM, that are trusted for the authority beside the system's.
+        ca_file: OptionalFile => r#""""#, like r#""/etc/pullgate/authority.pem""#;
+        /// How domains are proven to be yours: `http-01` needs port 80 of the domain to lead to
+        /// `gateway.listen`, `tls-alpn-01` needs port 443 to lead to `gateway.listen_tls`. `auto` tries
+        /// one after the other.
+        challenge: CHALLENGE => r#""auto""#;
+        /// The name of your account with the authority, where it wants one (external account
+        /// binding). It needs a key.
+        eab_kid: Word => r#""""#, like r#""kid-1""#;
+        /// A file that holds that account's key, as the authority gives it: in base64url.
+        eab_key_file: OptionalFile => r#""""#, like r#""/run/credentials/eab""#;
+    }
+
     /// What clients can pull: a name under a public host, and where it really lives. Of several
     /// that fit, an exact domain comes before `*`; then the exact name; then the longest text
     /// before a star, `*` before `**`. Two that tie are a problem.
@@ -366,6 +390,10 @@ const FORMAT: OneOf<LogFormat> =
 const ACCESS: OneOf<AccessLog> = OneOf {
     words: &[("off", AccessLog::Off), ("json", AccessLog::Json), ("combined", AccessLog::Combined)],
     elsewhere: &[],
+};
+const CHALLENGE: OneOf<Proving> = OneOf {
+    words: &[("auto", Proving::Auto), ("http-01", Proving::Http), ("tls-alpn-01", Proving::Tls)],
+    elsewhere: &[("dns-01", "names are proven by port 80 or 443")],
 };
 const UNIQUE_WINDOW: OneOf<UniqueWindow> =
     OneOf { words: &[("day", UniqueWindow::Day), ("month", UniqueWindow::Month)], elsewhere: &[] };

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::problem::{Problems, quoted};
 use super::values::{Cidr, Private};
 use crate::pure::limits::PACKAGE_ID_BYTES_MAX;
-use crate::pure::oci::backend::{self, Backend};
+use crate::pure::oci::backend::{self, Backend, Scheme};
 use crate::pure::origin::Url;
 use crate::pure::route::pattern::Pattern;
 
@@ -360,6 +360,56 @@ impl Scalar for PublicUrl {
     }
 }
 
+/// The URL of an ACME directory; empty for Let's Encrypt's.
+pub struct AuthorityUrl;
+
+impl Scalar for AuthorityUrl {
+    type Written = String;
+    type Value = String;
+
+    fn allowed(&self) -> String {
+        format!("an https URL; \"\" for Let's Encrypt, \"{LETS_ENCRYPT}\"")
+    }
+
+    fn make(&self, written: String) -> Result<String, String> {
+        if written.is_empty() {
+            return Ok(LETS_ENCRYPT.to_owned());
+        }
+        match Url::parse(written.as_bytes()) {
+            Ok(Url { origin, .. }) if origin.scheme != Scheme::Https => {
+                Err(format!("{} is not https", quoted(&written)))
+            }
+            Ok(url) => Ok(url.to_string()),
+            // Not repeated: somebody may have written a password into it.
+            Err(wrong) => Err(wrong.to_string()),
+        }
+    }
+}
+
+/// Where a person gets mail; empty for none.
+pub struct MailAddress;
+
+impl Scalar for MailAddress {
+    type Written = String;
+    type Value = Option<String>;
+
+    fn allowed(&self) -> String {
+        "a mail address, as \"ops@acme.com\"; \"\" for none".to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<Option<String>, String> {
+        let is_plain = written.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+        let is_address = written
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && backend::authority(host).is_some());
+        match written.is_empty() {
+            true => Ok(None),
+            false if is_plain && is_address => Ok(Some(written)),
+            false => Err(format!("{} is not a mail address", quoted(&written))),
+        }
+    }
+}
+
 /// A host that may give tokens, with or without a port.
 pub struct TokenHost;
 
@@ -492,3 +542,6 @@ impl Scalar for Id {
         Ok((!written.is_empty()).then_some(written))
     }
 }
+
+/// Who is asked for certificates where nobody is named.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";

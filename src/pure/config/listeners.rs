@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::problem::Warning;
 use super::section::{Document, Entry, Spot};
-use super::values::{Admin, CertificateFiles, Gateway};
+use super::values::{Acme, Admin, CertificateFiles, Gateway};
 
 /// The operator's own door is not one of the clients'.
 pub(super) fn admin_stands_apart(
@@ -73,6 +73,20 @@ pub(super) fn certificates_are_apart(
     }
 }
 
+/// An account with an authority has a name and a key.
+pub(super) fn binding_is_whole(document: &mut Document<'_>, acme: Option<&Acme>) {
+    let Some(Acme { eab_kid, eab_key_file, .. }) = acme else {
+        return;
+    };
+    let (has, lacks) = match (eab_kid, eab_key_file) {
+        (Some(_), None) => ("eab_kid", "eab_key_file"),
+        (None, Some(_)) => ("eab_key_file", "eab_kid"),
+        (Some(_), Some(_)) | (None, None) => return,
+    };
+    document
+        .wrong(("acme", None, has), format!("needs {lacks} beside it; add it, or leave both out"));
+}
+
 /// Certificates without a door to show them at, or a door without any.
 pub(super) fn odd_certificates(
     document: &Document<'_>,
@@ -88,10 +102,11 @@ pub(super) fn odd_certificates(
                 "is shown to nobody, since gateway.listen_tls is empty; add an address there";
             vec![document.problem(("certificates", Some(first.index), ""), what)]
         }
-        (false, None) => {
-            let what = "clients find no certificate here that they trust; add [[certificates]]";
+        (false, None) if !document.has("acme") => {
+            let what =
+                "clients find no certificate here that they trust; add [acme] or [[certificates]]";
             vec![document.problem(("gateway", None, "listen_tls"), what)]
         }
-        (true, None) | (false, Some(_)) => Vec::new(),
+        (true, None) | (false, _) => Vec::new(),
     }
 }

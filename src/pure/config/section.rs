@@ -143,6 +143,11 @@ impl<'t> Document<'t> {
         read_section(value, &of, &mut self.problems).filter(|_| !self.broken)
     }
 
+    /// Whether a section of this name is written.
+    pub fn has(&self, name: &str) -> bool {
+        self.root.get(name).is_some()
+    }
+
     /// The sections that there can be several of; those that can be read.
     pub fn several<S: Section>(&mut self) -> Vec<Entry<S>> {
         let name = S::HEADER.name;

@@ -33,6 +33,8 @@ pub struct Config {
     pub registries: Vec<Registry>,
     /// `[[certificates]]`
     pub certificates: Vec<CertificateFiles>,
+    /// `[acme]`, where it is written.
+    pub acme: Option<Acme>,
     /// `[[packages]]`
     pub packages: Vec<Package>,
 }
@@ -301,6 +303,34 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// `[acme]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// Where the authority can reach the operator.
+    pub email: Option<String>,
+    /// The URL of the authority's directory.
+    pub directory: String,
+    /// Certificates that vouch for the authority's own server.
+    pub ca_file: Option<PathBuf>,
+    /// How domains are proven.
+    pub challenge: Proving,
+    /// The account with the authority that its own belongs to (RFC 8555, 7.3.4).
+    pub eab_kid: Option<String>,
+    /// That account's key.
+    pub eab_key_file: Option<PathBuf>,
+}
+
+/// `acme.challenge`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proving {
+    /// One way after the other until one succeeds.
+    Auto,
+    /// HTTP-01
+    Http,
+    /// TLS-ALPN-01
+    Tls,
 }
 
 /// Where a password is.
