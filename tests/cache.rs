@@ -5,9 +5,9 @@
 
 mod support;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::{fs, io};
 
 use crossbeam_channel::bounded;
 use support::bench::{Bench, NOTHING_KEPT, config, is_refusal, request};
@@ -416,6 +416,60 @@ fn nobody_gets_what_the_operators_account_fetched_for_another_package() {
     }
 }
 
+/// What was asked as one account is not found again by who asks as the next, even where the answer
+/// comes only when that is in force.
+#[test]
+fn an_answer_that_comes_after_the_account_has_changed_is_nobody_elses() {
+    for driver in DRIVERS {
+        let (hello, state) = (image("hello"), State::default());
+        let of_registry = state.clone();
+        // `robot:` in base64, by which only the first account begins.
+        let first = "Basic cm9ib3Q6";
+        let registry = Origin::start(REGISTRY_IP, move |talk| {
+            while let Some(request) = talk.request()? {
+                let is_first =
+                    request.field("authorization").is_some_and(|it| it.starts_with(first));
+                if !is_first {
+                    let challenge = ["WWW-Authenticate: Basic realm=\"r\""];
+                    talk.answer(&request, "401 Unauthorized", &challenge, b"")?;
+                    continue;
+                }
+                while request.method == "GET" && of_registry.0.load(Ordering::SeqCst) == HELD {
+                    pause();
+                }
+                serve(talk, &request, &hello)?;
+            }
+            Ok(())
+        });
+        let bench = Bench::behind(registry, |backend| {
+            let config = config("", "delivery = \"broker\"\ncredentials = \"registry\"\n", backend)
+                .replace(NOTHING_KEPT, KEPT)
+                .replace(
+                    "token_hosts",
+                    "username = \"robot\"\npassword_env = \"PATH\"\ntoken_hosts",
+                );
+            Gate::start_proxy(driver, &config)
+        });
+        state.set(HELD);
+        let mut held = bench.connect();
+        held.send(&request("GET", LATEST, &[])).expect("the gateway reads");
+        eventually(|| match asked(&bench).iter().any(|line| line.starts_with("GET")) {
+            true => Ok(()),
+            false => Err("the registry was not asked".to_owned()),
+        });
+        let file = bench.gate.config_file();
+        let config = fs::read_to_string(&file).expect("the configuration");
+        fs::write(&file, config.replace("\"robot\"", "\"other\"")).expect("a new one");
+        eventually(|| match bench.gate.metric("pullgate_reloads_total{outcome=\"applied\"}") {
+            1 => Ok(()),
+            more => Err(format!("{more} reloads")),
+        });
+        state.set(THERE);
+        assert_eq!(held.answer(false).expect("an answer").status, 200);
+        assert_eq!(bench.get(LATEST).status, 401);
+    }
+}
+
 /// What a registry that has `hello` does at the moment.
 #[derive(Clone, Default)]
 struct State(Arc<AtomicU8>);
@@ -433,6 +487,7 @@ const FAILING: u8 = 3;
 const ABSENT: u8 = 4;
 const REFUSED: u8 = 5;
 const BUSY_UNTIL: u8 = 6;
+const HELD: u8 = 7;
 const RETRY_AFTER: &str = "Retry-After: 3600";
 /// The same as a date, by a clock that is wrong.
 const RETRY_AT: [&str; 2] =

@@ -210,7 +210,8 @@ impl Exchange<'_> {
             let has_others = !plan.matched.others.is_empty();
             match cache::get(worker, &question, reference, bytes, has_others).await {
                 Some(Ok(found)) => {
-                    if meant.is_none() {
+                    // What was asked by an earlier configuration may not be by this one.
+                    if meant.is_none() && Rc::ptr_eq(&worker.snapshot(), adopted) {
                         worker.manifests.remember(plan, head, bytes, &found);
                     }
                     return Ok(Found::Kept(found.kept));

@@ -508,6 +508,8 @@ impl Manifests {
     /// Nothing that is kept of `scope` is served any more.
     pub fn revoke(&self, scope: Scope) {
         self.shelf.borrow_mut().revoke(scope);
+        // Who is still being sent one keeps it alive.
+        self.recent.borrow_mut().clear();
     }
 
     /// Whether what is `sought`, a digest, is here.
