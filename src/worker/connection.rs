@@ -40,10 +40,22 @@ pub fn serve(
     let down = Line::new(worker, stream);
     let mut connection = Connection { down, client, _entrance: Some(entrance) };
     async move {
-        // Which of the two ended it, and how, is in the meters: a client may go away at any time.
-        if let Ok(Served::Greeted(said)) = connection.run(over_tls).await {
-            let Connection { down, client, _entrance } = connection;
-            let _ = Box::pin(http2::serve(down, client, said)).await;
+        let mut is_new = true;
+        loop {
+            // Apart, so that who has been quiet for long does not carry the room of who is served.
+            let served = Box::pin(connection.run(over_tls, is_new)).await;
+            is_new = false;
+            match served {
+                Ok(Served::Quiet) if connection.down.stream.readable(false).await.is_ok() => {}
+                Ok(Served::Greeted(said)) => {
+                    let Connection { down, client, _entrance } = connection;
+                    let _ = Box::pin(http2::serve(down, client, said)).await;
+                    return;
+                }
+                // Which of the two ended it, and how, is in the meters: a client may go away at any
+                // time.
+                Ok(Served::Quiet | Served::Wholly) | Err(Over) => return,
+            }
         }
     }
 }
@@ -77,17 +89,30 @@ struct Connection {
 enum Served {
     /// It is served to its end.
     Wholly,
+    /// The client has said nothing for a second, and waits for nothing.
+    Quiet,
     /// HTTP/2 is agreed on, and the client has said this already.
     Greeted(Option<Buffer>),
 }
 
+/// What has come of a receive.
+enum Filled {
+    /// There is more in it.
+    More(Buffer),
+    /// The client sends no more.
+    End(Buffer),
+    /// Nothing for a second.
+    Quiet,
+}
+
 impl Connection {
-    async fn run(&mut self, over_tls: bool) -> Result<Served, Over> {
+    /// Answers what comes, until the client is quiet or it ends. `is_new` where nothing has come yet.
+    async fn run(&mut self, over_tls: bool, is_new: bool) -> Result<Served, Over> {
         let mut input = None;
-        if self.client.behind_proxy {
+        if is_new && self.client.behind_proxy {
             input = Some(Box::pin(self.greet()).await?);
         }
-        if over_tls {
+        if is_new && over_tls {
             input = Box::pin(self.shake_hands(input)).await?;
             if self.client.speaks_http2 {
                 return Ok(Served::Greeted(input));
@@ -101,7 +126,10 @@ impl Connection {
             }
             let mut received = match input.take() {
                 Some(received) => received,
-                None => self.receive(None).await?,
+                None => match self.receive(None, true).await? {
+                    Some(received) => received,
+                    None => return Ok(Served::Quiet),
+                },
             };
             let read_at_us = monotonic_us();
             let mut output = self.down.worker.pool.lend();
@@ -121,7 +149,10 @@ impl Connection {
             }
             input = match next {
                 Next::Answer | Next::Forward => Some(received),
-                Next::Receive => Some(self.receive(Some(received)).await?),
+                Next::Receive => match self.receive(Some(received), true).await? {
+                    Some(received) => Some(received),
+                    None => return Ok(Served::Quiet),
+                },
                 Next::Close => {
                     self.down.say_end();
                     return Ok(Served::Wholly);
@@ -133,11 +164,13 @@ impl Connection {
 
     /// Learns from a trusted proxy's PROXY header, if there is one, who the client is.
     async fn greet(&mut self) -> Result<Buffer, Over> {
-        let mut received = self.receive(None).await?;
+        let mut received = self.receive(None, false).await?.ok_or(Over)?;
         loop {
             match proxy_header::parse(received.filled()) {
                 Ok(ProxyHeader::None) => return Ok(received),
-                Ok(ProxyHeader::Incomplete) => received = self.receive(Some(received)).await?,
+                Ok(ProxyHeader::Incomplete) => {
+                    received = self.receive(Some(received), false).await?.ok_or(Over)?;
+                }
                 Ok(ProxyHeader::Complete { source, length }) => {
                     received.consume(length);
                     if let Some(source) = source {
@@ -202,8 +235,8 @@ impl Connection {
     }
 
     /// Receives more behind what `held` holds. Whoever is quiet for a second holds no buffer,
-    /// unless part of a request is in it.
-    async fn receive(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
+    /// unless part of a request is in it; and `None` is returned then, if it `rests`.
+    async fn receive(&mut self, held: Option<Buffer>, rests: bool) -> Result<Option<Buffer>, Over> {
         // A line break behind a request begins none (RFC 9112, 2.2).
         let begun =
             held.as_ref().is_some_and(|held| !matches!(held.filled(), b"" | b"\r" | b"\r\n"));
@@ -214,14 +247,21 @@ impl Connection {
             self.down.wait(Phase::Head);
         }
         if self.down.tls.is_some() {
-            return Box::pin(self.receive_sealed(held)).await;
+            return Box::pin(self.receive_sealed(held, rests)).await;
         }
-        let (buffer, has_more) = self.fill_or_end(held).await?;
-        if has_more { Ok(buffer) } else { Box::pin(self.ended(buffer)).await }
+        match self.fill_or_end(held, rests).await? {
+            Filled::More(buffer) => Ok(Some(buffer)),
+            Filled::End(buffer) => Box::pin(self.ended(buffer)).await,
+            Filled::Quiet => Ok(None),
+        }
     }
 
     /// The same over TLS.
-    async fn receive_sealed(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
+    async fn receive_sealed(
+        &mut self,
+        held: Option<Buffer>,
+        rests: bool,
+    ) -> Result<Option<Buffer>, Over> {
         let mut held = held.filter(|held| !held.is_empty());
         loop {
             let Some(tls) = &self.down.tls else { return Err(Over) };
@@ -229,13 +269,15 @@ impl Connection {
             if tls.borrow().has_rest() {
                 let mut plain = held.take().unwrap_or_else(|| pool.lend());
                 tls.borrow_mut().give_rest(&mut plain);
-                return Ok(plain);
+                return Ok(Some(plain));
             }
             let came = tls.borrow_mut().take_came();
-            let (came, has_more) = self.fill_or_end(came).await?;
-            let Some(tls) = self.down.tls.as_ref().filter(|_| has_more) else {
-                return self.ended(held.unwrap_or_else(|| pool.lend())).await;
+            let came = match self.fill_or_end(came, rests && held.is_none()).await? {
+                Filled::More(came) => came,
+                Filled::End(_) => return self.ended(held.unwrap_or_else(|| pool.lend())).await,
+                Filled::Quiet => return Ok(None),
             };
+            let Some(tls) = &self.down.tls else { return Err(Over) };
             let (mut plain, mut said) = (held.take().unwrap_or_else(|| pool.lend()), pool.lend());
             let before = plain.filled().len();
             let taken = tls.borrow_mut().take(came, &mut plain, &mut said);
@@ -246,7 +288,7 @@ impl Connection {
                 self.down.wait(phase);
             }
             if plain.filled().len() > before {
-                return Ok(plain);
+                return Ok(Some(plain));
             }
             if is_over {
                 self.down.say_end();
@@ -258,12 +300,15 @@ impl Connection {
 
     /// Receives behind what `held` holds; the end is an end.
     async fn fill(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
-        let (buffer, has_more) = self.fill_or_end(held).await?;
-        if has_more { Ok(buffer) } else { Err(Over) }
+        match self.fill_or_end(held, false).await? {
+            Filled::More(buffer) => Ok(buffer),
+            Filled::End(_) | Filled::Quiet => Err(Over),
+        }
     }
 
-    /// Receives behind what `held` holds, and says whether there was more.
-    async fn fill_or_end(&mut self, mut held: Option<Buffer>) -> Result<(Buffer, bool), Over> {
+    /// Receives behind what `held` holds. Whoever is quiet for a second is told of if it `rests` and
+    /// nothing is held, and waited for otherwise.
+    async fn fill_or_end(&mut self, mut held: Option<Buffer>, rests: bool) -> Result<Filled, Over> {
         loop {
             let buffer = match held.take() {
                 Some(buffer) => buffer,
@@ -280,13 +325,16 @@ impl Connection {
             let (received, spare) = self.down.stream.cancelable_read(spare, canceller).await;
             let buffer = spare.into_inner();
             match received {
-                Ok(0) => return Ok((buffer, false)),
+                Ok(0) => return Ok(Filled::End(buffer)),
                 Ok(bytes) => {
                     self.down.worker.meters.add(Counter::BytesReceived, bytes as u64);
-                    return Ok((buffer, true));
+                    return Ok(Filled::More(buffer));
                 }
                 // Quiet for a second: wait on without a buffer, or at least without a receive.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => {
+                    if rests && filled == 0 {
+                        return Ok(Filled::Quiet);
+                    }
                     held = (filled > 0).then_some(buffer);
                     self.down.stream.readable(false).await?;
                 }
@@ -296,7 +344,7 @@ impl Connection {
     }
 
     /// The client sends no more. Half a request that took too long is told so.
-    async fn ended(&mut self, received: Buffer) -> Result<Buffer, Over> {
+    async fn ended(&mut self, received: Buffer) -> Result<Option<Buffer>, Over> {
         let late = self.down.seat.phase() == Phase::Overdue && !received.is_empty();
         drop(received);
         if late {
