@@ -2,7 +2,6 @@
 //! stream among those of a connection.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,9 +17,10 @@ use crate::pure::cache::Body;
 use crate::worker::Worker;
 use crate::worker::buffers::{Buffer, Pool};
 use crate::worker::http2::stream::Stream;
+use crate::worker::over::Over;
 use crate::worker::slots::{Phase, Seat};
 use crate::worker::socket::descriptor;
-use crate::worker::tls::{Broken, Session};
+use crate::worker::tls::Session;
 
 /// A client's connection.
 pub struct Line {
@@ -138,21 +138,6 @@ impl Whole for Bytes {
 impl Whole for Body {
     fn all(&self) -> &[u8] {
         self
-    }
-}
-
-/// The connection is over: closed by the client, by a time-out, or by an error of the socket.
-pub struct Over;
-
-impl From<io::Error> for Over {
-    fn from(_: io::Error) -> Self {
-        Self
-    }
-}
-
-impl From<Broken> for Over {
-    fn from(_: Broken) -> Self {
-        Self
     }
 }
 

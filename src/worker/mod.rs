@@ -16,6 +16,7 @@ pub mod http2;
 pub mod letters;
 pub mod listener;
 pub mod obtain;
+pub mod over;
 pub mod record;
 pub mod relay;
 pub mod slots;

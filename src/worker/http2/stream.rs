@@ -11,7 +11,7 @@ use h2::{Reason, SendStream};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::pure::http2::message::Parts;
-use crate::worker::downstream::Over;
+use crate::worker::over::Over;
 use crate::worker::within::within;
 use crate::worker::{Worker, sweeps};
 
