@@ -251,6 +251,62 @@ fn a_whole_image_is_pulled_under_such_a_certificate() {
     asking.gate.stop();
 }
 
+#[test]
+fn the_doctor_says_whether_a_domain_leads_here_and_what_to_change() {
+    let mut pebble = Pebble::new();
+    let hosts = [HOST, "images.acme.org", "stray.acme.com"];
+    let mut asking = Asking::start(DRIVERS[0], &hosts, &pebble, "challenge = \"http-01\"\n");
+    let at = [asking.gate.address().port(), asking.tls.port()];
+    let doctor = |gate: &Gate, host: &str, root: &Path, names: SocketAddr| {
+        let mut doctor = Command::new(pullgate());
+        doctor
+            .args(["doctor", host, "--config"])
+            .arg(gate.config_file())
+            .arg("--ca-file")
+            .arg(root);
+        doctor.args(["--resolver", &names.to_string()]);
+        doctor.args(["--http-port", &at[0].to_string(), "--https-port", &at[1].to_string()]);
+        let output = doctor.output().unwrap();
+        let words = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(words).unwrap())
+    };
+    asking.answer_to(&mut pebble, &json!({}));
+    pebble.lead(hosts[2], "127.0.0.9");
+    pebble.alias(hosts[1], HOST);
+    let root = pebble.root_file();
+    hosts[..2].iter().for_each(|host| asking.is_served(host, &root));
+    for host in &hosts[..2] {
+        let (is_well, words) = doctor(&asking.gate, host, &root, pebble.names());
+        assert!(is_well && !words.contains("change"), "{words}");
+        assert_eq!(words.matches("this gateway answers").count(), 2, "{words}");
+        assert!(words.contains("shows a certificate by ") && words.contains("Pebble"), "{words}");
+        assert!(words.contains(&format!("redirect: {host}, one.example, and wherever")), "{words}");
+        let alias = format!("DNS: {} is an alias (CNAME) of {HOST} is at 127.0.0.1", hosts[1]);
+        assert_eq!(words.contains(&alias), *host == hosts[1], "{words}");
+    }
+    // Whom nobody vouches for, and who is nowhere near.
+    let other = pebble.other_file();
+    let (is_well, words) = doctor(&asking.gate, HOST, &other, pebble.names());
+    assert!(!is_well && words.contains("which clients do not believe: "), "{words}");
+    asking.says(&[hosts[2], "the authority says: "]);
+    let (is_well, words) = doctor(&asking.gate, hosts[2], &root, pebble.names());
+    assert!(!is_well && words.matches("nobody answers (").count() == 2, "{words}");
+    assert!(words.contains("certificate: the last try failed: the authority says: "), "{words}");
+    // Another gateway is not this one, though it serves the domain.
+    let mut theirs = Asking::start(DRIVERS[1], &[HOST], &Pebble::new(), "");
+    let (is_well, words) = doctor(&theirs.gate, HOST, &root, pebble.names());
+    assert!(!is_well, "{words}");
+    assert_eq!(words.matches("somebody else answers (status 200)").count(), 2, "{words}");
+    let (is_well, words) =
+        doctor(&theirs.gate, "acme.net", &root, free_address([127, 0, 0, 1].into()));
+    assert!(!is_well && words.contains("packages: none is served at acme.net"), "{words}");
+    assert!(words.contains("DNS: acme.net could not be looked up: 127.0.0.1:"), "{words}");
+    theirs.gate.stop();
+    let (is_well, words) = doctor(&theirs.gate, HOST, &root, pebble.names());
+    assert!(!is_well && words.contains("no gateway runs on this data_dir"), "{words}");
+    asking.gate.stop();
+}
+
 /// What is kept of authorities; all of it for its owner alone.
 fn kept_files(data_dir: &Path) -> Vec<String> {
     let mut names = Vec::new();

@@ -1,5 +1,6 @@
 //! The command line as a person types it. Its help is what the README shows.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -36,6 +37,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Remove counts for good; says what would be removed, and does it with --yes
     Erase(EraseArgs),
+    /// Say whether a domain leads to the running gateway, and what to change
+    Doctor(DoctorArgs),
     /// List the running gateway's certificates, and what went wrong with those it asks for
     Certs(CertsArgs),
     /// Say how the running gateway would answer a request, and why
@@ -171,6 +174,29 @@ pub struct EraseArgs {
     /// Do it
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// The domain that clients pull from
+    #[arg(value_name = "DOMAIN")]
+    pub domain: String,
+    /// The running gateway's configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The name server to ask, instead of this machine's
+    #[arg(long, value_name = "ADDRESS")]
+    pub resolver: Option<SocketAddr>,
+    /// Certificates, in PEM, that your clients trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The port where clients come in plain HTTP
+    #[arg(long, value_name = "NUMBER", default_value_t = 80)]
+    pub http_port: u16,
+    /// The port where clients come over TLS
+    #[arg(long, value_name = "NUMBER", default_value_t = 443)]
+    pub https_port: u16,
 }
 
 /// Of `certs`.

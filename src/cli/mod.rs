@@ -8,6 +8,7 @@ pub mod check;
 mod counts;
 pub mod data_plane;
 pub mod demo;
+pub mod doctor;
 pub mod erase;
 pub mod explain;
 pub mod export;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Erase(args) => erase::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Explain(args) => explain::run(&args),
     }

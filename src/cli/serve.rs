@@ -222,6 +222,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         in_force: Arc::clone(&in_force),
     };
     let packages = config.packages.len() as u64;
+    let known = Arc::clone(&in_force);
     let reload = match options.source {
         None => None,
         Some(source) => {
@@ -236,7 +237,10 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     };
     let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
     let workers_to_tell = data_plane.command();
-    let rotation = secrets.rotation(Box::new(move |keys| workers_to_tell.sign(keys)));
+    let rotation = secrets.rotation(Box::new(move |keys| {
+        known.sign(keys);
+        workers_to_tell.sign(keys);
+    }));
     let control =
         control::start(admin, signals, prover, rotation, acme).map_err(StartError::Admin)?;
     // Last, so that nobody is answered by a gateway that then does not start.

@@ -18,6 +18,7 @@ pub mod reload;
 pub mod showcase;
 pub mod signals;
 pub mod status;
+pub mod visit;
 mod watch;
 
 use std::io;

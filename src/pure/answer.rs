@@ -24,6 +24,7 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
         Action::Say(Say::Token(token)) => encode::token(out, manner, token, LIFE_S),
         Action::Say(Say::Robots) => encode::text(out, manner, ROBOTS),
         Action::Say(Say::Proof(said)) => encode::text(out, manner, said.as_bytes()),
+        Action::Say(Say::Reached(said)) => encode::text(out, manner, said),
         Action::Say(Say::Welcome(site, host)) => {
             let mut memory = [0; WORDS_BYTES_MAX];
             let mut words = Out::new(&mut memory, 0);

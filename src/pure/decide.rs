@@ -3,7 +3,7 @@
 
 use crate::pure::config::values::{Credentials, Delivery};
 use crate::pure::desk::{Challenge, Errand, LIFE_S, OwnKeys, Shown, Signed};
-use crate::pure::door::{Door, ToHttps};
+use crate::pure::door::{self, Door, ToHttps};
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::head::{Method, RequestHead};
 use crate::pure::limits::HOST_BYTES_MAX;
@@ -149,6 +149,8 @@ pub enum Say<'r> {
     Welcome(Site<'r>, &'r [u8]),
     /// What proves a domain to an authority.
     Proof(&'r str),
+    /// What proves to who has our secrets that it is us who were reached.
+    Reached(Signed),
     /// `robots.txt`: nothing here is worth crawling.
     Robots,
 }
@@ -206,6 +208,9 @@ pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
     if matches!(head.method, Method::Other(_)) {
         return refuse(Kind::MethodUnsupported, None, None);
     }
+    if let Some(say) = well_known(known, head.path) {
+        return Action::Say(say);
+    }
     if let Door::Tls(shown) = known.door
         && !shown.covers(host)
     {
@@ -213,9 +218,6 @@ pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
     }
     if let Some(to) = known.door.to_https(known.snapshot, head) {
         return Action::Secure(to);
-    }
-    if let Some(said) = known.door.proof(head.path) {
-        return Action::Say(Say::Proof(said));
     }
     let endpoint = match Endpoint::parse(head.path) {
         Ok(endpoint) => endpoint,
@@ -251,6 +253,17 @@ pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
             None => refuse(Kind::NameUnknown, Some(site), Some(name)),
         },
     }
+}
+
+/// What is said to who wants to know whose a domain is: an authority, or `pullgate doctor`, by whatever
+/// door and name it comes.
+fn well_known<'r>(known: Known<'r>, path: &[u8]) -> Option<Say<'r>> {
+    if !path.starts_with(WELL_KNOWN) {
+        return None;
+    }
+    // Like a token for a domain that cannot exist, which has ended long ago.
+    let reached = door::nonce(path).map(|nonce| Say::Reached(known.keys.sign(nonce, 0)));
+    reached.or_else(|| known.door.proof(path).map(Say::Proof))
 }
 
 /// A request that makes sense, and all that it is judged by.
@@ -433,3 +446,6 @@ impl<'r> Asked<'_, 'r> {
 
 /// How long `/v2/` has to have been a redirect before manifests are one too for who asks it first.
 const BASE_SETTLES_US: u64 = 60_000_000;
+
+/// Where what is asked of a host itself stands (RFC 8615, 3).
+const WELL_KNOWN: &[u8] = b"/.well-known/";

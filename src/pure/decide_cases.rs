@@ -112,6 +112,7 @@ fn told(action: &Action<'_>) -> String {
         Action::Say(Say::RegistryChallenge(challenge)) => format!("401 {challenge}"),
         Action::Say(Say::Token(_)) => "a token of ours".to_owned(),
         Action::Say(Say::Proof(said)) => format!("200 {said}"),
+        Action::Say(Say::Reached(_)) => "200, it is us".to_owned(),
         Action::Say(Say::Welcome(..) | Say::Robots) => "200 in words".to_owned(),
         Action::Refuse(refusal) => refusal.fault.kind.row().status.to_owned(),
     }

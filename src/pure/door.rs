@@ -65,6 +65,13 @@ impl<'r> Door<'r> {
     }
 }
 
+/// The number that `pullgate doctor` has sent to see whether it comes here, if `path` is its.
+pub(super) fn nonce(path: &[u8]) -> Option<&str> {
+    let nonce = path.strip_prefix(REACH.as_bytes())?;
+    let is_one = nonce.len() == NONCE_DIGITS && nonce.iter().all(u8::is_ascii_hexdigit);
+    std::str::from_utf8(nonce).ok().filter(|_| is_one)
+}
+
 impl ToHttps<'_> {
     /// Writes the URL.
     pub fn put(&self, out: &mut Out<'_>) {
@@ -87,3 +94,7 @@ impl ToHttps<'_> {
         }
     }
 }
+
+/// Where a gateway says that it is the one that is looked for; a number follows.
+pub const REACH: &str = "/.well-known/pullgate/";
+const NONCE_DIGITS: usize = 32;

@@ -52,6 +52,9 @@ pub fn steps(known: Known<'_>, head: &RequestHead<'_>) -> Vec<String> {
         Action::Say(Say::Proof(_)) => {
             steps.push("answer: 200, what proves the domain to an authority".to_owned());
         }
+        Action::Say(Say::Reached(_)) => {
+            steps.push("answer: 200, what `pullgate doctor` knows this gateway by".to_owned());
+        }
         Action::Say(Say::Welcome(..) | Say::Robots) => {
             steps.push("answer: 200, a sentence".to_owned());
         }

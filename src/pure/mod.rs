@@ -16,6 +16,8 @@ pub mod decide;
 #[cfg(test)]
 mod decide_cases;
 pub mod desk;
+pub mod dns;
+pub mod doctor;
 pub mod door;
 pub mod explain;
 pub mod fault;

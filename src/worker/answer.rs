@@ -311,9 +311,9 @@ impl Turn<'_> {
             Action::Say(Say::Challenge(_) | Say::RegistryChallenge(_)) => {
                 (Counter::RequestsBase, 401)
             }
-            Action::Say(Say::Token(_) | Say::Welcome(..) | Say::Robots | Say::Proof(_)) => {
-                (Counter::RequestsOther, 200)
-            }
+            Action::Say(
+                Say::Token(_) | Say::Welcome(..) | Say::Robots | Say::Proof(_) | Say::Reached(_),
+            ) => (Counter::RequestsOther, 200),
             Action::Refuse(refusal) => {
                 meters.fault(refusal.fault.kind);
                 (Counter::RequestsOther, refusal.fault.kind.row().status_code())

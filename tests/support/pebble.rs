@@ -103,12 +103,29 @@ impl Pebble {
         run(Command::new(installed("curl")).args(["-sSf", "-d", &body, &url]));
     }
 
+    /// Lets a host be another name of one.
+    pub fn alias(&self, host: &str, of: &str) {
+        let body = json!({ "host": format!("{host}."), "target": format!("{of}.") }).to_string();
+        let url = format!("http://{}/set-cname", self.names_management);
+        run(Command::new(installed("curl")).args(["-sSf", "-d", &body, &url]));
+    }
+
+    /// Where it asks for names.
+    pub fn names(&self) -> SocketAddr {
+        self.names
+    }
+
     /// A file of the certificate that its own are to be believed by; another one after each start.
     pub fn root_file(&self) -> PathBuf {
         let pem = eventually(|| self.root());
         let path = self.path("root.pem");
         fs::write(&path, pem).expect("its root");
         path
+    }
+
+    /// A file of a certificate by which none of its own are believed.
+    pub fn other_file(&self) -> PathBuf {
+        self.path("ca.pem")
     }
 
     fn root(&self) -> Result<String, String> {

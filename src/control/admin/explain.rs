@@ -1,3 +1,6 @@
+//! `GET /reach?nonce=<number>` at the control socket: what the workers say at
+//! `/.well-known/pullgate/<number>`, as `{"answer": "..."}`.
+//!
 //! `GET /explain?url=<URL>&user_agent=<text>` at the control socket: how the gateway would answer a
 //! request, and why, as `{"steps": [...]}`. It is decided here by what the workers decide by.
 
@@ -9,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -30,14 +34,15 @@ pub struct InForce {
     snapshot: watch::Sender<Arc<Snapshot>>,
     proofs: watch::Sender<Arc<Proofs>>,
     certificates: watch::Sender<Arc<Certificates>>,
-    keys: Arc<OwnKeys>,
+    keys: watch::Sender<Arc<OwnKeys>>,
 }
 
 impl InForce {
-    /// The first of all. The keys sign what nobody is sent, so any will do.
+    /// The first of all.
     pub fn new(snapshot: Arc<Snapshot>, keys: Arc<OwnKeys>) -> Arc<Self> {
         let (snapshot, proofs) = (watch::Sender::new(snapshot), watch::Sender::default());
-        Arc::new(Self { snapshot, proofs, certificates: watch::Sender::default(), keys })
+        let (certificates, keys) = (watch::Sender::default(), watch::Sender::new(keys));
+        Arc::new(Self { snapshot, proofs, certificates, keys })
     }
 
     /// The workers decide by `snapshot` from now on.
@@ -55,6 +60,11 @@ impl InForce {
         self.certificates.send_replace(Arc::clone(certificates));
     }
 
+    /// They sign with these from now on.
+    pub fn sign(&self, keys: &Arc<OwnKeys>) {
+        self.keys.send_replace(Arc::clone(keys));
+    }
+
     /// How a GET of `url` by a client of this user agent would be answered; or why it is no request.
     pub fn explain(&self, url: &str, user_agent: &str) -> Result<Vec<String>, String> {
         if user_agent.bytes().any(|byte| byte.is_ascii_control()) {
@@ -64,6 +74,7 @@ impl InForce {
             Url::parse(url.as_bytes()).map_err(|wrong| format!("url={url}: {wrong}"))?;
         let snapshot = Arc::clone(&self.snapshot.borrow());
         let proofs = Arc::clone(&self.proofs.borrow());
+        let keys = Arc::clone(&self.keys.borrow());
         let certificates = Arc::clone(&self.certificates.borrow());
         let shown = certificates.shown(Some(&origin.host));
         // Where there is no certificate for it, a front end has to speak TLS.
@@ -85,7 +96,7 @@ impl InForce {
             snapshot: &snapshot,
             door,
             proofs: &proofs,
-            keys: &self.keys,
+            keys: &keys,
             now_us: monotonic_us(),
             unix_s,
         };
@@ -94,7 +105,18 @@ impl InForce {
 }
 
 pub(super) fn routes(in_force: Arc<InForce>) -> Router {
-    Router::new().route("/explain", get(answer)).with_state(in_force)
+    let routes = Router::new().route("/explain", get(answer)).route("/reach", get(reach));
+    routes.with_state(in_force)
+}
+
+async fn reach(State(in_force): State<Arc<InForce>>, params: Params<Reach>) -> Response {
+    let said = in_force.keys.borrow().sign(&params.nonce, 0);
+    Json(json!({ "answer": String::from_utf8_lossy(&said) })).into_response()
+}
+
+#[derive(Deserialize)]
+struct Reach {
+    nonce: String,
 }
 
 async fn answer(

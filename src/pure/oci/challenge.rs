@@ -288,6 +288,11 @@ fn push_encoded(target: &mut String, byte: u8) {
     }
 }
 
+/// Hosts of the same people that are known to give tokens of `registry`.
+pub fn known_token_hosts(registry: &str) -> impl Iterator<Item = &'static str> {
+    KNOWN_REALMS.iter().filter(move |(known, _)| *known == registry).map(|(_, host)| *host)
+}
+
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
