@@ -446,6 +446,13 @@ fn a_pull_is_partial_when_a_transfer_broke_off_and_was_not_resumed() {
         > END @base 200
         = requests 2 pulls 2 checks 0 supply_chain 0 complete 2 up_to_date 0 blobs 4 aborted 2 partial 1
 
+        a tag of the same image that was only looked at is not what broke off
+        > HEAD stable 200 @amd64
+        > GET latest 200 @amd64
+        > BLOB @layer 200
+        > END @layer broken
+        = requests 1 pulls 1 checks 1 supply_chain 0 complete 1 up_to_date 0 blobs 1 aborted 1 partial 1
+
         a configuration that breaks off is no layer
         > GET latest 200 @amd64
         > BLOB @config 200

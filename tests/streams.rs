@@ -7,12 +7,19 @@ mod support;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use rustls::version::TLS13;
+use serde_json::json;
 
 use support::bench::{Bench, config, request};
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate};
-use support::hosts::REGISTRY_IP;
+use support::hosts::{GATEWAY, REGISTRY_IP};
+use support::http::Connection;
 use support::origin::{Origin, Talk};
+use support::tls::Authority;
 
 #[test]
 fn a_long_body_passes_through_little_memory() {
@@ -87,15 +94,88 @@ fn what_was_sent_and_what_broke_off_is_counted() {
             1 => Ok(()),
             other => Err(format!("{other} broke off")),
         });
+        // A pull: a layer that its client never comes back for.
+        let source = [127, 0, 0, 2];
+        let mut client = ask(&bench, "/v2/acme/length/manifests/latest", source);
+        client.read_exact(&mut [0; 15]).expect("a manifest");
+        open(&bench, "length", source).read_exact(&mut [0; 1000]).expect("it begins");
+        eventually(|| match bench.gate.metric("pullgate_streams_total{outcome=\"client\"}") {
+            2 => Ok(()),
+            other => Err(format!("{other} broke off")),
+        });
         bench.gate.stop();
         let answer = bench.gate.pulls(&[]);
         let totals = &answer["totals"];
         let count = |key: &str| totals[key].as_u64().expect("a count");
-        assert_eq!((count("blobs"), count("blobs_aborted")), (3, 1), "{totals}");
+        assert_eq!((count("blobs"), count("blobs_aborted")), (4, 2), "{totals}");
         let whole = length + (1 << 20);
         let bytes = count("blob_bytes");
-        assert!((whole + 1..whole + length).contains(&bytes), "{bytes} of {whole} and a part");
-        assert_eq!((count("requests"), count("pulls"), count("partial")), (0, 0, 0));
+        assert!((whole + 1..whole + 2 * length).contains(&bytes), "{bytes} of {whole} and parts");
+        let pulls = (count("requests"), count("pulls"), count("complete"), count("partial"));
+        assert_eq!(pulls, (1, 1, 1, 1));
+    }
+}
+
+/// Bytes of blobs are those of the blobs, not those that a framing or TLS makes of them.
+#[test]
+fn bytes_of_blobs_are_exact_whatever_is_around_them() {
+    for driver in DRIVERS {
+        let (authority, files) = (Authority::new(), tempfile::tempdir().expect("a directory"));
+        let pair = authority.identify(GATEWAY).write(files.path(), "gateway");
+        let [cert, key] = pair.map(|file| file.display().to_string());
+        let certificate = format!("[[certificates]]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
+        let tls = support::free_address([127, 0, 0, 1].into());
+        let listen = format!("listen_tls = [\"{tls}\"]\n");
+        let client = Arc::new(authority.client(&[&TLS13]));
+        let sealed = bench_with(driver, 0, &listen, &certificate);
+        for (mut bench, is_sealed) in [(bench(driver, 0), false), (sealed, true)] {
+            for name in ["small", "small-chunks"] {
+                let mut connection = match is_sealed {
+                    true => Connection::open_tls(tls, &client, GATEWAY).expect("it listens"),
+                    false => bench.connect(),
+                };
+                let target = format!("/v2/acme/{name}/blobs/sha256:{}", "a".repeat(64));
+                connection.send(&request("GET", &target, &[])).expect("it reads");
+                assert_eq!(connection.answer(false).expect("an answer").body.len(), 1 << 20);
+            }
+            bench.gate.stop();
+            let totals = &bench.gate.pulls(&[])["totals"];
+            assert_eq!((&totals["blobs"], &totals["blob_bytes"]), (&json!(2), &json!(2 << 20)));
+        }
+    }
+}
+
+/// A client that is gone before the answer's head can be written breaks its transfer off too.
+#[test]
+fn a_blob_whose_head_nobody_takes_has_broken_off() {
+    for driver in DRIVERS {
+        let met = Arc::new(Barrier::new(2));
+        let there = Arc::clone(&met);
+        let mut bench = Bench::start(driver, "stream", move |talk| {
+            while let Some(request) = talk.request()? {
+                if request.target.contains("/blobs/") {
+                    // Its client has come, and gone.
+                    there.wait();
+                    there.wait();
+                    send(talk, Framing::Length, 1 << 20)?;
+                } else {
+                    talk.answer(&request, "200 OK", &[], b"{}")?;
+                }
+            }
+            Ok(())
+        });
+        let client = open(&bench, "late", [127, 0, 0, 1]);
+        met.wait();
+        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO))
+            .expect("it is a socket");
+        drop(client);
+        met.wait();
+        eventually(|| match bench.gate.pulls(&[])["totals"]["blobs_aborted"].as_u64() {
+            Some(1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        bench.gate.stop();
+        assert_eq!(bench.gate.pulls(&[])["totals"]["blobs"], 1);
     }
 }
 
@@ -114,9 +194,20 @@ const FRAMINGS: [(&str, Framing); 3] = [
 
 /// A gateway before a registry whose every blob has `length` bytes, framed as its name says.
 fn bench(driver: &str, length: u64) -> Bench {
+    bench_with(driver, length, "", "")
+}
+
+/// The same with more keys of the gateway, and more sections.
+fn bench_with(driver: &str, length: u64, keys: &str, sections: &str) -> Bench {
+    let layer = format!("sha256:{}", "a".repeat(64));
+    let manifest = format!(r#"{{"layers":[{{"digest":"{layer}"}}]}}"#);
     let registry = Origin::start(REGISTRY_IP, move |talk| {
         while let Some(request) = talk.request()? {
             let name = request.target.split('/').nth(3).unwrap_or_default();
+            if request.target.contains("/manifests/") {
+                talk.answer(&request, "200 OK", &[], manifest.as_bytes())?;
+                continue;
+            }
             match FRAMINGS.iter().find(|(it, _)| *it == name) {
                 Some((_, framing)) => send(talk, *framing, length)?,
                 None if name == "small-chunks" => send(talk, Framing::OneChunk, 1 << 20)?,
@@ -128,8 +219,8 @@ fn bench(driver: &str, length: u64) -> Bench {
     });
     Bench::behind(registry, |backend| {
         let limits = format!("\n[limits]\nbuffer_bytes = \"{}KiB\"\n", BUFFER_BYTES >> 10);
-        let keys = format!("delivery = \"stream\"\n{limits}");
-        Gate::start_proxy(driver, &config("", &keys, backend))
+        let package = format!("delivery = \"stream\"\n{limits}{sections}");
+        Gate::start_proxy(driver, &format!("{keys}{}", config("", &package, backend)))
     })
 }
 
@@ -166,10 +257,13 @@ fn warm(bench: &mut Bench) -> u64 {
 
 /// A client at `source` that has asked for the blob of `acme/<name>`.
 fn open(bench: &Bench, name: &str, source: [u8; 4]) -> TcpStream {
+    ask(bench, &format!("/v2/acme/{name}/blobs/sha256:{}", "a".repeat(64)), source)
+}
+
+fn ask(bench: &Bench, target: &str, source: [u8; 4]) -> TcpStream {
     let source = IpAddr::V4(Ipv4Addr::from(source));
     let mut stream = support::http::connect_from(source, bench.gate.address()).expect("it listens");
-    let target = format!("/v2/acme/{name}/blobs/sha256:{}", "a".repeat(64));
-    stream.write_all(&request("GET", &target, &[])).expect("it reads");
+    stream.write_all(&request("GET", target, &[])).expect("it reads");
     stream
 }
 

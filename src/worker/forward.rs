@@ -4,6 +4,7 @@
 //! The request stays in its receive buffer until it is answered: nothing of it is copied that does
 //! not go to the registry.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -406,18 +407,18 @@ impl Exchange<'_> {
         };
         self.count(status, b"", b"");
         self.record(status, announced(length));
+        let passage = Passage { exchange: self, bytes: Cell::new(0), is_whole: Cell::new(false) };
         // Until the client has taken it, the registry is not to be blamed for waiting.
         answer.seat.wait(Phase::Forwarding, self.worker.clock.sweep());
         down.send(head).await?;
         let bytes_max = self.adopted.limits.buffer_bytes;
         let (worker, sink, seat) = (self.worker, down.sink(), down.seat());
-        let (sent, ended) = relay::body(worker, answer, sink, seat, framing, bytes_max).await;
-        if let Some(event) = observe_end(self.action, self.head, self.asker(), sent, ended.is_ok())
-        {
-            self.worker.count(&event);
-        }
-        match ended {
-            Ok(()) => Ok(next),
+        let passed = &passage.bytes;
+        match relay::body(worker, answer, sink, seat, framing, bytes_max, passed).await {
+            Ok(()) => {
+                passage.is_whole.set(true);
+                Ok(next)
+            }
             Err(Broke::Client) => Err(Over),
             Err(Broke::Upstream(fault)) => {
                 self.complain(fault);
@@ -559,6 +560,26 @@ impl Exchange<'_> {
         if fault.kind != Kind::LoginRefused {
             let registry = &self.adopted.registries[self.plan.registry];
             self.worker.complain(fault, &registry.origin);
+        }
+    }
+}
+
+/// A blob on its way to the client. However that ends, also where its head could not be written, or
+/// nobody waits for it any more, counting is told of its end when this is dropped.
+struct Passage<'e> {
+    exchange: &'e Exchange<'e>,
+    /// Of it the client has taken.
+    bytes: Cell<u64>,
+    is_whole: Cell<bool>,
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        let Exchange { worker, action, head, .. } = *self.exchange;
+        let asker = self.exchange.asker();
+        let end = observe_end(action, head, asker, self.bytes.get(), self.is_whole.get());
+        if let Some(event) = end {
+            worker.count(&event);
         }
     }
 }

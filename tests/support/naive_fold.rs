@@ -520,8 +520,19 @@ fn naive_pulls_of<'a>(window: &[One<'a>], at: usize, deeds: &Deeds<'a>) -> Vec<O
     named_before(window, at).iter().filter(has_it).map(pull_of).collect()
 }
 
+/// The oldest of them that is made by then, else the oldest.
 fn naive_pull_of<'a>(window: &[One<'a>], at: usize, deeds: &Deeds<'a>) -> Option<Option<&'a str>> {
-    naive_pulls_of(window, at, deeds).into_iter().next()
+    let brings_alone = |get: usize| {
+        let sent = window[get].sent;
+        let is_quiet = sent.outcome == Outcome::NotModified;
+        sent.is_get() && sent.names_digest() && !is_quiet && deeds.target[get].is_none()
+    };
+    let is_made = |pull: &&Option<&str>| match pull {
+        Some(tag) => naive_pulled(&window[..at], tag, deeds),
+        None => (0..at).any(brings_alone),
+    };
+    let pulls = naive_pulls_of(window, at, deeds);
+    pulls.iter().find(is_made).or_else(|| pulls.first()).copied()
 }
 
 fn naive_pulled(window: &[One<'_>], tag: &str, deeds: &Deeds<'_>) -> bool {

@@ -238,7 +238,8 @@ impl Window {
         None
     }
 
-    /// The row that a blob is counted under: that of the oldest pull that has it as a layer.
+    /// The row that a blob is counted under: that of the oldest pull that has it as a layer, else of
+    /// what was only looked at and has it.
     pub fn row_of_blob(&self, blob: u64, families: &mut Families) -> TagRow {
         self.pull_of(blob, families).map_or(TagRow::BY_DIGEST, |of| self.row(of))
     }
@@ -259,7 +260,18 @@ impl Window {
     }
 
     fn pull_of(&self, blob: u64, families: &mut Families) -> Option<Option<u16>> {
-        (0..self.references.len()).find_map(|at| self.pull_with(at, blob, families))
+        let mut looked_at = None;
+        for at in 0..self.references.len() {
+            let Some(of) = self.pull_with(at, blob, families) else {
+                continue;
+            };
+            let tag = of.and_then(|at| self.references.get(usize::from(at)));
+            if tag.map_or(self.by_digest, |tag| tag.pull).is_made {
+                return Some(of);
+            }
+            looked_at = looked_at.or(Some(of));
+        }
+        looked_at
     }
 
     /// Where the tag stands to whose pull the reference at `at` belongs, `None` where that is by

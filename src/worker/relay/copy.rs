@@ -45,7 +45,7 @@ pub(super) async fn copy(
             piece = chunk(&mut buffer, piece, is_over);
         }
         pace.send(*client, buffer.get(piece).unwrap_or_default()).await?;
-        pace.meters.add(Counter::StreamedBytesCopied, taken.bytes as u64);
+        pace.passed(Counter::StreamedBytesCopied, taken.bytes);
         if is_over {
             return Ok(());
         }

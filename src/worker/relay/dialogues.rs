@@ -284,7 +284,7 @@ fn a_stream_that_never_waits_lets_the_others_have_their_turns() {
             client: Some(&client),
             upstream: &upstream,
             in_turn,
-            in_all: Cell::new(0),
+            passed: &Cell::new(0),
         };
         let stream = scene.of(&pace, &pipes, &sink);
         let mut link = Link::nowhere(source);
@@ -474,7 +474,7 @@ impl Scene {
             client: Some(&client_seat),
             upstream: &upstream_seat,
             in_turn: Cell::new(0),
-            in_all: Cell::new(0),
+            passed: &Cell::new(0),
         };
         let (pipes, pool) = (Rc::default(), Rc::new(Pool::default()));
         let stream = self.of(&pace, &pipes, &client);

@@ -64,8 +64,9 @@ pub enum Broke {
 /// A client that ends its side of the connection meanwhile has gone away: nobody waits for a
 /// registry on its behalf.
 ///
-/// How many bytes the client's socket took, and who broke it off if somebody did: the client's
-/// connection cannot go on then.
+/// `passed` rises by what of the body the client's connection has taken, without what framing and
+/// encryption put around it; of a piece that is copied, once that is taken whole. Who broke it off if
+/// somebody did: the client's connection cannot go on then.
 pub async fn body(
     worker: &Rc<Worker>,
     answer: Answer,
@@ -73,7 +74,8 @@ pub async fn body(
     seat: Option<&Seat>,
     to_client: ClientFraming,
     buffer_bytes: usize,
-) -> (u64, Result<(), Broke>) {
+    passed: &Cell<u64>,
+) -> Result<(), Broke> {
     // The seat last, so that it is dropped first (see [`Seat`]).
     let Answer { head, rest, mut link, seat: upstream, .. } = answer;
     let pace = Pace {
@@ -83,17 +85,16 @@ pub async fn body(
         client: seat,
         upstream: &upstream,
         in_turn: Cell::new(0),
-        in_all: Cell::new(0),
+        passed,
     };
     let (pipes, framing) = (&worker.pipes, head.framing);
     let stream = Stream { pace: &pace, pipes, client, framing, to_client, buffer_bytes };
     let ended = stream.run(&mut link, rest).await;
-    let sent = pace.in_all.get();
     if ended.is_ok() && head.keep_alive && framing != Framing::UntilClose {
         drop(upstream);
         link.give_back(worker);
     }
-    (sent, ended)
+    ended
 }
 
 /// One body under way.
@@ -148,8 +149,8 @@ struct Pace<'p> {
     upstream: &'p Seat,
     /// Bytes sent since the others had their turn.
     in_turn: Cell<usize>,
-    /// Bytes sent.
-    in_all: Cell<u64>,
+    /// Bytes of the body that the client has taken.
+    passed: &'p Cell<u64>,
 }
 
 impl Pace<'_> {
@@ -162,17 +163,14 @@ impl Pace<'_> {
                 self.upstream.wait(Phase::Forwarding, self.clock.sweep());
                 stream.pass(bytes).await.map_err(|_| Broke::Client)?;
                 // What goes over the wire is metered there.
-                self.passed(bytes.len());
+                self.in_turn.set(self.in_turn.get() + bytes.len());
                 return Ok(());
             }
         };
         while !bytes.is_empty() {
             let mut sealed = pool.lend();
             let taken = tls.borrow_mut().seal(bytes, &mut sealed).map_err(|_| Broke::Client)?;
-            let before = self.in_all.get();
             self.write(stream, sealed.filled()).await?;
-            // Of the body, not of what is around it.
-            self.in_all.set(before + taken as u64);
             bytes = bytes.get(taken..).unwrap_or_default();
         }
         Ok(())
@@ -240,12 +238,13 @@ impl Pace<'_> {
 
     fn sent(&self, bytes: usize) {
         self.meters.add(Counter::BytesSent, bytes as u64);
-        self.passed(bytes);
+        self.in_turn.set(self.in_turn.get() + bytes);
     }
 
-    fn passed(&self, bytes: usize) {
-        self.in_turn.set(self.in_turn.get() + bytes);
-        self.in_all.set(self.in_all.get() + bytes as u64);
+    /// The client has taken so much of the body, by the way whose `counter` this is.
+    fn passed(&self, counter: Counter, bytes: usize) {
+        self.meters.add(counter, bytes as u64);
+        self.passed.set(self.passed.get() + bytes as u64);
     }
 
     /// Whether the others are to go first: between a fast registry and a fast client there is

@@ -28,7 +28,7 @@ pub(super) async fn splice(
     if !rest.is_empty() {
         left = without(left, rest.filled().len(), from)?;
         pace.write(to, rest.filled()).await?;
-        pace.meters.add(Counter::StreamedBytesCopied, rest.filled().len() as u64);
+        pace.passed(Counter::StreamedBytesCopied, rest.filled().len());
     }
     drop(rest);
     let source = NonBlocking::new(from).map_err(|_| pace.upstream_broke())?;
@@ -52,7 +52,7 @@ pub(super) async fn splice(
                 Ok(0) | Err(_) => return Err(Broke::Client),
                 Ok(moved) => {
                     pace.sent(moved);
-                    pace.meters.add(Counter::StreamedBytesSpliced, moved as u64);
+                    pace.passed(Counter::StreamedBytesSpliced, moved);
                 }
             }
         }
