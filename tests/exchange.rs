@@ -10,6 +10,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use counting::{DOCKER, Gateway, all_files};
 use serde_json::Value;
@@ -17,6 +19,7 @@ use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::Connection;
 
+use pullgate::pure::config::values::Counting;
 use pullgate::pure::pull::event::Asked;
 
 #[test]
@@ -214,6 +217,33 @@ fn what_is_still_on_its_way_to_the_disk_is_erased_too() {
     let uniques: Vec<_> = answer.rows.iter().map(|row| row.measures.daily_uniques).collect();
     assert_eq!(uniques, [1, 5]);
     gateway.stop();
+}
+
+/// What was only looked at is booked when its window closes: not if it was erased before.
+#[test]
+fn a_window_that_was_open_when_its_package_was_erased_books_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let window = Duration::from_secs(2);
+    let mut gateway =
+        Gateway::start_with(dir.path(), 1, Counting { window, ..counting::counting() });
+    for name in ["acme/gone", "acme/kept"] {
+        gateway.send(1, DOCKER, name, Asked::ManifestHead, "only-there");
+    }
+    counting::eventually("both windows are open", || {
+        gateway.counted_pulls();
+        gateway.health.fold_windows_open.load(Ordering::Relaxed) == 2
+    });
+    let scope = pullgate::aggregator::Scope::Package("acme.com/acme/gone".to_owned());
+    let erasure = pullgate::aggregator::Erasure { scope, days: None };
+    gateway.query.amend(pullgate::aggregator::Amendment::Erase(erasure)).unwrap();
+    counting::eventually("the other one's check is booked", || {
+        gateway.totals().is_some_and(|(.., checks)| checks > 0)
+    });
+    gateway.stop();
+    let answer = counting::opened(dir.path()).rows(&pullgate::aggregator::Ask::default()).unwrap();
+    let rows: Vec<_> = answer.rows.iter().map(|row| (&*row.package, row.measures.checks)).collect();
+    assert_eq!(rows, [("acme.com/acme/kept", 1)]);
+    assert!(!is_in_a_file(dir.path(), "gone"));
 }
 
 fn started() -> Gate {

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use pullgate::aggregator::{Amendment, Ask, By, Query, Reconfigured};
+use pullgate::aggregator::{Amendment, Ask, By, Erasure, Query, Reconfigured, Scope};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
 use pullgate::pure::history::Total;
@@ -339,6 +339,33 @@ fn clients_count_once_a_day_and_companies_once_a_month() {
     gateway.stop();
     let measures = totals();
     assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (13, 7, 1));
+}
+
+/// Of a package whose day was erased it is read again which companies of the month are left.
+#[test]
+fn companies_that_an_erasure_leaves_do_not_count_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = start_with(dir.path(), counting(), "", &["flat-company"]);
+    let companies = |gateway: &mut Gateway, name: &str, pulls: u64| {
+        let address = "198.51.100.1".parse::<Ipv4Addr>().unwrap().to_ipv6_mapped().octets();
+        let tag = format!("v{pulls}");
+        let event = Event { address: Address(address), ..event(0, name, &tag) };
+        gateway.senders[0].offer(&event);
+        eventually("it is counted", || gateway.totals().is_some_and(|totals| totals.1 == pulls));
+        gateway.query.rows(&Ask::default()).unwrap().totals.monthly_companies
+    };
+    assert_eq!(companies(&mut gateway, "acme/rocket", 1), 1);
+    let today = u32::try_from(jiff::Timestamp::now().as_second() / 86_400 * 1440).unwrap();
+    let erase = |gateway: &mut Gateway, days| {
+        let scope = Scope::Package("acme.com/acme/rocket".to_owned());
+        gateway.query.amend(Amendment::Erase(Erasure { scope, days: Some(days) })).unwrap();
+    };
+    erase(&mut gateway, 0..today);
+    assert_eq!(companies(&mut gateway, "acme/rocket", 2), 1);
+    assert_eq!(companies(&mut gateway, "acme/lander", 3), 2);
+    erase(&mut gateway, today..today + 1440);
+    assert_eq!(companies(&mut gateway, "acme/rocket", 2), 2);
+    gateway.stop();
 }
 
 #[test]

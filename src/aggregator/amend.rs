@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregator::ask::QueryError;
+use crate::aggregator::clients::OTHER;
+use crate::aggregator::clock::month_begins;
 use crate::aggregator::counts::CountsError;
 use crate::aggregator::names::{Names, text_of_tag};
 use crate::aggregator::plan::timestamp;
@@ -44,10 +46,32 @@ pub enum Scope {
     Domain(String),
 }
 
+impl Amendment {
+    /// Refuses what no command line makes. `today`: the first minute of the day that is not over yet.
+    pub fn check(&self, today: u32) -> Result<(), QueryError> {
+        let checked = match self {
+            Self::Import(totals) => totals.iter().try_for_each(|total| total.check(today)),
+            Self::Erase(Erasure { days: None, .. }) => Ok(()),
+            Self::Erase(Erasure { days: Some(days), .. }) => {
+                let is_day = |minute| Unit::Day.floor(minute) == minute || minute == u32::MAX;
+                let are_days = days.start < days.end && is_day(days.start) && is_day(days.end);
+                are_days.then_some(()).ok_or_else(|| "counts are erased by whole days".to_owned())
+            }
+        };
+        checked.map_err(QueryError::Question)
+    }
+}
+
 impl Erasure {
-    /// Whether the day that begins in this minute is among what goes.
-    pub fn has_day(&self, minute: u32) -> bool {
+    /// Whether this minute's day is among what goes.
+    pub fn has(&self, minute: u32) -> bool {
         self.days.as_ref().is_none_or(|days| days.contains(&minute))
+    }
+
+    /// Whether any of these minutes is.
+    pub fn has_any(&self, minutes: Range<u32>) -> bool {
+        let meets = |days: &Range<u32>| days.start < minutes.end && minutes.start < days.end;
+        self.days.as_ref().is_none_or(meets)
     }
 }
 
@@ -64,9 +88,14 @@ impl Scope {
 /// What is to go, by the store's numbers.
 pub struct Gone {
     packages: BTreeSet<u32>,
+    /// Those of which nothing is left.
+    whole: BTreeSet<u32>,
     days: Option<Range<u32>>,
     /// What the counts over all time lose, by package, dimension and row.
     ever: BTreeMap<(u32, Dimension, Vec<u8>), Measures>,
+    /// By package and day: companies that are the month's from that day on, for the one on which they
+    /// came first goes.
+    companies: BTreeMap<(u32, u32), u64>,
 }
 
 impl Gone {
@@ -75,25 +104,71 @@ impl Gone {
         let mut packages = view.packages()?;
         packages.retain(|_, package| erasure.scope.has(&package.shown));
         let packages: BTreeSet<u32> = packages.into_keys().collect();
-        let mut gone = Self { packages, days: erasure.days.clone(), ever: BTreeMap::new() };
+        let (days, whole) = (erasure.days.clone(), BTreeSet::new());
+        let (ever, companies) = (BTreeMap::new(), BTreeMap::new());
+        let mut gone = Self { packages, whole, days, ever, companies };
         let Some(days) = &erasure.days else {
+            gone.whole.clone_from(&gone.packages);
             return Ok(gone);
         };
-        for package in &gone.packages {
+        for package in gone.packages.clone() {
             for dimension in Dimension::EVERY {
-                let range = cell_range(Unit::Day, *package, dimension, days.clone());
+                let range = cell_range(Unit::Day, package, dimension, days.clone());
                 view.cells(range, |cell, measures| {
-                    let row = (*package, dimension, cell.value.to_vec());
+                    let row = (package, dimension, cell.value.to_vec());
                     *gone.ever.entry(row).or_insert(Measures::ZERO) += measures;
                 })?;
+            }
+            gone.move_companies(package, days, view)?;
+            let mut is_left = false;
+            for dimension in Dimension::EVERY {
+                view.cells(cell_range(Unit::Ever, package, dimension, 0..1), |cell, measures| {
+                    is_left |= gone.rest(&cell, measures).is_some();
+                })?;
+            }
+            if !is_left {
+                gone.whole.insert(package);
             }
         }
         Ok(gone)
     }
 
+    /// A company counts on the first of its days in a month that stays. Those that stand together
+    /// under `(other)` cannot be told apart: they are counted as long as the day they came on.
+    fn move_companies(
+        &mut self,
+        package: u32,
+        days: &Range<u32>,
+        view: &View,
+    ) -> Result<(), CountsError> {
+        // Of each company and month: whether its first day goes, and which is the first that stays.
+        let mut seen: BTreeMap<(u32, Vec<u8>), (bool, Option<u32>)> = BTreeMap::new();
+        let months = month_begins(days.start)..days.end.saturating_add(MONTH_MINUTES_MAX);
+        let range = cell_range(Unit::Day, package, Dimension::Company, months);
+        view.cells(range, |cell, measures| {
+            if measures.pulls == 0 || cell.value == OTHER.as_bytes() {
+                return;
+            }
+            let goes = days.contains(&cell.minute);
+            let key = (month_begins(cell.minute), cell.value.to_vec());
+            let (_, stays) = seen.entry(key).or_insert((goes, None));
+            *stays = stays.or((!goes).then_some(cell.minute));
+        })?;
+        let Some(ever) = self.ever.get_mut(&(package, Dimension::All, Vec::new())) else {
+            return Ok(());
+        };
+        for first in seen.into_values().filter_map(|(goes, stays)| stays.filter(|_| goes)) {
+            if ever.monthly_companies > 0 {
+                ever.monthly_companies -= 1;
+                *self.companies.entry((package, first)).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nothing of this package is left, its name neither.
     pub fn has_package(&self, package: u32) -> bool {
-        self.days.is_none() && self.packages.contains(&package)
+        self.whole.contains(&package)
     }
 
     /// What is left of a cell, if anything is.
@@ -101,9 +176,13 @@ impl Gone {
         if !self.packages.contains(&cell.package) {
             return Some(measures);
         }
-        let days = self.days.as_ref()?;
+        let days = self.days.as_ref().filter(|_| !self.whole.contains(&cell.package))?;
         if cell.unit != Unit::Ever {
-            return (!days.contains(&cell.minute)).then_some(measures);
+            let is_all = (cell.unit, cell.dimension) == (Unit::Day, Dimension::All);
+            let moved = self.companies.get(&(cell.package, cell.minute)).filter(|_| is_all);
+            let monthly_companies = measures.monthly_companies + moved.copied().unwrap_or(0);
+            return (!days.contains(&cell.minute))
+                .then_some(Measures { monthly_companies, ..measures });
         }
         let row = (cell.package, cell.dimension, cell.value.to_vec());
         let rest = self.ever.get(&row).map_or(measures, |part| measures.less(*part));
@@ -116,7 +195,8 @@ impl Gone {
 pub fn cells(totals: &[Total], names: &mut Names) -> Cells {
     let mut cells = Cells::default();
     let unknown: Arc<str> = UNKNOWN.into();
-    for total in totals {
+    // What is nothing makes no row.
+    for total in totals.iter().filter(|total| total.measures() != Measures::ZERO) {
         let shown = total.package.clone();
         let package = names.learn_package(PackageRecord { shown, ..PackageRecord::default() });
         let measures = total.measures();
@@ -133,6 +213,24 @@ pub fn cells(totals: &[Total], names: &mut Names) -> Cells {
         }
     }
     cells
+}
+
+/// Refuses to erase days of which only the counts over all time are left: what they have of these
+/// days could not be told.
+pub fn refuse_forgotten(erasure: &Erasure, view: &View) -> Result<(), QueryError> {
+    let (Some(days), Some(since)) = (&erasure.days, view.since()) else {
+        return Ok(());
+    };
+    let kept_from = view.kept_from()?[Unit::Day as usize];
+    let first = days.start.max(Unit::Day.floor(since));
+    if first >= kept_from.min(days.end) {
+        return Ok(());
+    }
+    let kept_from = timestamp(kept_from);
+    Err(QueryError::Question(format!(
+        "days before {kept_from} are not kept (counting.retention), and what the counts over all time \
+         have of them cannot be told: nothing was erased. Erase days from {kept_from} on, or all time"
+    )))
 }
 
 /// Refuses totals of a package's days of which there are some already: they would count twice.
@@ -164,4 +262,29 @@ pub fn refuse_twice(totals: &[Total], view: &View) -> Result<(), QueryError> {
         }
     }
     Ok(())
+}
+
+/// The longest month.
+const MONTH_MINUTES_MAX: u32 = 31 * 24 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_erasure_that_no_command_line_makes_is_refused() {
+        const DAY: u32 = 24 * 60;
+        let check = |days| {
+            let scope = Scope::Domain("a.b".to_owned());
+            Amendment::Erase(Erasure { scope, days }).check(10 * DAY)
+        };
+        for good in [None, Some(0..DAY), Some(DAY..u32::MAX)] {
+            assert!(check(good).is_ok());
+        }
+        #[expect(clippy::reversed_empty_ranges, reason = "somebody may send it")]
+        let backwards = DAY..0;
+        for bad in [backwards, 0..0, 1..DAY, 0..DAY + 1] {
+            assert!(check(Some(bad)).is_err());
+        }
+    }
 }

@@ -14,6 +14,9 @@ use crate::aggregator::schema::{CellKey, Marker, Record, VERSION, Value, is_read
 use crate::aggregator::{frame, sync_dir};
 use crate::pure::pull::rollup::{Measures, Unit};
 
+/// A minute for each unit.
+pub type KeptFrom = [u32; Unit::EVERY.len()];
+
 /// A checkpoint being read: the store's keys and values, in order.
 pub struct Reader {
     file: BufReader<File>,
@@ -21,6 +24,8 @@ pub struct Reader {
     at: usize,
     entries: u64,
     is_done: bool,
+    /// The first minute of the oldest cell that is kept, by unit: what is before may be missing.
+    pub kept_from: KeptFrom,
 }
 
 /// Where the newest checkpoint in `dir` is that can be opened, with what is in it.
@@ -50,8 +55,25 @@ pub fn newest(dir: &Path) -> io::Result<Option<(PathBuf, Marker)>> {
 pub fn open(path: &Path) -> io::Result<(Marker, Reader)> {
     let mut file = BufReader::new(File::open(path)?);
     let payload = read_frame(&mut file)?;
-    let marker = decode_head(&payload).ok_or_else(|| damaged("it is not a checkpoint"))?;
-    Ok((marker, Reader { file, block: Vec::new(), at: 0, entries: 0, is_done: false }))
+    let (marker, kept_from) =
+        decode_head(&payload).ok_or_else(|| damaged("it is not a checkpoint"))?;
+    let (block, at, entries, is_done) = (Vec::new(), 0, 0, false);
+    Ok((marker, Reader { file, block, at, entries, is_done, kept_from }))
+}
+
+/// Reads the checkpoint at `path` to its end.
+///
+/// # Errors
+/// `InvalidData` where it is damaged.
+pub fn verify(path: &Path) -> io::Result<()> {
+    let (_, mut reader) = open(path)?;
+    while reader.next_entry()?.is_some() {}
+    Ok(())
+}
+
+/// Where the checkpoint up to this sequence is.
+pub fn path(dir: &Path, sequence: u64) -> PathBuf {
+    dir.join(format!("{PREFIX}{sequence:020}"))
 }
 
 impl Reader {
@@ -92,14 +114,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a checkpoint in `dir`.
-    pub fn create(dir: &Path, marker: &Marker) -> io::Result<Self> {
+    /// Begins a checkpoint in `dir`; `kept_from`: see [`Reader::kept_from`].
+    pub fn create(dir: &Path, marker: &Marker, kept_from: KeptFrom) -> io::Result<Self> {
         let file = File::create(dir.join(UNFINISHED))?;
         let mut writer = Self {
             dir: dir.to_owned(),
             sequence: marker.sequence,
             file,
-            block: encode_head(marker),
+            block: encode_head(marker, kept_from),
             entries: 0,
             is_finished: false,
         };
@@ -124,7 +146,7 @@ impl Writer {
         put(&mut self.block, self.entries);
         self.write_block()?;
         self.file.sync_all()?;
-        let path = self.dir.join(format!("{PREFIX}{:020}", self.sequence));
+        let path = path(&self.dir, self.sequence);
         fs::rename(self.dir.join(UNFINISHED), &path)?;
         self.is_finished = true;
         sync_dir(&self.dir)?;
@@ -162,6 +184,8 @@ pub fn compact(
         Some((marker, reader)) => (marker, Some(reader)),
         None => (Marker::default(), None),
     };
+    let gone_before = old.as_ref().map_or_else(KeptFrom::default, |old| old.kept_from);
+    let kept_from = Unit::EVERY.map(|unit| kept_from(unit).max(gone_before[unit as usize]));
     let mut run = Run::default();
     let mut last = marker.sequence;
     for segment in segments {
@@ -192,9 +216,9 @@ pub fn compact(
         .map(|(number, package)| (package_key(number).to_vec(), package.encode()));
     let cells = cells.into_iter().map(|(key, measures)| (key, measures.encode()));
     let mut new = packages.chain(cells).peekable();
-    let mut writer = Writer::create(dir, &marker)?;
+    let mut writer = Writer::create(dir, &marker, kept_from)?;
     let mut put_kept = |key: &[u8], value: &[u8]| match CellKey::parse(key) {
-        Some(cell) if cell.minute < kept_from(cell.unit) => Ok(()),
+        Some(cell) if cell.minute < kept_from[cell.unit as usize] => Ok(()),
         _ => writer.put(key, value),
     };
     while let Some((key, value)) = old.as_mut().map_or(Ok(None), Reader::next_entry)? {
@@ -244,19 +268,27 @@ fn merge(key: &[u8], value: &[u8], more: Vec<u8>) -> io::Result<Vec<u8>> {
     Ok(sum.encode())
 }
 
-fn encode_head(marker: &Marker) -> Vec<u8> {
+fn encode_head(marker: &Marker, kept_from: KeptFrom) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     put(&mut out, u64::from(VERSION));
     marker.encode_to(&mut out);
+    for minute in kept_from {
+        put(&mut out, u64::from(minute));
+    }
     out
 }
 
-fn decode_head(payload: &[u8]) -> Option<Marker> {
+fn decode_head(payload: &[u8]) -> Option<(Marker, KeptFrom)> {
     let from = &mut payload.strip_prefix(MAGIC)?;
-    if !is_read(take_u32(from)?) {
-        return None;
+    let version = take_u32(from).filter(|version| is_read(*version))?;
+    let marker = Marker::decode_from(from)?;
+    let mut kept_from = KeptFrom::default();
+    if version >= VERSION_OF_KEPT {
+        for minute in &mut kept_from {
+            *minute = take_u32(from)?;
+        }
     }
-    Marker::decode(from)
+    from.is_empty().then_some((marker, kept_from))
 }
 
 /// A file that ends too early is as damaged as one whose checksum is wrong.
@@ -271,6 +303,8 @@ fn damaged(how: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, how)
 }
 
+/// The first version whose checkpoints say what is kept.
+const VERSION_OF_KEPT: u32 = 7;
 const MAGIC: &[u8] = b"pullgate checkpoint\n";
 /// What the last block begins with; no entry does, for a key is never that long.
 const END: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\x01";
@@ -400,7 +434,7 @@ mod tests {
     #[test]
     fn a_changed_or_shortened_checkpoint_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::create(dir.path(), &Marker::default()).unwrap();
+        let mut writer = Writer::create(dir.path(), &Marker::default(), [0; 4]).unwrap();
         for number in 0..10 {
             writer.put(&package_key(number), b"x").unwrap();
         }

@@ -46,6 +46,15 @@ impl Clock {
     }
 }
 
+/// The first minute of the month in which `minute` is.
+pub fn month_begins(minute: u32) -> u32 {
+    let utc = jiff::tz::TimeZone::UTC;
+    let time = jiff::Timestamp::from_second(i64::from(minute) * 60).unwrap_or_default();
+    let month = utc.to_datetime(time).date().first_of_month();
+    let begins = utc.to_timestamp(month.at(0, 0, 0, 0)).unwrap_or_default();
+    u32::try_from(begins.as_second() / 60).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

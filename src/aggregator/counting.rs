@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
-use crate::aggregator::amend::Amendment;
+use crate::aggregator::amend::{Amendment, Erasure};
 use crate::aggregator::ask::QueryError;
 use crate::aggregator::clients::Clients;
-use crate::aggregator::clock::{Clock, Look};
+use crate::aggregator::clock::{Clock, Look, month_begins};
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::inbox::{Arrival, Inbox};
 use crate::aggregator::lock::Lock;
@@ -157,21 +157,22 @@ impl Aggregating {
         }
     }
 
-    /// Changes what was counted. What is erased goes from memory too, but for windows that are open:
-    /// what they still come to is of what happens now.
+    /// Changes what was counted. What is erased goes from memory too: also windows that are open, and
+    /// of today's clients, and the month's companies, those that nothing is left of.
     fn amend(&mut self, amendment: &Amendment) -> Result<(), QueryError> {
         self.books.drain(&mut self.persist, self.unique_day);
-        self.persist.amend(amendment, &mut self.books.names, self.clock.now_us)?;
-        if let Amendment::Erase(erasure) = amendment
-            && erasure.has_day(self.unique_day * MINUTES_PER_DAY)
-        {
-            for (number, package) in (0..).zip(self.books.names.packages()) {
-                if erasure.scope.has(&package.shown) {
-                    self.books.uniques.forget_package(number);
-                }
+        let (fold, uniques) = (&mut self.fold, &mut self.books.uniques);
+        let today = self.unique_day * MINUTES_PER_DAY;
+        let forget = |erasure: &Erasure, names: &Names| {
+            let gone: Vec<bool> =
+                names.packages().iter().map(|package| erasure.scope.has(&package.shown)).collect();
+            let is_gone = |package| gone.get(package as usize).is_some_and(|is_gone| *is_gone);
+            fold.forget_some(|package, minute| is_gone(package) && erasure.has(minute));
+            if erasure.has_any(month_begins(today)..today + MINUTES_PER_DAY) {
+                uniques.forget_packages(is_gone, erasure.has(today));
             }
-        }
-        Ok(())
+        };
+        self.persist.amend(amendment, &mut self.books.names, self.clock.now_us, forget)
     }
 
     /// Goes on after a panic, without what it may have left half done.
@@ -238,7 +239,8 @@ impl Aggregating {
     fn change_key(&mut self) {
         let day = self.clock.minute_now() / MINUTES_PER_DAY;
         if day != self.unique_day {
-            let is_month_over = month_of(day) != month_of(self.unique_day);
+            let month = |day| month_begins(day * MINUTES_PER_DAY);
+            let is_month_over = month(day) != month(self.unique_day);
             if is_month_over {
                 // What is not known of the month that ends will not be learned any more.
                 self.books.uniques.learn_companies(&[]);
@@ -416,7 +418,9 @@ fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
         booking.platform = Platform::NONE;
         booking.place = NOWHERE;
     }
-    tally.add(booking, places);
+    if booking.measures != Measures::ZERO {
+        tally.add(booking, places);
+    }
 }
 
 /// Counts the client of a pull, its company, and whether a crowd has pulled from its place.
@@ -449,14 +453,6 @@ fn see(
             tally.crowd(package, dimension, value, Some(row));
         }
     }
-}
-
-/// The month of a day, both counted from the Unix epoch's.
-fn month_of(day: u32) -> (i16, i8) {
-    let seconds = i64::from(day) * i64::from(MINUTES_PER_DAY) * 60;
-    let date = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-    let date = jiff::tz::TimeZone::UTC.to_datetime(date).date();
-    (date.year(), date.month())
 }
 
 /// Tells all subscribers of a pull; how many were too slow. Those that are gone are forgotten.

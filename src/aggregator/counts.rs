@@ -94,6 +94,7 @@ impl Counts {
                 break;
             }
         }
+        counts.set_kept_from(reader.kept_from)?;
         counts.set_marker(Marker { digest, ..marker })?;
         counts.flush()
     }
@@ -269,7 +270,8 @@ impl Counts {
 
     /// Writes all of it as a checkpoint, and says where that is.
     pub fn export(&self, dir: &Path) -> io::Result<PathBuf> {
-        let mut writer = checkpoint::Writer::create(dir, &self.marker)?;
+        let kept_from = self.kept_from().map_err(|error| io::Error::other(error.to_string()))?;
+        let mut writer = checkpoint::Writer::create(dir, &self.marker, kept_from)?;
         let mut entries = self.tree.range([PACKAGES]..);
         let mut next = || guarded(|| entries.next().transpose());
         while let Some((key, value)) =

@@ -6,12 +6,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::aggregator::amend::Gone;
 use crate::aggregator::checkpoint;
 use crate::aggregator::counts::{Counts, CountsError, guarded};
 use crate::aggregator::journal;
+use crate::aggregator::recover::{COUNTS, UNFINISHED, is_counts};
 use crate::aggregator::schema::{CellKey, Marker, PACKAGES, Value as _, package_number};
 use crate::aggregator::sync_dir;
 use crate::pure::pull::rollup::Measures;
@@ -24,7 +25,7 @@ pub fn begin(dir: &Path, counts: &Counts, next: u64, gone: &Gone) -> Result<(), 
     note.sync_all()?;
     sync_dir(dir)?;
     let marker = Marker { sequence: next, keys_done: None, ..counts.marker() };
-    let mut writer = checkpoint::Writer::create(dir, &marker)?;
+    let mut writer = checkpoint::Writer::create(dir, &marker, counts.kept_from()?)?;
     let tree = counts.tree();
     let mut entries = tree.range([PACKAGES]..);
     while let Some((key, value)) = guarded(|| entries.next().transpose())? {
@@ -45,41 +46,52 @@ pub fn begin(dir: &Path, counts: &Counts, next: u64, gone: &Gone) -> Result<(), 
     Ok(())
 }
 
-/// Ends an erasure whose checkpoint is there, and forgets one that never got that far. `counts` is
-/// where sled's files are, `unfinished` where new ones are made.
-pub fn finish(
-    dir: &Path,
-    newest: Option<&(PathBuf, Marker)>,
-    counts: &Path,
-    unfinished: &Path,
-) -> Result<(), CountsError> {
+/// Ends an erasure whose checkpoint is there, and forgets one that never got that far. Nothing else is
+/// removed before that checkpoint was read to its end.
+///
+/// # Errors
+/// `Damaged` where it cannot be read: it is removed, and nothing is erased.
+pub fn finish(dir: &Path) -> Result<(), CountsError> {
     let note = match fs::read_to_string(dir.join(NOTE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         note => note?,
     };
-    if let Some((path, marker)) = newest
-        && note.parse() == Ok(marker.sequence)
-    {
-        checkpoint::remove_others(dir, Some(path))?;
+    let path = note.parse().map(|sequence| checkpoint::path(dir, sequence));
+    if let Some(path) = path.ok().filter(|path| path.exists()) {
+        match checkpoint::verify(&path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                fs::remove_file(&path)?;
+                forget_note(dir)?;
+                let what = format!("what was written without it cannot be read: {error}");
+                return Err(CountsError::Damaged(format!("nothing was erased; {what}")));
+            }
+            verified => verified?,
+        }
+        checkpoint::remove_others(dir, Some(&path))?;
         journal::remove_all(dir)?;
-        remove_counts(dir, counts)?;
-        Counts::build(unfinished, path)?;
-        fs::rename(unfinished, counts)?;
+        remove_counts(dir)?;
+        Counts::build(&dir.join(UNFINISHED), &path)?;
+        fs::rename(dir.join(UNFINISHED), dir.join(COUNTS))?;
         sync_dir(dir)?;
     }
+    forget_note(dir)
+}
+
+fn forget_note(dir: &Path) -> Result<(), CountsError> {
     fs::remove_file(dir.join(NOTE))?;
     sync_dir(dir)?;
     Ok(())
 }
 
-/// Removes sled's files, and those that were moved aside.
-fn remove_counts(dir: &Path, counts: &Path) -> io::Result<()> {
-    let name = counts.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        let of_counts = path.file_name().and_then(|it| it.to_str()?.strip_prefix(name));
-        if of_counts.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
-            fs::remove_dir_all(path)?;
+/// Removes sled's files, and those that were moved aside; nothing else that somebody has put there.
+fn remove_counts(dir: &Path) -> io::Result<()> {
+    let entries: Vec<_> = fs::read_dir(dir)?.collect::<Result<_, _>>()?;
+    for entry in entries {
+        if entry.file_name().to_str().is_some_and(is_counts) {
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false => fs::remove_file(entry.path())?,
+            }
         }
     }
     Ok(())
@@ -90,8 +102,8 @@ const NOTE: &str = "erasing";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator::amend::{Erasure, Scope};
-    use crate::aggregator::schema::{PackageRecord, Record, RecordCell};
+    use crate::aggregator::amend::{Erasure, Scope, refuse_forgotten};
+    use crate::aggregator::schema::{PackageRecord, Record, RecordCell, cell_range};
     use crate::aggregator::store::Store;
     use crate::aggregator::view::View;
     use crate::pure::pull::rollup::{Dimension, Unit};
@@ -205,6 +217,122 @@ mod tests {
         expected.insert((0, Unit::Ever, 0), 2 * Dimension::EVERY.len() as u64);
         assert_eq!(read(&store), expected);
         assert!(is_in_a_file(dir.path(), "gone"), "its name has other counts");
+    }
+
+    #[test]
+    fn a_name_that_has_no_counts_left_goes_and_its_number_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        store.erase(&erasure("a.example/gone", Some(0..3 * DAY))).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert!(read(&store).keys().all(|(package, ..)| *package == 1));
+        assert!(!is_in_a_file(dir.path(), "gone"));
+    }
+
+    #[test]
+    fn what_is_kept_is_still_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = store(dir.path());
+        store.flush().unwrap();
+        let kept_from = [3 * DAY, 2 * DAY, DAY, 0];
+        store.counts().set_kept_from(kept_from).unwrap();
+        store.erase(&erasure("a.example", None)).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.counts().kept_from().unwrap(), kept_from);
+        drop(store);
+        // Also where the counts are built anew.
+        fs::remove_dir_all(dir.path().join(COUNTS)).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!((store.rebuilds, store.counts().kept_from().unwrap()), (1, kept_from));
+        // Days of which only the counts over all time are left are not erased.
+        let view = |store: &Store| {
+            let tree = store.counts().tree();
+            View::new(tree, store.marker(), store.unapplied(), Arc::default())
+        };
+        let refused = |days| refuse_forgotten(&erasure("b.example", days), &view(&store));
+        let kept_days = store.counts().kept_from().unwrap()[Unit::Day as usize];
+        assert!(refused(Some(0..kept_days + DAY)).is_err());
+        assert!(refused(Some(kept_days..u32::MAX)).is_ok() && refused(None).is_ok());
+    }
+
+    /// Acme pulls on the 1st and the 3rd of a month, Other on the 2nd and in the next month.
+    #[test]
+    fn a_company_counts_in_its_month_as_long_as_any_of_its_days_is_left() {
+        let company = |minute, value: &str, is_new: u64| {
+            let cell = |dimension, value: &str, measures| RecordCell {
+                package: 0,
+                dimension,
+                unit: Unit::Day,
+                minute,
+                value: value.into(),
+                measures,
+            };
+            let pulls = Measures { pulls: 1, ..Measures::ZERO };
+            let new = Measures { monthly_companies: is_new, ..pulls };
+            [cell(Dimension::Company, value, pulls), cell(Dimension::All, "", new)]
+        };
+        let days = [(0, "Acme", 1), (1, "Other", 1), (2, "Acme", 0), (31, "Other", 1)];
+        for (erased, expected) in [
+            (0..1, vec![(1, 1), (2, 1), (31, 1)]),
+            (0..2, vec![(2, 1), (31, 1)]),
+            (1..2, vec![(0, 1), (2, 0), (31, 1)]),
+            (2..32, vec![(0, 1), (1, 1)]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut store = Store::open(dir.path()).unwrap();
+            let cells = days.iter().flat_map(|(day, name, new)| company(day * DAY, name, *new));
+            let named = PackageRecord { shown: "a.b/c".to_owned(), ..PackageRecord::default() };
+            let packages = vec![(0, named)];
+            let cells = cells.collect();
+            store.append(&Record { sequence: 1, packages, cells, ..Record::default() }).unwrap();
+            let erased = erased.start * DAY..erased.end * DAY;
+            store.erase(&erasure("a.b/c", Some(erased))).unwrap();
+            let store = Store::open(dir.path()).unwrap();
+            let of = |unit| {
+                let mut left = Vec::new();
+                let range = cell_range(unit, 0, Dimension::All, 0..u32::MAX);
+                let each = |cell: CellKey<'_>, measures: Measures| {
+                    left.push((cell.minute / DAY, measures.monthly_companies));
+                };
+                store.counts().cells(range, each).unwrap();
+                left
+            };
+            let sum = expected.iter().map(|(_, new)| new).sum();
+            assert_eq!((of(Unit::Day), of(Unit::Ever)), (expected, vec![(0, sum)]));
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let own = ["counts.bak", "counts.csv", "counts.damaged.old"];
+        for name in own {
+            fs::write(dir.path().join(name), "gone").unwrap();
+        }
+        fs::write(dir.path().join("counts.damaged.2"), "gone").unwrap();
+        store.erase(&erasure("a.example", None)).unwrap();
+        Store::open(dir.path()).unwrap();
+        assert!(own.iter().all(|name| dir.path().join(name).exists()));
+        assert!(!dir.path().join("counts.damaged.2").exists());
+    }
+
+    /// The new checkpoint is all that is left in the end: until it is known to be whole the rest stays.
+    #[test]
+    fn an_erasure_whose_checkpoint_is_damaged_has_not_happened() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = store(dir.path());
+        let (before, next) = (read(&first), first.next_sequence());
+        first.erase(&erasure("a.example", None)).unwrap();
+        let path = checkpoint::path(dir.path(), next);
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(CountsError::Damaged(_))));
+        let second = Store::open(dir.path()).unwrap();
+        assert!(read(&second) == before && !path.exists());
+        assert_eq!(second.next_sequence(), next);
     }
 
     /// Killed before the checkpoint has its name nothing has happened, and after that all has.

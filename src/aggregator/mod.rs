@@ -175,7 +175,7 @@ pub fn amend_offline(data_dir: &Path, amendment: &Amendment) -> io::Result<()> {
     let node = u64::from_ne_bytes(random()?);
     let mut persist = Persist::new(data_dir.to_owned(), lock, Arc::default(), node);
     let mut names = Names::new(Bounds::NONE);
-    persist.amend(amendment, &mut names, 0).map_err(io::Error::other)?;
+    persist.amend(amendment, &mut names, 0, |_, _| ()).map_err(io::Error::other)?;
     persist.close(&mut names);
     Ok(())
 }

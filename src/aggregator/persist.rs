@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::aggregator::amend::{self, Amendment};
+use crate::aggregator::amend::{self, Amendment, Erasure};
 use crate::aggregator::ask::QueryError;
 use crate::aggregator::clients::OTHER;
-use crate::aggregator::clock::Clock;
+use crate::aggregator::clock::{Clock, month_begins};
 use crate::aggregator::counts::CountsError;
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::lock::Lock;
@@ -29,7 +29,8 @@ pub struct Persist {
     /// What waits to become a record.
     pub cells: Cells,
     /// Companies that the store knows of this month, by their package in memory: found when it was
-    /// opened for the first time, for whoever counts them. Later nobody knows more than they do.
+    /// opened for the first time, or without what was erased, for whoever counts them. Else nobody
+    /// knows more than they do.
     pub companies: Option<Vec<(u32, String)>>,
     /// Whether it was opened already.
     has_been_open: bool,
@@ -141,46 +142,53 @@ impl Persist {
         self.fail(&CountsError::Unavailable("counting panicked".to_owned()), now_us);
     }
 
-    /// Changes what was counted, with all that waits: on disk when this returns.
+    /// Changes what was counted, with all that waits: on disk when this returns. `forget` is called
+    /// once it is certain that something is erased, before anything is counted again.
     ///
     /// # Errors
-    /// Nothing was changed; but for an import that was refused by the disk, which waits like
-    /// anything that is counted.
+    /// Nothing was changed, unless the error says so: an import that was refused by the disk waits
+    /// like anything that is counted, an erasure ends when the store can be opened.
     pub fn amend(
         &mut self,
         amendment: &Amendment,
         names: &mut Names,
         now_us: u64,
+        forget: impl FnOnce(&Erasure, &Names),
     ) -> Result<(), QueryError> {
-        self.settle(names, now_us)?;
+        amendment.check(Unit::Day.floor(Clock::look().minute_now()))?;
+        self.settle(names, now_us).map_err(QueryError::Unavailable)?;
         match amendment {
             Amendment::Import(totals) => {
                 amend::refuse_twice(totals, &self.view(names))?;
                 self.cells = amend::cells(totals, names);
-                self.settle(names, now_us).map_err(|error| {
+                self.settle(names, now_us).map_err(|why| {
                     QueryError::Unavailable(format!(
-                        "{error}. What was imported waits in memory, and is written when counts are"
+                        "{why}. What was imported waits in memory, and is written when counts are"
                     ))
                 })
             }
             Amendment::Erase(erasure) => {
+                amend::refuse_forgotten(erasure, &self.view(names))?;
                 let erased = self.store.take().map_or(Ok(()), |store| store.erase(erasure));
                 if let Err(error) = erased {
                     self.fail(&error, now_us);
                     return Err(error.into());
                 }
-                self.settle(names, now_us)
+                forget(erasure, names);
+                self.has_been_open = false;
+                self.settle(names, now_us).map_err(|why| {
+                    QueryError::Unavailable(format!(
+                        "{why}. The erasure is under way: it ends when the counts can be opened"
+                    ))
+                })
             }
         }
     }
 
-    /// Writes all that waits.
-    fn settle(&mut self, names: &mut Names, now_us: u64) -> Result<(), QueryError> {
+    /// Writes all that waits, or says why that cannot be.
+    fn settle(&mut self, names: &mut Names, now_us: u64) -> Result<(), String> {
         self.flush(names, now_us);
-        match &self.failure {
-            Some(failure) => Err(QueryError::Unavailable(failure.why.clone())),
-            None => Ok(()),
-        }
+        self.failure.as_ref().map_or(Ok(()), |failure| Err(failure.why.clone()))
     }
 
     /// What a reader needs to know, as it is at this moment.
@@ -365,15 +373,6 @@ impl Persist {
         let wait_us = wait_us.clamp(RETRY_US_MIN, RETRY_US_MAX);
         self.failure = Some(Failure { why, wait_us, retry_at_us: now_us.saturating_add(wait_us) });
     }
-}
-
-/// The first minute of the month in which `minute` is.
-fn month_begins(minute: u32) -> u32 {
-    let utc = jiff::tz::TimeZone::UTC;
-    let time = jiff::Timestamp::from_second(i64::from(minute) * 60).unwrap_or_default();
-    let month = utc.to_datetime(time).date().first_of_month();
-    let begins = utc.to_timestamp(month.at(0, 0, 0, 0)).unwrap_or_default();
-    u32::try_from(begins.as_second() / 60).unwrap_or(0)
 }
 
 /// Gives cells the store's numbers.

@@ -76,6 +76,12 @@ pub fn rebuild(dir: &Path, checkpoint: Option<&Path>, why: &str) -> Result<Count
     Counts::open(&path)
 }
 
+/// Whether a file of this name has counts: those in use, or some that were moved aside.
+pub fn is_counts(name: &str) -> bool {
+    let aside = name.strip_prefix(COUNTS).and_then(|rest| rest.strip_prefix(".damaged."));
+    name == COUNTS || aside.is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
 /// Where the counts are.
 pub const COUNTS: &str = "counts";
 /// Where they are made.

@@ -32,7 +32,8 @@ use crate::pure::pull::rollup::{Dimension, MEASURE_NAMES, Measures, Unit};
 /// | 4 | dimensions of places, deliveries and pairs; measures say how many they are |
 /// | 5 | the measure `imported` |
 /// | 6 | the dimension of the image's platform, measures of blobs |
-pub const VERSION: u32 = 6;
+/// | 7 | a checkpoint says what is kept |
+pub const VERSION: u32 = 7;
 /// The key of the version.
 pub const VERSION_KEY: &[u8] = b"\x00version";
 /// The key of the [`Marker`].

@@ -53,8 +53,8 @@ impl Store {
             fs::remove_dir_all(dir.join(UNFINISHED))?;
         }
         checkpoint::remove_unfinished(dir)?;
+        erase::finish(dir)?;
         let newest = checkpoint::newest(dir)?;
-        erase::finish(dir, newest.as_ref(), &path, &dir.join(UNFINISHED))?;
         let base = newest.as_ref().map_or(0, |(_, marker)| marker.sequence);
         let checkpoint = newest.map(|(path, _)| path);
 

@@ -106,15 +106,22 @@ impl Uniques {
         }
     }
 
-    /// Nobody has pulled this package yet.
-    pub fn forget_package(&mut self, package: u32) {
-        self.clients.forget(package);
-        self.companies.forget(package);
-        self.crowds.retain(|(of, ..), crowd| {
-            let stays = *of != package;
-            self.crowds_bytes -= if stays { 0 } else { crowd.bytes() };
-            stays
-        });
+    /// A part of the month, perhaps `of_today`, is to be as if nobody had pulled these packages. Which
+    /// companies are left is to be [learned](Self::learn_companies) again. Clients of a window that
+    /// had other days too count again: who came on which of them is not known.
+    pub fn forget_packages(&mut self, is_gone: impl Fn(u32) -> bool, of_today: bool) {
+        self.companies.forget(&is_gone);
+        self.are_companies_known = false;
+        if of_today || self.window == UniqueWindow::Month {
+            self.clients.forget(&is_gone);
+        }
+        if of_today {
+            self.crowds.retain(|(package, ..), crowd| {
+                let goes = is_gone(*package);
+                self.crowds_bytes -= if goes { crowd.bytes() } else { 0 };
+                !goes
+            });
+        }
     }
 
     /// `source` pulled.
@@ -257,10 +264,12 @@ impl Counts {
         true
     }
 
-    fn forget(&mut self, package: u32) {
-        if let Some(counted) = self.by_package.remove(&package) {
-            self.bytes -= ENTRY_BYTES + counted.sketch.bytes();
-        }
+    fn forget(&mut self, is_gone: impl Fn(u32) -> bool) {
+        self.by_package.retain(|package, counted| {
+            let goes = is_gone(*package);
+            self.bytes -= if goes { ENTRY_BYTES + counted.sketch.bytes() } else { 0 };
+            !goes
+        });
     }
 
     /// An estimate may fall a little where a sketch begins: what was told stays.
@@ -385,6 +394,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_erased_is_new_when_it_comes_again_and_companies_that_are_left_are_not() {
+        let mut uniques = uniques(UniqueWindow::Day);
+        uniques.learn_companies(&[]);
+        let come = |uniques: &mut Uniques| {
+            for package in [0, 1] {
+                uniques.see(package, client(1));
+                uniques.see_company(package, "Acme");
+            }
+            let risen =
+                |rises: Vec<Rise>| -> Vec<u32> { rises.iter().map(|rise| rise.package).collect() };
+            let (clients, companies) = uniques.rises();
+            format!("{:?} {:?}", risen(clients), risen(companies))
+        };
+        assert_eq!(come(&mut uniques), "[0, 1] [0, 1]");
+        // A day of the month, not today.
+        uniques.forget_packages(|package| package == 0, false);
+        assert_eq!(come(&mut uniques), "[] []", "it is not known yet what is left");
+        uniques.learn_companies(&[0, 1].map(|package| (package, "Acme".to_owned())));
+        assert_eq!(come(&mut uniques), "[] []");
+        // Today, and with it all that there was.
+        uniques.forget_packages(|package| package == 0, true);
+        uniques.learn_companies(&[(1, "Acme".to_owned())]);
+        assert_eq!(come(&mut uniques), "[0] [0]");
+        uniques.set(UniqueWindow::Month, 3);
+        uniques.forget_packages(|package| package == 0, false);
+        uniques.learn_companies(&[0, 1].map(|package| (package, "Acme".to_owned())));
+        assert_eq!(come(&mut uniques), "[0] []", "whose day it was is not known");
+    }
+
+    #[test]
     fn many_packages_are_bounded_and_what_found_no_room_is_told() {
         let mut uniques = uniques(UniqueWindow::Day);
         let packages = u32::try_from(2 * SKETCH_BYTES_MAX / ENTRY_BYTES).unwrap();
@@ -420,7 +459,7 @@ mod tests {
         let held: usize = uniques.crowds.values().map(Crowd::bytes).sum();
         assert_eq!(held, uniques.crowds_bytes);
         assert!(held <= CROWDS_BYTES_MAX + 2 * CROWD_BYTES, "{held}");
-        uniques.forget_package(0);
+        uniques.forget_packages(|package| package == 0, true);
         uniques.turn(false, [2; 16]);
         assert_eq!((uniques.crowds.len(), uniques.crowds_bytes), (0, 0));
     }

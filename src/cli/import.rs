@@ -1,6 +1,7 @@
 //! `pullgate import`: what a former provider counted, added as a whole or not at all.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use super::progress::Progress;
 use super::{fail, print};
 use crate::aggregator::Amendment;
 use crate::pure::history;
+use crate::pure::limits::HISTORY_BYTES_MAX;
 use crate::pure::pull::rollup::Unit;
 
 /// Imports the file, and says what that came to.
@@ -23,7 +25,14 @@ pub fn run(args: &ImportArgs) -> ExitCode {
 
 fn import(args: &ImportArgs) -> Result<String, String> {
     let file = args.file.display().to_string();
-    let text = fs::read_to_string(&args.file).map_err(|error| format!("{file}: {error}"))?;
+    let mut text = String::new();
+    let read = File::open(&args.file)
+        .and_then(|open| open.take(HISTORY_BYTES_MAX as u64 + 1).read_to_string(&mut text));
+    read.map_err(|error| format!("{file}: {error}"))?;
+    if text.len() > HISTORY_BYTES_MAX {
+        let mebibytes = HISTORY_BYTES_MAX >> 20;
+        return Err(format!("{file}: it is longer than {mebibytes} MiB: nothing was imported"));
+    }
     let minute_of = |text: &str| {
         let seconds = time(text)?.as_second();
         // Before the epoch, or in the middle of a minute, it is no day of a gateway's.

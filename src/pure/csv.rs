@@ -31,7 +31,7 @@ pub fn put_line<'f>(out: &mut String, fields: impl IntoIterator<Item = &'f str>)
         if at > 0 {
             out.push(',');
         }
-        let needs_quotes = field.contains([',', '"', '\n', '\r']);
+        let needs_quotes = field.contains([',', ';', '\t', '"', '\n', '\r']);
         if needs_quotes {
             out.push('"');
         }
@@ -140,8 +140,8 @@ fn unescaped(field: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// What a formula begins with (OWASP, "CSV Injection").
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// What a formula begins with (OWASP, "CSV Injection"), the full width's among it.
+const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 const STRAY: &str = "a quote stands where none may";
 
 #[cfg(test)]
@@ -159,6 +159,9 @@ mod tests {
     fn what_could_be_a_formula_is_no_formula() {
         assert_eq!(line(&["=1+1", "-", "a-b", "+49"]), "'=1+1,'-,a-b,'+49\n");
         assert_eq!(line(&["=a,\"b\""]), "\"'=a,\"\"b\"\"\"\n");
+        assert_eq!(line(&["＝1", "\n=1", "\t"]), "'＝1,\"'\n=1\",\"'\t\"\n");
+        // Some spreadsheets take these for the end of a field.
+        assert_eq!(line(&["a;=1", "a\t=1"]), "\"a;=1\",\"a\t=1\"\n");
     }
 
     #[test]
@@ -182,7 +185,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read_back(
-            lines in prop::collection::vec(prop::collection::vec("[a\"',\n\r=+@\t-]{0,4}", 2..4), 0..5),
+            lines in prop::collection::vec(prop::collection::vec("[a\"',;\n\r=+@＝\t-]{0,4}", 2..4), 0..5),
         ) {
             let mut text = String::new();
             for fields in &lines {

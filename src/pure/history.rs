@@ -34,6 +34,27 @@ impl Total {
         let Self { pulls, requests, uniques, .. } = *self;
         Measures { requests, pulls, daily_uniques: uniques, imported: pulls, ..Measures::ZERO }
     }
+
+    /// Whether [`read`] could have read it, from a file that was written before `today`; what is
+    /// wrong with it where that is not so.
+    pub fn check(&self, today: u32) -> Result<(), String> {
+        let Self { day, pulls, requests, uniques, .. } = *self;
+        package(&self.package)?;
+        let is_row = tag(&self.tag)? == self.tag;
+        let is_over = Unit::Day.floor(day) == day && day < today;
+        if !is_row || !is_over || pulls.max(requests).max(uniques) > COUNT_MAX {
+            return Err(format!("{self:?} is no total of a day that is over"));
+        }
+        self.check_mark()
+    }
+
+    /// What is imported is known again by its pulls.
+    fn check_mark(&self) -> Result<(), String> {
+        if self.pulls == 0 && (self.requests > 0 || self.uniques > 0) {
+            return Err("0, but there are requests or clients: leave such a line out".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// Reads a file of this name. `minute_of` reads a time, as people type it; `today` is the first
@@ -67,6 +88,13 @@ pub fn read(
     let (mut totals, mut problems) = (Vec::new(), Vec::new());
     let mut lines: HashMap<(u32, String, String), usize> = HashMap::new();
     for record in records {
+        if problems.len() >= PROBLEMS_MAX {
+            let rest = "what is behind this line was not looked at".to_owned();
+            problems.extend(
+                problems.last().map(|last: &Problem| Problem { what: rest, ..last.clone() }),
+            );
+            break;
+        }
         let record = match record {
             Ok(record) => record,
             Err(Broken { line, field, what }) => {
@@ -94,7 +122,8 @@ pub fn read(
                     }
                     None if totals.len() == HISTORY_LINES_MAX => {
                         let what = format!(
-                            "a file has at most {HISTORY_LINES_MAX} lines: import it in parts"
+                            "a file has at most {HISTORY_LINES_MAX} lines: import it in parts, \
+                             cut between days"
                         );
                         problems.push(problem(line, Column::Time.name(), what));
                         break;
@@ -182,6 +211,9 @@ fn total(
             wrong.push((column.name(), what));
         }
     }
+    if let (true, Err(what)) = (wrong.is_empty(), total.check_mark()) {
+        wrong.push((Column::Pulls.name(), what));
+    }
     if wrong.is_empty() { Ok(total) } else { Err(wrong) }
 }
 
@@ -242,6 +274,8 @@ fn number(field: &str, may_be_empty: bool) -> Result<u64, String> {
     number.ok_or_else(|| format!("{} is no whole number up to {COUNT_MAX}", quoted(field)))
 }
 
+/// Nobody reads more of them; a file may be anything.
+const PROBLEMS_MAX: usize = 100;
 /// The row of what was not told by version. No tag begins with a parenthesis.
 const UNTOLD: &str = "(imported)";
 /// Rows of the dimension of tags that are no tags.
@@ -314,6 +348,52 @@ mod tests {
                 "old.csv:8: package: a quote is not closed",
             ]
         );
+    }
+
+    #[test]
+    fn what_could_not_be_known_again_is_refused_and_what_is_nothing_is_not() {
+        let text = "time,package,pulls,requests,daily_uniques\n\
+                    1,a.b/c,0,3,0\n2,a.b/c,0,,1\n3,a.b/c,0,0,\n";
+        let what = "pulls: 0, but there are requests or clients: leave such a line out";
+        let bad = [2, 3].map(|line| format!("old.csv:{line}: {what}"));
+        assert_eq!(told(text), bad);
+        assert_eq!(told("time,package,pulls\n3,a.b/c,0\n").len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_something_else_is_not_read_to_its_end() {
+        let text = "time,package,pulls\n".to_owned() + &"x\n".repeat(10_000);
+        let words = told(&text);
+        assert_eq!(words.len(), PROBLEMS_MAX + 1);
+        assert_eq!(
+            words[PROBLEMS_MAX],
+            "old.csv:101: package: what is behind this line was not looked at"
+        );
+    }
+
+    #[test]
+    fn a_total_from_elsewhere_is_checked_like_one_that_was_read() {
+        let good = Total {
+            day: 3 * DAY,
+            package: "a.b/c".to_owned(),
+            tag: UNTOLD.to_owned(),
+            pulls: 1,
+            requests: 0,
+            uniques: 0,
+        };
+        assert_eq!(good.check(10 * DAY), Ok(()));
+        for bad in [
+            Total { day: 3 * DAY + 1, ..good.clone() },
+            Total { day: 10 * DAY, ..good.clone() },
+            Total { package: "a.b".to_owned(), ..good.clone() },
+            Total { tag: "(unfolded)".to_owned(), ..good.clone() },
+            Total { tag: String::new(), ..good.clone() },
+            Total { pulls: COUNT_MAX + 1, ..good.clone() },
+            Total { requests: u64::MAX, ..good.clone() },
+            Total { pulls: 0, uniques: 1, ..good },
+        ] {
+            assert!(bad.check(10 * DAY).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

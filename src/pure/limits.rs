@@ -148,6 +148,10 @@ pub const PENDING_CELLS_MAX: usize = 262_144;
 /// each, that is there as a whole or not at all.
 pub const HISTORY_LINES_MAX: usize = 100_000;
 
+/// Bytes of such a file, and of what an import is sent as: so many lines with names and numbers of any
+/// length.
+pub const HISTORY_BYTES_MAX: usize = 1024 * HISTORY_LINES_MAX;
+
 /// Manifests that are kept on disk, whatever their size: about 100 bytes of memory each know of them.
 pub const MANIFESTS_ON_DISK_MAX: usize = 262_144;
 

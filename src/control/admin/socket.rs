@@ -20,7 +20,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinError;
 
 use crate::aggregator::{Amendment, Ask, Query, QueryError};
-use crate::pure::limits::HISTORY_LINES_MAX;
+use crate::pure::limits::HISTORY_BYTES_MAX;
 
 /// Binds the socket at `path`, for its owner only. Whatever was there is replaced in one step, so
 /// that no client ever finds a socket with looser permissions.
@@ -48,7 +48,7 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
 pub(super) fn routes(query: Query) -> Router {
     Router::new()
         .route("/pulls", get(pulls))
-        .route("/amend", post(amend).layer(DefaultBodyLimit::max(AMENDMENT_BYTES_MAX)))
+        .route("/amend", post(amend).layer(DefaultBodyLimit::max(HISTORY_BYTES_MAX)))
         .with_state(query)
 }
 
@@ -106,6 +106,3 @@ fn ask(params: &[(String, String)]) -> Result<Ask, String> {
     }
     Ok(ask)
 }
-
-/// An import of as many lines as it may have, with names and numbers of any length.
-const AMENDMENT_BYTES_MAX: usize = 1024 * HISTORY_LINES_MAX;

@@ -234,6 +234,24 @@ impl Fold {
         self.families = Families::default();
     }
 
+    /// Forgets the windows of which `is_gone` is true, by their package and the minute in which they
+    /// opened, without booking their checks.
+    pub fn forget_some(&mut self, is_gone: impl Fn(u32, u32) -> bool) {
+        let gone = |number: &u32| {
+            let open = self.windows.get(*number as usize);
+            open.is_some_and(|open| is_gone(open.package, open.minute))
+        };
+        let (gone, stay): (Vec<u32>, Vec<u32>) =
+            self.by_age.iter().partition(|number| gone(number));
+        self.by_age = stay.into();
+        for number in gone {
+            let open = &mut self.windows[number as usize];
+            self.references -= open.asked.len();
+            open.asked.clear();
+            self.release(number);
+        }
+    }
+
     /// What folding says about itself.
     pub fn meters(&self) -> Meters {
         Meters { windows_open: self.by_age.len(), ..self.meters }
@@ -422,7 +440,13 @@ impl Fold {
         let open = &mut self.windows[number as usize];
         self.references -= open.asked.len();
         open.settle(book);
-        if let Ok(entry) = self.by_key.find_entry(open.key, |at| *at == number) {
+        self.release(number);
+    }
+
+    /// A window that was closed makes room for another.
+    fn release(&mut self, number: u32) {
+        let key = self.windows[number as usize].key;
+        if let Ok(entry) = self.by_key.find_entry(key, |at| *at == number) {
             entry.remove();
         }
         self.unused.push(number);

@@ -149,23 +149,23 @@ impl Measures {
 
 impl AddAssign for Measures {
     fn add_assign(&mut self, more: Self) {
-        self.requests += more.requests;
-        self.pulls += more.pulls;
-        self.checks += more.checks;
-        self.supply_chain += more.supply_chain;
-        self.unseen += more.unseen;
-        self.unfolded += more.unfolded;
-        self.complete += more.complete;
-        self.up_to_date += more.up_to_date;
-        self.excluded += more.excluded;
-        self.daily_uniques += more.daily_uniques;
-        self.monthly_companies += more.monthly_companies;
-        self.public_days += more.public_days;
-        self.imported += more.imported;
-        self.blobs += more.blobs;
-        self.blob_bytes += more.blob_bytes;
-        self.blobs_aborted += more.blobs_aborted;
-        self.partial += more.partial;
+        self.requests = self.requests.saturating_add(more.requests);
+        self.pulls = self.pulls.saturating_add(more.pulls);
+        self.checks = self.checks.saturating_add(more.checks);
+        self.supply_chain = self.supply_chain.saturating_add(more.supply_chain);
+        self.unseen = self.unseen.saturating_add(more.unseen);
+        self.unfolded = self.unfolded.saturating_add(more.unfolded);
+        self.complete = self.complete.saturating_add(more.complete);
+        self.up_to_date = self.up_to_date.saturating_add(more.up_to_date);
+        self.excluded = self.excluded.saturating_add(more.excluded);
+        self.daily_uniques = self.daily_uniques.saturating_add(more.daily_uniques);
+        self.monthly_companies = self.monthly_companies.saturating_add(more.monthly_companies);
+        self.public_days = self.public_days.saturating_add(more.public_days);
+        self.imported = self.imported.saturating_add(more.imported);
+        self.blobs = self.blobs.saturating_add(more.blobs);
+        self.blob_bytes = self.blob_bytes.saturating_add(more.blob_bytes);
+        self.blobs_aborted = self.blobs_aborted.saturating_add(more.blobs_aborted);
+        self.partial = self.partial.saturating_add(more.partial);
     }
 }
 
