@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pullgate::cli::demo::image::Image;
 use support::bench::{Bench, NOTHING_KEPT, config, is_refusal};
-use support::eventually::eventually;
+use support::eventually::{eventually, pause};
 use support::gate::{Counts, DRIVERS, Gate};
 use support::hosts::{REGISTRY, REGISTRY_IP};
 use support::images::image;
@@ -39,10 +39,44 @@ fn what_was_pulled_before_a_restart_is_there_though_the_registry_is_gone() {
         assert!(asked.iter().all(|it| it.ends_with("/latest")), "digests are known: {asked:?}");
         let gate = &world.bench.gate;
         assert_eq!(gate.metric("pullgate_manifest_disk_reads_total{outcome=\"found\"}"), 3);
+        // The tag's manifest, whatever its digest was found by; the platform's is what it says.
+        assert_eq!(gate.metric("pullgate_manifests_total{source=\"stale\"}"), 1);
+        assert_eq!(gate.metric("pullgate_manifests_total{source=\"registry\"}"), 1);
         is_refusal(&world.bench.get(OTHER), 502, "UNAVAILABLE", REGISTRY);
         world.bench.gate.stop();
         let counts = world.bench.gate.counts("gw.pg.test/acme/rocket");
         assert_eq!(counts, Counts { requests: 4, pulls: 2, checks: 1, ..Counts::default() });
+    }
+}
+
+/// Nobody has waited for the registry longer than for the disk behind it.
+#[test]
+fn what_was_pulled_before_a_restart_is_there_though_the_registry_is_silent() {
+    for driver in DRIVERS {
+        let mut world = World::start(driver, "");
+        let hello = image("hello");
+        world.pulls(&hello);
+        world.holds(3);
+        world.bench.gate.stop();
+        world.is_silent.store(true, Ordering::SeqCst);
+        world.bench.gate.launch();
+        world.pulls(&hello);
+        world.is_silent.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What is asked beside manifests may be refused by itself.
+#[test]
+fn who_may_not_list_tags_keeps_the_manifests() {
+    for driver in DRIVERS {
+        let world = World::start(driver, "");
+        world.pulls(&image("hello"));
+        world.holds(3);
+        assert_eq!(world.bench.get("/v2/acme/rocket/tags/list").status, 401);
+        let other =
+            format!("/v2/acme/rocket/manifests/{}", image("hello").platforms[1].manifest.digest);
+        assert_eq!(world.bench.get(&other).status, 200);
+        world.holds(4);
     }
 }
 
@@ -144,22 +178,29 @@ fn what_is_kept_is_bounded_and_its_owner_s_alone() {
 struct World {
     bench: Bench,
     is_gone: Arc<AtomicBool>,
+    is_silent: Arc<AtomicBool>,
     status: [Arc<AtomicBool>; 2],
 }
 
 impl World {
     /// `cache` has more keys of `[cache]`.
     fn start(driver: &str, cache: &str) -> Self {
-        let is_gone = Arc::<AtomicBool>::default();
+        let (is_gone, is_silent) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let status: [Arc<AtomicBool>; 2] = Default::default();
-        let (gone, says) = (Arc::clone(&is_gone), status.clone());
+        let (gone, silent, says) = (Arc::clone(&is_gone), Arc::clone(&is_silent), status.clone());
         let hello = image("hello");
         let answer = move |talk: &mut Talk, request: &Request| {
+            while silent.load(Ordering::SeqCst) {
+                pause();
+            }
             let says = says.each_ref().map(|it| it.load(Ordering::SeqCst));
             match says {
                 _ if gone.load(Ordering::SeqCst) => Err(io::ErrorKind::ConnectionAborted.into()),
                 [true, _] => talk.answer(request, "403 Forbidden", &[], b""),
                 [_, true] => talk.answer(request, "404 Not Found", &[], b""),
+                [false, false] if request.target.ends_with("/tags/list") => {
+                    talk.answer(request, "401 Unauthorized", &[], b"")
+                }
                 [false, false] => serve(talk, request, &hello),
             }
         };
@@ -171,10 +212,11 @@ impl World {
         });
         let bench = Bench::behind(registry, |backend| {
             let keys = format!("memory = \"1MiB\"\ntag_ttl = \"0s\"\n{cache}");
-            let config = config("", "delivery = \"broker\"\n", backend);
+            let times = "connect_timeout = \"1s\"\nfirst_byte_timeout = \"1s\"\n";
+            let config = config(times, "delivery = \"broker\"\n", backend);
             Gate::start_proxy(driver, &config.replace(NOTHING_KEPT, &keys))
         });
-        Self { bench, is_gone, status }
+        Self { bench, is_gone, is_silent, status }
     }
 
     fn says(&self, status: &str) {

@@ -97,6 +97,24 @@ fn where_nobody_can_be_asked_the_first_is_named() {
     }
 }
 
+#[test]
+fn where_nobody_can_be_asked_it_is_said_how_long_the_first_wants_to_be_left_alone() {
+    for driver in DRIVERS {
+        let pair = Pair::start(driver, "", ["hello", "hello"]);
+        pair.set(0, BUSY);
+        pair.set(1, GONE);
+        for what in ["tags/list", "manifests/latest"] {
+            let answer = pair.get(what);
+            assert_eq!(answer.status, 429, "{}", String::from_utf8_lossy(&answer.body));
+            let after = answer.header("retry-after").and_then(|after| after.parse::<u64>().ok());
+            assert!(after.is_some_and(|after| (3000..=3600).contains(&after)), "{what}: {after:?}");
+            pair.set(0, THERE);
+            assert_eq!(pair.get("manifests/other").status, 200);
+            pair.set(0, BUSY);
+        }
+    }
+}
+
 /// A gateway, and two registries for `acme/…`.
 struct Pair {
     gate: Gate,
@@ -116,7 +134,10 @@ impl Pair {
                         _ if request.target == "/v2/" => serve(talk, &request, &image)?,
                         GONE => return Err(io::ErrorKind::ConnectionAborted.into()),
                         FAILING => talk.answer(&request, "503 Service Unavailable", &[], b"")?,
-                        BUSY => talk.answer(&request, "429 Too Many Requests", &[], b"")?,
+                        BUSY => {
+                            let after = ["Retry-After: 3600"];
+                            talk.answer(&request, "429 Too Many Requests", &after, b"")?;
+                        }
                         ABSENT => talk.answer(&request, "404 Not Found", &[], b"")?,
                         _ => serve(talk, &request, &image)?,
                     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -42,7 +42,6 @@ use crate::control::showcase::Showcase;
 use crate::control::signals::Signals;
 use crate::control::status::{Phase, Status};
 use crate::control::{self, Control, while_busy};
-use crate::messages::archive::Errand;
 use crate::messages::wanted;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
@@ -226,8 +225,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let reload = match options.source {
         None => None,
         Some(source) => {
-            let on_disk = keeping.errands();
-            let told = Told { plans, in_force, showcase, acme: acme_plans, on_disk };
+            let told =
+                Told { plans, in_force, showcase, acme: acme_plans, on_disk: keeping.room() };
             let apply = applying(config, adoption, told, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
@@ -356,7 +355,7 @@ struct Told {
     in_force: Arc<InForce>,
     showcase: Arc<Showcase>,
     acme: acme::Plans,
-    on_disk: Sender<Errand>,
+    on_disk: archive::Room,
 }
 
 /// What puts a changed configuration in force: one new snapshot in every worker, or none.
@@ -381,8 +380,7 @@ fn applying(
         told.in_force.adopt(&ready.snapshot);
         drain.workers.adopt(&ready.snapshot, &ready.keyring);
         told.plans.adopt(ready.plan(&config));
-        // A disk that takes no errands is no reason to wait: what is kept is bounded as before.
-        let _ = told.on_disk.try_send(Errand::Resize(disk(&config)));
+        told.on_disk.resize(disk(&config));
         let Ready { snapshot, files, acme, clients, sources, .. } = ready;
         told.showcase.adopt(files);
         told.acme.send_replace(acme);

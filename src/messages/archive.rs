@@ -2,11 +2,13 @@
 //! take seconds and blocks, so no worker touches it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::messages::doorbell::Bell;
-use crate::pure::cache::{Held, Key, Record, Scope};
+use crate::pure::cache::{Held, Key, Record, Refused};
+use crate::pure::limits::KEEPS_WAITING_BYTES_MAX;
 
 /// What the disk's thread is asked to do.
 pub enum Errand {
@@ -20,13 +22,15 @@ pub enum Errand {
         held: Arc<Held>,
         /// See above.
         since_s: u64,
+        /// For how many seconds the same need not be written anew.
+        good_s: u64,
     },
     /// To forget what is kept under this key: the registry says otherwise.
     Forget(Key),
-    /// To forget all that is kept of this.
-    Revoke(Scope),
-    /// To keep so many bytes at the most from now on.
-    Resize(u64),
+    /// To forget all that is kept of these.
+    Refuse(Refused),
+    /// To look how many bytes may be kept from now on.
+    Resize,
     /// To end, once what was asked before is done.
     End,
 }
@@ -51,13 +55,19 @@ pub struct Found {
 pub struct Archive {
     from: usize,
     errands: Sender<Errand>,
+    waiting: Arc<Waiting>,
     found: Receiver<Found>,
 }
+
+/// What manifests take in memory that wait to be kept, in bytes.
+#[derive(Default)]
+struct Waiting(AtomicUsize);
 
 /// The end of the disk's thread.
 pub struct Archivist {
     to_do: Receiver<Errand>,
     errands: Sender<Errand>,
+    waiting: Arc<Waiting>,
     workers: Box<[(Sender<Found>, Bell)]>,
 }
 
@@ -66,24 +76,50 @@ pub struct Archivist {
 pub fn channel(bells: impl IntoIterator<Item = Bell>) -> (Vec<Archive>, Archivist) {
     let (errands, to_do) = bounded(ERRANDS_WAITING_MAX);
     let (mut archives, mut workers) = (Vec::new(), Vec::new());
+    let waiting = Arc::<Waiting>::default();
     for (from, bell) in bells.into_iter().enumerate() {
         let (answer, found) = bounded(ERRANDS_WAITING_MAX);
-        archives.push(Archive { from, errands: errands.clone(), found });
+        let waiting = Arc::clone(&waiting);
+        archives.push(Archive { from, errands: errands.clone(), waiting, found });
         workers.push((answer, bell));
     }
-    (archives, Archivist { to_do, errands, workers: workers.into() })
+    (archives, Archivist { to_do, errands, waiting, workers: workers.into() })
 }
 
 impl Archive {
     /// Looks for what is kept under `key`, by this `number`, unless too many errands wait.
     pub fn find(&self, key: Key, number: u64) -> bool {
-        self.give(Errand::Find(Question { key, number, from: self.from }))
+        self.give(Errand::Find(Question { key, number, from: self.from })).is_ok()
     }
 
-    /// Gives an errand that nobody waits for; says whether it will be done. Where the disk is behind
-    /// it is not: that costs a question to a registry later on.
-    pub fn give(&self, errand: Errand) -> bool {
-        self.errands.try_send(errand).is_ok()
+    /// Keeps `held`, which was asked for at `since_s`, unless the same was written less than `good_s`
+    /// before, or too much waits to be kept: that costs a question to a registry later on.
+    pub fn keep(&self, key: Key, held: Arc<Held>, since_s: u64, good_s: u64) {
+        let bytes = held.bytes();
+        let errand = Errand::Keep { key, held, since_s, good_s };
+        if self.waiting.enter(bytes) && self.give(errand).is_err() {
+            self.waiting.leave(bytes);
+        }
+    }
+
+    /// Forgets what is kept under `key`, and says whether that will be done.
+    pub fn forget(&self, key: Key) -> bool {
+        self.give(Errand::Forget(key)).is_ok()
+    }
+
+    /// Forgets all that is kept of what is `refused`.
+    ///
+    /// # Errors
+    /// The same, where too many errands wait.
+    pub fn refuse(&self, refused: Refused) -> Result<(), Refused> {
+        match self.give(Errand::Refuse(refused)) {
+            Err(Errand::Refuse(refused)) => Err(refused),
+            Err(_) | Ok(()) => Ok(()),
+        }
+    }
+
+    fn give(&self, errand: Errand) -> Result<(), Errand> {
+        self.errands.try_send(errand).map_err(|refused| refused.into_inner())
     }
 
     /// The next answer that waits. Answer the doorbell first: one that comes in between rings again.
@@ -96,7 +132,11 @@ impl Archivist {
     /// Waits for the next errand.
     pub fn next(&self) -> Errand {
         // There is always somebody left to give one: this end.
-        self.to_do.recv().unwrap_or(Errand::End)
+        let errand = self.to_do.recv().unwrap_or(Errand::End);
+        if let Errand::Keep { held, .. } = &errand {
+            self.waiting.leave(held.bytes());
+        }
+        errand
     }
 
     /// What gives errands beside the workers.
@@ -115,8 +155,23 @@ impl Archivist {
     }
 }
 
+impl Waiting {
+    /// Whether there is room for so many bytes more, which then is taken.
+    fn enter(&self, bytes: usize) -> bool {
+        let has_room = self.0.fetch_add(bytes, Relaxed) + bytes <= KEEPS_WAITING_BYTES_MAX;
+        if !has_room {
+            self.leave(bytes);
+        }
+        has_room
+    }
+
+    fn leave(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Relaxed);
+    }
+}
+
 /// Errands that wait for the disk, and answers that wait for one worker. An errand takes some tens of
-/// microseconds; manifests that are kept wait in memory, and past so many are not kept.
+/// microseconds.
 const ERRANDS_WAITING_MAX: usize = 1024;
 
 #[cfg(test)]
@@ -125,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::messages::doorbell::Doorbell;
-    use crate::pure::cache::Sought;
+    use crate::pure::cache::{Body, Sought};
     use crate::pure::tokens::Identity;
 
     fn key() -> Key {
@@ -136,7 +191,6 @@ mod tests {
             identity: Identity::Anonymous,
             accept: "".into(),
             is_head: false,
-            is_named: false,
             has_others: false,
         })
     }
@@ -163,12 +217,40 @@ mod tests {
         assert_eq!(rung, [false, true]);
     }
 
+    fn held(bytes: usize) -> Arc<Held> {
+        let body = Body::new(vec![0; bytes].into());
+        Arc::new(Held::new(200, b"", "", Some(body), b""))
+    }
+
     #[test]
     fn who_finds_no_room_is_told() {
         let (archives, archivist) = channel([Bell::new().unwrap().0]);
-        let given = (0..=ERRANDS_WAITING_MAX).filter(|_| archives[0].give(Errand::End)).count();
+        let given = (0..=ERRANDS_WAITING_MAX).filter(|_| archives[0].forget(key())).count();
         assert_eq!(given, ERRANDS_WAITING_MAX);
-        assert!(matches!(archivist.next(), Errand::End));
-        assert!(archives[0].give(Errand::End));
+        assert!(!archives[0].find(key(), 1));
+        assert_eq!(archives[0].refuse(Refused::All), Err(Refused::All));
+        // What is not taken takes no room either.
+        (0..10).for_each(|_| archives[0].keep(key(), held(KEEPS_WAITING_BYTES_MAX / 2), 0, 0));
+        assert!(matches!(archivist.next(), Errand::Forget(_)));
+        archives[0].keep(key(), held(KEEPS_WAITING_BYTES_MAX / 2), 0, 0);
+        let behind =
+            (1..ERRANDS_WAITING_MAX).filter(|_| matches!(archivist.next(), Errand::Forget(_)));
+        assert_eq!(behind.count(), ERRANDS_WAITING_MAX - 1);
+        assert!(matches!(archivist.next(), Errand::Keep { .. }));
+        assert_eq!(archives[0].refuse(Refused::All), Ok(()));
+    }
+
+    #[test]
+    fn what_waits_to_be_kept_is_bounded_in_bytes() {
+        let (archives, archivist) = channel([Bell::new().unwrap().0]);
+        let large = || held(KEEPS_WAITING_BYTES_MAX / 4);
+        for _ in 0..10 {
+            archives[0].keep(key(), large(), 0, 0);
+        }
+        assert_eq!(archives[0].errands.len(), 3, "each is somewhat larger than its body");
+        assert!(matches!(archivist.next(), Errand::Keep { .. }));
+        archives[0].keep(key(), large(), 0, 0);
+        archives[0].keep(key(), large(), 0, 0);
+        assert_eq!(archives[0].errands.len(), 3);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::messages::doorbell::Bell;
-use crate::pure::cache::{self, Held, Scope, Sought, Told};
+use crate::pure::cache::{self, Held, Refused, Sought, Told};
 use crate::pure::limits::LETTERS_WAITING_MAX;
 use crate::pure::origin::Url;
 use crate::pure::tokens::{Granted, Key, NoToken};
@@ -33,8 +33,8 @@ pub enum Letter {
         /// [`ManifestWanted::round`].
         round: u64,
     },
-    /// A registry has said that somebody may not pull there: what is kept of it is not served.
-    ManifestsRefused(Scope),
+    /// Registries have said that somebody may not pull there: what is kept of it is not served.
+    ManifestsRefused(Refused),
     /// The answer.
     Manifest {
         /// [`ManifestWanted::round`].

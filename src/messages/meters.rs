@@ -460,8 +460,8 @@ pub const COUNTERS: &[Family<Counter>] = &[
     },
     Family {
         name: "pullgate_manifest_requests_total",
-        help: "Requests to registries for these: by HEAD for what a tag stands for, by GET for the \
-               manifest.",
+        help: "Requests to registries for these, each that was sent: by HEAD for what a tag stands for, \
+               by GET for the manifest.",
         label: "method",
         series: &[(Counter::ManifestHeads, "HEAD"), (Counter::ManifestGets, "GET")],
     },

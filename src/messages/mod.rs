@@ -10,7 +10,7 @@
 //! | worker ↔ worker | who holds how many connections | atomics ([`ledger`]) | never |
 //! | worker ↔ worker | letters: a token or a manifest is wanted, will come, is here | bounded channel, one per worker, and its doorbell ([`mail`]) | the sender is told, and does it alone |
 //! | worker ↔ name threads | names and their addresses | bounded channels, one for all questions, one per worker for answers, and its doorbell ([`names`]) | the worker asks again a second later |
-//! | worker ↔ the disk's thread | manifests to be found, kept and forgotten, and what was found | bounded channels, one for all errands, one per worker for answers, and its doorbell ([`archive`]) | the worker does without the disk |
+//! | worker ↔ the disk's thread | manifests to be found, kept and forgotten, and what was found | bounded channels, one for all errands, one per worker for answers, and its doorbell ([`archive`]) | the worker does without the disk; what was refused waits in the worker until it is taken |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
 //! | worker → admin | how often registries may still be asked | one bounded channel ([`quotas`]) | nothing: the registry says it again |

@@ -11,7 +11,13 @@ pub struct Health(HashMap<Box<str>, Backoff>);
 impl Health {
     /// Whether it is too early to ask this one again.
     pub fn is_ill(&self, base: &str, now_us: u64) -> bool {
-        self.0.get(base).is_some_and(|failures| failures.holds(now_us))
+        self.ill_until_us(base, now_us).is_some()
+    }
+
+    /// The same, and until when.
+    pub fn ill_until_us(&self, base: &str, now_us: u64) -> Option<u64> {
+        let failures = self.0.get(base).filter(|failures| failures.holds(now_us));
+        failures.map(Backoff::until_us)
     }
 
     /// It could not be asked at `now_us`. Those who asked at the same time say it once.

@@ -155,6 +155,10 @@ pub const HISTORY_BYTES_MAX: usize = 1024 * HISTORY_LINES_MAX;
 /// Manifests that are kept on disk, whatever their size: about 100 bytes of memory each know of them.
 pub const MANIFESTS_ON_DISK_MAX: usize = 262_144;
 
+/// Manifests that wait to be written to disk, in bytes: eight of the largest, some thousands of common
+/// ones. Where the disk is further behind it does without.
+pub const KEEPS_WAITING_BYTES_MAX: usize = 8 * MANIFEST_BYTES_MAX;
+
 /// Tokens of registries that one worker keeps, one for each repository and identity; past it those
 /// that were not used for longest are fetched again. Real ones are one to three KiB each.
 pub const TOKENS_MAX: usize = 4096;

@@ -24,6 +24,7 @@ use crate::pure::http1::encode::{DATE_BYTES, Manner, Out};
 use crate::pure::http1::head::{Method, RequestHead, Version};
 use crate::pure::http1::relayed::{self, DIGEST_FIELD, Length, Relayed};
 use crate::pure::http1::response::{Framing, field};
+use crate::pure::http1::retry_after::retry_after_s;
 use crate::pure::limits::{ERROR_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::pure::observe::{Asker, Seen, observe, observe_end};
 use crate::pure::oci::endpoint::Endpoint;
@@ -140,9 +141,7 @@ impl Found {
     fn status(&self) -> u16 {
         match self {
             Self::Kept(held) => held.status,
-            Self::Asked(obtained) => match &**obtained {
-                Obtained::Answered(answer) | Obtained::HandOn { answer, .. } => answer.head.status,
-            },
+            Self::Asked(obtained) => obtained.answer().head.status,
         }
     }
 
@@ -168,8 +167,8 @@ impl Exchange<'_> {
         while let Some(home) = homes.next() {
             let here = Exchange { plan: &home, ..*self };
             let is_last = homes.peek().is_none();
-            if !is_last && here.is_passed_over() {
-                silent.get_or_insert_with(|| cache::LEFT_ALONE.into());
+            if !is_last && let Some(left_alone) = here.passed_over() {
+                silent.get_or_insert(left_alone);
                 continue;
             }
             match here.find(meant.as_deref()).await {
@@ -227,7 +226,9 @@ impl Exchange<'_> {
         match obtain(worker, &question).await {
             Ok(obtained) => {
                 let found = Found::Asked(Box::new(obtained));
-                if found.status() == 401 {
+                // What lists and blobs are answered says nothing of manifests.
+                let is_manifest = matches!(plan.endpoint, Endpoint::Manifest { .. });
+                if is_manifest && matches!(found.status(), 401 | 403) {
                     self.refused(&question);
                 }
                 if found.status() < 500 {
@@ -248,7 +249,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// The registry does not let who asks pull there.
+    /// The registry does not let who asks pull there: it says so of a manifest, or its token service
+    /// gives no token to pull with.
     fn refused(&self, question: &Question) {
         if let Who::Gateway(identity) = question.who {
             let base = &self.adopted.registries[question.registry].base;
@@ -256,12 +258,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether its registry has failed a moment ago. Manifests are asked for all the same: what is
-    /// kept of them is as good as ever.
-    fn is_passed_over(&self) -> bool {
+    /// Why its registry is not asked, if it has failed a moment ago. Manifests are asked for all the
+    /// same: what is kept of them is as good as ever.
+    fn passed_over(&self) -> Option<Failure> {
+        if matches!(self.plan.endpoint, Endpoint::Manifest { .. }) {
+            return None;
+        }
         let base = &self.adopted.registries[self.plan.registry].base;
-        let is_manifest = matches!(self.plan.endpoint, Endpoint::Manifest { .. });
-        !is_manifest && self.worker.health.borrow().is_ill(base, monotonic_us())
+        let until_us = self.worker.health.borrow().ill_until_us(base, monotonic_us())?;
+        Some(Failure { until_us, ..cache::LEFT_ALONE.into() })
     }
 
     /// Whether the next registry is asked after this answer.
@@ -279,7 +284,12 @@ impl Exchange<'_> {
         let kind = if is_busy { Kind::UpstreamBusy } else { Kind::UpstreamFailing };
         let base = &self.adopted.registries[self.plan.registry].base;
         self.worker.health.borrow_mut().failed(base, monotonic_us());
-        Fault::new(kind, "").into()
+        let head: &[u8] = match found {
+            Found::Asked(obtained) => &obtained.answer().head_bytes,
+            Found::Kept(_) => b"",
+        };
+        let retry_after_s = retry_after_s(head, self.worker.clock.unix_s());
+        Failure::new(Fault::new(kind, ""), retry_after_s, monotonic_us())
     }
 
     async fn answer(&self, down: &mut Downstream<'_>, found: Found) -> Result<Next, Over> {

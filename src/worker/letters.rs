@@ -14,7 +14,7 @@ pub fn read(worker: &Rc<Worker>) {
             Letter::Token { round, key, outcome } => token::learn(worker, round, &key, outcome),
             Letter::ManifestWanted(wanted) => cache::answer(worker, *wanted),
             Letter::ManifestAwaited { round } => cache::wait_on(worker, round),
-            Letter::ManifestsRefused(scope) => worker.manifests.revoke(scope),
+            Letter::ManifestsRefused(refused) => worker.manifests.refuse(&refused),
             Letter::Manifest { round, key, told } => cache::learn(worker, round, &key, told),
         }
     }

@@ -552,6 +552,7 @@ impl Worker {
         if now.is_multiple_of(POOL_SWEEPS) {
             self.pool.sweep();
         }
+        cache::tell_refusals(self);
         self.latency.borrow_mut().hand_over();
         self.meters.set(Gauge::ConnectionsOpen, self.slots.taken() as u64);
         self.meters.set(Gauge::UpstreamConnectionsUsed, self.upstream_slots.taken() as u64);

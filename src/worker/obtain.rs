@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, VIA};
 
+use crate::messages::meters::Counter;
 use crate::messages::quotas::Said;
 use crate::pure::config::values::Credentials;
 use crate::pure::decide::Forward;
@@ -35,6 +36,15 @@ pub enum Obtained {
         /// Where it leads.
         to: Url,
     },
+}
+
+impl Obtained {
+    /// The answer, whatever it leads to.
+    pub fn answer(&self) -> &Answer {
+        match self {
+            Self::Answered(answer) | Self::HandOn { answer, .. } => answer,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -264,6 +274,14 @@ impl Asking<'_> {
             target: url.target.clone(),
             fields,
         };
+        if matches!(question.who, Who::Gateway(_)) && question.asked == Asked::Manifest {
+            // Each time: a registry that wants a token first is asked twice.
+            let counter = match question.method {
+                upstream::Method::Head => Counter::ManifestHeads,
+                upstream::Method::Get => Counter::ManifestGets,
+            };
+            worker.meters.add(counter, 1);
+        }
         let answer = upstream::ask(worker, &question.adopted, &request).await?;
         if let (Who::Gateway(identity), true) = (&question.who, is_registry)
             && let Some(quota) = quota(&answer.head_bytes)

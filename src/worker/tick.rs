@@ -14,7 +14,7 @@ use rustix::time::{
 };
 
 use crate::messages::pulls::FLUSH_US_MAX;
-use crate::worker::Worker;
+use crate::worker::{Worker, cache};
 
 /// The tick's length: how long an event may wait for its page to go out.
 pub const TICK_MS: u64 = FLUSH_US_MAX / 1_000;
@@ -75,6 +75,8 @@ pub async fn run(worker: &Worker, timer: Waitable) -> io::Result<()> {
             }
         }
     }
+    // Nobody else will.
+    cache::tell_refusals(worker);
     Ok(())
 }
 

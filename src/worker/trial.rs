@@ -10,6 +10,7 @@ use std::thread;
 
 use crossbeam_channel::bounded;
 
+use crate::messages::archive::Archivist;
 use crate::messages::keyring::Keyring;
 use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::meters::Meters;
@@ -59,20 +60,33 @@ pub fn snapshot(config: &str) -> Arc<Snapshot> {
     Arc::new(Snapshot::build(&config, 1, around))
 }
 
-/// Lets as many workers as there are `errands` each do one. All of them run until the last errand
-/// is done. Returns what came of each, and the worker's meters.
+/// Lets as many workers as there are `errands` each do one, beside no disk.
 pub fn workers<T: Send>(
     driver: Driver,
     snapshot: &Arc<Snapshot>,
     keyring: &Arc<Keyring>,
     errands: Vec<Errand<T>>,
 ) -> Vec<(T, Arc<Meters>)> {
+    workers_and_disk(driver, snapshot, keyring, errands, drop)
+}
+
+/// Lets as many workers as there are `errands` each do one; `disk` is given the end of the disk's
+/// thread. All of them run until the last errand
+/// is done. Returns what came of each, and the worker's meters.
+pub fn workers_and_disk<T: Send>(
+    driver: Driver,
+    snapshot: &Arc<Snapshot>,
+    keyring: &Arc<Keyring>,
+    errands: Vec<Errand<T>>,
+    disk: impl FnOnce(Archivist),
+) -> Vec<(T, Arc<Meters>)> {
     let (retired, _) = bounded(errands.len());
     let channels: Vec<_> = errands.iter().map(|_| order::channel().unwrap()).collect();
     let bells = || channels.iter().map(|(orders, _)| orders.bell());
     let post = mail::post(bells());
     let (names, desk) = names::channel(bells());
-    let (archives, _) = archive::channel(bells());
+    let (archives, archivist) = archive::channel(bells());
+    disk(archivist);
     resolver::spawn(&desk).unwrap();
     let under_way = Under(Arc::new(AtomicUsize::new(errands.len())));
     thread::scope(|scope| {

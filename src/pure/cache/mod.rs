@@ -22,11 +22,13 @@ use crate::pure::tokens::Identity;
 mod properties;
 mod recent;
 mod record;
+mod refused;
 mod serving;
 mod shelf;
 
 pub use recent::{Recent, Words};
 pub use record::{PLACE_BYTES, Place, RECORD_BYTES_MAX, Record, Seals};
+pub use refused::Refused;
 pub use serving::Serving;
 pub use shelf::{Rules, Shelf, Want};
 
@@ -61,8 +63,6 @@ pub struct Sought {
     /// Whether no more than the head is wanted of what a digest names: a HEAD costs nothing of a
     /// registry's limit of pulls.
     pub is_head: bool,
-    /// Whether the registry has just named the digest that this is: then it is known already.
-    pub is_named: bool,
     /// Whether others have the same, so that one that fails is not asked each time.
     pub has_others: bool,
 }
@@ -285,6 +285,7 @@ impl Failure {
                 | Kind::UpstreamTooLarge
                 | Kind::UpstreamTls
                 | Kind::UpstreamName
+                | Kind::UpstreamForbidden
                 | Kind::TokenService
         )
     }
@@ -343,7 +344,6 @@ mod tests {
                 false => accepted(format!("GET / HTTP/1.1\r\n{head}\r\n").as_bytes()).into(),
             },
             is_head: false,
-            is_named: false,
             has_others: false,
         }
     }

@@ -13,6 +13,8 @@ enum Step {
     Want(usize),
     /// The oldest round under way ends so.
     End(Ending),
+    /// Of this scope, or of all, nothing is served any more.
+    Refuse(Option<u8>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +40,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => ms.prop_map(Step::Pass),
         5 => (0..3_usize).prop_map(Step::Want),
         4 => ending.prop_map(Step::End),
+        1 => prop::option::of(0..2_u8).prop_map(Step::Refuse),
     ];
     prop::collection::vec(step, 0..120)
 }
 
 fn key(number: usize) -> Key {
     let text = format!("key {number}").into();
-    Key { text, names_content: false, scope: Scope([number.to_le_bytes()[0] % 2; 8]) }
+    Key { text, names_content: false, scope: Scope([scope(number); 8]) }
+}
+
+fn scope(number: usize) -> u8 {
+    number.to_le_bytes()[0] % 2
 }
 
 /// What is known of one key, as the list of all rounds that ended: when they began, when they
@@ -54,17 +61,19 @@ struct Naive {
     ended: Vec<(u64, u64, u64, Ending)>,
     under_way: Option<(u64, u64)>,
     waiting: Vec<usize>,
+    refused_us: Option<u64>,
 }
 
 impl Naive {
     /// The last round that said something of the key, if that is still worth anything.
     fn last(&self) -> Option<(u64, u64, bool)> {
         let spoke = self.ended.iter().rev().find(|(.., how)| !matches!(how, Ending::Busy(_)));
-        match spoke {
+        let last = match spoke {
             Some(&(round, since, _, Ending::Fresh)) => Some((round, since, true)),
             Some(&(round, since, _, Ending::Absent)) => Some((round, since, false)),
             _ => None,
-        }
+        };
+        last.filter(|(_, since, _)| self.refused_us.is_none_or(|refused| refused < *since))
     }
 
     /// Until when the registry is left alone: as long as it says, and longer the oftener it failed
@@ -153,6 +162,19 @@ proptest! {
                     if matches!(&*got, "wait" | "begin") {
                         naive[number].waiting.push(waiter);
                     }
+                }
+                Step::Refuse(which) => {
+                    let refused = match which {
+                        Some(which) => Refused::These([Scope([which; 8])].into()),
+                        None => Refused::All,
+                    };
+                    shelf.refuse(&refused, now_us as i64);
+                    for (number, one) in naive.iter_mut().enumerate() {
+                        if which.is_none_or(|which| which == scope(number)) {
+                            one.refused_us = Some(now_us);
+                        }
+                    }
+                    now_us += 1;
                 }
                 Step::End(how) => {
                     let oldest = naive.iter_mut().enumerate().filter_map(|(number, one)| {

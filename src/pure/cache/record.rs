@@ -31,6 +31,15 @@ pub struct Record {
     pub since_s: u64,
 }
 
+impl Record {
+    /// How old it may be at `now_s`, in seconds: parts of a second are not known, and clocks that read
+    /// them differ by one. `None` where it was asked for later than that: the clock was put back, and
+    /// nobody knows.
+    pub fn age_s(&self, now_s: u64) -> Option<u64> {
+        (now_s + 1).checked_sub(self.since_s)
+    }
+}
+
 impl Seals {
     /// Those that `secret` makes.
     pub fn new(secret: &[u8; 32]) -> Self {
@@ -169,6 +178,13 @@ mod tests {
             other[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(seals.read(&key("one"), &other), None, "{bit}");
         }
+    }
+
+    #[test]
+    fn what_was_asked_for_later_than_now_is_of_no_age() {
+        let record = Record { held: held(None), since_s: 1_000 };
+        let ages = [1_500, 1_000, 999, 998, 0].map(|now_s| record.age_s(now_s));
+        assert_eq!(ages, [Some(501), Some(1), Some(0), None, None]);
     }
 
     #[test]

@@ -7,15 +7,15 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry as Place;
 use siphasher::sip::SipHasher13;
 
-use super::{Failure, Good, Key, Scope, Told};
+use super::{Failure, Good, Key, Refused, Scope, Told};
 use crate::pure::backoff::Backoff;
 
 /// Answers by what they are of: `V` is an answer, `W` is one who waits. They cost at most so many
 /// bytes; past that those go that were not used for longest, but none that somebody waits for.
 pub struct Shelf<V, W> {
     entries: HashMap<Key, Entry<V, W>, Keyed>,
-    /// How many entries there are of each scope.
-    scopes: HashMap<Scope, usize, FixedState>,
+    /// The scopes that have entries.
+    scopes: HashMap<Scope, Standing, FixedState>,
     bytes: usize,
     bytes_max: usize,
     /// How often anything was looked up: the entries' measure of age.
@@ -40,6 +40,16 @@ pub enum Want<V> {
     /// Wait: for a round that is under way, or for this one, which has to be done and ends with
     /// [`Shelf::finish`] whatever happens.
     Wait(Option<u64>),
+}
+
+/// What holds for all entries of one scope.
+struct Standing {
+    /// How many there are.
+    entries: usize,
+    /// Whether anything was kept since the last refusal.
+    has_kept: bool,
+    /// What was asked for by then is not served any more: it was refused.
+    refused_us: i64,
 }
 
 struct Entry<V, W> {
@@ -85,21 +95,23 @@ impl<V: Clone, W> Shelf<V, W> {
         if !self.entries.contains_key(key) {
             // Its round will end, and then it is seen whether there is room.
             self.entries.insert(key.clone(), Entry::new());
-            *self.scopes.entry(key.scope()).or_default() += 1;
+            let standing = self.scopes.entry(key.scope()).or_insert(Standing::NEW);
+            standing.entries += 1;
             self.bytes += cost::<V, W>(key);
         }
+        let refused_us = self.refused_us(key.scope());
         let Some(entry) = self.entries.get_mut(key) else {
             unreachable!("it was put there a moment ago");
         };
         entry.used = used;
-        if let Some(good) = entry.fresh(rules, now_us) {
+        if let Some(good) = entry.fresh(refused_us, rules, now_us) {
             return Want::Told(Told::Fresh(good.clone()));
         }
         if entry.under_way.is_none()
             && let Some(failure) = &entry.failed
             && now_us < failure.until_us
         {
-            return Want::Told(entry.without(failure.clone(), rules, now_us));
+            return Want::Told(entry.without(failure.clone(), refused_us, rules, now_us));
         }
         if let Some(under_way) = &mut entry.under_way {
             under_way.waiting.push(wait());
@@ -119,35 +131,59 @@ impl<V: Clone, W> Shelf<V, W> {
         rules: Rules,
         now_us: u64,
     ) -> Option<(Vec<W>, Told<V>)> {
+        let refused_us = self.refused_us(key.scope());
         let entry = self.entries.get_mut(key)?;
         let ended = entry.under_way.take_if(|under_way| under_way.round == round)?;
         let before = entry.bytes();
-        let told = entry.learn(outcome, rules, now_us);
-        // One that is large would drive out many that are small.
-        entry.good.take_if(|good| good.bytes > self.bytes_max / PARTS_MIN);
+        let told = entry.learn(outcome, refused_us, rules, now_us);
+        // One that is large would drive out many that are small; one that was refused meanwhile is for
+        // those who wait.
+        let bytes_max = self.bytes_max / PARTS_MIN;
+        entry.good.take_if(|good| good.bytes > bytes_max || good.since_us <= refused_us);
         self.bytes = self.bytes - before + entry.bytes();
+        if let (Some(_), Some(standing)) = (&entry.good, self.scopes.get_mut(&key.scope())) {
+            standing.has_kept = true;
+        }
         self.trim();
         Some((ended.waiting, told))
     }
 
     /// What `key` is known to be without asking.
     pub fn fresh(&self, key: &Key, rules: Rules, now_us: u64) -> Option<&Good<V>> {
-        self.entries.get(key)?.fresh(rules, now_us)
+        self.entries.get(key)?.fresh(self.refused_us(key.scope()), rules, now_us)
     }
 
     /// What is said of `key` where asking comes to `failure`, whatever is under way.
     pub fn without(&self, key: &Key, failure: Failure, rules: Rules, now_us: u64) -> Told<V> {
         match self.entries.get(key) {
-            Some(entry) => entry.without(failure, rules, now_us),
+            Some(entry) => entry.without(failure, self.refused_us(key.scope()), rules, now_us),
             None => Told::Failed(failure),
         }
     }
 
-    /// Nothing that is kept of `scope` is served any more.
-    pub fn revoke(&mut self, scope: Scope) {
-        if self.scopes.contains_key(&scope) {
-            self.let_go(|key, _| key.scope() == scope);
+    /// Nothing of what is `refused` is served any more that was asked for by `now_us`, also where a
+    /// round brings it that is under way; says whether there may have been anything. It goes when
+    /// there is no room for it: looking for it now would be work that anybody can cause who is refused.
+    pub fn refuse(&mut self, refused: &Refused, now_us: i64) -> bool {
+        let mut had_any = false;
+        let mut refuse = |standing: &mut Standing| {
+            standing.refused_us = now_us;
+            had_any |= std::mem::take(&mut standing.has_kept);
+        };
+        match refused {
+            Refused::These(these) => {
+                for scope in these {
+                    self.scopes.get_mut(scope).map(&mut refuse);
+                }
+            }
+            Refused::All => self.scopes.values_mut().for_each(refuse),
         }
+        had_any
+    }
+
+    /// By when what was asked for of `scope` is not served any more, as far as anything of it is here.
+    pub fn refused_us(&self, scope: Scope) -> i64 {
+        self.scopes.get(&scope).map_or(i64::MIN, |standing| standing.refused_us)
     }
 
     /// Whether round number `round` has not ended.
@@ -189,14 +225,19 @@ impl<V: Clone, W> Shelf<V, W> {
             }
             *bytes -= cost::<V, W>(key);
             if let Place::Occupied(mut left) = scopes.entry(key.scope()) {
-                *left.get_mut() -= 1;
-                if *left.get() == 0 {
+                left.get_mut().entries -= 1;
+                if left.get().entries == 0 {
                     left.remove();
                 }
             }
             false
         });
     }
+}
+
+impl Standing {
+    /// There are none.
+    const NEW: Self = Self { entries: 0, has_kept: false, refused_us: i64::MIN };
 }
 
 impl<V: Clone, W> Entry<V, W> {
@@ -208,22 +249,25 @@ impl<V: Clone, W> Entry<V, W> {
         self.good.as_ref().map_or(0, |good| good.bytes)
     }
 
-    fn fresh(&self, rules: Rules, now_us: u64) -> Option<&Good<V>> {
-        let good = self.good.as_ref();
-        good.filter(|good| good.is_younger(rules.fresh_us, now_us))
+    /// What is kept, unless it is over.
+    fn kept(&self, refused_us: i64) -> Option<&Good<V>> {
+        self.good.as_ref().filter(|good| good.since_us > refused_us)
+    }
+
+    fn fresh(&self, refused_us: i64, rules: Rules, now_us: u64) -> Option<&Good<V>> {
+        self.kept(refused_us).filter(|good| good.is_younger(rules.fresh_us, now_us))
     }
 
     /// What there is to say where the registry cannot be asked.
-    fn without(&self, failure: Failure, rules: Rules, now_us: u64) -> Told<V> {
-        let last =
-            self.good.as_ref().filter(|good| good.lasts && good.is_younger(rules.stale_us, now_us));
-        match last {
+    fn without(&self, failure: Failure, refused_us: i64, rules: Rules, now_us: u64) -> Told<V> {
+        let is_good = |good: &&Good<V>| good.lasts && good.is_younger(rules.stale_us, now_us);
+        match self.kept(refused_us).filter(is_good) {
             Some(good) => Told::Stale(good.clone(), failure),
             None => Told::Failed(failure),
         }
     }
 
-    fn learn(&mut self, outcome: Told<V>, rules: Rules, now_us: u64) -> Told<V> {
+    fn learn(&mut self, outcome: Told<V>, refused_us: i64, rules: Rules, now_us: u64) -> Told<V> {
         let failure = match outcome {
             Told::Fresh(good) => {
                 self.failed = None;
@@ -253,7 +297,7 @@ impl<V: Clone, W> Entry<V, W> {
         let until_us = failure.until_us.max(self.failures.until_us());
         let failure = Failure { until_us, ..failure };
         self.failed = Some(failure.clone());
-        self.without(failure, rules, now_us)
+        self.without(failure, refused_us, rules, now_us)
     }
 }
 

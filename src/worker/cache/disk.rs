@@ -4,10 +4,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::refusals::refuse_on_disk;
 use super::{Expected, Kept, good};
-use crate::messages::archive::Errand;
 use crate::messages::clock::monotonic_us;
-use crate::pure::cache::{Good, Key, Record, Told};
+use crate::pure::cache::{Good, Key, Told};
 use crate::worker::within::within;
 use crate::worker::{Adopted, Worker};
 
@@ -28,10 +28,12 @@ pub(super) async fn find(
         false => None,
     };
     worker.manifests.expected.borrow_mut().remove(&number);
-    let Record { held, since_s } = found.flatten()?;
-    let age_us = worker.clock.unix_s().saturating_sub(since_s).saturating_mul(1_000_000);
+    let record = found.flatten()?;
+    let age_us = record.age_s(worker.clock.unix_s())?.saturating_mul(1_000_000);
     let since_us = monotonic_us().cast_signed().saturating_sub_unsigned(age_us);
-    Some(good(held, since_us))
+    // What was refused while the disk looked for it is no answer.
+    let refused_us = worker.manifests.shelf.borrow().refused_us(key.scope());
+    (since_us > refused_us).then(|| good(record.held, since_us))
 }
 
 /// What the disk says to whoever still waits for it.
@@ -49,18 +51,25 @@ pub(super) fn keep(worker: &Worker, adopted: &Adopted, key: &Key, told: &Told<Ke
     if adopted.cache.disk == 0 {
         return;
     }
-    let errand = match told {
-        Told::Fresh(good) if good.lasts => {
-            let held = Arc::clone(&good.value);
-            Errand::Keep { key: key.clone(), held, since_s: worker.clock.unix_s() }
+    let refused_us = worker.manifests.shelf.borrow().refused_us(key.scope());
+    match told {
+        Told::Fresh(good) if good.lasts && good.since_us > refused_us => {
+            let age_us = monotonic_us().saturating_sub(good.since_us.unsigned_abs());
+            let since_s = worker.clock.unix_s().saturating_sub(age_us / 1_000_000);
+            let good_s = RENEW_AFTER_S_MAX.min(adopted.cache.stale_if_error.as_secs() / 4);
+            worker.archive.keep(key.clone(), Arc::clone(&good.value), since_s, good_s);
         }
-        Told::Failed(failure) | Told::Stale(_, failure) if failure.is_outage() => return,
+        Told::Failed(failure) | Told::Stale(_, failure) if failure.is_outage() => {}
         Told::Fresh(_) | Told::Said(_) | Told::Failed(_) | Told::Stale(..) => {
-            Errand::Forget(key.clone())
+            if !worker.archive.forget(key.clone()) {
+                refuse_on_disk(worker, key.scope());
+            }
         }
-    };
-    worker.archive.give(errand);
+    }
 }
 
+/// How long what a tag stands for, and still does, is not written anew, at the most: after a restart it
+/// may count as older by so much than it is.
+const RENEW_AFTER_S_MAX: u64 = 15 * 60;
 /// How long the disk has to answer: half a second.
-const DISK_SWEEPS_MAX: u64 = 5;
+pub(super) const DISK_SWEEPS_MAX: u64 = 5;

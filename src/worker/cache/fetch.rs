@@ -10,7 +10,6 @@ use http::header::{ACCEPT, HeaderMap, HeaderValue, USER_AGENT};
 
 use super::{Kept, good};
 use crate::messages::clock::monotonic_us;
-use crate::messages::meters::Counter;
 use crate::pure::cache::{Body, Failure, Held, Sought, Told};
 use crate::pure::config::values::Upstream;
 use crate::pure::fault::{Fault, Kind};
@@ -26,14 +25,16 @@ use crate::worker::obtain::{Obtained, Question, Trouble, Who, base_fields, obtai
 use crate::worker::upstream::token_service::USER_AGENT_OWN;
 use crate::worker::upstream::{Answer, Method};
 use crate::worker::within::within;
-use crate::worker::{Adopted, Worker, sweeps};
+use crate::worker::{Adopted, Worker};
 
-/// Asks one of the registries of `adopted` for what is `sought`.
+/// Asks one of the registries of `adopted` for what is `sought`, for so many sweeps at the most in all
+/// its steps, however steadily a few bytes come.
 pub(super) async fn fetch(
     worker: &Rc<Worker>,
     adopted: &Rc<Adopted>,
     registry: usize,
     sought: &Sought,
+    sweeps_max: u64,
 ) -> Told<Kept> {
     let fetching = Fetching { worker, adopted, registry, sought };
     let asking = async {
@@ -42,13 +43,13 @@ pub(super) async fn fetch(
             false => fetching.head().await,
         }
     };
-    let told = within(worker, sweeps(patience(&adopted.upstream)), asking).await;
+    let told = within(worker, sweeps_max, asking).await;
     let late = || Err(fetching.failure(TOO_SLOW, 0));
     told.unwrap_or_else(late).unwrap_or_else(Told::Failed)
 }
 
-/// How long a round may take in all its steps, however steadily a few bytes come; and how long
-/// anybody waits, for whatever rounds. So a manifest is no further away than any other answer.
+/// How long a registry may take in a round; and how long, but for the disk's half second, anybody
+/// waits, for whatever rounds. So a manifest is no further away than any other answer.
 pub(super) fn patience(upstream: &Upstream) -> Duration {
     upstream.connect_timeout + upstream.first_byte_timeout
 }
@@ -69,8 +70,8 @@ impl Fetching<'_> {
         let said = said.and_then(|digest| Digest::parse(digest).ok());
         let meant = self.sought.is_digest().then_some(self.sought.reference.as_bytes());
         let digest = match meant.and_then(|meant| Digest::parse(meant).ok()) {
-            // What is named otherwise there is something else, and a GET shows what.
-            Some(meant) => said.is_none_or(|said| said == meant).then_some(meant),
+            // It is believed for ever: what is named otherwise there, or not at all, a GET shows.
+            Some(meant) => said.filter(|said| *said == meant),
             None => said,
         };
         let held = digest
@@ -87,9 +88,9 @@ impl Fetching<'_> {
 
     /// What a digest names.
     async fn content(&self) -> Result<Told<Kept>, Failure> {
-        let Sought { base, is_named, .. } = self.sought;
-        if !is_named && !self.worker.manifests.met.borrow().contains(base) {
-            // It may ask for a token, and a GET that is refused may count as one that is not.
+        if !self.worker.manifests.met.borrow().contains(&self.sought.base) {
+            // It may ask for a token, and a GET that is refused may count as one that is not, also
+            // where another worker has met it.
             self.ask(Method::Head).await?.discard(self.worker);
         }
         self.whole(now_us()).await
@@ -160,13 +161,6 @@ impl Fetching<'_> {
             streams: false,
             login_for: None,
         };
-        worker.meters.add(
-            match method {
-                Method::Head => Counter::ManifestHeads,
-                Method::Get => Counter::ManifestGets,
-            },
-            1,
-        );
         let answer = match obtain(worker, &question).await {
             Ok(Obtained::Answered(answer)) => answer,
             Ok(Obtained::HandOn { .. }) => unreachable!("only blobs are handed on"),

@@ -8,12 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use crate::messages::archive::Errand;
 use crate::messages::clock::monotonic_us;
 use crate::messages::mail::{Letter, ManifestWanted};
 use crate::messages::meters::Counter;
 use crate::pure::cache::{
-    self, Failure, Good, Held, Key, Recent, Record, Rules, Scope, Shelf, Sought, Told, Want,
+    self, Failure, Good, Held, Key, Recent, Record, Rules, Shelf, Sought, Told, Want,
 };
 use crate::pure::config::values::Cache;
 use crate::pure::decide::Forward;
@@ -21,21 +20,23 @@ use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::head::RequestHead;
 use crate::pure::http1::response::fields_named;
 use crate::pure::oci::reference::Reference;
-use crate::pure::tokens::Identity;
 use crate::worker::guard::guarded;
 use crate::worker::obtain::{Question, Who};
 use crate::worker::ticket::Ticket;
 use crate::worker::upstream::Method;
 use crate::worker::within::within;
 use crate::worker::{Adopted, Worker, sweeps};
+use refusals::Refusals;
 
 mod disk;
 mod fetch;
+mod refusals;
 #[cfg(test)]
 mod trials;
 
 pub use disk::hear_of_disk;
 pub use fetch::LEFT_ALONE;
+pub use refusals::{refused, tell_refusals};
 
 /// The manifests that a worker keeps, and who waits for them.
 pub struct Manifests {
@@ -49,6 +50,7 @@ pub struct Manifests {
     asked: RefCell<HashMap<u64, bool>>,
     /// Rounds under way that wait for the disk.
     expected: RefCell<HashMap<u64, Expected>>,
+    refusals: Refusals,
 }
 
 /// Whoever waits for what the disk has.
@@ -102,7 +104,8 @@ pub async fn get(
 ) -> Option<Result<Found, Missing>> {
     let mut sought = Sought { has_others, ..sought(question, reference, bytes)? };
     let Question { adopted, registry, method, .. } = question;
-    let by = worker.clock.sweep() + sweeps(fetch::patience(&adopted.upstream));
+    let patience = sweeps(fetch::patience(&adopted.upstream)) + disk::DISK_SWEEPS_MAX;
+    let by = worker.clock.sweep() + patience;
     let looking = Looking { worker, adopted, registry: *registry, by };
     if *method == Method::Head && sought.is_digest() && !worker.manifests.has(&sought) {
         sought.is_head = true;
@@ -127,7 +130,7 @@ pub async fn get(
         if !kept.digest.starts_with(SHA256) {
             return None;
         }
-        sought = Sought { reference: kept.digest.clone(), is_named: true, ..sought };
+        sought = Sought { reference: kept.digest.clone(), ..sought };
     };
     if kept.status == 404 && sought.is_digest() && matches!(reference, Reference::Tag(_)) {
         // Registries convert old formats as they answer: what comes of that has no digest to ask by.
@@ -156,21 +159,6 @@ pub fn wait_on(worker: &Worker, round: u64) {
     }
 }
 
-/// A registry has said that `identity` may not pull this repository: what is kept of it for that
-/// identity is not served any more, by no worker.
-pub fn refused(worker: &Worker, base: &str, repository: &str, identity: Identity) {
-    revoke(worker, Scope::of(base, repository, identity));
-}
-
-fn revoke(worker: &Worker, scope: Scope) {
-    worker.manifests.revoke(scope);
-    worker.archive.give(Errand::Revoke(scope));
-    for other in (0..worker.post.workers()).filter(|&other| other != worker.post.own) {
-        // One whose letterbox is full hears it at the next refusal.
-        let _ = worker.post.send(other, Letter::ManifestsRefused(scope));
-    }
-}
-
 /// Answers another worker: now, or when the round ends that its question begins or joins.
 pub fn answer(worker: &Rc<Worker>, wanted: ManifestWanted) {
     let ManifestWanted { from, round, key, sought } = wanted;
@@ -193,8 +181,8 @@ pub fn answer(worker: &Rc<Worker>, wanted: ManifestWanted) {
     }
 }
 
-/// Where an answer came from.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Where an answer came from: of several steps, the one that says most of the registry.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Memory,
     Registry,
@@ -240,7 +228,6 @@ fn sought(question: &Question, reference: Reference<'_>, bytes: &[u8]) -> Option
         identity: *identity,
         accept: accept.into(),
         is_head: false,
-        is_named: false,
         has_others: false,
     })
 }
@@ -265,7 +252,7 @@ impl Looking<'_> {
         let told = match self.worker.manifests.want(&key, &self.adopted.cache, wait) {
             Want::Told(told) => told,
             Want::Wait(begun) => {
-                *source = Source::Registry;
+                *source = (*source).max(Source::Registry);
                 if let Some(number) = begun {
                     let Self { worker, adopted, registry, .. } = self;
                     begin(worker, adopted, registry, key.clone(), sought.clone(), number);
@@ -311,7 +298,8 @@ fn begin(
     number: u64,
 ) {
     let patience = sweeps(fetch::patience(&adopted.upstream));
-    let round = Round { worker: Rc::clone(worker), key, number, patience };
+    let began = worker.clock.sweep();
+    let round = Round { worker: Rc::clone(worker), key, number, began, patience };
     let asked = round.ask_owner(&sought);
     let adopted = Rc::clone(adopted);
     let task = Box::pin(async move {
@@ -322,7 +310,8 @@ fn begin(
         if let Some(good) = round.content_on_disk(&adopted, &sought).await {
             return end_round(worker, key, *number, Told::Fresh(good));
         }
-        let told = fetch::fetch(worker, &adopted, registry, &sought).await;
+        let left = round.left();
+        let told = fetch::fetch(worker, &adopted, registry, &sought, left).await;
         let told = round.or_from_disk(&adopted, told).await;
         if !sought.is_head {
             disk::keep(worker, &adopted, key, &told);
@@ -334,7 +323,7 @@ fn begin(
         };
         end_round(worker, key, *number, told);
         if is_refused {
-            revoke(worker, key.scope());
+            refusals::refuse(worker, key.scope());
         }
     });
     monoio::spawn(guarded(Rc::clone(worker), task, ()));
@@ -345,6 +334,8 @@ struct Round {
     worker: Rc<Worker>,
     key: Key,
     number: u64,
+    /// In which sweep.
+    began: u64,
     /// How long asking a registry may take, in sweeps.
     patience: u64,
 }
@@ -410,6 +401,13 @@ impl Round {
         false
     }
 
+    /// How many sweeps are left for the registry, so that who waits still gets what the disk has: not
+    /// what an owner was waited for, but half of them at the least.
+    fn left(&self) -> u64 {
+        let passed = self.worker.clock.sweep().saturating_sub(self.began);
+        self.patience.saturating_sub(passed).max(self.patience / 2)
+    }
+
     fn is_under_way(&self) -> bool {
         self.worker.manifests.shelf.borrow().is_under_way(&self.key, self.number)
     }
@@ -461,6 +459,7 @@ impl Manifests {
             met: RefCell::default(),
             asked: RefCell::default(),
             expected: RefCell::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -503,13 +502,6 @@ impl Manifests {
     /// What all of them take in memory.
     pub fn bytes(&self) -> usize {
         self.shelf.borrow().bytes()
-    }
-
-    /// Nothing that is kept of `scope` is served any more.
-    pub fn revoke(&self, scope: Scope) {
-        self.shelf.borrow_mut().revoke(scope);
-        // Who is still being sent one keeps it alive.
-        self.recent.borrow_mut().clear();
     }
 
     /// Whether what is `sought`, a digest, is here.
