@@ -172,6 +172,8 @@ mod tests {
     fn passing(frame: &[u8], frames: &mut Frames, now_s: u32) -> (u32, Flood) {
         for many in 0..1_000_000 {
             if let Err(flood) = frames.read(frame, now_s) {
+                // Where that was said the payload was still to come.
+                let _ = frames.read(frame.get(HEAD_BYTES..).unwrap_or_default(), now_s);
                 return (many, flood);
             }
         }

@@ -77,6 +77,7 @@ impl super::Manifests {
     /// Nothing of what is `refused` is served any more that was asked for until now.
     pub fn refuse(&self, refused: &Refused) {
         if self.shelf.borrow_mut().refuse(refused, monotonic_us().cast_signed()) {
+            // Who is still being sent one keeps it alive.
             self.recent.borrow_mut().clear();
         }
     }

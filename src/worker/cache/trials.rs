@@ -131,7 +131,8 @@ fn an_owner_that_does_not_answer_is_done_without() {
         }
         let told = workers(driver, &snapshot, &Arc::new(Keyring::bare()), errands);
         assert_eq!(told[1 - owner].0, format!("got 200 {DIGEST}"));
-        let asked: Vec<String> = asked.try_iter().collect();
+        // The owner may ask too, when it comes to it.
+        let asked: Vec<String> = asked.try_iter().take(2).collect();
         assert_eq!(asked, [format!("HEAD {DIGEST}"), format!("GET {DIGEST}")]);
     }
 }
