@@ -1,6 +1,6 @@
 //! Comma-separated values (RFC 4180): what an export writes and an import reads.
 //!
-//! A spreadsheet takes a field that begins with one of [`FORMULA`] for a formula, and companies
+//! A spreadsheet takes a field that begins with one of `FORMULA` for a formula, and companies
 //! choose their own names: such a field is written with a `'` before it, and read without.
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! Clients that speak HTTP/2 (RFC 9113). Frames, streams, header compression and flow control are the
 //! h2 library's; what it is not told to bound is bounded here, and what it does not count is counted
-//! beneath it ([`wire`]). A request is written as the head that HTTP/1.1 has for it and goes the way of
+//! beneath it (`wire`). A request is written as the head that HTTP/1.1 has for it and goes the way of
 //! all requests; its answer is taken apart again ([`stream`]).
 
 pub mod stream;
