@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,16 +95,7 @@ fn what_an_account_has_fetched_is_served_as_long_as_it_may_pull() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("password");
         fs::write(&file, RIGHT.password).expect("the password");
-        let bench = Bench::behind(registry, |backend| {
-            let keys = "delivery = \"broker\"\ncredentials = \"registry\"\n";
-            let account = format!(
-                "username = \"{}\"\npassword_file = \"{}\"\ntoken_hosts",
-                RIGHT.user,
-                file.display()
-            );
-            let config = config("", keys, backend).replace(NOTHING_KEPT, "tag_ttl = \"0s\"\n");
-            Gate::start_proxy(driver, &config.replace("token_hosts", &account))
-        });
+        let bench = before(registry, driver, &file);
         let digest = format!("/v2/acme/rocket/manifests/{}", hello.index.digest);
         let status = |reference: &str| bench.get(reference).status;
         let tag = "/v2/acme/rocket/manifests/latest";
@@ -126,6 +117,53 @@ fn what_an_account_has_fetched_is_served_as_long_as_it_may_pull() {
         assert_eq!(status(tag), 401);
         assert_eq!(status(&digest), 401);
     }
+}
+
+/// Who pulls in the moment in which the password is replaced notices nothing of that.
+#[test]
+fn a_password_that_was_replaced_a_moment_ago_is_read_before_anybody_is_refused() {
+    let hello = image(PRIVATE);
+    for driver in DRIVERS {
+        let is_new = Arc::new(AtomicBool::new(false));
+        let (new, served) = (Arc::clone(&is_new), hello.clone());
+        let registry = Origin::start(REGISTRY_IP, move |talk| {
+            while let Some(request) = talk.request()? {
+                let good = if new.load(Ordering::SeqCst) { RIGHT } else { WRONG };
+                match request.field("authorization") == Some(&*basic(good)) {
+                    true => serve(talk, &request, &served)?,
+                    false => talk.answer(&request, "401 Unauthorized", &[BASIC], b"")?,
+                }
+            }
+            Ok(())
+        });
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("password");
+        fs::write(&file, WRONG.password).expect("the password");
+        let bench = before(registry, driver, &file);
+        assert_eq!(bench.get("/v2/acme/rocket/manifests/latest").status, 200);
+        is_new.store(true, Ordering::SeqCst);
+        fs::write(&file, RIGHT.password).expect("the new password");
+        assert_eq!(bench.get("/v2/acme/rocket/manifests/latest").status, 200);
+        // With the same password there is nothing to wait for twice.
+        is_new.store(false, Ordering::SeqCst);
+        for _ in 0..2 {
+            assert_eq!(bench.get("/v2/acme/rocket/manifests/latest").status, 401);
+        }
+    }
+}
+
+/// A gateway that asks for tags each time, with the account whose password is in `file`.
+fn before(registry: Origin, driver: &str, file: &Path) -> Bench {
+    Bench::behind(registry, |backend| {
+        let keys = "delivery = \"broker\"\ncredentials = \"registry\"\n";
+        let account = format!(
+            "username = \"{}\"\npassword_file = \"{}\"\ntoken_hosts",
+            RIGHT.user,
+            file.display()
+        );
+        let config = config("", keys, backend).replace(NOTHING_KEPT, "tag_ttl = \"0s\"\n");
+        Gate::start_proxy(driver, &config.replace("token_hosts", &account))
+    })
 }
 
 #[test]

@@ -7,11 +7,13 @@ mod support;
 use std::io;
 use std::net::Ipv4Addr;
 
+use crossbeam_channel::bounded;
 use serde_json::Value;
-use support::bench::{Bench, ask, is_refusal};
+use support::bench::{Bench, ask, is_refusal, request};
+use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, UPSTREAM};
 use support::hosts::{GATEWAY, REGISTRY, REGISTRY_IP, TOKENS, TOKENS_IP};
-use support::http::Answer;
+use support::http::{Answer, Connection};
 use support::images::image;
 use support::origin::{Origin, Request, Talk};
 use support::scripted::serve;
@@ -221,6 +223,44 @@ fn a_login_is_not_brought_where_a_registry_may_not_send_it() {
     }
 }
 
+/// A build that starts a hundred pulls logs in a hundred times; the registry hears of it once.
+#[test]
+fn who_asks_the_same_at_the_same_time_causes_one_request() {
+    for driver in DRIVERS {
+        let (release, released) = bounded::<()>(1);
+        let tokens = Origin::start(TOKENS_IP, move |talk| {
+            while let Some(request) = talk.request()? {
+                // Whoever comes once nobody waits is answered at once.
+                let _ = released.recv();
+                give_token(talk, &request)?;
+            }
+            Ok(())
+        });
+        let scene = Scene::with(driver, tokens);
+        let query = "/token?scope=repository:private/rocket:pull";
+        let login = format!("Authorization: {}", basic(RIGHT));
+        // What the registry asks for is known from now on.
+        release.send(()).expect("room");
+        assert_eq!(ask(&scene.gate, "GET", query, &[&login]).status, 200);
+        scene.forget();
+        let received = || scene.gate.metric("pullgate_received_bytes_total");
+        let asks = request("GET", query, &[&login]);
+        let all = received() + 50 * asks.len() as u64;
+        let mut waiting: Vec<_> = (0..50)
+            .map(|_| Connection::open(scene.gate.address()).expect("the gateway listens"))
+            .collect();
+        for connection in &mut waiting {
+            connection.send(&asks).expect("it is read");
+        }
+        eventually(|| if received() >= all { Ok(()) } else { Err("not all are read".to_owned()) });
+        drop(release);
+        for connection in &mut waiting {
+            assert_eq!(connection.answer(false).expect("an answer").status, 200);
+        }
+        assert_eq!(scene.tokens.requests().len(), 1);
+    }
+}
+
 #[test]
 fn a_restart_breaks_no_token() {
     for driver in DRIVERS {
@@ -255,6 +295,10 @@ impl Scene {
             }
             Ok(())
         });
+        Self::with(driver, tokens)
+    }
+
+    fn with(driver: &str, tokens: Origin) -> Self {
         let realm = format!("http://{TOKENS}:{}/token", tokens.address().port());
         let open = Origin::start(REGISTRY_IP, |talk| {
             let hello = image("hello");

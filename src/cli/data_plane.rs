@@ -116,7 +116,7 @@ impl DataPlane {
         keyring: &Arc<Keyring>,
         certificates: &Arc<Certificates>,
         keys: &Arc<OwnKeys>,
-        wanted: &WantedSender,
+        (wanted, look): (&WantedSender, &Sender<()>),
     ) -> Result<(Self, Starting, Ends), Refused> {
         let driver = Driver::choose(config.gateway.driver).map_err(Refused::Driver)?;
         let cpus = cpus();
@@ -175,6 +175,7 @@ impl DataPlane {
                 certificates: Arc::clone(certificates),
                 wanted: wanted.clone(),
                 quotas: quotas.clone(),
+                look: look.clone(),
                 retired: retire.clone(),
                 orders: order_book,
                 post,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -146,13 +146,14 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let status = Status::new();
     let (wanted, to_ask) = wanted::channel();
     let showcase = Showcase::new();
+    let wake = bounded(1);
     let Ready { snapshot, keyring, files: shown, acme, clients, sources } = &ready;
     showcase.adopt(shown.clone());
     let standing = Arc::<acme::Record>::default();
     let (acme, acme_plans) = Acme::new(data_dir.clone(), &showcase, &standing, acme.clone());
     let certificates = showcase.table();
     let (data_plane, workers, ends) =
-        DataPlane::prepare(&config, snapshot, keyring, &certificates, &keys, &wanted)
+        DataPlane::prepare(&config, snapshot, keyring, &certificates, &keys, (&wanted, &wake.0))
             .map_err(StartError::Workers)?;
     let plain = data_plane.addresses.iter().map(ToString::to_string);
     let sealed = data_plane.tls_addresses.iter().map(|address| format!("{address} (TLS)"));
@@ -230,7 +231,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             let apply = applying(config, adoption, told, &drain, &aggregator);
             let Source { path, text } = source;
             let status = Arc::clone(&status);
-            let options = reload::Options { path, text, files, apply, status };
+            let options = reload::Options { path, text, files, apply, status, wake };
             Some(reload::start(options).map_err(StartError::System)?)
         }
     };

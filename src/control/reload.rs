@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender};
 
 use super::status::Status;
 use super::watch::{Stamp, Watch};
@@ -34,6 +34,9 @@ pub struct Options {
     pub apply: Apply,
     /// Where reloads are counted.
     pub status: Arc<Status>,
+    /// What has the files looked at, and hears of it: with room for one, for while a wake waits another
+    /// adds nothing.
+    pub wake: (Sender<()>, Receiver<()>),
 }
 
 /// See [`Options::apply`]. The files that the text names are looked at before they are read.
@@ -91,11 +94,9 @@ struct Asked {
 
 /// Begins watching. A change since `options.text` was read is seen too.
 pub fn start(options: Options) -> io::Result<Reload> {
-    // Room for one: while a wake waits another adds nothing.
-    let (waker, wakes) = bounded(1);
+    let Options { path, text, files, apply, status, wake: (waker, wakes) } = options;
     let trigger = Trigger { asked: Arc::default(), waker: waker.clone() };
     let asked = Arc::clone(&trigger.asked);
-    let Options { path, text, files, apply, status } = options;
     let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
         let watch = Watch::new(waker);
         let tried = digest(&text);
@@ -263,6 +264,8 @@ const SETTLE_ROUNDS: usize = 5;
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::bounded;
+
     use super::*;
     use crate::control::tests::eventually;
     use std::fs;
@@ -313,7 +316,8 @@ mod tests {
         });
         let status = Status::new();
         let (files, status_too) = (Files::default(), Arc::clone(&status));
-        let options = Options { path: path.clone(), text, files, apply, status: status_too };
+        let (path_too, wake) = (path.clone(), bounded(1));
+        let options = Options { path: path_too, text, files, apply, status: status_too, wake };
         Watched { dir, path, applied: to_see, status, reload: start(options).unwrap() }
     }
 

@@ -98,6 +98,8 @@ pub enum Counter {
     RequestsPipelined,
     /// A redirect to a registry.
     Redirects,
+    /// Of which it was known what the client finds there.
+    RedirectsSeen,
     /// A request that a registry was asked for in the client's stead, and that was answered.
     Forwarded,
     /// An answer with status 1xx or 2xx.
@@ -393,6 +395,12 @@ pub const COUNTERS: &[Family<Counter>] = &[
         help: "Answers that sent the client to a registry.",
         label: "",
         series: &[(Counter::Redirects, "")],
+    },
+    Family {
+        name: "pullgate_redirects_resolved_total",
+        help: "Those of them of which it was known what the client finds there.",
+        label: "",
+        series: &[(Counter::RedirectsSeen, "")],
     },
     Family {
         name: "pullgate_forwarded_total",

@@ -11,6 +11,7 @@
 //! | worker ↔ worker | letters: a token or a manifest is wanted, will come, is here | bounded channel, one per worker, and its doorbell ([`mail`]) | the sender is told, and does it alone |
 //! | worker ↔ name threads | names and their addresses | bounded channels, one for all questions, one per worker for answers, and its doorbell ([`names`]) | the worker asks again a second later |
 //! | worker ↔ the disk's thread | manifests to be found, kept and forgotten, and what was found | bounded channels, one for all errands, one per worker for answers, and its doorbell ([`archive`]) | the worker does without the disk; what was refused waits in the worker until it is taken |
+//! | worker → the configuration's watcher | an account was refused: its file may be another | a bounded channel of one | nothing: it is looked at anyway |
 //! | worker → admin | counters and gauges | memory with one writer ([`meters`]) | never |
 //! | worker → admin | latency histograms | bounded channel, full one out, empty one back ([`latency`]) | the worker keeps recording into the one it has |
 //! | worker → admin | how often registries may still be asked | one bounded channel ([`quotas`]) | nothing: the registry says it again |

@@ -98,7 +98,30 @@ pub struct Forward<'r> {
     pub why: Why,
 }
 
-impl Redirect<'_> {
+impl<'r> Redirect<'r> {
+    /// What its registry is asked so that it is known what the client finds there; `None` where that is
+    /// not to be known, or is no manifest that anybody may be shown.
+    pub fn asked(&self, snapshot: &Snapshot) -> Option<Forward<'r>> {
+        if !snapshot.cache.resolve_redirects {
+            return None;
+        }
+        let matched = self.matched.filter(|matched| matched.credentials == Credentials::None)?;
+        let is_manifest = matches!(self.endpoint, Endpoint::Manifest { .. });
+        is_manifest.then_some(Forward {
+            registry: matched.registry,
+            location: self.location,
+            base_length: matched.base_length,
+            name_tail: self.name_tail,
+            endpoint: self.endpoint,
+            query: self.query,
+            matched,
+            streams: false,
+            credentials: Credentials::None,
+            wants_proof: false,
+            why: self.why,
+        })
+    }
+
     /// What the answer says of its way, where it does.
     pub fn explained(&self) -> Option<Explained<'_>> {
         let (matched, name) = (self.matched?, self.endpoint.name()?);

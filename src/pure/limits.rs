@@ -152,6 +152,9 @@ pub const HISTORY_LINES_MAX: usize = 100_000;
 /// length.
 pub const HISTORY_BYTES_MAX: usize = 1024 * HISTORY_LINES_MAX;
 
+/// Repositories of which a worker remembers that anybody is shown what they hold, 16 bytes each.
+pub const RESOLVED_REPOSITORIES_MAX: usize = 65_536;
+
 /// Manifests that are kept on disk, whatever their size: about 100 bytes of memory each know of them.
 pub const MANIFESTS_ON_DISK_MAX: usize = 262_144;
 

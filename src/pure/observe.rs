@@ -30,7 +30,8 @@ pub struct Seen<'r> {
 /// The event that `action` is to counting, if it is one: requests of a package for a manifest, a
 /// blob or its referrers, answered well. HEADs and blobs are events because docker and containerd
 /// name the tag only in a HEAD, and a blob is the only proof that a pull went on. A redirect of ours
-/// is answered without being `seen`; what was fetched counts only as what came of it.
+/// is `seen` where it was looked up what the client finds; what was fetched counts only as what came
+/// of it.
 pub fn observe<'r>(
     action: &Action<'r>,
     head: &RequestHead<'r>,

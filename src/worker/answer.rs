@@ -228,11 +228,23 @@ impl Turn<'_> {
         };
         // A manifest that was served a moment ago needs nobody to be asked.
         let mut kept = None;
-        if let Action::Forward(plan) = &action {
-            if plan.wants_proof {
-                worker.wanted.offer(plan.location, plan.base_length, plan.name_tail);
+        match &action {
+            Action::Forward(plan) => {
+                if plan.wants_proof {
+                    worker.wanted.offer(plan.location, plan.base_length, plan.name_tail);
+                }
+                kept = worker.manifests.recent(plan, head, bytes, self.now_us);
             }
-            kept = worker.manifests.recent(plan, head, bytes, self.now_us);
+            Action::Redirect(redirect) => {
+                if let Some(plan) = redirect.asked(snapshot) {
+                    kept = worker.manifests.recent(&plan, head, bytes, self.now_us);
+                    let base = &snapshot.registries[plan.registry].base;
+                    if kept.is_none() && worker.resolving.borrow().waits(base, self.now_us) {
+                        return Some(Next::Forward);
+                    }
+                }
+            }
+            Action::Grant(_) | Action::Secure(_) | Action::Say(_) | Action::Refuse(_) => {}
         }
         let serving = kept.as_ref().map(|kept| Serving::new(kept, head, bytes));
         let fits = serving.is_some_and(|it| it.bytes_max() <= BUFFER_BYTES);
@@ -304,6 +316,7 @@ impl Turn<'_> {
         let (asked, status) = match action {
             Action::Redirect(redirect) => {
                 meters.add(Counter::Redirects, 1);
+                meters.add(Counter::RedirectsSeen, u64::from(seen.is_some()));
                 (record::asked(&redirect.endpoint), 307)
             }
             Action::Secure(_) => (Counter::RequestsOther, 308),

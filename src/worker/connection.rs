@@ -20,7 +20,7 @@ use crate::worker::downstream::{Downstream, Line};
 use crate::worker::over::Over;
 use crate::worker::slots::Phase;
 use crate::worker::tls::{self, Session};
-use crate::worker::{Entrance, Refusing, Worker, forward, http2};
+use crate::worker::{Entrance, Refusing, Worker, aside, http2};
 
 /// Serves the connection until either side ends it. `over_tls` where it came to a TLS listener.
 pub fn serve(
@@ -146,7 +146,7 @@ impl Connection {
             let mut next = answered.next;
             if next == Next::Forward {
                 let mut down = Downstream::Line(&mut self.down);
-                (received, next) = forward::serve(&mut down, &self.client, received).await?;
+                (received, next) = aside::serve(&mut down, &self.client, received).await?;
             }
             input = match next {
                 Next::Answer | Next::Forward => Some(received),

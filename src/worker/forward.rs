@@ -1,12 +1,7 @@
 //! One request that is forwarded: the registry is asked in the client's stead, and what it answers
 //! is handed on.
-//!
-//! The request stays in its receive buffer until it is answered: nothing of it is copied that does
-//! not go to the registry.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +12,7 @@ use crate::messages::meters::Counter;
 use crate::pure::answer;
 use crate::pure::cache::{Failure, Held, Serving};
 use crate::pure::config::values::Credentials;
-use crate::pure::decide::{Action, Forward, Known, Refusal, decide};
+use crate::pure::decide::{Action, Forward, Refusal};
 use crate::pure::desk::Challenge;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{DATE_BYTES, Manner, Out};
@@ -39,94 +34,38 @@ use crate::worker::answer::{Client, Next, manner_of};
 use crate::worker::buffers::Buffer;
 use crate::worker::cache::{self, Kept, Missing};
 use crate::worker::downstream::{Downstream, Whole};
-use crate::worker::grant;
 use crate::worker::obtain::{Obtained, Question, Trouble, Who, obtain};
 use crate::worker::over::Over;
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
+use crate::worker::reread;
 use crate::worker::slots::Phase;
 use crate::worker::upstream::Answer;
 use crate::worker::{Adopted, Worker};
 
-/// Answers the request at the front of `input`, of which a batch has found that it is to be
-/// forwarded, and says what comes next: [`Next::Answer`] for what is behind it in `input`.
-///
-/// Boxed, so that a connection that only redirects does not carry this future's room.
-pub fn serve<'c>(
-    down: &'c mut Downstream<'_>,
-    client: &'c Client,
-    mut input: Buffer,
-) -> Pin<Box<dyn Future<Output = Served> + 'c>> {
-    Box::pin(async move {
-        let worker = Rc::clone(down.worker());
-        let adopted = worker.snapshot();
-        let read_at_us = monotonic_us();
-        // It parsed a moment ago, unless by other bounds: then the next batch refuses it.
-        let Ok(Some(head)) = client.parse(input.filled(), &adopted.head) else {
-            return Ok((input, Next::Answer));
-        };
-        let (proofs, keys) = (worker.proofs(), worker.keys());
-        let certificates = worker.certificates();
-        let known = Known {
-            snapshot: &adopted,
-            door: client.door(&certificates),
-            proofs: &proofs,
-            keys: &keys,
-            now_us: read_at_us,
-            unix_s: worker.clock.unix_s(),
-        };
-        let action = decide(known, &head);
-        let plan = match &action {
-            Action::Forward(plan) => plan,
-            Action::Grant(errand) => {
-                down.wait(Phase::Forwarding);
-                let next = grant::serve(down, &adopted, &head, errand, read_at_us).await?;
-                let length = head.length;
-                input.consume(length);
-                return Ok((input, next));
-            }
-            // Decided otherwise by what became known meanwhile.
-            Action::Redirect(_) | Action::Secure(_) | Action::Say(_) | Action::Refuse(_) => {
-                return Ok((input, Next::Answer));
-            }
-        };
-        let bytes = input.filled().get(..head.length).unwrap_or_default();
-        let (worker, adopted) = (&worker, &adopted);
-        let exchange = Exchange {
-            worker,
-            adopted,
-            site: known.door.site(adopted, head.host.unwrap_or_default()),
-            action: &action,
-            plan,
-            head: &head,
-            bytes,
-            client,
-            read_at_us,
-        };
-        down.wait(Phase::Forwarding);
-        let next = exchange.run(down).await?;
-        let length = head.length;
-        input.consume(length);
-        Ok((input, next))
-    })
-}
-
-/// What follows a request's answer, if the connection goes on.
-pub type Served = Result<(Buffer, Next), Over>;
-
 /// One request, what was decided about it, and who asks.
 #[derive(Clone, Copy)]
-struct Exchange<'e> {
-    worker: &'e Rc<Worker>,
-    adopted: &'e Rc<Adopted>,
-    site: Site<'e>,
-    action: &'e Action<'e>,
-    plan: &'e Forward<'e>,
-    head: &'e RequestHead<'e>,
+pub struct Exchange<'e> {
+    /// Who answers.
+    pub worker: &'e Rc<Worker>,
+    /// The configuration that it was decided by.
+    pub adopted: &'e Rc<Adopted>,
+    /// The domain that it names.
+    pub site: Site<'e>,
+    /// What was decided.
+    pub action: &'e Action<'e>,
+    /// What the registry is asked.
+    pub plan: &'e Forward<'e>,
+    /// The request.
+    pub head: &'e RequestHead<'e>,
     /// The head's bytes.
-    bytes: &'e [u8],
-    client: &'e Client,
-    read_at_us: u64,
+    pub bytes: &'e [u8],
+    /// Who asks.
+    pub client: &'e Client,
+    /// When the request was read.
+    pub read_at_us: u64,
+    /// Whether an account that is refused may be another one meanwhile.
+    pub may_reread: bool,
 }
 
 /// What a registry has.
@@ -160,7 +99,10 @@ impl Exchange<'_> {
     /// Asks the package's registries in order, until one can be asked. What an earlier one has said
     /// that a tag stands for holds: of a later one that very content is wanted, and that it has no
     /// such thing is not believed while an earlier one is silent.
-    async fn run(&self, down: &mut Downstream<'_>) -> Result<Next, Over> {
+    ///
+    /// `None`: the registry refuses an account that is another one by now, so that the request has to
+    /// be decided anew. Nothing of an answer is sent then.
+    pub async fn run(&self, down: &mut Downstream<'_>) -> Result<Option<Next>, Over> {
         let mut homes = self.plan.homes().peekable();
         let mut silent: Option<Failure> = None;
         let mut meant: Option<Box<str>> = None;
@@ -171,7 +113,16 @@ impl Exchange<'_> {
                 silent.get_or_insert(left_alone);
                 continue;
             }
-            match here.find(meant.as_deref()).await {
+            let found = here.find(meant.as_deref()).await;
+            let is_ours = self.may_reread && home.credentials == Credentials::Registry;
+            if is_ours
+                && is_refused(&found)
+                && reread::account(self.worker, self.adopted, home.registry).await
+            {
+                found.into_iter().for_each(|found| found.discard(self.worker));
+                return Ok(None);
+            }
+            match found {
                 Ok(found) if found.status() == 404 && silent.is_some() => {
                     found.discard(self.worker)
                 }
@@ -185,19 +136,19 @@ impl Exchange<'_> {
                 Ok(found) => {
                     let is_first = home.registry == self.plan.registry;
                     self.worker.meters.add(Counter::Failovers, u64::from(!is_first));
-                    return here.answer(down, found).await;
+                    return here.answer(down, found).await.map(Some);
                 }
                 Err(Missing { failure, digest }) if !is_last && failure.is_outage() => {
                     silent.get_or_insert(failure);
                     meant = meant.or(digest);
                 }
                 Err(Missing { failure, .. }) => {
-                    return self.refuse(down, silent.unwrap_or(failure)).await;
+                    return self.refuse(down, silent.unwrap_or(failure)).await.map(Some);
                 }
             }
         }
         let nobody = Fault::new(Kind::UpstreamUnreachable, "none of its registries can be asked");
-        self.refuse(down, silent.unwrap_or_else(|| nobody.into())).await
+        self.refuse(down, silent.unwrap_or_else(|| nobody.into())).await.map(Some)
     }
 
     /// What its registry has. `meant`: the digest of the manifest that is asked for, where that is
@@ -391,7 +342,7 @@ impl Exchange<'_> {
     }
 
     /// An answer that was kept.
-    async fn kept(&self, down: &mut Downstream<'_>, held: &Held) -> Result<Next, Over> {
+    pub async fn kept(&self, down: &mut Downstream<'_>, held: &Held) -> Result<Next, Over> {
         let serving = Serving::new(held, self.head, self.bytes);
         let relayed = serving.relayed(self.relayed(b"", held.status, EMPTY));
         let Seen { status, digest, kin } = serving.seen();
@@ -591,6 +542,14 @@ impl Drop for Passage<'_> {
         if let Some(event) = end {
             worker.count(&event);
         }
+    }
+}
+
+/// Whether a registry does not take who asks.
+fn is_refused(found: &Result<Found, Missing>) -> bool {
+    match found {
+        Ok(found) => found.status() == 401,
+        Err(missing) => missing.failure.is_refusal(),
     }
 }
 

@@ -26,8 +26,8 @@ use crate::worker::downstream::Downstream;
 use crate::worker::obtain::Trouble;
 use crate::worker::over::Over;
 use crate::worker::record::{self, Answered};
-use crate::worker::upstream::door;
-use crate::worker::upstream::token_service::{self, Given, Login, Source};
+use crate::worker::upstream::token_service::{Given, Login, Source};
+use crate::worker::upstream::{door, flights};
 use crate::worker::{Adopted, Worker};
 
 /// Answers a request that `errand` is to be run for, and says what comes next.
@@ -107,7 +107,7 @@ async fn grant(
             let identity = login.map_or(Identity::Anonymous, |login| login.identity());
             let target = token_target(&realm, service.as_deref(), &scopes, None);
             let at = Url { origin: realm.origin, target };
-            let given = token_service::fetch(worker, &source, identity, &at).await;
+            let given = flights::fetch(worker, &source, identity, at).await;
             let Given { token, expires_in_s, .. } = given.map_err(of_client)?;
             // What names nothing was asked for to see whether the login is right.
             if repositories.is_empty() {

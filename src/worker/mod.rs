@@ -3,6 +3,7 @@
 
 pub mod adopted;
 pub mod answer;
+pub mod aside;
 pub mod buffers;
 pub mod cache;
 pub mod clock;
@@ -19,6 +20,9 @@ pub mod obtain;
 pub mod over;
 pub mod record;
 pub mod relay;
+pub mod reread;
+pub mod resolve;
+pub mod resolving;
 pub mod slots;
 pub mod socket;
 pub mod tick;
@@ -76,6 +80,8 @@ use clock::Clock;
 use driver::Driver;
 use listener::{Listener, Socket};
 use relay::pipes::Pipes;
+use reread::Rereading;
+use resolving::Resolving;
 use slots::{Patience, Phase, Slots};
 use upstream::Upstreams;
 use upstream::door::Doors;
@@ -103,6 +109,8 @@ pub struct Parts {
     pub wanted: WantedSender,
     /// Its way to whoever wants to know how often registries may still be asked.
     pub quotas: QuotaSender,
+    /// What wakes who reads the files of the configuration.
+    pub look: Sender<()>,
     /// Where snapshots go that it no longer uses: freeing a large one takes time.
     pub retired: Sender<Arc<Snapshot>>,
     /// What it is told.
@@ -194,6 +202,10 @@ pub struct Worker {
     pub manifests: Manifests,
     /// Which registries have failed lately.
     pub health: RefCell<Health>,
+    /// What looking up for redirects has shown.
+    pub resolving: RefCell<Resolving>,
+    /// Looks at files because of refused accounts.
+    pub rereading: Rereading,
     /// Its time.
     pub clock: Clock,
     /// Its counters.
@@ -286,6 +298,8 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
         doors: Doors::default(),
         manifests: Manifests::new(room, parts.seed),
         health: RefCell::default(),
+        resolving: RefCell::default(),
+        rereading: Rereading::new(parts.look),
         clock: Clock::default(),
         meters: parts.meters,
         ledger: parts.ledger,
@@ -478,6 +492,7 @@ impl Worker {
         match order {
             Order::Adopt(snapshot, keyring) => {
                 self.health.take();
+                self.resolving.take();
                 self.manifests.adopt(cache::share(&snapshot.cache, self.post.workers()));
                 let adopted = self.snapshot.borrow().next(snapshot, keyring);
                 self.snapshot.replace(Rc::new(adopted));

@@ -109,6 +109,7 @@ pub fn workers_and_disk<T: Send>(
                 certificates: Arc::default(),
                 wanted: wanted::channel().0,
                 quotas: quotas::channel().0,
+                look: bounded(1).0,
                 retired: retired.clone(),
                 orders: order_book,
                 post,

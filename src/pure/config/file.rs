@@ -167,6 +167,11 @@ sections! {
         /// How long what a tag stood for still serves while the registry cannot be reached, fails,
         /// or says that it is asked too often.
         stale_if_error: Time { least: ZERO, most: YEARS } => r#""24h""#;
+        /// Whether the gateway looks up what clients find that it redirects: by a HEAD in each `tag_ttl`
+        /// for each tag in use, and a GET for each new manifest. Then their pulls are counted as exactly
+        /// as where it asks the registry for them, and it says itself that a tag is absent. A request
+        /// of which nothing is known waits for that, a second at the most.
+        resolve_redirects: Flag => "false";
     }
 
     /// What is made of where requests come from. `docs/privacy.md` says what is kept of it.

@@ -226,6 +226,8 @@ pub struct Cache {
     pub tag_ttl: Duration,
     /// How long it still serves while the registry cannot be asked.
     pub stale_if_error: Duration,
+    /// Whether it is looked up what redirected clients find.
+    pub resolve_redirects: bool,
 }
 
 /// `[insight]`

@@ -28,7 +28,7 @@ use crate::worker::downstream::{Downstream, Line};
 use crate::worker::guard::guarded;
 use crate::worker::over::Over;
 use crate::worker::slots::{Phase, Seat};
-use crate::worker::{Worker, forward};
+use crate::worker::{Worker, aside};
 use stream::{Shared, Stream};
 use wire::{Handle, Wire};
 
@@ -211,7 +211,7 @@ fn forward_it(worker: Rc<Worker>, client: Rc<Client>, mut stream: Stream, input:
     let forwarded = Box::pin(async move {
         let served = {
             let mut down = Downstream::Stream(&mut stream);
-            forward::serve(&mut down, &client, input).await
+            aside::serve(&mut down, &client, input).await
         };
         stream.end(served.is_ok());
     });

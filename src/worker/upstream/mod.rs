@@ -9,6 +9,7 @@ pub mod dial;
 pub mod door;
 pub mod encode;
 pub mod exchange;
+pub mod flights;
 pub mod idle;
 pub mod link;
 pub mod resolve;

@@ -21,11 +21,14 @@ use crate::pure::tokens::{Fetch, Granted, Identity, Key, KeyRef, NoToken, Tokens
 use crate::worker::Worker;
 use crate::worker::guard::guarded;
 use crate::worker::ticket::Ticket;
+use crate::worker::upstream::flights::Flights;
 use crate::worker::upstream::token_service::{self, Given, Source, secret};
 
 /// The tokens that a worker holds, and who waits for them.
 pub struct Wallet {
     tokens: RefCell<Tokens<Url, HeaderValue, Waiter>>,
+    /// Those that are fetched for clients to have.
+    pub flights: Flights,
     /// How often it is said that there is no token.
     pub complaints: RefCell<Limited>,
 }
@@ -246,6 +249,7 @@ impl Wallet {
     pub fn new(seed: u64) -> Self {
         Self {
             tokens: RefCell::new(Tokens::new(seed)),
+            flights: Flights::default(),
             complaints: RefCell::new(Limited::per(COMPLAINTS_US)),
         }
     }

@@ -86,6 +86,7 @@ pub async fn fetch(
 }
 
 /// A token that was given. It has no debug form: it is a secret.
+#[derive(Clone)]
 pub struct Given {
     /// What goes behind `Bearer `.
     pub token: String,
