@@ -67,26 +67,14 @@ pub struct DemoArgs {
 /// Of `pulls`.
 #[derive(Args, Clone, Debug)]
 pub struct PullsArgs {
-    /// The gateway's data_dir
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
-    /// Only this package, as `<domain>/<name>`
-    #[arg(long, value_name = "NAME")]
-    pub package: Option<String>,
+    /// What is asked for
+    #[command(flatten)]
+    pub wanted: Wanted,
     /// Group by tag, client, family, os, arch, platform, image_platform, delivery, country, region, city, network,
     /// company, kind, cloud, cloud_region or label, or by two of them: tag and client, country and
     /// tag, company and tag; and by minute, hour or day
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     pub by: Vec<By>,
-    /// Only what has this value, as in tag=latest
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub only: Vec<Only>,
-    /// From this time on: RFC 3339, or a date for its midnight in UTC
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub from: Option<Timestamp>,
-    /// Up to, but not including, this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub to: Option<Timestamp>,
     /// Only so many of each package, those with the most pulls, and the rest together
     #[arg(long, value_name = "NUMBER")]
     pub top: Option<usize>,
@@ -101,21 +89,15 @@ pub struct PullsArgs {
     pub json: bool,
 }
 
-/// Of `export`.
+/// Which counts are meant.
 #[derive(Args, Clone, Debug)]
-pub struct ExportArgs {
+pub struct Wanted {
     /// The gateway's data_dir
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// How it is written
-    #[arg(long)]
-    pub format: Format,
     /// Only this package, as `<domain>/<name>`
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
-    /// What rows are told apart by, as in `pulls`
-    #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = "day,tag")]
-    pub by: Vec<By>,
     /// Only what has this value, as in tag=latest
     #[arg(long, value_name = "KEY=VALUE")]
     pub only: Vec<Only>,
@@ -125,6 +107,20 @@ pub struct ExportArgs {
     /// Up to, but not including, this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub to: Option<Timestamp>,
+}
+
+/// Of `export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// What is asked for
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// How it is written
+    #[arg(long)]
+    pub format: Format,
+    /// What rows are told apart by, as in `pulls`
+    #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = "day,tag")]
+    pub by: Vec<By>,
 }
 
 /// What an export looks like.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::args::{ExportArgs, Format};
+use super::args::{ExportArgs, Format, Wanted};
 use super::counts::{Counts, rows};
 use super::fail;
 use super::progress::Progress;
@@ -53,8 +53,8 @@ fn export(args: &ExportArgs, mut out: impl Write) -> Result<(), Failure> {
         true => Progress::none(),
         false => Progress::start("asking for the counts"),
     };
-    let mut counts = Counts::of(&args.data)?;
-    let ExportArgs { package, only, from, to, .. } = args.clone();
+    let mut counts = Counts::of(&args.wanted.data)?;
+    let Wanted { package, only, from, to, .. } = args.wanted.clone();
     let ask = Ask { package, from, to, ..Ask::default() };
     let all = counts.answer(&ask, &progress)?;
     let packages: Vec<String> =

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::args::PullsArgs;
+use super::args::{PullsArgs, Wanted};
 use super::counts::{Counts, parsed, rows};
 use super::progress::Progress;
 use super::{fail, print};
@@ -21,7 +21,8 @@ pub fn run(args: &PullsArgs) -> ExitCode {
 
 /// What is printed.
 fn answer(args: &PullsArgs) -> Result<String, String> {
-    let PullsArgs { data, package, by, only, from, to, top, compare, public, json } = args;
+    let PullsArgs { wanted, by, top, compare, public, json } = args;
+    let Wanted { data, package, only, from, to } = wanted;
     let ask = Ask {
         package: package.clone(),
         by: by.clone(),
