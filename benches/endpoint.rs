@@ -1,5 +1,5 @@
-//! What telling an endpoint by its path costs, and reading a name, beside a reader that splits segments and checks
-//! them letter by letter.
+//! What telling an endpoint by its path costs, and reading a name, beside readers that split segments
+//! and check them letter by letter.
 
 use std::hint::black_box;
 

@@ -24,10 +24,8 @@ use support::scripted::serve;
 #[test]
 fn what_was_pulled_before_a_restart_is_there_though_the_registry_is_gone() {
     for driver in DRIVERS {
-        let mut world = World::start(driver, "");
+        let mut world = World::pulled(driver);
         let hello = image("hello");
-        world.pulls(&hello);
-        world.holds(3);
         world.is_gone.store(true, Ordering::SeqCst);
         world.bench.gate.stop();
         world.bench.gate.launch();
@@ -53,10 +51,8 @@ fn what_was_pulled_before_a_restart_is_there_though_the_registry_is_gone() {
 #[test]
 fn what_was_pulled_before_a_restart_is_there_though_the_registry_is_silent() {
     for driver in DRIVERS {
-        let mut world = World::start(driver, "");
+        let mut world = World::pulled(driver);
         let hello = image("hello");
-        world.pulls(&hello);
-        world.holds(3);
         world.bench.gate.stop();
         world.is_silent.store(true, Ordering::SeqCst);
         world.bench.gate.launch();
@@ -69,9 +65,7 @@ fn what_was_pulled_before_a_restart_is_there_though_the_registry_is_silent() {
 #[test]
 fn who_may_not_list_tags_keeps_the_manifests() {
     for driver in DRIVERS {
-        let world = World::start(driver, "");
-        world.pulls(&image("hello"));
-        world.holds(3);
+        let world = World::pulled(driver);
         assert_eq!(world.bench.get("/v2/acme/rocket/tags/list").status, 401);
         let other =
             format!("/v2/acme/rocket/manifests/{}", image("hello").platforms[1].manifest.digest);
@@ -85,9 +79,7 @@ fn who_may_not_list_tags_keeps_the_manifests() {
 fn what_a_registry_takes_back_is_gone_from_the_disk() {
     for driver in DRIVERS {
         for status in ["403 Forbidden", "404 Not Found"] {
-            let mut world = World::start(driver, "");
-            world.pulls(&image("hello"));
-            world.holds(3);
+            let mut world = World::pulled(driver);
             world.says(status);
             assert!(["403", "404"].contains(&&*world.bench.get(LATEST).status.to_string()));
             // A refusal is of all that is there, that a tag is absent is of the tag.
@@ -103,10 +95,8 @@ fn what_a_registry_takes_back_is_gone_from_the_disk() {
 #[test]
 fn a_file_that_is_damaged_or_cannot_be_read_is_as_if_it_were_not_there() {
     for driver in DRIVERS {
-        let mut world = World::start(driver, "");
+        let mut world = World::pulled(driver);
         let hello = image("hello");
-        world.pulls(&hello);
-        world.holds(3);
         world.bench.gate.stop();
         for file in world.files() {
             let mut bytes = fs::read(&file).expect("a manifest");
@@ -183,6 +173,14 @@ struct World {
 }
 
 impl World {
+    /// An image was pulled: its tag and two manifests are on disk.
+    fn pulled(driver: &str) -> Self {
+        let world = Self::start(driver, "");
+        world.pulls(&image("hello"));
+        world.holds(3);
+        world
+    }
+
     /// `cache` has more keys of `[cache]`.
     fn start(driver: &str, cache: &str) -> Self {
         let (is_gone, is_silent) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());

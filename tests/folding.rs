@@ -8,12 +8,15 @@
 
 #[path = "support/naive_fold.rs"]
 mod naive_fold;
+#[path = "support/random.rs"]
+mod random;
 
 use pullgate::pure::limits::FOLD_WINDOWS_MAX;
 use pullgate::pure::pull::event::{Asked, Outcome};
 use pullgate::pure::pull::rollup::Measures;
 
 use naive_fold::{Sent, Simulated, Sums, naive, reference};
+use random::Random;
 
 /// Any requests of any clients, with the hash's key changing meanwhile, come to what the naive
 /// model says: per package, tag and minute.
@@ -162,15 +165,4 @@ fn requests(random: &mut Random) -> Vec<Sent> {
             }
         })
         .collect()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
 }

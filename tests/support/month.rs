@@ -7,6 +7,9 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
+#[path = "random.rs"]
+mod random;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
 use pullgate::pure::place::{Database, Labels, Sources};
 use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
+
+use random::Random;
 
 pub(crate) const DAY: u32 = 24 * 60;
 /// 2026-03-01, the first of a month of 31 days.
@@ -363,17 +368,7 @@ fn put_number(out: &mut Vec<u8>, number: u32) {
     out.extend(number.to_be_bytes());
 }
 
-/// xorshift64
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
     /// Small numbers come much more often.
     fn skewed(&mut self, bound: u64) -> u64 {
         let (one, other) = (self.below(bound), self.below(bound));
