@@ -19,6 +19,7 @@ use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::Connection;
 
+use pullgate::aggregator::Export;
 use pullgate::pure::config::values::Counting;
 use pullgate::pure::pull::event::Asked;
 
@@ -39,10 +40,10 @@ fn an_export_has_what_pulls_has_running_and_stopped() {
     let today = &gate.pulls(&["--by", "day"])["rows"][0]["day"];
     let today = today.as_str().unwrap();
     for (line, row) in lines.lines().skip(1).zip([
-        format!("*/acme/lander,{today},1.0,1,1,0,"),
-        format!("*/acme/lander,{today},latest,1,1,0,"),
         format!("*/acme/rocket,{today},1.0,1,1,0,"),
         format!("*/acme/rocket,{today},latest,1,1,0,"),
+        format!("*/acme/lander,{today},1.0,1,1,0,"),
+        format!("*/acme/lander,{today},latest,1,1,0,"),
     ]) {
         assert!(line.starts_with(&row), "{line} is not {row}");
     }
@@ -60,6 +61,96 @@ fn an_export_has_what_pulls_has_running_and_stopped() {
     assert_eq!(csv(&[]), lines);
     let words = refusal(&run("export", &data, &["--format", "csv", "--package", "*/acme/rokcet"]));
     assert_eq!(words, "*/acme/rokcet: nothing was counted; did you mean */acme/rocket?\n");
+}
+
+/// However many packages and days there are, no more than one package's part is read at once, and all
+/// of them together are what an answer has.
+#[test]
+fn an_export_of_many_packages_comes_in_portions_of_one() {
+    const PACKAGES: u64 = 3000;
+    const DAYS: u32 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    let first = 19_800;
+    let total = |package: u64, day: u32, tag: u64| pullgate::pure::history::Total {
+        day: day * 1440,
+        package: format!("acme.com/acme/package-{package}"),
+        tag: format!("v{tag}"),
+        pulls: package + u64::from(day) + tag,
+        requests: 0,
+        uniques: 0,
+    };
+    let mut totals: Vec<_> = (0..PACKAGES).map(|package| total(package, first, 0)).collect();
+    // Of one package there is more than fits into a portion.
+    totals.extend((0..DAYS).flat_map(|day| (1..5).map(move |tag| total(7, first + day, tag))));
+    gateway.query.amend(pullgate::aggregator::Amendment::Import(totals.clone())).unwrap();
+    gateway.docker_pull(1, "acme/new", "latest");
+    counting::eventually("it is counted", || gateway.counted_pulls() == 1);
+    let by = vec!["day".parse().unwrap(), "tag".parse().unwrap()];
+    let ask = pullgate::aggregator::Ask { by, ..Default::default() };
+    let read = |query: &pullgate::aggregator::Query| {
+        let mut export = Export::begin(query.clone(), ask.clone()).unwrap();
+        let (mut rows, mut portions, mut last) = (Vec::new(), 0, 0);
+        while let Some(portion) = export.portion().unwrap() {
+            assert!(portion.rows.iter().all(|row| row.package == portion.rows[0].package));
+            assert!(portion.rows.len() <= 31 * 5 && portion.done >= last);
+            assert_eq!(portion.of, PACKAGES + 1);
+            (portions, last) = (portions + 1, portion.done);
+            rows.extend(portion.rows);
+            if portions % 100 == 0 {
+                export.rest();
+            }
+        }
+        assert_eq!((portions, last), (PACKAGES + 2, PACKAGES + 1));
+        rows.sort_by_key(|row| (row.package.clone(), row.keys.clone()));
+        rows
+    };
+    let running = read(&gateway.query);
+    assert_eq!(running.len(), totals.len() + 1);
+    let mut answered = gateway.query.rows(&ask).unwrap().rows;
+    answered.sort_by_key(|row| (row.package.clone(), row.keys.clone()));
+    assert!(running == answered, "as in an answer");
+    gateway.stop();
+    let query = counting::opened(dir.path());
+    assert!(read(&query) == running, "as before");
+    // By the minute a day is read by its hours, where it has minutes, and each pull is in one row.
+    for (name, expected) in [("new", 1), ("package-7", 0)] {
+        let (by, package) = (vec!["minute".parse().unwrap()], format!("acme.com/acme/{name}"));
+        let ask = pullgate::aggregator::Ask { by, package: Some(package), ..Default::default() };
+        let mut export = Export::begin(query.clone(), ask).unwrap();
+        let mut pulls = 0;
+        while let Some(portion) = export.portion().unwrap() {
+            pulls += portion.rows.iter().map(|row| row.measures.pulls).sum::<u64>();
+        }
+        assert_eq!(pulls, expected, "what was imported has no minutes");
+    }
+    let cut = pullgate::aggregator::Ask { top: Some(1), ..Default::default() };
+    let refused = Export::begin(query, cut);
+    assert!(refused.err().unwrap().to_string().contains("all rows"));
+}
+
+/// While it is written the gateway goes on counting, and whoever stops reading stops the export.
+#[test]
+fn a_reader_that_goes_away_ends_an_export() {
+    let mut gate = started();
+    for number in 0..200 {
+        pull(&gate, &format!("acme/package-{number}"), "latest");
+    }
+    eventually(|| match gate.pulls(&[])["totals"]["pulls"].as_u64() {
+        Some(200) => Ok(()),
+        pulls => Err(format!("{pulls:?}")),
+    });
+    let mut export = Command::new(pullgate());
+    export.args(["export", "--format", "csv", "--data"]).arg(gate.data_dir());
+    let mut export = export.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 8];
+    std::io::Read::read_exact(export.stdout.as_mut().unwrap(), &mut first).unwrap();
+    assert_eq!(&first, b"package,");
+    drop(export.stdout.take());
+    assert!(export.wait().unwrap().success());
+    let data = gate.data_dir();
+    assert_eq!(said(&run("export", &data, &["--format", "ndjson"])).lines().count(), 200);
+    gate.stop();
 }
 
 #[test]

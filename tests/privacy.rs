@@ -7,9 +7,11 @@ mod support;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::{Connection, get};
@@ -90,6 +92,85 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             }
         }
     }
+}
+
+/// What a core dump holds is all of the process' memory: there is none, whatever the limits allow,
+/// unless the configuration says so.
+#[test]
+fn a_crash_leaves_no_core_dump_unless_that_is_wanted() {
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let is_file = !pattern.starts_with(['|', '/']);
+    for (key, expected) in [("", false), ("core_dumps = true\n", is_file)] {
+        let packages = "[[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+                        backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\n";
+        // A core file would stand beside the configuration, and go with it.
+        let mut gate = Gate::start_with(DRIVERS[1], &format!("{key}{packages}"), |command| {
+            let config = PathBuf::from(command.get_args().last().unwrap());
+            command.current_dir(config.parent().unwrap());
+        });
+        let pid = Pid::from_raw(gate.process().id().cast_signed()).unwrap();
+        let all = Rlimit { current: None, maximum: None };
+        prlimit(Some(pid), Resource::Core, all).unwrap();
+        gate.process().signal(Signal::ABORT);
+        let status = gate.process().wait();
+        assert_eq!((status.signal(), status.core_dumped()), (Some(6), expected), "{key}");
+    }
+}
+
+/// A file that changes is read while the gateway runs; one that is damaged changes nothing, also where
+/// it was overwritten in its place.
+#[test]
+fn a_database_is_swapped_while_the_gateway_runs() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places");
+    let sound = fs::read(golden.join("GeoLite2-Country-Test.mmdb")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("places.mmdb");
+    // Of 81.2.69.160 this one knows nothing.
+    fs::copy(golden.join("GeoLite2-ASN-Test.mmdb"), &path).unwrap();
+    let gate = Gate::start(
+        DRIVERS[0],
+        &format!(
+            "trusted_proxies = [\"127.0.0.1\"]\n[insight]\ndatabases = [{path:?}]\n\
+             [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
+             backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\n"
+        ),
+    );
+    let reloads = |outcome: &str, expected: u64| {
+        let series = format!("pullgate_reloads_total{{outcome=\"{outcome}\"}}");
+        eventually(|| match gate.metric(&series) {
+            times if times >= expected => Ok(()),
+            times => Err(format!("{series} {times}")),
+        });
+    };
+    let mut pulled = 0;
+    let mut countries = |expected: &[(&str, u64)]| {
+        // Each from a network of its own, so that none folds with another.
+        pulled += 1;
+        let mut connection = Connection::open(gate.address()).unwrap();
+        let headers = [
+            "Host: registry.acme.com".to_owned(),
+            format!("X-Forwarded-For: 81.2.69.{}", 160 + pulled),
+        ];
+        let target = "/v2/acme/rocket/manifests/latest";
+        assert_eq!(connection.ask("GET", target, &headers, b"").unwrap().status, 307);
+        eventually(|| {
+            let answer = gate.pulls(&["--by", "country"]);
+            let row = |row: &serde_json::Value| {
+                (row["country"].as_str().unwrap().to_owned(), row["pulls"].as_u64().unwrap())
+            };
+            let told: Vec<_> = answer["rows"].as_array().unwrap().iter().map(row).collect();
+            let is_so =
+                told.iter().map(|(country, pulls)| (&**country, *pulls)).eq(expected.to_vec());
+            if is_so { Ok(()) } else { Err(format!("{told:?}")) }
+        });
+    };
+    countries(&[("unknown", 1)]);
+    fs::write(&path, &sound).unwrap();
+    reloads("applied", 1);
+    countries(&[("GB", 1), ("unknown", 1)]);
+    fs::write(&path, &sound[..sound.len() / 2]).unwrap();
+    reloads("refused", 1);
+    countries(&[("GB", 2), ("unknown", 1)]);
 }
 
 fn pullgate_on(data: &Path, command: &str) -> Command {

@@ -460,6 +460,75 @@ fn the_platform_of_a_pull_is_that_of_the_image_that_was_fetched() {
          acme.com/acme/rocket unknown requests 0 pulls 1 checks 0 unseen 0\n\
          = requests 0 pulls 4 checks 0 unseen 0"
     );
+    // The system too, of the pulls of which it is known; what a user agent says goes before that.
+    let systems = [(By::Platform, "linux/amd64", "linux/arm64"), (By::Arch, "amd64", "arm64")];
+    for (by, amd, arm) in systems {
+        assert_eq!(
+            table(&query, &[by]),
+            format!(
+                "acme.com/acme/rocket {amd} requests 0 pulls 1 checks 0 unseen 0\n\
+                 acme.com/acme/rocket {arm} requests 0 pulls 2 checks 0 unseen 0\n\
+                 acme.com/acme/rocket unknown requests 8 pulls 1 checks 0 unseen 0\n\
+                 = requests 8 pulls 4 checks 0 unseen 0"
+            )
+        );
+    }
+    assert!(table(&query, &[By::Os]).contains(" linux requests 0 pulls 3"));
+    assert_eq!(
+        table(&query, &[By::Digest]),
+        format!(
+            "acme.com/acme/rocket {index} requests 0 pulls 4 checks 0 unseen 0\n\
+             = requests 0 pulls 4 checks 0 unseen 0"
+        )
+    );
+}
+
+#[test]
+fn pulls_are_told_apart_by_domain_digest_and_outcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path());
+    gateway.docker_pull(1, "acme/rocket", "latest");
+    gateway.docker_pull(2, "acme/tool", "latest");
+    gateway.send(3, PODMAN, "acme/tool", Asked::Manifest, "latest");
+    let mut answered = |client, domain: &str, outcome, answer: &str| {
+        let event = event(client, "acme/rocket", "latest");
+        let (domain, digest) = (domain.as_bytes(), answer.as_bytes());
+        gateway.senders[0].offer(&Event { domain, outcome, digest, ..event });
+    };
+    let index = digest("index");
+    answered(4, "b.example", Outcome::Succeeded, &index);
+    answered(5, "b.example", Outcome::NotModified, &index);
+    gateway.stop();
+    let query = opened(dir.path());
+    assert_eq!(
+        table(&query, &[By::Domain]),
+        " acme.com requests 5 pulls 3 checks 0 unseen 5\n \
+         b.example requests 2 pulls 1 checks 1 unseen 0\n\
+         = requests 7 pulls 4 checks 1 unseen 5"
+    );
+    let only = vec!["domain=b.example".parse().unwrap()];
+    let of_domain = query.rows(&Ask { only, ..Ask::default() }).unwrap();
+    assert_eq!((of_domain.rows.len(), of_domain.totals.requests), (1, 2));
+    assert_eq!(&*of_domain.rows[0].package, "b.example/acme/rocket");
+    assert_eq!(
+        table(&query, &[By::Domain, By::Outcome]),
+        " acme.com unseen requests 5 pulls 3 checks 0 unseen 0\n \
+         b.example found requests 1 pulls 1 checks 0 unseen 0\n \
+         b.example unchanged requests 1 pulls 0 checks 0 unseen 0\n\
+         = requests 7 pulls 4 checks 0 unseen 0"
+    );
+    // A tag that is redirected says nothing of its digest, and what is not new was not fetched.
+    assert_eq!(
+        table(&query, &[By::Digest, By::Day]).matches("pulls 1").count(),
+        4,
+        "of each package one, and of acme/tool one that is not known"
+    );
+    let digests = table(&query, &[By::Digest]);
+    assert!(
+        digests.contains(&format!("acme.com/acme/tool {index} requests 0 pulls 1")),
+        "{digests}"
+    );
+    assert!(digests.contains("acme.com/acme/tool unknown requests 0 pulls 1"), "{digests}");
 }
 
 #[test]

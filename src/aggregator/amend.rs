@@ -208,7 +208,8 @@ pub fn cells(totals: &[Total], names: &mut Names) -> Cells {
         // A client may have pulled several tags: different ones are told by package alone.
         let of_row = measures.without(Measures::ZERO);
         add(Dimension::Tag, text_of_tag(names, package, &total.tag), of_row);
-        for dimension in Dimension::OF_CLIENTS {
+        let with_unknown = |dimension: &Dimension| dimension.whole().is_none();
+        for dimension in Dimension::OF_CLIENTS.into_iter().filter(with_unknown) {
             add(dimension, Arc::clone(&unknown), of_row);
         }
     }

@@ -13,10 +13,10 @@ use crate::pure::pull::rollup::{Dimension, Unit};
 pub struct Ask {
     /// `<domain>/<name>`; all packages where it is `None`.
     pub package: Option<String>,
-    /// What the counts are grouped by, beside the package: at most one unit of time, and one other
-    /// word or one of the pairs that are counted.
+    /// What the counts are grouped by, beside the package or in its stead the domain: at most one unit
+    /// of time, and one other word or one of the pairs that are counted.
     pub by: Vec<By>,
-    /// Only what has these values; together with `by` one word or one of the pairs.
+    /// Only what has these values; the domain apart, together with `by` one word or one of the pairs.
     pub only: Vec<Only>,
     /// From when; from the beginning where it is `None`.
     pub from: Option<Timestamp>,
@@ -34,6 +34,8 @@ pub struct Ask {
 /// What counts can be grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {
+    /// `registry.acme.com`: then a row is of all its packages
+    Domain,
     /// `latest`, `(by digest)`, `(supply chain)`, `(other)`
     Tag,
     /// `docker 28.5.2`
@@ -48,8 +50,12 @@ pub enum By {
     Platform,
     /// `linux/arm64`
     ImagePlatform,
+    /// `sha256:…`
+    Digest,
     /// `redirect`
     Delivery,
+    /// `found`, `unchanged`, `unseen`
+    Outcome,
     /// `DE`
     Country,
     /// `DE-BY`
@@ -78,7 +84,8 @@ pub enum By {
 
 impl By {
     /// Every word that can be asked for.
-    pub const EVERY: [Self; 20] = [
+    pub const EVERY: [Self; 23] = [
+        Self::Domain,
         Self::Tag,
         Self::Client,
         Self::Family,
@@ -86,7 +93,9 @@ impl By {
         Self::Arch,
         Self::Platform,
         Self::ImagePlatform,
+        Self::Digest,
         Self::Delivery,
+        Self::Outcome,
         Self::Country,
         Self::Region,
         Self::City,
@@ -104,6 +113,7 @@ impl By {
     /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Domain => "domain",
             Self::Tag => "tag",
             Self::Client => "client",
             Self::Family => "family",
@@ -111,7 +121,9 @@ impl By {
             Self::Arch => "arch",
             Self::Platform => "platform",
             Self::ImagePlatform => "image_platform",
+            Self::Digest => "digest",
             Self::Delivery => "delivery",
+            Self::Outcome => "outcome",
             Self::Country => "country",
             Self::Region => "region",
             Self::City => "city",
@@ -136,13 +148,16 @@ impl By {
             Self::City => "origin_city",
             Self::Company => "origin_company",
             Self::Minute | Self::Hour | Self::Day => "time",
-            Self::Client
+            Self::Domain
+            | Self::Client
             | Self::Family
             | Self::Os
             | Self::Arch
             | Self::Platform
             | Self::ImagePlatform
+            | Self::Digest
             | Self::Delivery
+            | Self::Outcome
             | Self::Network
             | Self::Kind
             | Self::Cloud
@@ -151,7 +166,8 @@ impl By {
         }
     }
 
-    /// The dimension that it is; `None` for a unit of time.
+    /// The dimension that it is; `None` for a unit of time, and for the domain, which the package
+    /// says.
     pub fn dimension(self) -> Option<Dimension> {
         Some(match self {
             Self::Tag => Dimension::Tag,
@@ -161,7 +177,9 @@ impl By {
             Self::Arch => Dimension::Arch,
             Self::Platform => Dimension::Platform,
             Self::ImagePlatform => Dimension::ImagePlatform,
+            Self::Digest => Dimension::Digest,
             Self::Delivery => Dimension::Delivery,
+            Self::Outcome => Dimension::Outcome,
             Self::Country => Dimension::Country,
             Self::Region => Dimension::Region,
             Self::City => Dimension::City,
@@ -171,7 +189,7 @@ impl By {
             Self::Cloud => Dimension::Cloud,
             Self::CloudRegion => Dimension::CloudRegion,
             Self::Label => Dimension::Label,
-            Self::Minute | Self::Hour | Self::Day => return None,
+            Self::Domain | Self::Minute | Self::Hour | Self::Day => return None,
         })
     }
 
@@ -211,7 +229,7 @@ impl FromStr for Only {
             QueryError::Question(format!("{text:?} is not of the form tag=latest"))
         })?;
         let by: By = by.parse()?;
-        if by.dimension().is_none() {
+        if by.unit().is_some() {
             let words = format!("{}: a time is asked for by `from` and `to`", by.as_str());
             return Err(QueryError::Question(words));
         }
@@ -228,6 +246,13 @@ pub enum QueryError {
     Unavailable(String),
     /// The aggregator has stopped.
     Stopped,
+}
+
+impl QueryError {
+    /// Whoever reads is too slow for who writes.
+    pub(super) fn being_written() -> Self {
+        Self::Unavailable("counts are just being written; ask again".to_owned())
+    }
 }
 
 impl fmt::Display for QueryError {
@@ -261,7 +286,8 @@ mod tests {
         }
         for by in By::EVERY {
             assert_eq!(by.as_str().parse(), Ok(by));
-            assert_ne!(by.dimension().is_some(), by.unit().is_some());
+            let told_by = [by.dimension().is_some(), by.unit().is_some(), by == By::Domain];
+            assert_eq!(told_by.into_iter().filter(|is_so| *is_so).count(), 1);
         }
     }
 

@@ -1,37 +1,30 @@
 //! The aggregator's thread: one round after another, each bounded.
 
-use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::aggregator::amend::{Amendment, Erasure};
 use crate::aggregator::ask::QueryError;
+use crate::aggregator::books::Books;
 use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::{Clock, Look, month_begins};
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::inbox::{Arrival, Inbox};
 use crate::aggregator::lock::Lock;
-use crate::aggregator::names::{Bounds, Names, PackageTexts};
+use crate::aggregator::names::{Bounds, Names};
 use crate::aggregator::persist::Persist;
-use crate::aggregator::places::{NOWHERE, Places};
-use crate::aggregator::tally::{Tally, value_of};
-use crate::aggregator::uniques::{Rise, Uniques};
-use crate::aggregator::{Booked, Options, Order, Reconfigured};
-use crate::messages::pulls::{
-    FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver, Unfolded, UnfoldedRequests,
-};
+use crate::aggregator::places::Places;
+use crate::aggregator::uniques::Uniques;
+use crate::aggregator::{Options, Order, Reconfigured};
+use crate::messages::pulls::{FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver};
 use crate::messages::random::random;
 use crate::pure::config::values::Counting;
-use crate::pure::http1::forwarded::client_key;
-use crate::pure::pull::event::{Address, Asked, Event};
-use crate::pure::pull::fold::{Booking, Fold, Request};
-use crate::pure::pull::platform::Platform;
-use crate::pure::pull::rollup::{Cell, Dimension, Measures, Unit};
-use crate::pure::pull::window::{Subject, TagRow};
+use crate::pure::pull::fold::Fold;
 
 /// What the thread owns.
 pub struct Aggregating {
@@ -48,20 +41,6 @@ pub struct Aggregating {
     persist: Persist,
     health: Arc<Health>,
     next_flush_us: u64,
-}
-
-/// Where bookings go, and what gives them their names.
-struct Books {
-    clients: Clients,
-    places: Places,
-    uniques: Uniques,
-    /// See [`Counting::respect_dnt`].
-    respect_dnt: bool,
-    names: Names,
-    tally: Tally,
-    feeds: Vec<Sender<Booked>>,
-    booked: Measures,
-    feed_dropped: u64,
 }
 
 impl Aggregating {
@@ -82,17 +61,13 @@ impl Aggregating {
             unique_day: clock.minute_now() / MINUTES_PER_DAY,
             clock,
             look,
-            books: Books {
-                clients: Clients::new(clients),
-                places: Places::new(sources),
-                uniques: Uniques::new(random()?, insight.unique_window, insight.k_public),
-                respect_dnt: counting.respect_dnt,
-                names: Names::new(bounds(&counting)),
-                tally: Tally::default(),
-                feeds: Vec::new(),
-                booked: Measures::ZERO,
-                feed_dropped: 0,
-            },
+            books: Books::new(
+                Clients::new(clients),
+                Places::new(sources),
+                Uniques::new(random()?, insight.unique_window, insight.k_public),
+                counting.respect_dnt,
+                Names::new(bounds(&counting)),
+            ),
             persist: Persist::new(data_dir, lock, Arc::clone(&health), node),
             health,
             next_flush_us: 0,
@@ -158,12 +133,14 @@ impl Aggregating {
     }
 
     /// Changes what was counted. What is erased goes from memory too: also windows that are open, and
-    /// of today's clients, and the month's companies, those that nothing is left of.
+    /// of today's clients, the month's companies and all names those that nothing is left of.
     fn amend(&mut self, amendment: &Amendment) -> Result<(), QueryError> {
         self.books.drain(&mut self.persist, self.unique_day);
-        let (fold, uniques) = (&mut self.fold, &mut self.books.uniques);
+        let Self { fold, books: Books { names, uniques, .. }, persist, clock, .. } = self;
         let today = self.unique_day * MINUTES_PER_DAY;
-        let forget = |erasure: &Erasure, names: &Names| {
+        // Packages with windows that stay open, once something is erased.
+        let mut in_use: Option<HashSet<u32>> = None;
+        let forget = |erasure: &Erasure, names: &mut Names| {
             let gone: Vec<bool> =
                 names.packages().iter().map(|package| erasure.scope.has(&package.shown)).collect();
             let is_gone = |package| gone.get(package as usize).is_some_and(|is_gone| *is_gone);
@@ -171,8 +148,25 @@ impl Aggregating {
             if erasure.has_any(month_begins(today)..today + MINUTES_PER_DAY) {
                 uniques.forget_packages(is_gone, erasure.has(today));
             }
+            let (mut packages, mut rows) = (HashSet::new(), HashSet::new());
+            for (package, named) in fold.open_windows().filter(|(package, _)| is_gone(*package)) {
+                packages.insert(package);
+                rows.extend(named);
+            }
+            names.forget_rows(is_gone, &rows);
+            in_use = Some(packages);
         };
-        self.persist.amend(amendment, &mut self.books.names, self.clock.now_us, forget)
+        let amended = persist.amend(amendment, names, clock.now_us, forget);
+        if let (Amendment::Erase(Erasure { scope, .. }), Some(in_use)) = (amendment, in_use)
+            && let Some(kept) = persist.packages()
+        {
+            names.forget_packages(|number, package| {
+                scope.has(&package.shown)
+                    && !in_use.contains(&number)
+                    && !kept.contains(&*package.shown)
+            });
+        }
+        amended
     }
 
     /// Goes on after a panic, without what it may have left half done.
@@ -287,200 +281,6 @@ impl Aggregating {
         set(&health.uniques_beyond_total, self.books.uniques.beyond);
         set(&health.crowds_beyond_total, self.books.uniques.crowds_beyond);
     }
-}
-
-impl Books {
-    /// One event: what it is, and what it makes.
-    fn take(&mut self, event: &Event<'_>, clock: &Clock, fold: &mut Fold) {
-        let Event { id, domain, collection, name, .. } = *event;
-        let package = self.names.package(PackageTexts { id, domain, collection, name });
-        let names_tag = matches!(event.asked, Asked::Manifest | Asked::ManifestHead)
-            && Subject::of(event.reference) == Subject::Tag;
-        let row = match names_tag {
-            true => self.names.tag(package, event.reference),
-            false => TagRow::BY_DIGEST,
-        };
-        let number = self.clients.identify(event.user_agent);
-        let client = self.clients.identified(number);
-        let request = Request {
-            at_us: event.at_us,
-            minute: clock.minute(event.at_us),
-            source: Address(client_key(event.address.0)),
-            connection: event.connection,
-            asked: event.asked,
-            outcome: event.outcome,
-            way: event.way,
-            package,
-            package_identity: self.names.identity(),
-            client: number,
-            family: &client.family,
-            major: client.major(),
-            reference: event.reference,
-            row,
-            digest: event.digest,
-            kin: event.kin,
-            bytes: event.bytes,
-        };
-        let (names, clients) = (&self.names, &self.clients);
-        let (tally, booked) = (&mut self.tally, &mut self.booked);
-        let uniques = &mut self.uniques;
-        let (feeds, dropped) = (&mut self.feeds, &mut self.feed_dropped);
-        let is_private = event.is_private && self.respect_dnt;
-        // The only use of an address beside the folding key: it ends with this event.
-        let places = RefCell::new(&mut self.places);
-        // Who does not want to be tracked is nowhere, but in the operator's own excluded networks.
-        let allowed = |places: &Places, place| match is_private && !places.is_excluded(place) {
-            true => NOWHERE,
-            false => place,
-        };
-        let mut locate = || {
-            let place = places.borrow_mut().locate(event.address.0);
-            allowed(*places.borrow(), place)
-        };
-        fold.take(&request, &mut locate, &mut |mut booking| {
-            let places = &*places.borrow();
-            // Its window may have been opened by one that had no such wish.
-            booking.place = allowed(places, booking.place);
-            include(&mut booking, places, tally);
-            if booking.measures.pulls > 0 && !is_private {
-                see(uniques, tally, request.source, &booking, places);
-            }
-            *booked += booking.measures;
-            if booking.measures.pulls > 0 && !feeds.is_empty() {
-                *dropped += tell_feeds(feeds, &booking, names, clients);
-            }
-        });
-    }
-
-    fn book(&mut self, booking: &Booking) {
-        let mut booking = *booking;
-        include(&mut booking, &self.places, &mut self.tally);
-        self.booked += booking.measures;
-    }
-
-    /// Totals of requests whose events could not be kept.
-    fn take_unfolded(&mut self, unfolded: &Unfolded, clock: &Clock) {
-        let minute = clock.minute(unfolded.since_us);
-        let client = self.clients.identify(b"");
-        let booking = |package, UnfoldedRequests { all, unseen }| Booking {
-            package,
-            client,
-            row: TagRow::UNFOLDED,
-            place: NOWHERE,
-            way: None,
-            platform: Platform::NONE,
-            minute,
-            measures: Measures { requests: all, unseen, unfolded: all, ..Measures::ZERO },
-        };
-        for (package, requests) in &unfolded.requests {
-            let (id, domain) = (&*package.id, &*package.domain);
-            let (collection, name) = (&*package.collection, &*package.name);
-            let package = self.names.package(PackageTexts { id, domain, collection, name });
-            self.book(&booking(package, *requests));
-        }
-        if unfolded.requests_other.all > 0 {
-            let package = self.names.package_unknown();
-            self.book(&booking(package, unfolded.requests_other));
-        }
-    }
-
-    /// Moves what was counted to where it waits to be written; unique clients are those of `day`.
-    fn drain(&mut self, persist: &mut Persist, day: u32) {
-        if let Some(companies) = persist.companies.take() {
-            self.uniques.learn_companies(&companies);
-        }
-        let Self { tally, names, clients, places, uniques, .. } = self;
-        let minute = day * MINUTES_PER_DAY;
-        let (of_clients, of_companies) = uniques.rises();
-        let of = |package| Cell {
-            package,
-            dimension: Dimension::All,
-            value: Arc::default(),
-            unit: Unit::Day,
-            minute,
-        };
-        for Rise { package, by } in of_clients {
-            persist.cells.add(of(package), Measures { daily_uniques: by, ..Measures::ZERO });
-        }
-        for Rise { package, by } in of_companies {
-            persist.cells.add(of(package), Measures { monthly_companies: by, ..Measures::ZERO });
-        }
-        tally.drain(names, clients, places, &mut persist.cells, minute);
-    }
-}
-
-/// Adds a booking; of one from a network that is left out only the requests, as such.
-fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
-    if places.is_excluded(booking.place) {
-        let excluded = booking.measures.requests;
-        booking.measures = Measures { excluded, ..Measures::ZERO };
-        booking.way = None;
-        booking.platform = Platform::NONE;
-        booking.place = NOWHERE;
-    }
-    if booking.measures != Measures::ZERO {
-        tally.add(booking, places);
-    }
-}
-
-/// Counts the client of a pull, its company, and whether a crowd has pulled from its place.
-fn see(
-    uniques: &mut Uniques,
-    tally: &mut Tally,
-    source: Address,
-    booking: &Booking,
-    places: &Places,
-) {
-    let Booking { package, place, row, .. } = *booking;
-    uniques.see(package, source);
-    if place == NOWHERE {
-        return;
-    }
-    let company = places.value(place, Dimension::Company);
-    if !company.is_empty() {
-        uniques.see_company(package, company);
-    }
-    for dimension in Dimension::OF_PLACES {
-        let value = places.value(place, dimension);
-        if !value.is_empty() && uniques.crowds(source, package, dimension, value, None) {
-            tally.crowd(package, dimension, value, None);
-        }
-    }
-    for dimension in [Dimension::CountryTag, Dimension::CompanyTag] {
-        let Some((of_place, _)) = dimension.pair() else { continue };
-        let value = places.value(place, of_place);
-        if !value.is_empty() && uniques.crowds(source, package, dimension, value, Some(row)) {
-            tally.crowd(package, dimension, value, Some(row));
-        }
-    }
-}
-
-/// Tells all subscribers of a pull; how many were too slow. Those that are gone are forgotten.
-fn tell_feeds(
-    feeds: &mut Vec<Sender<Booked>>,
-    booking: &Booking,
-    names: &Names,
-    clients: &Clients,
-) -> u64 {
-    let client = clients.get(booking.client);
-    let package = names.packages().get(booking.package as usize);
-    let booked = Booked {
-        package: package.map(|package| package.shown.clone()).unwrap_or_default(),
-        tag: names.text(booking.row).as_ref().to_owned(),
-        client: client.family.clone(),
-        version: client.version.clone(),
-        platform: value_of(client, Dimension::Platform),
-    };
-    let mut dropped = 0;
-    feeds.retain(|feed| match feed.try_send(booked.clone()) {
-        Ok(()) => true,
-        Err(TrySendError::Full(_)) => {
-            dropped += 1;
-            true
-        }
-        Err(TrySendError::Disconnected(_)) => false,
-    });
-    dropped
 }
 
 fn bounds(counting: &Counting) -> Bounds {

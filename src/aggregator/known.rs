@@ -57,6 +57,11 @@ impl Known {
         self.numbers.len()
     }
 
+    /// Forgets those whose number is `gone`.
+    pub fn forget(&mut self, gone: impl Fn(u32) -> bool) {
+        self.numbers.retain(|(_, number)| !gone(*number));
+    }
+
     /// Forgets all of them.
     pub fn clear(&mut self) {
         self.numbers.clear();
@@ -81,8 +86,14 @@ mod tests {
             }
         }
         assert_eq!(known.count(), 7_000);
+        known.forget(|number| number < 1000);
+        assert_eq!((known.count(), known.get(known.print(0, b"text 0"))), (6_000, None));
+        assert_eq!(
+            known.get(known.print(6, b"text 0")),
+            naive.get(&(6, "text 0".to_owned())).copied()
+        );
         known.clear();
-        assert_eq!(known.get(known.print(0, b"text 0")), None);
+        assert_eq!(known.count(), 0);
     }
 
     #[test]

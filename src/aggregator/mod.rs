@@ -13,6 +13,7 @@
 pub mod amend;
 pub mod answer;
 pub mod ask;
+pub mod books;
 pub mod checkpoint;
 pub mod clients;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod counting;
 pub mod counts;
 pub mod dictionary;
 pub mod erase;
+pub mod export;
 pub mod frame;
 pub mod health;
 pub mod inbox;
@@ -52,6 +54,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 pub use crate::aggregator::amend::{Amendment, Erasure, Scope};
 pub use crate::aggregator::answer::{Answer, Row};
 pub use crate::aggregator::ask::{Ask, By, Only, QueryError};
+pub use crate::aggregator::export::{Export, Portion};
 pub use crate::aggregator::health::Health;
 pub use crate::aggregator::query::Query;
 

@@ -1,7 +1,7 @@
 //! Which packages and rows are counted apart. Clients choose what they ask for and what they say
 //! they are: so many of each are told apart, the rest is counted together. Totals are exact.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::aggregator::clients::OTHER;
@@ -48,8 +48,10 @@ pub struct Names {
     packages: Vec<PackageRecord>,
     names_per_collection: HashMap<String, usize>,
     rows: Known,
-    /// By number, from [`TagRow::FIRST`].
+    /// By number, from [`TagRow::FIRST`]. A number that was forgotten is not given again.
     row_texts: Vec<Arc<str>>,
+    /// Whose they are; `None` once forgotten.
+    row_owners: Vec<Option<(u32, Dimension)>>,
     rows_per_package: HashMap<(u32, Dimension), usize>,
     fixed: [Arc<str>; TagRow::FIRST as usize],
     identity: Vec<u8>,
@@ -80,6 +82,7 @@ impl Names {
             names_per_collection: HashMap::new(),
             rows: Known::default(),
             row_texts: Vec::new(),
+            row_owners: Vec::new(),
             rows_per_package: HashMap::new(),
             fixed: ["(by digest)", "(supply chain)", OTHER, "(unfolded)"].map(Arc::from),
             identity: Vec::new(),
@@ -144,6 +147,13 @@ impl Names {
         row
     }
 
+    /// The row of a digest that was fetched of a package: there are as many as tags.
+    pub fn digest(&mut self, package: u32, digest: &[u8]) -> TagRow {
+        let row = self.row(package, Dimension::Digest, digest, self.bounds.max_tags);
+        self.beyond.tags += u64::from(row == TagRow::OTHER);
+        row
+    }
+
     /// The text of a package's row in another dimension: its own, or that of the rest.
     pub fn value(&mut self, package: u32, dimension: Dimension, value: &str) -> Arc<str> {
         let is_of_clients = Dimension::OF_CLIENTS.contains(&dimension);
@@ -163,6 +173,46 @@ impl Names {
         }
     }
 
+    /// Forgets the rows of packages that are `gone`, but for those that are still `used`: what the
+    /// store still has of them is to be [learned](Self::learn_row) again.
+    pub fn forget_rows(&mut self, gone: impl Fn(u32) -> bool, used: &HashSet<TagRow>) {
+        let empty: Arc<str> = Arc::default();
+        let mut forgotten = HashSet::new();
+        let rows = self.row_texts.iter_mut().zip(&mut self.row_owners);
+        for (number, (text, owner)) in (TagRow::FIRST..).zip(rows) {
+            let is_used = used.contains(&TagRow(number));
+            let Some(of) = owner.take_if(|(package, _)| gone(*package) && !is_used) else {
+                continue;
+            };
+            text.clone_from(&empty);
+            forgotten.insert(number);
+            if let Some(rows) = self.rows_per_package.get_mut(&of) {
+                *rows = rows.saturating_sub(1);
+            }
+        }
+        self.rows.forget(|number| forgotten.contains(&number));
+    }
+
+    /// Forgets packages that are `gone`: their number is not given again. None of them may be in use.
+    pub fn forget_packages(&mut self, gone: impl Fn(u32, &PackageRecord) -> bool) {
+        let mut forgotten = HashSet::new();
+        for (number, package) in (0..).zip(&mut self.packages) {
+            if package.shown.is_empty() || !gone(number, package) {
+                continue;
+            }
+            if let Some(names) = self.names_per_collection.get_mut(&package.collection) {
+                *names = names.saturating_sub(1);
+            }
+            *package = PackageRecord::default();
+            forgotten.insert(number);
+        }
+        self.by_identity.forget(|number| forgotten.contains(&number));
+        self.names_per_collection.retain(|_, names| *names > 0);
+        self.rows_per_package.retain(|(package, _), _| !forgotten.contains(package));
+        // The package that was asked for last may be one of them.
+        self.identity.clear();
+    }
+
     /// The text of a row.
     pub fn text(&self, row: TagRow) -> Arc<str> {
         let number = row.0 as usize;
@@ -177,12 +227,13 @@ impl Names {
             return TagRow(number);
         }
         let in_package = self.rows_per_package.entry((package, dimension)).or_default();
-        if *in_package >= rows_max || self.row_texts.len() >= ROWS_MAX {
+        if *in_package >= rows_max || self.rows.count() >= ROWS_MAX {
             return TagRow::OTHER;
         }
         *in_package += 1;
         let number = TagRow::FIRST + u32::try_from(self.row_texts.len()).unwrap_or(0);
         self.row_texts.push(String::from_utf8_lossy(value).into());
+        self.row_owners.push(Some((package, dimension)));
         self.rows.insert(print, number);
         TagRow(number)
     }
@@ -335,6 +386,34 @@ mod tests {
         assert_eq!(&*names.value(0, Dimension::Client, "docker 1"), "(other)");
         assert_eq!(&*names.value(0, Dimension::Os, "linux"), "linux");
         assert_eq!(names.beyond, Beyond { names: 0, tags: 1, clients: 1, places: 0 });
+    }
+
+    #[test]
+    fn what_is_forgotten_makes_room_and_what_is_used_stays() {
+        let mut names = names();
+        let (gone, kept) =
+            (texts("library/**", "library/gone"), texts("library/**", "library/kept"));
+        let numbers = [names.package(gone), names.package(kept)];
+        let rows = [b"a", b"b", b"c"].map(|tag| names.tag(numbers[0], tag));
+        let other = names.tag(numbers[1], b"a");
+        let is_gone = |number| number == numbers[0];
+        names.forget_rows(is_gone, &HashSet::from([rows[0]]));
+        assert_eq!(names.tag(numbers[0], b"a"), rows[0]);
+        assert_eq!((&*names.text(rows[1]), &*names.text(other)), ("", "a"));
+        // Two are free again, and get numbers of their own.
+        for tag in [b"d", b"b"] {
+            assert!(names.tag(numbers[0], tag).0 > other.0);
+        }
+        assert_eq!(names.tag(numbers[0], b"e"), TagRow::OTHER);
+
+        names.forget_rows(is_gone, &HashSet::new());
+        names.forget_packages(|number, _| is_gone(number));
+        let remembered = format!("{:?} {:?}", names.packages(), names.row_texts);
+        assert!(!remembered.contains("gone") && remembered.contains("library/kept"));
+        assert!(names.identity().is_empty());
+        let again = names.package(gone);
+        assert!(again > numbers[1] && names.beyond.names == 0);
+        assert_eq!(&*names.packages()[again as usize].shown, "acme.com/library/gone");
     }
 
     #[test]

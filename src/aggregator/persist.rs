@@ -1,6 +1,7 @@
 //! From memory to the store, whatever state that is in. Counts that cannot be written wait here,
 //! told apart less when they become too many, but never fewer.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -143,7 +144,8 @@ impl Persist {
     }
 
     /// Changes what was counted, with all that waits: on disk when this returns. `forget` is called
-    /// once it is certain that something is erased, before anything is counted again.
+    /// once it is certain that something is erased, before anything is counted again, and before what
+    /// is left is learned anew.
     ///
     /// # Errors
     /// Nothing was changed, unless the error says so: an import that was refused by the disk waits
@@ -153,7 +155,7 @@ impl Persist {
         amendment: &Amendment,
         names: &mut Names,
         now_us: u64,
-        forget: impl FnOnce(&Erasure, &Names),
+        forget: impl FnOnce(&Erasure, &mut Names),
     ) -> Result<(), QueryError> {
         amendment.check(Unit::Day.floor(Clock::look().minute_now()))?;
         self.settle(names, now_us).map_err(QueryError::Unavailable)?;
@@ -183,6 +185,12 @@ impl Persist {
                 })
             }
         }
+    }
+
+    /// What the packages that the store has are shown as; `None` where it is not open.
+    pub fn packages(&self) -> Option<HashSet<&str>> {
+        let packages = self.store.as_ref()?.dictionary.iter();
+        Some(packages.map(|(_, package)| &*package.shown).collect())
     }
 
     /// Writes all that waits, or says why that cannot be.

@@ -110,7 +110,9 @@ impl Places {
             | Dimension::TagClient
             | Dimension::CountryTag
             | Dimension::CompanyTag
-            | Dimension::ImagePlatform => "",
+            | Dimension::ImagePlatform
+            | Dimension::Digest
+            | Dimension::Outcome => "",
         }
     }
 

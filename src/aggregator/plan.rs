@@ -23,6 +23,8 @@ use crate::pure::pull::threshold::{Shown, hidden};
 /// A question that was understood.
 pub(super) struct Plan<'a> {
     ask: &'a Ask,
+    /// The only package that is looked at, by its number; then a row is always of that package.
+    number: Option<u32>,
     dimension: Dimension,
     /// The unit of time asked for.
     unit: Option<Unit>,
@@ -86,9 +88,9 @@ impl<'a> Plan<'a> {
         let (Some(dimension), 0 | 1) = (dimension, units.len()) else {
             return Err(QueryError::Question(
                 "counts are grouped and filtered by one of tag, client, family, os, arch, \
-                 platform, image_platform, delivery, country, region, city, network, company, kind, cloud, \
-                 cloud_region, label, or by tag and client, country and tag, company and tag, and \
-                 beside that by one of minute, hour, day"
+                 platform, image_platform, digest, delivery, outcome, country, region, city, network, \
+                 company, kind, cloud, cloud_region, label, or by tag and client, country and tag, \
+                 company and tag, and beside that by domain and by one of minute, hour, day"
                     .to_owned(),
             ));
         };
@@ -109,22 +111,36 @@ impl<'a> Plan<'a> {
             )));
         }
         // A filter, a part of the time, or a row for each day would show what a sum over all hides;
-        // so would a region beside its country, or a pair beside what it is of.
+        // so would a sum over packages of which some hide theirs, a region beside its country, or a
+        // pair beside what it is of.
         let is_of_places = dimensions.iter().any(|one| Dimension::OF_PLACES.contains(one));
         let is_in_time = unit.is_some() || ask.from.is_some() || ask.to.is_some();
-        let is_narrowed = !ask.only.is_empty() || ask.compare || is_in_time;
+        let is_of_domains = ask.by.contains(&By::Domain);
+        let is_narrowed = !ask.only.is_empty() || ask.compare || is_in_time || is_of_domains;
         if ask.public && is_of_places && (is_narrowed || !IN_PUBLIC.contains(&dimension)) {
             let words = "places are shown in public by country, network, company or cloud, each by \
-                         itself and over all time: neither filtered, nor compared, nor by the day";
+                         itself and over all time: neither filtered, nor compared, nor by the day or \
+                         the domain";
             return Err(QueryError::Question(words.to_owned()));
         }
-        let plan = Self { ask, dimension, unit, now_end };
+        let plan = Self { ask, number: None, dimension, unit, now_end };
         if ask.compare {
             plan.before(plan.asked())?;
         }
         Ok(plan)
     }
 
+    /// The same of one package.
+    pub(super) fn of_package(self, number: u32) -> Self {
+        Self { number: Some(number), ..self }
+    }
+
+    /// The unit of time that rows are told apart by.
+    pub(super) fn unit(&self) -> Option<Unit> {
+        self.unit
+    }
+
+    /// The answer.
     pub(super) fn run(&self, view: &View) -> Result<Answer, QueryError> {
         let since = view.since();
         let kept_from = view.kept_from()?;
@@ -176,9 +192,10 @@ impl<'a> Plan<'a> {
             totals += measures;
             totals_before += previous;
             let (package, (values, minute)) = key;
-            let keys = self.ask.by.iter().map(|by| (*by, self.shown(*by, values, *minute)));
+            let shown = |by| self.shown(by, package, values, *minute);
+            let keys = self.ask.by.iter().map(|by| (*by, shown(*by)));
             rows.push(Row {
-                package: Arc::clone(package),
+                package: if self.sums_packages() { Arc::default() } else { Arc::clone(package) },
                 keys: keys.collect(),
                 measures,
                 previous: self.ask.compare.then_some(previous),
@@ -205,48 +222,80 @@ impl<'a> Plan<'a> {
         Ok(Answer { from, to: to.unwrap_or(self.now_end), rows, totals, previous })
     }
 
-    /// What the cells in these spans come to, with a row for what is not known.
+    /// What the cells in these spans come to, with a row for what is not known; by the domain in the
+    /// package's stead where that is asked for.
     fn groups(&self, view: &View, spans: &[Span]) -> Result<Groups, CountsError> {
         let mut groups = Groups::new();
-        for (number, package) in view.packages()? {
-            if self.ask.package.as_ref().is_some_and(|wanted| *wanted != package.shown) {
-                continue;
+        let mut next = self.number.unwrap_or(0);
+        while let Some((number, package)) = view.package(next)? {
+            if self.number.is_some_and(|wanted| wanted != number) {
+                break;
             }
-            let shown: Arc<str> = package.shown.into();
-            let mut known = self.cells(view, number, self.dimension, spans)?;
-            if let Some(whole) = self.dimension.whole() {
-                // Of a pair the tag is known.
-                let tag_at = self.place_of(By::Tag);
-                let is_pair = self.dimension.pair().is_some();
-                // Pairs beyond their bound are in one row that names neither; each tag's own rest
-                // has them.
-                known.retain(|(values, _), _| !is_pair || !values[1].is_empty());
-                let mut rest = self.cells(view, number, whole, spans)?;
-                for ((values, minute), measures) in &known {
-                    let tag = values.get(tag_at).filter(|_| is_pair).cloned();
-                    let key = ([tag.unwrap_or_default(), String::new()], *minute);
-                    if let Some(whole) = rest.get_mut(&key) {
-                        *whole = whole.without(*measures);
-                    }
-                }
-                for (([tag, _], minute), measures) in rest {
-                    let measures = self.dimension.told(measures.without(Measures::ZERO));
-                    let unknown = UNKNOWN.to_owned();
-                    let values =
-                        if tag_at == 0 && is_pair { [tag, unknown] } else { [unknown, tag] };
-                    if measures != Measures::ZERO {
-                        *known.entry((values, minute)).or_insert(Measures::ZERO) += measures;
-                    }
+            if self.has(&package.shown) {
+                self.add_package(view, number, &package.shown, spans, &mut groups)?;
+            }
+            let Some(following) = number.checked_add(1) else {
+                break;
+            };
+            next = following;
+        }
+        Ok(groups)
+    }
+
+    /// Whether this package is asked for.
+    pub(super) fn has(&self, shown: &str) -> bool {
+        let mut domains = self.ask.only.iter().filter(|only| only.by == By::Domain);
+        self.ask.package.as_ref().is_none_or(|wanted| wanted == shown)
+            && domains.all(|only| only.value == domain_of(shown))
+    }
+
+    /// Whether a row is of all packages of a domain.
+    fn sums_packages(&self) -> bool {
+        self.ask.by.contains(&By::Domain) && self.number.is_none()
+    }
+
+    /// Adds what the cells of one package come to.
+    fn add_package(
+        &self,
+        view: &View,
+        number: u32,
+        shown: &str,
+        spans: &[Span],
+        groups: &mut Groups,
+    ) -> Result<(), CountsError> {
+        let shown: Arc<str> = if self.sums_packages() { domain_of(shown) } else { shown }.into();
+        let mut known = self.cells(view, number, self.dimension, spans)?;
+        if let Some(whole) = self.dimension.whole() {
+            // Of a pair the tag is known.
+            let tag_at = self.place_of(By::Tag);
+            let is_pair = self.dimension.pair().is_some();
+            // Pairs beyond their bound are in one row that names neither; each tag's own rest
+            // has them.
+            known.retain(|(values, _), _| !is_pair || !values[1].is_empty());
+            let mut rest = self.cells(view, number, whole, spans)?;
+            for ((values, minute), measures) in &known {
+                let tag = values.get(tag_at).filter(|_| is_pair).cloned();
+                let key = ([tag.unwrap_or_default(), String::new()], *minute);
+                if let Some(whole) = rest.get_mut(&key) {
+                    *whole = whole.without(*measures);
                 }
             }
-            for ((values, minute), measures) in known {
-                if self.is_wanted(&values) {
-                    let key = (Arc::clone(&shown), (self.kept(values), minute));
-                    *groups.entry(key).or_insert(Measures::ZERO) += measures;
+            for (([tag, _], minute), measures) in rest {
+                let measures = self.dimension.told(measures.without(Measures::ZERO));
+                let unknown = UNKNOWN.to_owned();
+                let values = if tag_at == 0 && is_pair { [tag, unknown] } else { [unknown, tag] };
+                if measures != Measures::ZERO {
+                    *known.entry((values, minute)).or_insert(Measures::ZERO) += measures;
                 }
             }
         }
-        Ok(groups)
+        for ((values, minute), measures) in known {
+            if self.is_wanted(&values) {
+                let key = (Arc::clone(&shown), (self.kept(values), minute));
+                *groups.entry(key).or_insert(Measures::ZERO) += measures;
+            }
+        }
+        Ok(())
     }
 
     /// Of each package what may be shown in public.
@@ -299,7 +348,7 @@ impl<'a> Plan<'a> {
 
     fn is_wanted(&self, values: &[String; 2]) -> bool {
         let fits = |only: &Only| values.get(self.place_of(only.by)) == Some(&only.value);
-        self.ask.only.iter().all(fits)
+        self.ask.only.iter().filter(|only| only.by != By::Domain).all(fits)
     }
 
     /// Only what the rows are told apart by.
@@ -313,10 +362,11 @@ impl<'a> Plan<'a> {
         values
     }
 
-    fn shown(&self, by: By, values: &[String; 2], minute: u32) -> String {
-        match by.unit() {
-            Some(_) => timestamp(minute).to_string(),
-            None => values.get(self.place_of(by)).cloned().unwrap_or_default(),
+    fn shown(&self, by: By, package: &str, values: &[String; 2], minute: u32) -> String {
+        match (by, by.unit()) {
+            (By::Domain, _) => domain_of(package).to_owned(),
+            (_, Some(_)) => timestamp(minute).to_string(),
+            (_, None) => values.get(self.place_of(by)).cloned().unwrap_or_default(),
         }
     }
 
@@ -409,6 +459,11 @@ impl<'a> Plan<'a> {
             if unit < self.dimension.finest() { u32::MAX } else { kept_from[unit as usize] }
         })
     }
+}
+
+/// The domain of a package that is shown so.
+fn domain_of(shown: &str) -> &str {
+    shown.split_once('/').map_or(shown, |(domain, _)| domain)
 }
 
 /// Places that may be shown in public: none of these is part of another.

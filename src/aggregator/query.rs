@@ -1,6 +1,7 @@
 //! Who answers questions about the counts: a running aggregator, or a store that is this process's
 //! own. The command line, and later the API, ask.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,23 @@ enum Source {
     Offline(Arc<(View, Lock)>),
 }
 
+/// A view, and what keeps it.
+pub(super) enum Held {
+    Live(Box<View>),
+    Offline(Arc<(View, Lock)>),
+}
+
+impl Deref for Held {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        match self {
+            Self::Live(view) => view,
+            Self::Offline(offline) => &offline.0,
+        }
+    }
+}
+
 impl Query {
     /// Questions to a running aggregator.
     pub(super) fn live(orders: Sender<Order>) -> Self {
@@ -42,26 +60,31 @@ impl Query {
     /// asked for.
     pub fn rows(&self, ask: &Ask) -> Result<Answer, QueryError> {
         let plan = Plan::of(ask)?;
-        match &self.source {
-            Source::Offline(offline) => Ok(plan.run(&offline.0)?),
-            Source::Live(orders) => {
-                for _ in 0..VIEWS_MAX {
-                    let (reply, view) = bounded(1);
-                    orders.send(Order::View(reply)).map_err(|_| QueryError::Stopped)?;
-                    let view = view.recv_timeout(VIEW_TIMEOUT).map_err(|error| match error {
-                        RecvTimeoutError::Disconnected => QueryError::Stopped,
-                        RecvTimeoutError::Timeout => QueryError::Unavailable(
-                            "the store is being opened, or the disk is slow".to_owned(),
-                        ),
-                    })?;
-                    let answer = plan.run(&view)?;
-                    if !view.is_stale()? {
-                        return Ok(answer);
-                    }
-                }
-                Err(QueryError::Unavailable("counts are just being written; ask again".to_owned()))
+        for _ in 0..VIEWS_MAX {
+            let view = self.view()?;
+            let answer = plan.run(&view)?;
+            if !view.is_stale()? {
+                return Ok(answer);
             }
         }
+        Err(QueryError::being_written())
+    }
+
+    /// The counts as they are now.
+    pub(super) fn view(&self) -> Result<Held, QueryError> {
+        let orders = match &self.source {
+            Source::Offline(offline) => return Ok(Held::Offline(Arc::clone(offline))),
+            Source::Live(orders) => orders,
+        };
+        let (reply, view) = bounded(1);
+        orders.send(Order::View(reply)).map_err(|_| QueryError::Stopped)?;
+        let view = view.recv_timeout(VIEW_TIMEOUT).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => QueryError::Stopped,
+            RecvTimeoutError::Timeout => {
+                QueryError::Unavailable("the store is being opened, or the disk is slow".to_owned())
+            }
+        })?;
+        Ok(Held::Live(Box::new(view)))
     }
 
     /// Has the running gateway change what was counted; waits until that is on disk, which takes as

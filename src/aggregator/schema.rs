@@ -33,7 +33,8 @@ use crate::pure::pull::rollup::{Dimension, MEASURE_NAMES, Measures, Unit};
 /// | 5 | the measure `imported` |
 /// | 6 | the dimension of the image's platform, measures of blobs |
 /// | 7 | a checkpoint says what is kept |
-pub const VERSION: u32 = 7;
+/// | 8 | the dimensions of digests and outcomes; a system that is not known has no row |
+pub const VERSION: u32 = 8;
 /// The key of the version.
 pub const VERSION_KEY: &[u8] = b"\x00version";
 /// The key of the [`Marker`].

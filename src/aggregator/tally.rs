@@ -10,7 +10,7 @@ use crate::aggregator::clients::Clients;
 use crate::aggregator::names::Names;
 use crate::aggregator::places::{NOWHERE, Places};
 use crate::pure::client::Client;
-use crate::pure::pull::event::Way;
+use crate::pure::pull::event::{Outcome, Way};
 use crate::pure::pull::fold::Booking;
 use crate::pure::pull::platform::Platform;
 use crate::pure::pull::rollup::{CROSS, Cell, Cells, Dimension, Measures, Unit};
@@ -22,8 +22,12 @@ type Asked = (u32, TagRow, u32, u32);
 type From = (u32, u32, u32);
 /// Package, delivery, hour.
 type By = (u32, Way, u32);
-/// Package, the image's platform, hour.
-type For = (u32, Platform, u32);
+/// Package, the image's platform, client, minute.
+type For = (u32, Platform, u32, u32);
+/// Package, how a request was answered, hour.
+type Ended = (u32, Outcome, u32);
+/// Package, row of the digest, day.
+type Fetched = (u32, TagRow, u32);
 /// Package, row of the tag, country or company, day.
 type Crossed = (u32, TagRow, u32, u32);
 
@@ -36,6 +40,8 @@ pub struct Tally {
     from: HashMap<From, Measures, RandomState>,
     by: HashMap<By, Measures, RandomState>,
     pulled_for: HashMap<For, u64, RandomState>,
+    ended: HashMap<Ended, Measures, RandomState>,
+    fetched: HashMap<Fetched, u64, RandomState>,
     by_country: HashMap<Crossed, Measures, RandomState>,
     by_company: HashMap<Crossed, Measures, RandomState>,
     crowds: Vec<CrowdOf>,
@@ -59,7 +65,7 @@ impl Tally {
             *self.by.entry((package, way, hour)).or_insert(Measures::ZERO) += measures;
         }
         if platform != Platform::NONE {
-            *self.pulled_for.entry((package, platform, hour)).or_default() += 1;
+            *self.pulled_for.entry((package, platform, client, minute)).or_default() += 1;
         }
         if place == NOWHERE {
             return;
@@ -75,6 +81,20 @@ impl Tally {
         }
     }
 
+    /// Adds how the request was answered that made this booking.
+    pub fn end(&mut self, booking: &Booking, outcome: Outcome) {
+        let told = Dimension::Outcome.told(booking.measures);
+        if told != Measures::ZERO {
+            let key = (booking.package, outcome, Unit::Hour.floor(booking.minute));
+            *self.ended.entry(key).or_insert(Measures::ZERO) += told;
+        }
+    }
+
+    /// Adds a pull that fetched this digest, in the day in which `minute` is.
+    pub fn fetch(&mut self, package: u32, digest: TagRow, minute: u32) {
+        *self.fetched.entry((package, digest, Unit::Day.floor(minute))).or_default() += 1;
+    }
+
     /// Notes that a crowd pulled from this row today.
     pub fn crowd(&mut self, package: u32, dimension: Dimension, value: &str, tag: Option<TagRow>) {
         self.crowds.push(CrowdOf { package, dimension, value: value.to_owned(), tag });
@@ -82,8 +102,9 @@ impl Tally {
 
     /// Whether so many different things were counted that it must be drained.
     pub fn is_full(&self) -> bool {
-        let Self { asked, from, by_country, by_company, .. } = self;
-        asked.len() + from.len() + by_country.len() + by_company.len() >= CROSSINGS_MAX
+        let Self { asked, from, pulled_for, fetched, by_country, by_company, .. } = self;
+        let of_places = from.len() + by_country.len() + by_company.len();
+        asked.len() + of_places + pulled_for.len() + fetched.len() >= CROSSINGS_MAX
     }
 
     /// Moves all of it to `cells`. `today`: the first minute of the day in which crowds are.
@@ -110,7 +131,10 @@ impl Tally {
             add(Dimension::All, Arc::default());
             add(Dimension::Tag, names.text(row));
             for dimension in Dimension::OF_CLIENTS {
-                add(dimension, names.value(package, dimension, &value_of(client, dimension)));
+                let value = value_of(client, dimension);
+                if dimension.whole().is_none() || value != UNKNOWN {
+                    add(dimension, names.value(package, dimension, &value));
+                }
             }
             let pair = [&*names.text(row), &value_of(client, Dimension::Client)];
             let pair = names.value(package, Dimension::TagClient, &crossed(pair));
@@ -119,10 +143,22 @@ impl Tally {
         for ((package, way, hour), measures) in self.by.drain() {
             cells.add(cell(package, Dimension::Delivery, way.as_str().into(), hour), measures);
         }
-        for ((package, platform, hour), pulls) in self.pulled_for.drain() {
+        for ((package, platform, client, minute), pulls) in self.pulled_for.drain() {
             let measures = Measures { pulls, ..Measures::ZERO };
             let value = platform.as_str().into();
-            cells.add(cell(package, Dimension::ImagePlatform, value, hour), measures);
+            cells.add(cell(package, Dimension::ImagePlatform, value, minute), measures);
+            for (dimension, value) in systems(clients.get(client), platform) {
+                let value = names.value(package, dimension, &value);
+                cells.add(cell(package, dimension, value, minute), measures);
+            }
+        }
+        for ((package, outcome, hour), measures) in self.ended.drain() {
+            let value = outcome.as_str().into();
+            cells.add(cell(package, Dimension::Outcome, value, hour), measures);
+        }
+        for ((package, digest, day), pulls) in self.fetched.drain() {
+            let measures = Measures { pulls, ..Measures::ZERO };
+            cells.add(cell(package, Dimension::Digest, names.text(digest), day), measures);
         }
         for ((package, place, hour), measures) in self.from.drain() {
             for dimension in Dimension::OF_PLACES {
@@ -154,6 +190,21 @@ fn cell(package: u32, dimension: Dimension, value: Arc<str>, minute: u32) -> Cel
 
 fn crossed([first, second]: [&str; 2]) -> String {
     format!("{first}{CROSS}{second}")
+}
+
+/// What the image that it fetched says of a client's system where its user agent does not.
+fn systems(client: &Client, platform: Platform) -> Vec<(Dimension, String)> {
+    let Some((os, arch)) = platform.system() else {
+        return Vec::new();
+    };
+    let (has_os, has_arch) = (!client.os.is_empty(), !client.arch.is_empty());
+    let told = [
+        (Dimension::Os, os.to_owned(), has_os),
+        (Dimension::Arch, arch.to_owned(), has_arch),
+        (Dimension::Platform, format!("{os}/{arch}"), has_os || has_arch),
+    ];
+    let untold = told.into_iter().filter(|(.., is_told)| !is_told);
+    untold.map(|(dimension, value, _)| (dimension, value)).collect()
 }
 
 /// What a client is in one of the dimensions [`Dimension::OF_CLIENTS`], as people see it.

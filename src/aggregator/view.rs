@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use crate::aggregator::counts::{CountsError, guarded, kept_from};
 use crate::aggregator::run::{Additions, Unapplied};
 use crate::aggregator::schema::{
-    CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Value, package_number,
+    CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Value, package_key, package_number,
 };
 use crate::pure::pull::rollup::{Measures, Unit};
 
@@ -18,6 +18,8 @@ pub struct View {
     unapplied: Unapplied,
     /// What that adds: made by who reads, so that the aggregator need not.
     additions: OnceLock<Additions>,
+    /// The same of packages.
+    newer_packages: OnceLock<BTreeMap<u32, PackageRecord>>,
     /// Somebody reads for as long as this is held.
     _reading: Arc<()>,
 }
@@ -25,7 +27,8 @@ pub struct View {
 impl View {
     /// A view of `tree`, with what is to be added to it. It holds `reading` to its end.
     pub fn new(tree: sled::Tree, marker: Marker, unapplied: Unapplied, reading: Arc<()>) -> Self {
-        Self { tree: Ok(tree), marker, unapplied, additions: OnceLock::new(), _reading: reading }
+        let (additions, newer_packages) = (OnceLock::new(), OnceLock::new());
+        Self { tree: Ok(tree), marker, unapplied, additions, newer_packages, _reading: reading }
     }
 
     /// A view of nothing: the store is not open.
@@ -35,6 +38,7 @@ impl View {
             marker: Marker::default(),
             unapplied: Unapplied::default(),
             additions: OnceLock::new(),
+            newer_packages: OnceLock::new(),
             _reading: Arc::default(),
         }
     }
@@ -58,11 +62,49 @@ impl View {
         while let Some((key, value)) = guarded(|| entries.next().transpose())? {
             packages.extend(package_number(&key).zip(PackageRecord::decode(&value)));
         }
-        packages.extend(self.unapplied.packages.iter().cloned());
-        for run in [&*self.unapplied.waiting, &self.unapplied.fresh] {
-            packages.extend(run.packages().iter().map(|(number, it)| (*number, it.clone())));
-        }
+        packages.extend(self.newer_packages().clone());
         Ok(packages)
+    }
+
+    /// The first package whose number is `from` or more.
+    pub fn package(&self, from: u32) -> Result<Option<(u32, PackageRecord)>, CountsError> {
+        let tree = self.tree()?;
+        let range = package_key(from).to_vec()..vec![PACKAGES + 1];
+        let stored = guarded(|| tree.range(range).next().transpose())?;
+        let stored =
+            stored.and_then(|(key, value)| package_number(&key).zip(PackageRecord::decode(&value)));
+        let newer = self.newer_packages().range(from..).next();
+        let newer = newer.map(|(number, package)| (*number, package.clone()));
+        Ok(match (stored, newer) {
+            (Some(stored), Some(newer)) if stored.0 < newer.0 => Some(stored),
+            (stored, newer) => newer.or(stored),
+        })
+    }
+
+    /// How many packages there are.
+    pub fn count_packages(&self) -> Result<u64, CountsError> {
+        let tree = self.tree()?;
+        let mut count = 0;
+        let mut keys = tree.scan_prefix([PACKAGES]).keys();
+        while guarded(|| keys.next().transpose())?.is_some() {
+            count += 1;
+        }
+        for number in self.newer_packages().keys() {
+            count += u64::from(!guarded(|| tree.contains_key(package_key(*number)))?);
+        }
+        Ok(count)
+    }
+
+    /// Those that sled does not have like this.
+    fn newer_packages(&self) -> &BTreeMap<u32, PackageRecord> {
+        self.newer_packages.get_or_init(|| {
+            let Unapplied { packages, waiting, fresh, .. } = &self.unapplied;
+            let mut newer: BTreeMap<u32, PackageRecord> = packages.iter().cloned().collect();
+            for run in [&**waiting, fresh] {
+                newer.extend(run.packages().iter().map(|(number, it)| (*number, it.clone())));
+            }
+            newer
+        })
     }
 
     /// Gives the cells in `range` to `each`, some of them in two parts.

@@ -70,9 +70,10 @@ pub struct PullsArgs {
     /// What is asked for
     #[command(flatten)]
     pub wanted: Wanted,
-    /// Group by tag, client, family, os, arch, platform, image_platform, delivery, country, region, city, network,
-    /// company, kind, cloud, cloud_region or label, or by two of them: tag and client, country and
-    /// tag, company and tag; and by minute, hour or day
+    /// Group by tag, client, family, os, arch, platform, image_platform, digest, delivery, outcome,
+    /// country, region, city, network, company, kind, cloud, cloud_region or label, or by two of
+    /// them: tag and client, country and tag, company and tag; by minute, hour or day; and by domain
+    /// in the package's stead
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     pub by: Vec<By>,
     /// Only so many of each package, those with the most pulls, and the rest together
@@ -118,7 +119,7 @@ pub struct ExportArgs {
     /// How it is written
     #[arg(long)]
     pub format: Format,
-    /// What rows are told apart by, as in `pulls`
+    /// What rows are told apart by beside the package, as in `pulls`
     #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = "day,tag")]
     pub by: Vec<By>,
 }

@@ -1,5 +1,6 @@
 //! Who is asked about the counts in a `data_dir`: the gateway that runs on it, else the store itself.
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
@@ -7,8 +8,8 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::progress::Progress;
-use super::socket;
-use crate::aggregator::{self, Amendment, Ask, Query};
+use super::socket::{self, Begun, Lines};
+use crate::aggregator::{self, Amendment, Ask, Export, Query};
 use crate::control::while_busy;
 
 /// The counts in a `data_dir`.
@@ -33,7 +34,7 @@ impl<'d> Counts<'d> {
     /// The answer's JSON.
     pub(super) fn ask(&mut self, ask: &Ask, progress: &Progress) -> Result<String, String> {
         if self.store.is_none() {
-            if let Some(body) = self.heard(socket::ask(self.data, &target(ask), None)?)? {
+            if let Some(body) = self.heard(socket::ask(self.data, &target("/pulls", ask), None)?)? {
                 return Ok(body);
             }
             self.store = Some(self.offline(progress)?);
@@ -46,6 +47,23 @@ impl<'d> Counts<'d> {
     /// The same, read.
     pub(super) fn answer(&mut self, ask: &Ask, progress: &Progress) -> Result<Value, String> {
         parsed(&self.ask(ask, progress)?)
+    }
+
+    /// All rows that are asked for, a portion at a time.
+    pub(super) fn export(&mut self, ask: &Ask, progress: &Progress) -> Result<Exported, String> {
+        if self.store.is_none() {
+            match socket::lines(self.data, &target("/export", ask))? {
+                Ok(Begun::Lines(lines)) => return Ok(Exported::Live(lines)),
+                Ok(Begun::Refused(body)) => return Err(said(&body)?),
+                Err(error) if socket::is_alone(&error) => {}
+                Err(error) => return Err(socket::unheard(self.data, &error)),
+            }
+            self.store = Some(self.offline(progress)?);
+        }
+        let Some(query) = &self.store else { return Err("the store is not open".to_owned()) };
+        let export =
+            Export::begin(query.clone(), ask.clone()).map_err(|error| error.to_string())?;
+        Ok(Exported::Offline(Box::new(export)))
     }
 
     /// Changes the counts.
@@ -65,7 +83,7 @@ impl<'d> Counts<'d> {
     fn heard(&self, answer: io::Result<(StatusCode, String)>) -> Result<Option<String>, String> {
         match answer {
             Ok((StatusCode::OK, body)) => Ok(Some(body)),
-            Ok((_, body)) => Err(parsed(&body)?["error"].as_str().unwrap_or(&body).to_owned()),
+            Ok((_, body)) => Err(said(&body)?),
             Err(error) if socket::is_alone(&error) => Ok(None),
             Err(error) => Err(socket::unheard(self.data, &error)),
         }
@@ -91,9 +109,43 @@ impl<'d> Counts<'d> {
     }
 }
 
+/// An export that is under way.
+pub(super) enum Exported {
+    /// The gateway tells it.
+    Live(Lines),
+    /// The store is read here.
+    Offline(Box<Export>),
+}
+
+impl Exported {
+    /// The next portion: rows, and how many packages of how many are done.
+    pub(super) fn next(&mut self) -> Result<Option<Value>, String> {
+        let lines = match self {
+            Self::Offline(export) => {
+                let portion = export.portion().map_err(|error| error.to_string())?;
+                let portion = portion.map(serde_json::to_value).transpose();
+                return portion.map_err(|error| error.to_string());
+            }
+            Self::Live(lines) => lines,
+        };
+        let ended = |error: &dyn Display| format!("the export has ended early: {error}");
+        let line = lines.next().map_err(|error| ended(&error))?;
+        let portion = parsed(&line.ok_or_else(|| ended(&"is the gateway stopping?"))?)?;
+        match portion["error"].as_str() {
+            Some(words) => Err(ended(&words)),
+            None => Ok(Some(portion).filter(|portion| portion["end"].is_null())),
+        }
+    }
+}
+
+/// The words in which the gateway refused.
+fn said(body: &str) -> Result<String, String> {
+    Ok(parsed(body)?["error"].as_str().unwrap_or(body).to_owned())
+}
+
 /// The question as `control::admin::socket` reads it.
-fn target(ask: &Ask) -> String {
-    let mut target = "/pulls".to_owned();
+fn target(path: &str, ask: &Ask) -> String {
+    let mut target = path.to_owned();
     let mut add = |key: &str, value: &str| socket::add(&mut target, key, value);
     if let Some(package) = &ask.package {
         add("package", package);
@@ -149,10 +201,10 @@ mod tests {
             to: None,
         };
         assert_eq!(
-            target(&ask),
+            target("/pulls", &ask),
             "/pulls?package=registry.acme.com%2Facme%2Fro%26k%20et&by=tag&by=day&only=tag%3Da%20b\
              &top=3&compare=true&from=2026-01-31T12%3A00%3A00Z"
         );
-        assert_eq!(target(&Ask::default()), "/pulls");
+        assert_eq!(target("/pulls", &Ask::default()), "/pulls");
     }
 }

@@ -4,7 +4,6 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::args::{ExportArgs, Format, Wanted};
@@ -12,9 +11,9 @@ use super::counts::{Counts, rows};
 use super::fail;
 use super::progress::Progress;
 use super::pulls::unknown;
-use crate::aggregator::{Ask, By};
+use crate::aggregator::Ask;
 use crate::pure::csv;
-use crate::pure::pull::rollup::{MEASURE_NAMES, Unit};
+use crate::pure::pull::rollup::MEASURE_NAMES;
 
 /// Writes the rows to standard output.
 pub fn run(args: &ExportArgs) -> ExitCode {
@@ -55,79 +54,42 @@ fn export(args: &ExportArgs, mut out: impl Write) -> Result<(), Failure> {
     };
     let mut counts = Counts::of(&args.wanted.data)?;
     let Wanted { package, only, from, to, .. } = args.wanted.clone();
-    let ask = Ask { package, from, to, ..Ask::default() };
-    let all = counts.answer(&ask, &progress)?;
-    let packages: Vec<String> =
-        rows(&all).iter().filter_map(|row| Some(row["package"].as_str()?.to_owned())).collect();
-    if let (Some(package), true) = (&ask.package, packages.is_empty()) {
-        let words = unknown(package, &counts.answer(&Ask::default(), &progress)?);
-        return Err(Failure::Words(words));
-    }
+    let ask = Ask { package, by: args.by.clone(), only, from, to, ..Ask::default() };
+    let mut exported = counts.export(&ask, &progress)?;
     let mut text = String::new();
-    if args.format == Format::Csv {
-        let by = args.by.iter().map(|by| by.column());
-        csv::put_line(&mut text, ["package"].into_iter().chain(by).chain(MEASURE_NAMES));
-        out.write_all(text.as_bytes())?;
-    }
-    let unit = args.by.iter().find_map(|by| by.unit());
-    for (done, package) in packages.iter().enumerate() {
-        progress.portion(done, packages.len(), "packages");
-        let ask = Ask { package: Some(package.clone()), ..ask.clone() };
-        for (from, to) in stretches(&mut counts, &ask, unit, &progress)? {
-            let (by, only) = (args.by.clone(), only.clone());
-            let answer = counts.answer(&Ask { by, only, from, to, ..ask.clone() }, &progress)?;
-            for row in rows(&answer) {
-                text.clear();
-                put(&mut text, args, row);
-                out.write_all(text.as_bytes())?;
-            }
+    let mut is_begun = false;
+    while let Some(portion) = exported.next()? {
+        let count = |key: &str| portion[key].as_u64().and_then(|count| count.try_into().ok());
+        progress.portion(count("done").unwrap_or(0), count("of").unwrap_or(0), "packages");
+        if !std::mem::replace(&mut is_begun, true) {
+            begin(args, &mut out)?;
         }
+        for row in rows(&portion) {
+            text.clear();
+            put(&mut text, args, row);
+            out.write_all(text.as_bytes())?;
+        }
+    }
+    if !is_begun {
+        if let Some(package) = &ask.package {
+            let words = unknown(package, &counts.answer(&Ask::default(), &progress)?);
+            return Err(Failure::Words(words));
+        }
+        begin(args, &mut out)?;
     }
     out.flush()?;
     Ok(())
 }
 
-/// From when, and until when.
-type Stretch = (Option<Timestamp>, Option<Timestamp>);
-
-/// The stretches of time whose rows are asked for at once: everything where rows are not told apart
-/// by time, else so many days in a row of those that have any.
-fn stretches(
-    counts: &mut Counts<'_>,
-    ask: &Ask,
-    unit: Option<Unit>,
-    progress: &Progress,
-) -> Result<Vec<Stretch>, String> {
-    let Some(unit) = unit else {
-        return Ok(vec![(ask.from, ask.to)]);
-    };
-    let answer = counts.answer(&Ask { by: vec![By::Day], ..ask.clone() }, progress)?;
-    let days = rows(&answer).iter().filter_map(|row| row["day"].as_str()?.parse().ok());
-    let mut stretches: Vec<(Timestamp, Timestamp)> = Vec::new();
-    for day in days {
-        let end = day + SignedDuration::from_hours(24);
-        match stretches.last_mut() {
-            Some((begin, last)) if *last == day && end.duration_since(*begin) <= longest(unit) => {
-                *last = end;
-            }
-            _ => stretches.push((day, end)),
-        }
+/// What stands before the first row.
+fn begin(args: &ExportArgs, out: &mut impl Write) -> io::Result<()> {
+    if args.format == Format::Ndjson {
+        return Ok(());
     }
-    let within = |(from, to): (Timestamp, Timestamp)| {
-        let from = ask.from.map_or(from, |asked| asked.max(from));
-        let to = ask.to.map_or(to, |asked| asked.min(to));
-        (Some(from), Some(to))
-    };
-    Ok(stretches.into_iter().map(within).collect())
-}
-
-/// How much is asked for at once: at the most some ten thousand rows for a hundred tags.
-fn longest(unit: Unit) -> SignedDuration {
-    SignedDuration::from_hours(match unit {
-        Unit::Minute => 24,
-        Unit::Hour => 7 * 24,
-        Unit::Day | Unit::Ever => 92 * 24,
-    })
+    let mut text = String::new();
+    let by = args.by.iter().map(|by| by.column());
+    csv::put_line(&mut text, ["package"].into_iter().chain(by).chain(MEASURE_NAMES));
+    out.write_all(text.as_bytes())
 }
 
 /// Appends one row as it is written.

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
 
 /// What the gateway answers to a GET of `target`, or to a POST of JSON, or that nobody listens.
 ///
@@ -20,17 +21,82 @@ pub(super) fn ask(
     target: &str,
     json: Option<Vec<u8>>,
 ) -> Result<io::Result<(StatusCode, String)>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let socket = data.join(NAME);
     let patience = if json.is_some() { PATIENCE_WITH_CHANGES } else { PATIENCE };
-    Ok(runtime.block_on(async {
-        tokio::time::timeout(patience, over_socket(&socket, target, json))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let (socket, runtime) = (data.join(NAME), runtime()?);
+    Ok(runtime.block_on(within(patience, async {
+        let response = over_socket(&socket, target, json).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    })))
+}
+
+/// The lines that the gateway answers to a GET of `target`, one by one; or its refusal.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn lines(data: &Path, target: &str) -> Result<io::Result<Begun>, String> {
+    let (socket, runtime) = (data.join(NAME), runtime()?);
+    let begun = runtime.block_on(within(PATIENCE, async {
+        let response = over_socket(&socket, target, None).await?;
+        if response.status() == StatusCode::OK {
+            return Ok(Ok(response.into_body()));
+        }
+        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok(Err(String::from_utf8_lossy(&body).into_owned()))
+    }));
+    Ok(begun.map(|begun| match begun {
+        Ok(body) => Begun::Lines(Lines { runtime, body, came: Vec::new() }),
+        Err(body) => Begun::Refused(body),
     }))
+}
+
+/// How an answer in lines begins.
+pub(super) enum Begun {
+    /// Each is read from here.
+    Lines(Lines),
+    /// What the body of a refusal is.
+    Refused(String),
+}
+
+/// An answer that comes line by line.
+pub(super) struct Lines {
+    runtime: Runtime,
+    body: Incoming,
+    /// What has come, and was not given out yet.
+    came: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; `None` after the last.
+    ///
+    /// # Errors
+    /// The gateway has ended, or says nothing for too long.
+    pub(super) fn next(&mut self) -> io::Result<Option<String>> {
+        loop {
+            if let Some(end) = self.came.iter().position(|byte| *byte == b'\n') {
+                let rest = self.came.split_off(end + 1);
+                let line = std::mem::replace(&mut self.came, rest);
+                return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));
+            }
+            let body = &mut self.body;
+            let frame = async { body.frame().await.transpose().map_err(io::Error::other) };
+            match self.runtime.block_on(within(PATIENCE, frame))? {
+                None => return Ok(None),
+                Some(frame) => self.came.extend(frame.data_ref().into_iter().flatten()),
+            }
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, String> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().map_err(|error| error.to_string())
+}
+
+async fn within<T>(patience: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let told = tokio::time::timeout(patience, what).await;
+    told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Adds a parameter to a question.
@@ -68,10 +134,11 @@ async fn over_socket(
     socket: &Path,
     target: &str,
     json: Option<Vec<u8>>,
-) -> io::Result<(StatusCode, String)> {
+) -> io::Result<Response<Incoming>> {
     let stream = TokioIo::new(UnixStream::connect(socket).await?);
     let (mut sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
-    let connection = tokio::spawn(connection);
+    // It ends with the runtime.
+    tokio::spawn(connection);
     let method = if json.is_some() { "POST" } else { "GET" };
     let request = Request::builder()
         .method(method)
@@ -80,11 +147,7 @@ async fn over_socket(
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(json.unwrap_or_default())))
         .map_err(io::Error::other)?;
-    let response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-    connection.abort();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    sender.send_request(request).await.map_err(io::Error::other)
 }
 
 const NAME: &str = "control.sock";

@@ -8,7 +8,7 @@
 )]
 
 #[path = "random.rs"]
-mod random;
+pub(crate) mod random;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use pullgate::aggregator::clock::Clock;
 use pullgate::aggregator::lock::Lock;
-use pullgate::aggregator::{Aggregator, Health, Options, Query, spawn};
+use pullgate::aggregator::{Aggregator, Ask, Health, Options, Query, spawn};
 use pullgate::control::while_busy;
 use pullgate::messages::pulls::{PullSender, channel};
 use pullgate::pure::client::ClientTable;
@@ -137,6 +137,27 @@ impl Simulation {
     /// The wall clock is set by so much.
     pub(crate) fn set_wall(&self, by: i64) {
         self.clocks.1.fetch_add(by, Ordering::SeqCst);
+    }
+
+    /// The clock goes on to this time; it never goes back.
+    pub(crate) fn turn_to(&mut self, at_us: u64) {
+        self.at_us = self.at_us.max(at_us);
+        self.clocks.0.store(self.at_us, Ordering::SeqCst);
+    }
+
+    /// A worker sends what it has.
+    pub(crate) fn flush(&mut self, worker: usize) {
+        assert_eq!(self.senders[worker].flush().unfolded, 0);
+    }
+
+    /// Waits until the aggregator has looked at its clock and its workers.
+    pub(crate) fn settle_some(&self) {
+        self.query.rows(&Ask { package: Some(String::new()), ..Ask::default() }).unwrap();
+    }
+
+    /// Waits until all that was offered is counted; it is older than what is held back.
+    pub(crate) fn settle(&mut self) {
+        self.pass(1);
     }
 
     /// So many minutes pass; what was offered has been counted then.

@@ -180,7 +180,7 @@ const FLOORS: &[Floor] = &[
 const ITEMS: &[Items] = &[Items {
     floor: "control",
     of: "aggregator",
-    allowed: &["Amendment", "Ask", "Health", "Query", "QueryError"],
+    allowed: &["Amendment", "Ask", "Export", "Health", "Query", "QueryError"],
 }];
 
 /// What no Rust file says.

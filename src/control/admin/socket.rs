@@ -2,24 +2,33 @@
 //!
 //! `GET /pulls?package=<domain>/<name>&by=tag&by=day&only=tag=latest&from=<RFC 3339>&to=<RFC 3339>
 //! &top=10&compare=true`, all optional, is answered with the JSON object that `pullgate pulls --json`
-//! prints; `POST /amend` of an [`Amendment`] with `{}` once that is on disk. What makes no sense is
-//! answered with 400 and `{"error": "<words>"}`.
+//! prints; `GET /export`, with the same but `top`, `compare` and `public`, with a JSON object on each
+//! line: `{"rows": […], "done": packages, "of": packages}` for each portion, and at last `{"end": true}`
+//! or `{"error": "<words>"}`. `POST /amend` of an [`Amendment`] is answered with `{}` once that is on
+//! disk. What makes no sense is answered with 400 and `{"error": "<words>"}`.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query as Params, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use hyper::body::{Bytes, Frame};
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::UnixListener;
-use tokio::task::JoinError;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{JoinError, spawn_blocking};
 
-use crate::aggregator::{Amendment, Ask, Query, QueryError};
+use crate::aggregator::{Amendment, Ask, Export, Query, QueryError};
 use crate::pure::limits::HISTORY_BYTES_MAX;
 
 /// Binds the socket at `path`, for its owner only. Whatever was there is replaced in one step, so
@@ -48,6 +57,7 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
 pub(super) fn routes(query: Query) -> Router {
     Router::new()
         .route("/pulls", get(pulls))
+        .route("/export", get(export))
         .route("/amend", post(amend).layer(DefaultBodyLimit::max(HISTORY_BYTES_MAX)))
         .with_state(query)
 }
@@ -58,13 +68,70 @@ async fn pulls(State(query): State<Query>, params: Params<Vec<(String, String)>>
         Ok(ask) => ask,
         Err(words) => return refused(StatusCode::BAD_REQUEST, &words),
     };
-    answered(tokio::task::spawn_blocking(move || query.rows(&ask)).await)
+    answered(spawn_blocking(move || query.rows(&ask)).await)
+}
+
+/// A thread of its own reads, no faster than the rows are taken.
+async fn export(State(query): State<Query>, params: Params<Vec<(String, String)>>) -> Response {
+    let ask = match ask(&params.0) {
+        Ok(ask) => ask,
+        Err(words) => return refused(StatusCode::BAD_REQUEST, &words),
+    };
+    match spawn_blocking(move || Export::begin(query, ask)).await {
+        Ok(Ok(export)) => {
+            let (sender, receiver) = channel(PORTIONS_WAITING_MAX);
+            spawn_blocking(move || send_all(export, &sender));
+            Body::new(Lines(receiver)).into_response()
+        }
+        outcome => answered(outcome.map(|begun| begun.map(|_| json!({})))),
+    }
+}
+
+/// Sends each portion as a line, and how it ended.
+fn send_all(mut export: Export, lines: &Sender<Bytes>) {
+    loop {
+        let portion = export.portion();
+        let is_last = !matches!(portion, Ok(Some(_)));
+        let line = match portion {
+            Ok(Some(portion)) => serde_json::to_string(&portion),
+            Ok(None) => Ok(json!({ "end": true }).to_string()),
+            Err(error) => Ok(json!({ "error": error.to_string() }).to_string()),
+        };
+        let line = line.unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
+        let is_gone = match lines.try_send(Bytes::from(line + "\n")) {
+            Ok(()) => false,
+            Err(TrySendError::Closed(_)) => true,
+            Err(TrySendError::Full(line)) => {
+                // Whoever reads may take long, and the store is not to wait for that.
+                export.rest();
+                lines.blocking_send(line).is_err()
+            }
+        };
+        if is_last || is_gone {
+            return;
+        }
+    }
+}
+
+/// An answer's body, as long as somebody sends.
+struct Lines(Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
 }
 
 /// Waits for the aggregator: a thread of its own too.
 async fn amend(State(query): State<Query>, Json(amendment): Json<Amendment>) -> Response {
     let amend = move || query.amend(amendment).map(|()| json!({}));
-    answered(tokio::task::spawn_blocking(amend).await)
+    answered(spawn_blocking(amend).await)
 }
 
 fn answered(outcome: Result<Result<impl Serialize, QueryError>, JoinError>) -> Response {
@@ -106,3 +173,6 @@ fn ask(params: &[(String, String)]) -> Result<Ask, String> {
     }
     Ok(ask)
 }
+
+/// Portions of an export that are read ahead of who takes them.
+const PORTIONS_WAITING_MAX: usize = 2;

@@ -28,7 +28,7 @@ pub enum Asked {
 }
 
 /// How it was answered. What failed is no event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Outcome {
     /// Redirected to the backend: what came of it there is unseen.
@@ -39,6 +39,17 @@ pub enum Outcome {
     NotModified = 2,
     /// Of a blob's end: it broke off.
     Broken = 3,
+}
+
+impl Outcome {
+    /// What it is to somebody who asked for a manifest, in a word; a blob's end is none.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirected => "unseen",
+            Self::Succeeded | Self::Broken => "found",
+            Self::NotModified => "unchanged",
+        }
+    }
 }
 
 /// How what was asked for gets to the client. The numbers stand in the page.
@@ -341,6 +352,13 @@ mod tests {
         page.clear();
         assert!(page.memory().iter().all(|byte| *byte == 0));
         assert!(page.take(0).is_none());
+    }
+
+    #[test]
+    fn an_address_is_not_shown_whatever_shows_the_event() {
+        let shown = format!("{:?}", Event { address: Address([0xab; 16]), ..event() });
+        assert!(shown.contains("Address(not shown)"), "{shown}");
+        assert!(!shown.contains("171") && !shown.contains("ab, ab"), "{shown}");
     }
 
     #[test]

@@ -252,6 +252,12 @@ impl Fold {
         }
     }
 
+    /// The windows that are open: of which package each is, and what it names.
+    pub fn open_windows(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = TagRow>)> {
+        let windows = self.by_age.iter().filter_map(|at| self.windows.get(*at as usize));
+        windows.map(|open| (open.package, open.asked.rows()))
+    }
+
     /// What folding says about itself.
     pub fn meters(&self) -> Meters {
         Meters { windows_open: self.by_age.len(), ..self.meters }

@@ -40,6 +40,12 @@ impl Platform {
                 .unwrap_or("(other)"),
         }
     }
+
+    /// Operating system and architecture, without a variant, as user agents tell them.
+    pub fn system(self) -> Option<(&'static str, &'static str)> {
+        let (os, rest) = self.as_str().split_once('/')?;
+        Some((os, rest.split_once('/').map_or(rest, |(arch, _)| arch)))
+    }
 }
 
 const FIRST: usize = 2;
@@ -91,6 +97,14 @@ mod tests {
             assert_eq!(Platform::of(os, architecture, variant).as_str(), expected, "{os}");
         }
         assert_eq!(Platform(255).as_str(), "(other)");
+        for (os, architecture, variant, expected) in [
+            ("linux", "arm", "v7", Some(("linux", "arm"))),
+            ("windows", "amd64", "", Some(("windows", "amd64"))),
+            ("plan9", "amd64", "", None),
+            ("unknown", "", "", None),
+        ] {
+            assert_eq!(Platform::of(os, architecture, variant).system(), expected, "{os}");
+        }
         for (at, name) in NAMES.iter().enumerate() {
             assert_eq!(usize::from(Platform(u8::try_from(at + FIRST).unwrap()).0), at + FIRST);
             assert_eq!(Platform(u8::try_from(at + FIRST).unwrap()).as_str(), *name);

@@ -236,11 +236,15 @@ pub enum Dimension {
     CompanyTag = 19,
     /// What the fetched image is for, `linux/arm64`: only pulls are told apart by it.
     ImagePlatform = 20,
+    /// `sha256:…` of what was fetched: only pulls are told apart by it.
+    Digest = 21,
+    /// `found`, `unchanged`, `unseen`: only requests and pulls are told apart by it.
+    Outcome = 22,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const EVERY: [Self; 21] = [
+    pub const EVERY: [Self; 23] = [
         Self::All,
         Self::Tag,
         Self::Client,
@@ -262,6 +266,8 @@ impl Dimension {
         Self::CountryTag,
         Self::CompanyTag,
         Self::ImagePlatform,
+        Self::Digest,
+        Self::Outcome,
     ];
     /// Those that say who asked, and with what.
     pub const OF_CLIENTS: [Self; 5] =
@@ -280,7 +286,7 @@ impl Dimension {
     ];
 
     /// The shortest unit in which its rows are counted apart. Of places and deliveries minutes say
-    /// little, and of pairs hours: each would cost a row for every one.
+    /// little, and of pairs and digests hours: each would cost a row for every one.
     pub fn finest(self) -> Unit {
         match self {
             Self::All
@@ -300,8 +306,9 @@ impl Dimension {
             | Self::Cloud
             | Self::CloudRegion
             | Self::Label
-            | Self::ImagePlatform => Unit::Hour,
-            Self::TagClient | Self::CountryTag | Self::CompanyTag => Unit::Day,
+            | Self::ImagePlatform
+            | Self::Outcome => Unit::Hour,
+            Self::TagClient | Self::CountryTag | Self::CompanyTag | Self::Digest => Unit::Day,
         }
     }
 
@@ -328,22 +335,21 @@ impl Dimension {
             | Self::Cloud
             | Self::CloudRegion
             | Self::Label
-            | Self::ImagePlatform => None,
+            | Self::ImagePlatform
+            | Self::Digest
+            | Self::Outcome => None,
         }
     }
 
-    /// Where what is not known has no row of its own: the dimension whose rows hold it too. What
+    /// Where what is not known need not have a row of its own: the dimension whose rows hold it too. What
     /// its rows have more is what is not known.
     pub fn whole(self) -> Option<Self> {
         match self {
-            Self::All
-            | Self::Tag
-            | Self::Client
-            | Self::Family
-            | Self::Os
+            Self::All | Self::Tag | Self::Client | Self::Family => None,
+            Self::Os
             | Self::Arch
-            | Self::Platform => None,
-            Self::Delivery
+            | Self::Platform
+            | Self::Delivery
             | Self::Country
             | Self::Region
             | Self::City
@@ -353,7 +359,9 @@ impl Dimension {
             | Self::Cloud
             | Self::CloudRegion
             | Self::Label
-            | Self::ImagePlatform => Some(Self::All),
+            | Self::ImagePlatform
+            | Self::Digest
+            | Self::Outcome => Some(Self::All),
             Self::TagClient | Self::CountryTag | Self::CompanyTag => Some(Self::Tag),
         }
     }
@@ -362,9 +370,30 @@ impl Dimension {
 impl Dimension {
     /// What is told apart by it.
     pub fn told(self, measures: Measures) -> Measures {
-        match self == Self::ImagePlatform {
-            true => Measures { pulls: measures.pulls, ..Measures::ZERO },
-            false => measures,
+        let Measures { requests, pulls, .. } = measures;
+        match self {
+            Self::ImagePlatform | Self::Digest => Measures { pulls, ..Measures::ZERO },
+            Self::Outcome => Measures { requests, pulls, ..Measures::ZERO },
+            Self::All
+            | Self::Tag
+            | Self::Client
+            | Self::Family
+            | Self::Os
+            | Self::Arch
+            | Self::Platform
+            | Self::Delivery
+            | Self::Country
+            | Self::Region
+            | Self::City
+            | Self::Network
+            | Self::Company
+            | Self::Kind
+            | Self::Cloud
+            | Self::CloudRegion
+            | Self::Label
+            | Self::TagClient
+            | Self::CountryTag
+            | Self::CompanyTag => measures,
         }
     }
 }

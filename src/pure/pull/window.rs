@@ -165,6 +165,11 @@ impl Window {
         self.references.len()
     }
 
+    /// The rows of what it remembers.
+    pub fn rows(&self) -> impl Iterator<Item = TagRow> {
+        self.references.iter().map(|reference| reference.row)
+    }
+
     /// Whether nothing was asked for yet.
     pub fn is_empty(&self) -> bool {
         self.references.is_empty()
