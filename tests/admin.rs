@@ -17,6 +17,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{self, Aggregator, Health};
+use pullgate::control::accounts::Accounts;
 use pullgate::control::acme::{self, Acme};
 use pullgate::control::admin::explain::InForce;
 use pullgate::control::admin::{Options, Sources};
@@ -48,9 +49,9 @@ fn readiness_follows_the_gateways_life() {
     status.drain();
     assert_eq!(answer(admin, "/readyz"), (503, "draining\n".to_owned()));
     assert_eq!(answer(admin, "/healthz"), (200, "ok\n".to_owned()));
-    let (code, words) = answer(admin, "/");
+    let (code, words) = answer(admin, "/nowhere");
     assert_eq!(code, 404);
-    assert!(words.contains("/metrics"), "{words}");
+    assert!(words.contains("Look whether the address is whole"), "{words}");
     control.stop();
 }
 
@@ -223,7 +224,8 @@ fn started_with(
     let in_force = InForce::new(Arc::clone(&snapshot), keys);
     plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
     let query = aggregator.query();
-    let options = Options { listen, control_socket, sources, query, in_force };
+    let accounts = Accounts::open(data_dir.path()).unwrap();
+    let options = Options { listen, control_socket, sources, query, in_force, accounts };
     let rotation = secrets.rotation(Box::new(|_| ()));
     let (nobody, showcase) = (acme::Plan::default(), Showcase::new());
     let (acme, _) = Acme::new(data_dir.path().to_owned(), &showcase, &standing, nobody);

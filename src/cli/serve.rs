@@ -30,6 +30,7 @@ use crate::aggregator::{self, Aggregator, Booked, Health, Reconfigured};
 use crate::cli::adopt::{self, Adoption, Ready};
 use crate::cli::data_plane::{self, Command, DataPlane, Ends};
 use crate::control::access_log::{self, AccessLog};
+use crate::control::accounts::Accounts;
 use crate::control::acme::{self, Acme};
 use crate::control::admin::explain::InForce;
 use crate::control::admin::{self, Sources};
@@ -220,6 +221,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         },
         query: aggregator.query(),
         in_force: Arc::clone(&in_force),
+        accounts: Accounts::open(&data_dir).map_err(StartError::System)?,
     };
     let packages = config.packages.len() as u64;
     let known = Arc::clone(&in_force);

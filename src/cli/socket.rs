@@ -12,6 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
+use crate::pure::query::put_encoded;
+
 /// What the gateway answers to a GET of `target`, or to a POST of JSON, or that nobody listens.
 ///
 /// # Errors
@@ -104,14 +106,7 @@ pub(super) fn add(target: &mut String, key: &str, value: &str) {
     target.push(if target.contains('?') { '&' } else { '?' });
     target.push_str(key);
     target.push('=');
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                target.push(char::from(byte));
-            }
-            _ => target.push_str(&format!("%{byte:02X}")),
-        }
-    }
+    put_encoded(target, value);
 }
 
 /// Words for a gateway that was not heard.

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod access_log;
+pub mod accounts;
 pub mod acme;
 pub mod admin;
 pub mod archive;
 pub mod certificates;
+mod dashboard;
 pub mod databases;
 mod files;
 pub mod keys;

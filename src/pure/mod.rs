@@ -2,11 +2,14 @@
 //! is and what was found out arrive as arguments. All policy is here.
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod account;
 pub mod address;
 pub mod agenda;
 pub mod answer;
 pub mod backoff;
 pub mod base64;
+pub mod browser;
 pub mod cache;
 pub mod certificates;
 pub mod client;
@@ -31,11 +34,14 @@ pub mod limits;
 pub mod observe;
 pub mod oci;
 pub mod origin;
+pub mod password;
 pub mod place;
 pub mod proof;
 pub mod pull;
 pub mod query;
 pub mod route;
+pub mod secret;
 pub mod snapshot;
+pub mod throttle;
 pub mod tokens;
 pub mod why;

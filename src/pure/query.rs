@@ -1,5 +1,7 @@
-//! What stands in a URL's query (RFC 3986, 3.4), as forms write it. Nothing is allocated: a value is
-//! decoded into room that the caller has.
+//! What stands in a URL's query (RFC 3986, 3.4), as forms write it. To read it allocates nothing: a value
+//! is decoded into room that the caller has.
+
+use std::fmt::Write as _;
 
 /// The values of a query by this name, as they were sent.
 pub fn values<'q>(query: &'q [u8], name: &'q str) -> impl Iterator<Item = &'q [u8]> {
@@ -28,6 +30,20 @@ pub fn decoded<'b>(value: &[u8], room: &'b mut [u8]) -> Option<&'b [u8]> {
     room.get(..used)
 }
 
+/// Appends a value with its encoding, which any reader takes back.
+pub fn put_encoded(out: &mut String, value: &str) {
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +68,14 @@ mod tests {
             let told = if told.is_empty() { "-".to_owned() } else { told.join(" ") };
             assert_eq!(told, expected, "{query}");
         }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let mut text = String::new();
+        put_encoded(&mut text, "/a b?c=d&é~");
+        assert_eq!(text, "%2Fa%20b%3Fc%3Dd%26%C3%A9~");
+        let decoded = decoded(text.as_bytes(), &mut [0; 32]).map(<[u8]>::to_vec);
+        assert_eq!(decoded.as_deref(), Some("/a b?c=d&é~".as_bytes()));
     }
 }

@@ -16,6 +16,7 @@ pub mod http2;
 pub mod images;
 pub mod origin;
 pub mod pebble;
+pub mod person;
 pub mod process;
 pub mod registry;
 pub mod sandbox;

@@ -130,6 +130,8 @@ const FLOORS: &[Floor] = &[
         name: "control",
         ours: &["pure", "messages", "aggregator"],
         outside: &[
+            "argon2",
+            "askama",
             "axum",
             "crossbeam_channel",
             "http_body_util",
@@ -139,6 +141,7 @@ const FLOORS: &[Floor] = &[
             "jiff",
             "notify",
             "rcgen",
+            "rusqlite",
             "rustix",
             "rustls",
             "rustls_native_certs",

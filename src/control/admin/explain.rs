@@ -45,6 +45,11 @@ impl InForce {
         Arc::new(Self { snapshot, proofs, certificates, keys })
     }
 
+    /// What the workers decide by.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
     /// The workers decide by `snapshot` from now on.
     pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
         self.snapshot.send_replace(Arc::clone(snapshot));
@@ -72,7 +77,7 @@ impl InForce {
         }
         let Url { origin, target } =
             Url::parse(url.as_bytes()).map_err(|wrong| format!("url={url}: {wrong}"))?;
-        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let snapshot = self.snapshot();
         let proofs = Arc::clone(&self.proofs.borrow());
         let keys = Arc::clone(&self.keys.borrow());
         let certificates = Arc::clone(&self.certificates.borrow());

@@ -1,5 +1,5 @@
-//! The admin listener and the control socket: what operators and the command line ask a running
-//! gateway. Nothing here is on a request's way.
+//! The admin listener and the control socket: what operators, people at the dashboard and the command
+//! line ask a running gateway. Nothing here is on a request's way.
 
 mod certs;
 mod counting;
@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::accounts::Accounts;
 use super::acme;
 use super::archive;
+use super::dashboard::{self, Dashboard};
 use super::logging::Dropped;
 use super::prove;
 use super::showcase;
@@ -48,6 +49,8 @@ pub struct Options {
     pub query: Query,
     /// What requests are decided by.
     pub in_force: Arc<InForce>,
+    /// Who may sign in.
+    pub accounts: Accounts,
 }
 
 /// What `/metrics` and `/readyz` read.
@@ -86,12 +89,14 @@ pub(super) struct Server {
     status: Arc<Status>,
     query: Query,
     in_force: Arc<InForce>,
+    dashboard: Dashboard,
 }
 
 impl Server {
     /// Binds. To be called inside a runtime; a busy port is tried again for a while.
     pub(super) fn bind(options: Options) -> io::Result<Self> {
-        let Options { listen, control_socket, sources, query, in_force } = options;
+        let Options { listen, control_socket, sources, query, in_force, accounts } = options;
+        let dashboard = Dashboard::new(accounts, query.clone(), Arc::clone(&in_force))?;
         let tcp = while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
             io::Error::new(error.kind(), format!("admin.listen {listen}: {error}"))
         })?;
@@ -110,6 +115,7 @@ impl Server {
             metrics: Arc::new(metrics::Page::new(sources)),
             query,
             in_force,
+            dashboard,
         })
     }
 
@@ -123,7 +129,9 @@ impl Server {
         let mut servers = JoinSet::new();
         let admin = health::routes(self.status)
             .merge(metrics::routes(Arc::clone(&self.metrics)))
-            .fallback((StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n"));
+            .merge(dashboard::routes(self.dashboard.clone()))
+            .into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(self.dashboard.announce(self.address));
         let admin = axum::serve(self.tcp, admin).with_graceful_shutdown(end(stopping.clone()));
         servers.spawn(admin.into_future());
         let socket = self.unix.map(|(unix, path)| {

@@ -279,7 +279,9 @@ fn warnings(
         }
     }
     if let Some(admin) = listening.last().filter(|address| !address.ip().is_loopback()) {
-        let what = format!("{admin} can be reached from other machines, and asks for no password");
+        let what = format!(
+            "{admin} can be reached from other machines, and asks nobody who looks at /metrics"
+        );
         found.push(document.problem(("admin", None, "listen"), what));
     }
     found

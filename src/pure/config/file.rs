@@ -60,7 +60,7 @@ sections! {
 
     /// The operator's own door.
     "admin" once Admin {
-        /// Where `/metrics`, `/healthz` and `/readyz` are served.
+        /// Where `/metrics`, `/healthz`, `/readyz` and the dashboard are served.
         listen: Address => r#""127.0.0.1:8081""#;
     }
 

@@ -80,7 +80,7 @@ pub enum Driver {
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    /// Where `/metrics`, `/healthz`, `/readyz` and the dashboard are served.
     pub listen: SocketAddr,
 }
 

@@ -354,6 +354,14 @@ impl Table {
         Text { at, length: length(text.len()) }
     }
 
+    /// Domain and name of each package, as written.
+    pub fn packages(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.hosts.iter().flat_map(|host| {
+            let rules = &self.rules[host.rules.start as usize..host.rules.end as usize];
+            rules.iter().map(|rule| (self.text(host.name), self.text(rule.pattern())))
+        })
+    }
+
     /// The URLs of the registries that rules lead to, in the order of [`Match::registry`].
     pub fn registries(&self) -> impl Iterator<Item = &str> {
         self.registries.iter().map(|url| self.text(*url))

@@ -1,0 +1,141 @@
+//! Who is signed in, and on which browsers.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::people::Owners;
+use super::store::{Store, StoreError};
+use crate::pure::access::Grants;
+use crate::pure::secret;
+
+/// Somebody who is known.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The account's number.
+    pub account: i64,
+    /// What they sign in with.
+    pub login: String,
+    /// What they came by.
+    pub by: By,
+}
+
+/// Somebody who is known, and all that they may.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Who.
+    pub who: Who,
+    /// What they may.
+    pub grants: Grants,
+    /// Whose domains are.
+    pub owners: Owners,
+}
+
+/// What somebody is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A session of this number.
+    Session(i64),
+}
+
+impl Store {
+    /// Begins a session that the secret with this text stands for. One that stood for the browser
+    /// `before` ends.
+    pub fn open_session(
+        &mut self,
+        account: i64,
+        before: &str,
+        secret_text: &str,
+        browser: &str,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let step = self.begin()?;
+        step.execute(
+            "DELETE FROM sessions WHERE secret = ?1 OR seen_s <= ?2 OR created_s <= ?3",
+            params![secret::kept(before), now_s - IDLE_MAX_S, now_s - AGE_MAX_S],
+        )?;
+        step.execute(
+            "INSERT INTO sessions (account, secret, browser, created_s, seen_s)
+             VALUES (?1, ?2, ?3, ?4, ?4)",
+            params![account, secret::kept(secret_text), browser, now_s],
+        )?;
+        step.commit()?;
+        Ok(())
+    }
+
+    /// Who the secret with this text stands for, and that they were here.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] for a session that is none, is over, or was ended.
+    pub fn by_session(&mut self, secret_text: &str, now_s: i64) -> Result<Known, StoreError> {
+        let (session, account, login, seen_s) = self
+            .connection
+            .prepare_cached(
+                "SELECT sessions.id, accounts.id, login, seen_s
+                 FROM sessions JOIN accounts ON accounts.id = sessions.account
+                 WHERE secret = ?1 AND seen_s > ?2 AND sessions.created_s > ?3",
+            )?
+            .query_row(
+                params![secret::kept(secret_text), now_s - IDLE_MAX_S, now_s - AGE_MAX_S],
+                |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?)),
+            )
+            .optional()?
+            .ok_or(StoreError::Absent)?;
+        // To the minute is near enough, and spares a write for each page.
+        if now_s - seen_s >= SEEN_EVERY_S {
+            let sql = "UPDATE sessions SET seen_s = ?1 WHERE id = ?2";
+            self.connection.execute(sql, params![now_s, session])?;
+        }
+        Ok(Known {
+            who: Who { account, login, by: By::Session(session) },
+            grants: self.grants(account)?,
+            owners: self.owners()?,
+        })
+    }
+
+    /// Ends a session of this account.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] also for another's.
+    pub fn close_session(&mut self, account: i64, session: i64) -> Result<(), StoreError> {
+        let sql = "DELETE FROM sessions WHERE id = ?1 AND account = ?2";
+        match self.connection.execute(sql, params![session, account])? {
+            0 => Err(StoreError::Absent),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A session that nobody comes back to ends after two weeks, and any after three months.
+const IDLE_MAX_S: i64 = 14 * 24 * 3600;
+const AGE_MAX_S: i64 = 90 * 24 * 3600;
+const SEEN_EVERY_S: i64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::scratch;
+
+    #[test]
+    fn a_session_ends_by_itself_and_by_its_owner_only() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let begun = 1_000;
+        store.open_session(ada, "zero", "one", "Firefox", begun).unwrap();
+        let known = store.by_session("one", begun).unwrap();
+        assert_eq!((known.who.account, known.who.login.as_str()), (ada, "ada"));
+        for (secret, now_s) in [("two", begun), ("one", begun + IDLE_MAX_S)] {
+            let found = store.by_session(secret, now_s);
+            assert!(matches!(found, Err(StoreError::Absent)), "{secret} {found:?}");
+        }
+        let mut now_s = begun;
+        while now_s + IDLE_MAX_S - 1 < begun + AGE_MAX_S {
+            now_s += IDLE_MAX_S - 1;
+            store.by_session("one", now_s).unwrap();
+        }
+        assert!(store.by_session("one", begun + AGE_MAX_S).is_err(), "used or not, it ends");
+        let By::Session(session) = known.who.by;
+        assert!(matches!(store.close_session(ada + 1, session), Err(StoreError::Absent)));
+        store.close_session(ada, session).unwrap();
+        assert!(store.by_session("one", begun).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! The database itself: how it is opened, and its tables. What is in them is read and written by the
+//! files beside this one, each of which adds to [`Store`].
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+/// The open database. Times are in seconds since 1970.
+pub struct Store {
+    pub(super) connection: Connection,
+}
+
+/// Why a job of the store came to nothing.
+#[derive(Debug)]
+pub enum StoreError {
+    /// There is no such thing, or not for who asks.
+    Absent,
+    /// It is against a rule: words for the person who asked, as a sentence.
+    Refused(String),
+    /// The database fails.
+    Database(rusqlite::Error),
+    /// The database cannot be opened: words that name the file.
+    Closed(String),
+    /// The gateway is stopping, or the job panicked.
+    Stopped,
+}
+
+impl Store {
+    /// Opens or makes the file at `path`, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], also for one that a newer pullgate has written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let closed = |what: &dyn fmt::Display| {
+            let words = format!("{} cannot be opened: {what}", path.display());
+            StoreError::Closed(words)
+        };
+        // Made here, because SQLite would let others read it; its other files inherit the mode.
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| closed(&error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let attempt = || {
+            let mut connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(BUSY_PATIENCE)?;
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            let version = migrate(&mut connection)?;
+            Ok::<_, rusqlite::Error>((connection, version))
+        };
+        match attempt() {
+            Ok((connection, version)) if version as usize <= MIGRATIONS.len() => {
+                Ok(Self { connection })
+            }
+            Ok((_, version)) => {
+                let words = format!("a newer pullgate has written it (version {version})");
+                Err(closed(&words))
+            }
+            Err(error) => Err(closed(&error)),
+        }
+    }
+
+    /// What is done by it is done as a whole, once it is committed.
+    pub(super) fn begin(&mut self) -> Result<Transaction<'_>, StoreError> {
+        Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        if matches!(error, rusqlite::Error::QueryReturnedNoRows) {
+            return Self::Absent;
+        }
+        Self::Database(error)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("there is no such thing"),
+            Self::Refused(words) | Self::Closed(words) => f.write_str(words),
+            Self::Database(error) => write!(f, "the accounts' database: {error}"),
+            Self::Stopped => f.write_str("the gateway is stopping, or failed at it: see its log"),
+        }
+    }
+}
+
+/// Whether a write failed because what has to be unique is there already.
+pub(super) fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        matches!(
+            error.extended_code,
+            rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        )
+    })
+}
+
+/// Brings the tables up to date; says which version they have.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<u32> {
+    let version = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+    };
+    let before = version(connection)?;
+    for (number, sql) in (1..).zip(MIGRATIONS).filter(|(number, _)| *number > before) {
+        let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step.execute_batch(sql)?;
+        step.pragma_update(None, "user_version", number)?;
+        step.commit()?;
+    }
+    version(connection)
+}
+
+/// How long another process (`pullgate account`, a backup) may hold the database.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Each step from one version of the tables to the next. What was released is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("tables-1.sql")];
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::control::tests::scratch;
+
+    #[test]
+    fn it_is_its_owners_and_opens_again() {
+        let dir = scratch();
+        let path = dir.path().join("accounts.sqlite");
+        for _ in 0..2 {
+            let store = Store::open(&path).unwrap();
+            store.connection.execute("DELETE FROM accounts", []).unwrap();
+            for entry in std::fs::read_dir(dir.path()).unwrap() {
+                let entry = entry.unwrap();
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+                assert_eq!(mode, 0o600, "{:?}", entry.path());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_or_newer_is_refused_and_left() {
+        let dir = scratch();
+        let path = dir.path().join("accounts.sqlite");
+        std::fs::write(&path, "no database, but long enough to be looked at").unwrap();
+        let words = Store::open(&path).err().unwrap().to_string();
+        assert!(words.contains("accounts.sqlite cannot be opened: file is not a data"), "{words}");
+        let path = dir.path().join("newer.sqlite");
+        let store = Store::open(&path).unwrap();
+        store.connection.pragma_update(None, "user_version", 99).unwrap();
+        let words = Store::open(&path).err().unwrap().to_string();
+        assert!(words.contains("a newer pullgate"), "{words}");
+    }
+}

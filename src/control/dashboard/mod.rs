@@ -1,0 +1,123 @@
+//! What people open in a browser, on the admin listener: pages made by the server, complete without
+//! scripts.
+//!
+//! How a page is added:
+//! - A handler in a file beside this one takes a [`viewer::Viewer`] (who asks, anybody at all), or a
+//!   [`viewer::Signed`], which sends whom nobody knows to sign in first. What it shows or does, it asks
+//!   [`viewer::Viewer::may_package`] about; what may not be seen is [`trouble::Trouble::absent`], so that nobody
+//!   learns what there is.
+//! - Its template lies in `templates/`, extends `base.html`, and has a field `frame: Frame` that
+//!   [`viewer::Viewer::frame`] makes; [`page::shown`] turns it into an answer.
+//! - A form posts `<input type="hidden" name="form_token" value="{{ frame.form_token }}">` with its
+//!   fields; its handler takes [`form::Fields`], which refuses a form that is not ours.
+//! - It has a function `routes() -> Router<Dashboard>` that [`routes`] merges.
+//!
+//! What is answered passes [`headers`], which adds what keeps pages from being framed, scripts from
+//! elsewhere out, and answers out of caches; a handler that sets such a field itself keeps its own.
+
+mod assets;
+mod cookie;
+mod form;
+mod headers;
+mod home;
+mod page;
+mod set_up;
+mod sign_in;
+mod trouble;
+mod viewer;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+
+use super::accounts::Accounts;
+use super::accounts::hash::Hasher;
+use super::admin::explain::InForce;
+use crate::aggregator::Query;
+use crate::messages::random::random;
+use crate::pure::secret;
+use sign_in::Gatekeeper;
+
+/// What all pages have.
+#[derive(Clone)]
+pub(super) struct Dashboard(Arc<Parts>);
+
+pub(super) struct Parts {
+    /// Who may sign in, and what was done.
+    pub(super) accounts: Accounts,
+    /// Where passwords are hashed.
+    pub(super) hasher: Hasher,
+    /// The counts.
+    pub(super) query: Query,
+    /// What requests are decided by: the packages that there are.
+    pub(super) in_force: Arc<InForce>,
+    /// Who has failed to sign in lately.
+    gatekeeper: Gatekeeper,
+    /// What the set-up link ends in.
+    set_up: String,
+}
+
+impl std::ops::Deref for Dashboard {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Dashboard {
+    /// One over these.
+    ///
+    /// # Errors
+    /// That the system gives no random bytes.
+    pub(super) fn new(
+        accounts: Accounts,
+        query: Query,
+        in_force: Arc<InForce>,
+    ) -> io::Result<Self> {
+        Ok(Self(Arc::new(Parts {
+            accounts,
+            hasher: Hasher::new(HASHED_AT_ONCE)?,
+            query,
+            in_force,
+            gatekeeper: Gatekeeper::new(),
+            set_up: secret::text(&random::<32>()?),
+        })))
+    }
+
+    /// Says in the log how the first account is made, as long as there is none.
+    pub(super) async fn announce(self, listening: SocketAddr) {
+        if let Ok(false) = self.accounts.run(|store| store.has_accounts()).await {
+            let at = match listening.ip().is_unspecified() {
+                true => format!("localhost:{}", listening.port()),
+                false => listening.to_string(),
+            };
+            tracing::info!(
+                "nobody can sign in yet: the first account is made, once, at http://{at}/set-up?key={}",
+                self.set_up
+            );
+        }
+    }
+}
+
+/// All pages.
+pub(super) fn routes(dashboard: Dashboard) -> Router {
+    Router::new()
+        .merge(home::routes())
+        .merge(set_up::routes())
+        .merge(sign_in::routes())
+        .merge(assets::routes())
+        .fallback(trouble::no_such_page)
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(middleware::from_fn(headers::guard))
+        .with_state(dashboard)
+}
+
+/// Passwords that are hashed at once, each with 19 MiB.
+const HASHED_AT_ONCE: usize = 2;
+/// A form, in all.
+const FORM_BYTES_MAX: usize = 64 * 1024;

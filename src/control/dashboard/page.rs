@@ -1,0 +1,40 @@
+//! How a template becomes an answer.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse as _, Response};
+
+use super::assets;
+
+/// What `base.html` needs of every page.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    /// What the page is about.
+    pub(super) title: String,
+    /// Who is signed in.
+    pub(super) login: Option<String>,
+    /// What forms carry; empty on pages without any.
+    pub(super) form_token: String,
+    /// Where the style sheet is.
+    pub(super) style: &'static str,
+}
+
+impl Frame {
+    /// Of a page for anybody, without forms.
+    pub(super) fn bare(title: &str) -> Self {
+        let (title, form_token) = (title.to_owned(), String::new());
+        Self { title, login: None, form_token, style: assets::STYLE.path() }
+    }
+}
+
+/// The page.
+pub(super) fn shown(status: StatusCode, page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => (status, Html(text)).into_response(),
+        Err(error) => {
+            tracing::error!("a page cannot be written: {error}");
+            (StatusCode::INTERNAL_SERVER_ERROR, "this page cannot be written: see the log\n")
+                .into_response()
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `/sign-in` and `/sign-out`.
+//!
+//! Who fails is slowed down, by account and by network, in memory: a network is known by a number that no
+//! address can be made of, and not at all after a restart.
+
+use std::convert::Infallible;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::SocketAddr;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{ConnectInfo, FromRequestParts, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::USER_AGENT;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::Dashboard;
+use super::cookie::Cookie;
+use super::form::Fields;
+use super::page::{Frame, shown};
+use super::trouble::Trouble;
+use super::viewer::{Signed, Viewer};
+use crate::control::accounts::now_s;
+use crate::control::accounts::sessions::By;
+use crate::messages::clock::monotonic_us;
+use crate::pure::browser;
+use crate::pure::http1::forwarded::{ForwardedFields, client_address, client_key, mapped};
+use crate::pure::secret;
+use crate::pure::throttle::{Limits, Throttle};
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new().route("/sign-in", get(door).post(sign_in)).route("/sign-out", post(sign_out))
+}
+
+/// Who has failed lately.
+pub(super) struct Gatekeeper {
+    hasher: RandomState,
+    failed: Mutex<(Throttle, Throttle)>,
+}
+
+impl Gatekeeper {
+    pub(super) fn new() -> Self {
+        let failed = (Throttle::new(OF_ACCOUNT), Throttle::new(OF_NETWORK));
+        Self { hasher: RandomState::new(), failed: Mutex::new(failed) }
+    }
+
+    /// Takes a try for failed until [`Self::well_done`] says otherwise.
+    pub(super) async fn attempt(&self, login: &str, network: Network) -> Result<(), Trouble> {
+        let (account, now_s) = (self.hasher.hash_one(login), monotonic_us() / 1_000_000);
+        let (accounts, networks) = &mut *self.failed.lock().await;
+        let waits =
+            accounts.check(account, now_s).err().max(networks.check(network.0, now_s).err());
+        if let Some(wait_s) = waits {
+            return Err(Trouble::too_often(wait_s));
+        }
+        accounts.count(account, now_s);
+        networks.count(network.0, now_s);
+        Ok(())
+    }
+
+    /// It was who they said.
+    pub(super) async fn well_done(&self, login: &str, network: Network) {
+        let (accounts, networks) = &mut *self.failed.lock().await;
+        accounts.forget(self.hasher.hash_one(login));
+        // Not forgotten: who has an account of their own may guess others' as slowly as everybody.
+        networks.take_back(network.0);
+    }
+}
+
+/// Where a request comes from: an IPv4 address or an IPv6 /64, as a number that stands for it.
+#[derive(Clone, Copy)]
+pub(super) struct Network(u64);
+
+impl FromRequestParts<Dashboard> for Network {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or([0; 16], |ConnectInfo(peer)| mapped(peer.ip()));
+        let mut fields = ForwardedFields::default();
+        for value in parts.headers.get_all("forwarded") {
+            fields.push_forwarded(value.as_bytes());
+        }
+        for value in parts.headers.get_all("x-forwarded-for") {
+            fields.push_x_forwarded_for(value.as_bytes());
+        }
+        let snapshot = at.in_force.snapshot();
+        let address = client_address(&fields, peer, &snapshot.trusted_proxies);
+        Ok(Self(at.gatekeeper.hasher.hash_one(client_key(address))))
+    }
+}
+
+/// What follows after signing in.
+#[derive(Deserialize)]
+struct Next {
+    next: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'p> {
+    frame: Frame,
+    login: &'p str,
+    next: &'p str,
+    wrong: bool,
+}
+
+async fn door(viewer: Viewer, cookie: Cookie, Query(next): Query<Next>) -> Response {
+    let next = next.next.as_deref().map_or("/", local);
+    if viewer.who.is_some() {
+        return Redirect::to(next).into_response();
+    }
+    cookie.keep(page(StatusCode::OK, &cookie, "", next, false))
+}
+
+async fn sign_in(
+    State(at): State<Dashboard>,
+    cookie: Cookie,
+    network: Network,
+    browser: Browser,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let (login, next) = (fields.text("login").trim().to_lowercase(), local(fields.text("next")));
+    at.gatekeeper.attempt(&login, network).await?;
+    let wanted = login.clone();
+    let found = at.accounts.run(move |store| store.credentials(&wanted)).await?;
+    let kept = found.as_ref().map(|found| found.password.clone());
+    let is_right = at.hasher.is_right(fields.text("password").to_owned(), kept).await?;
+    let (Some(found), true) = (found, is_right) else {
+        return Ok(page(StatusCode::UNAUTHORIZED, &cookie, &login, next, true));
+    };
+    at.gatekeeper.well_done(&login, network).await;
+    let session = cookie.renewed()?;
+    let (before, secret, Browser(browser)) = (cookie.text, session.text.clone(), browser);
+    at.accounts
+        .run(move |store| store.open_session(found.account, &before, &secret, &browser, now_s()))
+        .await?;
+    Ok(session.keep_signed_in(Redirect::to(next).into_response()))
+}
+
+async fn sign_out(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    cookie: Cookie,
+    _fields: Fields,
+) -> Result<Response, Trouble> {
+    let account = signed.who.account;
+    let By::Session(session) = signed.who.by;
+    at.accounts.run(move |store| store.close_session(account, session)).await?;
+    Ok(cookie.forget(Redirect::to("/sign-in").into_response()))
+}
+
+fn page(status: StatusCode, cookie: &Cookie, login: &str, next: &str, wrong: bool) -> Response {
+    let form_token = secret::form_token(&cookie.text);
+    let frame = Frame { form_token, ..Frame::bare("Sign in") };
+    shown(status, &SignInPage { frame, login, next, wrong })
+}
+
+/// Which browser it is, in words.
+pub(super) struct Browser(pub(super) String);
+
+impl<S: Sync> FromRequestParts<S> for Browser {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let said = parts.headers.get(USER_AGENT).and_then(|said| said.to_str().ok());
+        Ok(Self(browser::family(said.unwrap_or_default())))
+    }
+}
+
+/// Where somebody may be led after signing in: to a page of ours, whatever the link says.
+fn local(next: &str) -> &str {
+    let is_ours = next.starts_with('/')
+        && !next[1..].starts_with(['/', '\\'])
+        && next.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_ours { next } else { "/" }
+}
+
+/// A person's mistakes cost nothing; a guesser has a thousand tries a day at one account, and who signs in
+/// meanwhile waits a minute at most.
+const OF_ACCOUNT: Limits =
+    Limits { free: 5, wait_max_s: 60, forgotten_after_s: 3600, many_max: 10_000 };
+/// A network may be a whole office.
+const OF_NETWORK: Limits =
+    Limits { free: 30, wait_max_s: 900, forgotten_after_s: 3600, many_max: 10_000 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        for (next, expected) in [
+            ("/", "/"),
+            (
+                "/packages/a.b/acme/rocket?from=2026-01-01",
+                "/packages/a.b/acme/rocket?from=2026-01-01",
+            ),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("/\\evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("evil", "/"),
+            ("/\r\nSet-Cookie: a=b", "/"),
+            ("/\t/evil.example", "/"),
+            ("javascript:alert(1)", "/"),
+        ] {
+            assert_eq!(local(next), expected, "{next}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What went wrong, for people: what, why, and what to do.
+
+use std::fmt;
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::{IntoResponse, Response};
+
+use super::page::{Frame, shown};
+use crate::control::accounts::StoreError;
+use crate::control::accounts::hash::Busy;
+
+/// A page that could not be shown, or a deed that was not done.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) status: StatusCode,
+    /// What happened, as a title.
+    pub(super) what: String,
+    /// Why, and what to do, in whole sentences.
+    pub(super) why: String,
+    /// In how many seconds to come again.
+    pub(super) retry_s: Option<u64>,
+}
+
+impl Trouble {
+    pub(super) fn new(status: StatusCode, what: &str, why: impl Into<String>) -> Self {
+        Self { status, what: what.to_owned(), why: why.into(), retry_s: None }
+    }
+
+    /// There is no such thing, or not for who asks: both look alike.
+    pub(super) fn absent() -> Self {
+        let why = "There is nothing at this address, or you may not see it. Look whether the address \
+                   is whole, or ask an admin of the organisation to let you in.";
+        Self::new(StatusCode::NOT_FOUND, "Not found", why)
+    }
+
+    /// It makes no sense: words that say why.
+    pub(super) fn refused(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "That does not work", why)
+    }
+
+    /// A page of another site sends this.
+    pub(super) fn from_elsewhere() -> Self {
+        let why = "Your browser says that another site sent this, so nothing was done. Open the page \
+                   here and send it again.";
+        Self::new(StatusCode::FORBIDDEN, "Not sent from here", why)
+    }
+
+    /// A form that was not shown to this browser, or too long ago.
+    pub(super) fn stale_form() -> Self {
+        let why = "This form was not made for your present session, so nothing was done. Go back, \
+                   load the page again, and send it once more; your browser has to accept cookies.";
+        Self::new(StatusCode::FORBIDDEN, "The form is out of date", why)
+    }
+
+    /// Too often: come again.
+    pub(super) fn too_often(wait_s: u64) -> Self {
+        let why = format!(
+            "There were too many tries that failed. Wait {wait_s} second{} and try again.",
+            if wait_s == 1 { "" } else { "s" }
+        );
+        let trouble = Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many tries", why);
+        Self { retry_s: Some(wait_s), ..trouble }
+    }
+
+    /// The gateway itself fails; the log says at what.
+    pub(super) fn failed(error: &dyn fmt::Display) -> Self {
+        tracing::error!("a page could not be made: {error}");
+        let why = "The gateway failed at this; its log says why. Pulls go on.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something broke", why)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Absent => Self::absent(),
+            StoreError::Refused(words) => {
+                Self::new(StatusCode::CONFLICT, "That does not work", words)
+            }
+            StoreError::Database(_) | StoreError::Closed(_) | StoreError::Stopped => {
+                tracing::error!("{error}");
+                let why = "The accounts' database cannot be used; the gateway's log says why. Pulls \
+                           go on. Try again in a moment.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available", why)
+            }
+        }
+    }
+}
+
+impl From<Busy> for Trouble {
+    fn from(_: Busy) -> Self {
+        let why = "Too many people are signing in at once. Try again in a moment.";
+        let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
+        Self { retry_s: Some(5), ..trouble }
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let frame = Frame::bare(&self.what);
+        let mut response = shown(self.status, &TroublePage { frame, why: &self.why });
+        if let Some(seconds) = self.retry_s {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+/// What is answered where there is no page.
+pub(super) async fn no_such_page() -> Trouble {
+    Trouble::absent()
+}
+
+#[derive(Template)]
+#[template(path = "trouble.html")]
+struct TroublePage<'t> {
+    frame: Frame,
+    why: &'t str,
+}

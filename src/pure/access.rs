@@ -1,0 +1,242 @@
+//! Who may do what. Roles are held on organisations and on packages, a token narrows them, and
+//! [`Grants::may`] is the one place that decides.
+
+use std::collections::BTreeMap;
+
+/// An organisation's number in the accounts' store.
+pub type OrganisationId = i64;
+
+/// What somebody is to an organisation or a package. A later one may do all that one before may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Sees it.
+    Member,
+    /// Sees it, changes it, and says who else may.
+    Admin,
+}
+
+impl Role {
+    /// As it is stored, shown and sent.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Member, Self::Admin].into_iter().find(|role| role.word() == word)
+    }
+}
+
+/// What somebody wants to do to an [`Object`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// See what is shown to everybody where a package is public: what the privacy threshold allows.
+    Glimpse,
+    /// See it: a package's counts and settings, an organisation's people, the gateway's state.
+    See,
+    /// Change it: a package's settings; which packages an organisation has; the gateway's
+    /// organisations and domains. And see who did what to it.
+    Configure,
+    /// Say who may see or change it.
+    Grant,
+}
+
+/// What it is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object<'o> {
+    /// A package.
+    Package {
+        /// `<domain>/<name>`, as counts know it.
+        name: &'o str,
+        /// Whose it is.
+        owner: OrganisationId,
+        /// Whether it has a page that everybody sees.
+        is_public: bool,
+    },
+    /// An organisation.
+    Organisation(OrganisationId),
+    /// The gateway itself: of the people of the organisation that operates it.
+    Gateway {
+        /// That organisation.
+        operator: OrganisationId,
+    },
+}
+
+/// All that somebody may. The default is somebody unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Roles on organisations, and so on all their packages.
+    pub organisations: BTreeMap<OrganisationId, Role>,
+    /// Roles on single packages, by `<domain>/<name>`; one on `<domain>/acme/*` is one on each package that
+    /// is served by it.
+    pub packages: BTreeMap<String, Role>,
+    /// What is left of that for who comes by a token.
+    pub reach: Option<Reach>,
+}
+
+/// How far a token reaches. It never gives what its account does not have (any more).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The one organisation.
+    pub organisation: OrganisationId,
+    /// The one package of it, `<domain>/<name>`, where it is not all.
+    pub package: Option<String>,
+    /// The most that it may be there.
+    pub most: Role,
+}
+
+impl Grants {
+    /// Whether they may do this to that.
+    pub fn may(&self, action: Action, object: Object<'_>) -> bool {
+        let needed = match (action, object) {
+            (Action::Glimpse, Object::Package { is_public: true, .. }) => return true,
+            (Action::Glimpse | Action::See, _) => Role::Member,
+            (Action::Configure | Action::Grant, _) => Role::Admin,
+        };
+        self.role(object) >= Some(needed)
+    }
+
+    /// What they are to it; `None` for a stranger.
+    pub fn role(&self, object: Object<'_>) -> Option<Role> {
+        let of = |id: OrganisationId| self.organisations.get(&id).copied();
+        let (organisation, package, role) = match object {
+            Object::Package { name, owner, .. } => {
+                let own = self.packages.iter().filter(|(of, _)| covers(of, name));
+                (owner, Some(name), of(owner).max(own.map(|(_, role)| *role).max()))
+            }
+            Object::Organisation(id) | Object::Gateway { operator: id } => (id, None, of(id)),
+        };
+        let Some(reach) = &self.reach else {
+            return role;
+        };
+        let is_reached = reach.organisation == organisation
+            && reach
+                .package
+                .as_deref()
+                .is_none_or(|only| package.is_some_and(|package| covers(only, package)));
+        role.filter(|_| is_reached).map(|role| role.min(reach.most))
+    }
+}
+
+/// Whether the package `name` is `of`, or is served by it: by the rule of patterns, `*` for one segment
+/// and `**` for one or more.
+fn covers(of: &str, name: &str) -> bool {
+    let tail = |star: &str| of.strip_suffix(star).and_then(|prefix| name.strip_prefix(prefix));
+    of == name
+        || tail("**").is_some_and(|tail| !tail.is_empty())
+        || tail("*").is_some_and(|tail| !tail.is_empty() && !tail.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: OrganisationId = 1;
+    const THEIRS: OrganisationId = 2;
+    const OPERATOR: OrganisationId = 3;
+
+    fn grants(organisations: &[(OrganisationId, Role)], packages: &[(&str, Role)]) -> Grants {
+        Grants {
+            organisations: organisations.iter().copied().collect(),
+            packages: packages.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect(),
+            reach: None,
+        }
+    }
+
+    fn by_token(grants: &Grants, package: Option<&str>, most: Role) -> Grants {
+        let package = package.map(str::to_owned);
+        let reach = Some(Reach { organisation: OURS, package, most });
+        Grants { reach, ..grants.clone() }
+    }
+
+    #[test]
+    fn the_table_of_who_may_do_what() {
+        let package = |name, is_public| Object::Package { name, owner: OURS, is_public };
+        let objects = [
+            package("a.b/acme/rocket", false),
+            package("a.b/acme/rocket", true),
+            package("a.b/acme/other", false),
+            Object::Organisation(OURS),
+            Object::Gateway { operator: OPERATOR },
+        ];
+        let member = grants(&[(OURS, Role::Member)], &[]);
+        let admin = grants(&[(OURS, Role::Admin)], &[]);
+        let of_package = |role| grants(&[], &[("a.b/acme/rocket", role)]);
+        let both = grants(&[(OURS, Role::Member)], &[("a.b/acme/rocket", Role::Admin)]);
+        let rocket = Some("a.b/acme/rocket");
+        // glimpse, see, configure, grant: of each of the objects
+        #[rustfmt::skip]
+        let table = [
+            ("nobody",                Grants::default(),                     "---- g--- ---- ---- ----"),
+            ("member",                member.clone(),                        "gs-- gs-- gs-- gs-- ----"),
+            ("admin",                 admin.clone(),                         "gscG gscG gscG gscG ----"),
+            ("of another",            grants(&[(THEIRS, Role::Admin)], &[]), "---- g--- ---- ---- ----"),
+            ("operator",              grants(&[(OPERATOR, Role::Admin)], &[]), "---- g--- ---- ---- gscG"),
+            ("operator's member",     grants(&[(OPERATOR, Role::Member)], &[]), "---- g--- ---- ---- gs--"),
+            ("package member",        of_package(Role::Member),              "gs-- gs-- ---- ---- ----"),
+            ("package admin",         of_package(Role::Admin),               "gscG gscG ---- ---- ----"),
+            ("member, package admin", both,                                  "gscG gscG gs-- gs-- ----"),
+            ("admin's read token",    by_token(&admin, None, Role::Member),  "gs-- gs-- gs-- gs-- ----"),
+            ("admin's admin token",   by_token(&admin, None, Role::Admin),   "gscG gscG gscG gscG ----"),
+            ("member's admin token",  by_token(&member, None, Role::Admin),  "gs-- gs-- gs-- gs-- ----"),
+            ("token of a package",    by_token(&admin, rocket, Role::Admin), "gscG gscG ---- ---- ----"),
+            ("nobody's token",        by_token(&Grants::default(), None, Role::Admin), "---- g--- ---- ---- ----"),
+        ];
+        for (who, grants, expected) in table {
+            let said: Vec<String> = objects
+                .iter()
+                .map(|object| {
+                    let actions = [
+                        (Action::Glimpse, 'g'),
+                        (Action::See, 's'),
+                        (Action::Configure, 'c'),
+                        (Action::Grant, 'G'),
+                    ];
+                    let letter = |(action, letter)| match grants.may(action, *object) {
+                        true => letter,
+                        false => '-',
+                    };
+                    actions.map(letter).iter().collect()
+                })
+                .collect();
+            assert_eq!(said.join(" "), expected, "{who}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_one_organisation_reaches_no_other() {
+        let admin = grants(&[(OURS, Role::Admin), (THEIRS, Role::Admin)], &[]);
+        let token = by_token(&admin, None, Role::Admin);
+        assert!(admin.may(Action::See, Object::Organisation(THEIRS)));
+        assert!(!token.may(Action::See, Object::Organisation(THEIRS)));
+        let moved = Object::Package { name: "a.b/acme/rocket", owner: THEIRS, is_public: false };
+        assert!(!by_token(&admin, Some("a.b/acme/rocket"), Role::Admin).may(Action::See, moved));
+    }
+
+    #[test]
+    fn a_role_on_a_collection_is_one_on_what_it_serves() {
+        for (of, name, expected) in [
+            ("a.b/acme/*", "a.b/acme/*", true),
+            ("a.b/acme/*", "a.b/acme/rocket", true),
+            ("a.b/acme/*", "a.b/acme/rocket/engine", false),
+            ("a.b/acme/**", "a.b/acme/rocket/engine", true),
+            ("a.b/acme/**", "a.b/acme/", false),
+            ("a.b/acme/*", "a.b/other/rocket", false),
+            ("a.b/acme/rocket", "a.b/acme/rocket2", false),
+            ("*/acme/*", "a.b/acme/rocket", false),
+        ] {
+            assert_eq!(covers(of, name), expected, "{of} {name}");
+        }
+    }
+
+    #[test]
+    fn words_and_roles() {
+        for role in [Role::Member, Role::Admin] {
+            assert_eq!(Role::of(role.word()), Some(role));
+        }
+        assert_eq!(Role::of("owner"), None);
+    }
+}

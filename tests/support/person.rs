@@ -1,0 +1,119 @@
+//! A person at the dashboard: a browser as little as tests need it, with one jar of cookies.
+
+use std::net::{IpAddr, SocketAddr};
+
+use pullgate::pure::query::put_encoded;
+
+use super::eventually::eventually;
+use super::gate::Gate;
+use super::http::{Answer, Connection};
+
+/// A person with a browser.
+pub struct Person {
+    admin: SocketAddr,
+    /// What its cookie holds, as `name=value`.
+    pub cookie: Option<String>,
+    /// More lines that it sends, `x-forwarded-proto: https` for one.
+    pub also: Vec<String>,
+    /// Where it comes from.
+    pub from: Option<IpAddr>,
+}
+
+impl Person {
+    /// Somebody unknown, before the gateway's dashboard.
+    pub fn before(gate: &Gate) -> Self {
+        Self { admin: gate.admin(), cookie: None, also: Vec::new(), from: None }
+    }
+
+    /// Makes the first account by the link in the gateway's log, as `ada` of `acme`.
+    pub fn set_up(gate: &mut Gate) -> Self {
+        let link = set_up_link(gate);
+        let mut person = Self::before(gate);
+        let fields = [("login", "ada"), ("organisation", "acme"), ("password", PASSWORD)];
+        let answer = person.fill_in(&link, &fields);
+        assert_eq!(answer.status, 303, "{}", text(&answer));
+        person
+    }
+
+    /// Looks at a page.
+    pub fn get(&mut self, target: &str) -> Answer {
+        self.ask("GET", target, &[], b"")
+    }
+
+    /// Opens the page at `target`, and sends the form on it that goes to the same address, or the only
+    /// one, with these fields filled in.
+    pub fn fill_in(&mut self, target: &str, fields: &[(&str, &str)]) -> Answer {
+        let page = text(&self.get(target));
+        let action = target.split('?').next().unwrap_or(target);
+        self.send_form(&page, action, fields)
+    }
+
+    /// Sends the form of this page that goes to `action`.
+    pub fn send_form(&mut self, page: &str, action: &str, fields: &[(&str, &str)]) -> Answer {
+        let mark = format!("action=\"{action}\"");
+        let at = page.find(&mark).unwrap_or_else(|| panic!("no form {mark} in\n{page}"));
+        let form = &page[at..];
+        let form = &form[..form.find("</form>").expect("the form's end")];
+        let mut all: Vec<(String, String)> = Vec::new();
+        for input in form.split("<input type=\"hidden\" ").skip(1) {
+            let of = |key: &str| input.split(&format!("{key}=\"")).nth(1)?.split('"').next();
+            let pair = of("name").zip(of("value")).expect("name and value");
+            all.push((pair.0.to_owned(), pair.1.replace("&#38;", "&")));
+        }
+        all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self.post(action, &all)
+    }
+
+    /// Posts fields, whatever a page says of them.
+    pub fn post(&mut self, target: &str, fields: &[(String, String)]) -> Answer {
+        let mut body = String::new();
+        for (key, value) in fields {
+            body.push_str(if body.is_empty() { "" } else { "&" });
+            put_encoded(&mut body, key);
+            body.push('=');
+            put_encoded(&mut body, value);
+        }
+        let kind = "Content-Type: application/x-www-form-urlencoded".to_owned();
+        self.ask("POST", target, &[kind], body.as_bytes())
+    }
+
+    /// Signs in.
+    pub fn sign_in(&mut self, login: &str, password: &str) -> Answer {
+        self.fill_in("/sign-in", &[("login", login), ("password", password)])
+    }
+
+    /// Any request.
+    pub fn ask(&mut self, method: &str, target: &str, more: &[String], body: &[u8]) -> Answer {
+        let mut headers = vec![format!("Host: {}", self.admin)];
+        headers.extend(self.cookie.iter().map(|cookie| format!("Cookie: {cookie}")));
+        headers.extend(self.also.iter().chain(more).cloned());
+        let connection = match self.from {
+            Some(source) => Connection::open_from(source, self.admin),
+            None => Connection::open(self.admin),
+        };
+        let mut connection = connection.expect("the admin listener");
+        let answer = connection.ask(method, target, &headers, body).expect("an answer");
+        for (_, value) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
+            let pair = value.split(';').next().unwrap_or_default();
+            self.cookie = (!pair.ends_with('=')).then(|| pair.to_owned());
+        }
+        answer
+    }
+}
+
+/// The set-up link that the gateway says, a moment after it is ready, as path and query.
+pub fn set_up_link(gate: &mut Gate) -> String {
+    eventually(|| {
+        let words = gate.words();
+        let link = words.rfind("/set-up?key=").map(|at| words[at..].split_whitespace().next());
+        link.flatten().map(str::to_owned).ok_or_else(|| format!("no link in\n{words}"))
+    })
+}
+
+/// An answer's body.
+pub fn text(answer: &Answer) -> String {
+    String::from_utf8(answer.body.clone()).expect("text")
+}
+
+/// A good one.
+pub const PASSWORD: &str = "correct horse battery staple";
