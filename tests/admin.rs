@@ -225,7 +225,8 @@ fn started_with(
     plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
     let query = aggregator.query();
     let accounts = Accounts::open(data_dir.path()).unwrap();
-    let options = Options { listen, control_socket, sources, query, in_force, accounts };
+    let handed = None;
+    let options = Options { listen, handed, control_socket, sources, query, in_force, accounts };
     let rotation = secrets.rotation(Box::new(|_| ()));
     let (nobody, showcase) = (acme::Plan::default(), Showcase::new());
     let (acme, _) = Acme::new(data_dir.path().to_owned(), &showcase, &standing, nobody);

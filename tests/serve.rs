@@ -138,6 +138,7 @@ fn sigterm_finishes_what_is_under_way_and_ends_well() {
         let mut answer = String::new();
         under_way.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
         let status = gate.process().wait();
         assert!(status.success(), "{status}: {}", gate.process().words());
     }

@@ -15,7 +15,9 @@ use crate::aggregator::places::{NOWHERE, Places};
 use crate::aggregator::tally::{Tally, value_of};
 use crate::aggregator::uniques::{Rise, Uniques};
 use crate::messages::pulls::{Unfolded, UnfoldedRequests};
+use crate::pure::client::Client;
 use crate::pure::http1::forwarded::client_key;
+use crate::pure::place::Place;
 use crate::pure::pull::event::{Address, Asked, Event, Outcome};
 use crate::pure::pull::fold::{Booking, Fold, Request};
 use crate::pure::pull::platform::Platform;
@@ -64,6 +66,20 @@ impl Books {
             booked: Measures::ZERO,
             feed_dropped: 0,
         }
+    }
+
+    /// Goes on by what another process knew, with the tables of this one.
+    pub fn inherit(
+        &mut self,
+        names: Names,
+        clients: Vec<Client>,
+        places: Vec<Place>,
+        uniques: Uniques,
+    ) {
+        self.names = names;
+        self.clients = Clients::restored(self.clients.table().clone(), clients);
+        self.places = Places::restored(self.places.sources(), places);
+        self.uniques.go_on(uniques);
     }
 
     /// One event: what it is, and what it makes.

@@ -34,6 +34,25 @@ impl Clients {
         }
     }
 
+    /// Those that another process has [listed](Clients::list), under the same numbers.
+    pub fn restored(table: ClientTable, list: Vec<Client>) -> Self {
+        let mut clients = Self::new(table);
+        for client in list.into_iter().skip(1) {
+            clients.number(&client, usize::MAX);
+        }
+        clients
+    }
+
+    /// What user agents are read by.
+    pub fn table(&self) -> &ClientTable {
+        &self.table
+    }
+
+    /// All of them, by their number.
+    pub fn list(&self) -> &[Client] {
+        &self.clients
+    }
+
     /// Reads user agents by another table from now on.
     pub fn set_table(&mut self, table: ClientTable) {
         self.table = table;

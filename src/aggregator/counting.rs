@@ -15,11 +15,12 @@ use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::{Clock, Look, month_begins};
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::inbox::{Arrival, Inbox};
-use crate::aggregator::lock::Lock;
 use crate::aggregator::names::{Bounds, Names};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::places::Places;
+use crate::aggregator::succession::{Before, Beginning, Forwarding, Known, Legacy};
 use crate::aggregator::uniques::Uniques;
+use crate::aggregator::view::View;
 use crate::aggregator::{Options, Order, Reconfigured};
 use crate::messages::pulls::{FLUSH_US_MAX, PAGE_AGE_US_MAX, Parcel, PullReceiver};
 use crate::messages::random::random;
@@ -41,13 +42,22 @@ pub struct Aggregating {
     persist: Persist,
     health: Arc<Health>,
     next_flush_us: u64,
+    /// Until when workers of the process before this one are waited for at the end.
+    foreign_until_us: u64,
+}
+
+/// How counting ends.
+enum End {
+    /// By being told to stop: what the workers had left then.
+    Stop(Vec<Vec<Parcel>>),
+    /// By handing over to another process; whether everything was.
+    HandedOver(bool),
 }
 
 impl Aggregating {
     /// Nothing is counted yet, and the store is not open.
     pub fn new(
         options: Options,
-        lock: Lock,
         receivers: Vec<PullReceiver>,
         health: Arc<Health>,
     ) -> io::Result<Self> {
@@ -68,30 +78,56 @@ impl Aggregating {
                 counting.respect_dnt,
                 Names::new(bounds(&counting)),
             ),
-            persist: Persist::new(data_dir, lock, Arc::clone(&health), node),
+            persist: Persist::new(data_dir, None, Arc::clone(&health), node),
             health,
             next_flush_us: 0,
+            foreign_until_us: 0,
             counting,
         })
     }
 
-    /// Counts until it is told to stop, or nobody is left who could; whether all was written. A
-    /// panic costs what a kill would, windows that are open, but never the counting itself.
-    pub(super) fn run(mut self, orders: &Receiver<Order>) -> bool {
+    /// Begins as it is told, perhaps where another process has ended.
+    fn begin(&mut self, beginning: Beginning) {
+        let Beginning { lock, before } = beginning;
+        self.persist.lock = Some(lock);
+        let Some(Before { estate, lanes, lasts_us }) = before else {
+            return;
+        };
+        self.clock = (self.look)();
+        self.foreign_until_us = self.clock.now_us.saturating_add(lasts_us);
+        self.inbox.add_foreign(lanes, self.clock.now_us);
+        let Some(fold) = estate.fold.restored(micros(self.counting.window)) else {
+            tracing::error!("open windows were not handed over: their pulls may be counted again");
+            return;
+        };
+        (self.fold, self.key_day, self.unique_day) = (fold, estate.key_day, estate.unique_day);
+        self.books.inherit(estate.names, estate.clients, estate.places, estate.uniques);
+        self.books.names.set_bounds(bounds(&self.counting));
+    }
+
+    /// Counts, once it may, until it is told to stop, or nobody is left who could; whether all was
+    /// written, or handed over. A panic costs what a kill would, windows that are open, but never the
+    /// counting itself.
+    pub(super) fn run(mut self, begin: &Receiver<Beginning>, orders: &Receiver<Order>) -> bool {
+        let Ok(beginning) = begin.recv() else {
+            return true;
+        };
+        self.begin(beginning);
         let rest = loop {
             match catch_unwind(AssertUnwindSafe(|| self.count(orders))) {
-                Ok(rest) => break rest,
+                Ok(End::Stop(rest)) => break rest,
+                Ok(End::HandedOver(wholly)) => return wholly,
                 Err(_) => self.recover(),
             }
         };
-        catch_unwind(AssertUnwindSafe(|| self.stop(rest))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| self.stop(rest, orders))).unwrap_or_else(|_| {
             self.recover();
             false
         })
     }
 
-    /// Counts until it is told to stop: what the workers had left then.
-    fn count(&mut self, orders: &Receiver<Order>) -> Vec<Vec<Parcel>> {
+    /// Counts until it is told to stop, or another process goes on.
+    fn count(&mut self, orders: &Receiver<Order>) -> End {
         let mut pause = PAUSE_MIN;
         loop {
             let taken = self.round();
@@ -102,8 +138,8 @@ impl Aggregating {
             };
             // Waiting for orders rather than for events: a worker never pays for waking anybody.
             match orders.recv_timeout(pause) {
-                Ok(Order::Stop(rest)) => return rest,
-                Err(RecvTimeoutError::Disconnected) => return Vec::new(),
+                Ok(Order::Stop(rest)) => return End::Stop(rest),
+                Err(RecvTimeoutError::Disconnected) => return End::Stop(Vec::new()),
                 Ok(Order::View(reply)) => {
                     // Also what the next flush is going to write.
                     self.books.drain(&mut self.persist, self.unique_day);
@@ -114,21 +150,130 @@ impl Aggregating {
                 Ok(Order::Amend(amendment, reply)) => {
                     let _ = reply.try_send(self.amend(&amendment));
                 }
-                Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
-                Ok(Order::Reconfigure(new)) => {
-                    let Reconfigured { counting, insight, clients, sources } = *new;
-                    self.fold.set_window(micros(counting.window));
-                    self.books.names.set_bounds(bounds(&counting));
-                    self.books.clients.set_table(clients);
-                    self.books.places.set_sources(sources);
-                    self.books.uniques.set(insight.unique_window, insight.k_public);
-                    self.books.respect_dnt = counting.respect_dnt;
-                    self.counting = counting;
+                Ok(Order::Answer(reply)) => {
+                    // Who asked has room for it, or has gone.
+                    let _ = reply.try_send(());
                 }
+                Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
+                Ok(Order::Reconfigure(new)) => self.reconfigure(*new),
+                Ok(Order::LetGo(reply)) => {
+                    let legacy = self.let_go();
+                    let lets_go = legacy.is_ok();
+                    // Who asked gives the next order too, whatever it is.
+                    let _ = reply.try_send(legacy);
+                    if lets_go && let Some(end) = self.stand_by(orders) {
+                        return end;
+                    }
+                }
+                // Nothing was let go of.
+                Ok(Order::TakeBack(_) | Order::Forward(_)) => {}
                 #[cfg(test)]
                 Ok(Order::Panic) => std::panic::panic_any("a defect"),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+        }
+    }
+
+    fn reconfigure(&mut self, new: Reconfigured) {
+        let Reconfigured { counting, insight, clients, sources } = new;
+        self.fold.set_window(micros(counting.window));
+        self.books.names.set_bounds(bounds(&counting));
+        self.books.clients.set_table(clients);
+        self.books.places.set_sources(sources);
+        self.books.uniques.set(insight.unique_window, insight.k_public);
+        self.books.respect_dnt = counting.respect_dnt;
+        self.counting = counting;
+    }
+
+    /// Writes all that was counted, lets go of the store, and says what another process needs to
+    /// know to go on. What the workers send from now on waits.
+    fn let_go(&mut self) -> Result<Legacy, String> {
+        self.books.drain(&mut self.persist, self.unique_day);
+        let (books, now_us) = (&self.books, self.clock.now_us);
+        let known = Known {
+            fold: &self.fold,
+            key_day: self.key_day,
+            names: &books.names,
+            clients: books.clients.list(),
+            places: books.places.list(),
+            uniques: &books.uniques,
+            unique_day: self.unique_day,
+        };
+        let estate = known.bytes()?;
+        self.persist.let_go(&mut self.books.names, now_us)?;
+        Ok(Legacy { estate, lanes: self.inbox.lanes_left() })
+    }
+
+    /// Waits for another process to go on, or not to: then `None`.
+    fn stand_by(&mut self, orders: &Receiver<Order>) -> Option<End> {
+        let mut stopped = None;
+        loop {
+            match orders.recv() {
+                Ok(Order::TakeBack(lock)) => {
+                    self.persist.lock = lock;
+                    return stopped.map(End::Stop);
+                }
+                Ok(Order::Forward(to)) => {
+                    let to = Forwarding::new(to);
+                    return Some(End::HandedOver(self.forward(orders, to, stopped)));
+                }
+                // Who counts from now on is known soon.
+                Ok(Order::Stop(rest)) => stopped = Some(rest),
+                Ok(other) => self.put_off(other),
+                Err(_) => return Some(End::Stop(stopped.unwrap_or_default())),
+            }
+        }
+    }
+
+    /// Hands on what workers send to the process that counts now, until none is left.
+    fn forward(
+        &mut self,
+        orders: &Receiver<Order>,
+        mut to: Forwarding,
+        mut stopped: Option<Vec<Vec<Parcel>>>,
+    ) -> bool {
+        let mut is_stopped = false;
+        loop {
+            if let Some(rest) = stopped.take() {
+                self.inbox.end(rest);
+                is_stopped = true;
+            }
+            self.inbox.forward(|lane, what| to.give(lane, what));
+            let waits_for_foreign =
+                self.inbox.has_foreign() && (self.look)().now_us < self.foreign_until_us;
+            if is_stopped && !waits_for_foreign {
+                return to.end();
+            }
+            match orders.recv_timeout(PAUSE_FORWARDING) {
+                Ok(Order::Stop(rest)) => stopped = Some(rest),
+                Ok(other) => self.put_off(other),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => is_stopped = true,
+            }
+        }
+    }
+
+    /// What is answered by who does not count. Who asks may have gone.
+    fn put_off(&mut self, order: Order) {
+        let elsewhere = || ELSEWHERE.to_owned();
+        match order {
+            Order::View(reply) => {
+                let _ = reply.try_send(View::unavailable(elsewhere()));
+            }
+            Order::Amend(_, reply) => {
+                let _ = reply.try_send(Err(QueryError::Unavailable(elsewhere())));
+            }
+            Order::LetGo(reply) => {
+                let _ = reply.try_send(Err(elsewhere()));
+            }
+            Order::Answer(reply) => {
+                let _ = reply.try_send(());
+            }
+            Order::Subscribe(feed) => self.books.feeds.push(feed),
+            Order::Reconfigure(new) => self.reconfigure(*new),
+            Order::Stop(_) | Order::TakeBack(_) | Order::Forward(_) => {}
+            #[cfg(test)]
+            Order::Panic => {}
         }
     }
 
@@ -185,7 +330,11 @@ impl Aggregating {
         self.clock = (self.look)();
         self.change_key();
         self.inbox.begin(self.clock.now_us);
-        let until_us = self.clock.now_us.saturating_sub(HOLD_BACK_US);
+        let held_back_us = match self.inbox.has_foreign() {
+            true => HOLD_BACK_US + FORWARDING_US_MAX,
+            false => HOLD_BACK_US,
+        };
+        let until_us = self.clock.now_us.saturating_sub(held_back_us);
         let taken = self.take(until_us, EVENTS_PER_ROUND);
         if taken < EVENTS_PER_ROUND {
             // Not by the clock alone: what would have joined a window may wait in a worker.
@@ -207,9 +356,18 @@ impl Aggregating {
     }
 
     /// Ends in order; whether all was written.
-    fn stop(&mut self, rest: Vec<Vec<Parcel>>) -> bool {
+    fn stop(&mut self, rest: Vec<Vec<Parcel>>, orders: &Receiver<Order>) -> bool {
         self.inbox.end(rest);
-        while self.take(u64::MAX, EVENTS_PER_ROUND) > 0 {}
+        loop {
+            while self.take(u64::MAX, EVENTS_PER_ROUND) > 0 {}
+            self.clock = (self.look)();
+            if !self.inbox.has_foreign() || self.clock.now_us >= self.foreign_until_us {
+                break;
+            }
+            if let Ok(order) = orders.recv_timeout(PAUSE_MAX) {
+                self.put_off(order);
+            }
+        }
         self.fold.close(&mut |booking| self.books.book(&booking));
         self.flush();
         self.tell();
@@ -296,6 +454,13 @@ fn micros(duration: Duration) -> u64 {
 /// event may wait in a worker, which sends its page at each flush or when the page is old.
 const HOLD_BACK_US: u64 = 50_000;
 const _: () = assert!(HOLD_BACK_US > FLUSH_US_MAX + PAGE_AGE_US_MAX);
+/// How much later what workers of another process send may come: they and what lies between look every
+/// few milliseconds.
+const FORWARDING_US_MAX: u64 = 200_000;
+/// How long the thread pauses while it only hands on.
+const PAUSE_FORWARDING: Duration = Duration::from_millis(5);
+/// Where the counts are, for who asks for them meanwhile.
+const ELSEWHERE: &str = "another process takes over; ask again";
 /// How long the thread pauses between two rounds while there are events, and when there are none.
 /// Each waking costs some ten microseconds, whatever it finds; in ten milliseconds a worker that is
 /// as busy as it can be fills a tenth of its way to here.

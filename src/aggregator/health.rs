@@ -41,6 +41,8 @@ pub struct Health {
     pub persist_failures_total: AtomicU64,
     /// 1 while counts reach the disk.
     pub store_ok: AtomicU64,
+    /// 1 while the store is read or rewritten as a whole, which takes as long as it is large.
+    pub store_busy: AtomicU64,
     /// How long the journal is, in bytes.
     pub journal_bytes: AtomicU64,
     /// How often the store was found damaged and built anew.

@@ -7,7 +7,7 @@ use crate::messages::pulls::{FLUSH_US_MAX, Parcel, PullReceiver, Unfolded};
 use crate::pure::limits::PAGES_IN_CHANNEL;
 use crate::pure::pull::event::{Event, Page};
 
-/// All workers' ways to the aggregator.
+/// All workers' ways to the aggregator, those of a process before this one among them.
 pub struct Inbox {
     lanes: Vec<Lane>,
 }
@@ -27,6 +27,9 @@ struct Lane {
     /// Until when what the worker has in its backlog may still be on its way.
     behind_until_us: u64,
     is_behind: bool,
+    /// Whether it is a worker's of the process before this one: it ends with the channel.
+    is_foreign: bool,
+    is_over: bool,
 }
 
 /// What is taken out of the inbox.
@@ -37,20 +40,61 @@ pub enum Arrival<'a> {
     Unfolded(Box<Unfolded>),
 }
 
+/// What goes on to another process.
+pub enum Forwarded<'a> {
+    /// Events, as [`Page::rest`].
+    Events(&'a [u8]),
+    /// Totals.
+    Unfolded(&'a Unfolded),
+}
+
 impl Inbox {
     /// An inbox of these workers.
     pub fn new(receivers: Vec<PullReceiver>) -> Self {
-        let lane = |receiver| Lane {
-            receiver,
-            page: None,
-            at: 0,
-            at_us: 0,
-            rest: None,
-            was_full: false,
-            behind_until_us: 0,
-            is_behind: false,
-        };
-        Self { lanes: receivers.into_iter().map(lane).collect() }
+        Self { lanes: receivers.into_iter().map(|receiver| Lane::new(receiver, false)).collect() }
+    }
+
+    /// Takes from these workers of the process before this one too, as long as they last.
+    /// What they have sent before `now_us` comes soon.
+    pub fn add_foreign(&mut self, receivers: Vec<PullReceiver>, now_us: u64) {
+        let behind_until_us = now_us + FIRST_WORD_US_MAX;
+        let lanes = receivers.into_iter().map(|receiver| Lane::new(receiver, true));
+        self.lanes.extend(lanes.map(|lane| Lane { behind_until_us, ..lane }));
+    }
+
+    /// Whether workers of the process before this one may still be heard.
+    pub fn has_foreign(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.is_foreign && !lane.is_done())
+    }
+
+    /// How many workers there are, without those of which nothing more will come.
+    pub fn lanes_left(&mut self) -> usize {
+        self.lanes.retain(|lane| !lane.is_foreign || !lane.is_done());
+        self.lanes.len()
+    }
+
+    /// Gives all that has come and was not taken to `give`, for another process, each with the number of
+    /// its lane; of a page that has been begun, what is left. How many that were.
+    pub fn forward(&mut self, mut give: impl FnMut(usize, Forwarded<'_>)) -> usize {
+        let mut given = 0;
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if let Some(page) = lane.page.take() {
+                give(number, Forwarded::Events(page.rest(lane.at)));
+                lane.receiver.give_back(page);
+                given += 1;
+            }
+            while let Some(parcel) = lane.next_parcel() {
+                match parcel {
+                    Parcel::Page(page) => {
+                        give(number, Forwarded::Events(page.rest(0)));
+                        lane.receiver.give_back(page);
+                    }
+                    Parcel::Unfolded(unfolded) => give(number, Forwarded::Unfolded(&unfolded)),
+                }
+                given += 1;
+            }
+        }
+        given
     }
 
     /// Begins a round at `now_us`.
@@ -63,10 +107,10 @@ impl Inbox {
         }
     }
 
-    /// Takes what the workers, which have ended, could not send: it follows what they sent.
+    /// Takes what this process's workers, which have ended, could not send: it follows what they sent.
     pub fn end(&mut self, rest: Vec<Vec<Parcel>>) {
         let mut rest = rest.into_iter();
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.is_foreign) {
             lane.rest = Some(rest.next().unwrap_or_default().into());
         }
     }
@@ -123,6 +167,26 @@ impl Inbox {
 }
 
 impl Lane {
+    fn new(receiver: PullReceiver, is_foreign: bool) -> Self {
+        Self {
+            receiver,
+            page: None,
+            at: 0,
+            at_us: 0,
+            rest: None,
+            was_full: false,
+            behind_until_us: 0,
+            is_behind: false,
+            is_foreign,
+            is_over: false,
+        }
+    }
+
+    /// Whether nothing more will come.
+    fn is_done(&self) -> bool {
+        self.is_over && self.page.is_none()
+    }
+
     fn take(&mut self, take: &mut impl FnMut(Arrival<'_>)) {
         let Some(page) = &mut self.page else {
             return;
@@ -161,7 +225,9 @@ impl Lane {
     }
 
     fn next_parcel(&mut self) -> Option<Parcel> {
-        let parcel = self.receiver.try_take().ok();
+        let parcel = self.receiver.try_take();
+        self.is_over |= parcel.as_ref().is_err_and(|error| error.is_disconnected());
+        let parcel = parcel.ok();
         // A worker keeps a backlog only after it found the channel full, and only taking makes
         // room: whoever looks after each taking misses none.
         self.was_full |= parcel.is_some() && self.receiver.waiting() + 1 >= PAGES_IN_CHANNEL;
@@ -170,10 +236,13 @@ impl Lane {
 
     /// Whether older events than those of other workers may still come, though none wait.
     fn may_be_behind(&self) -> bool {
-        self.rest.is_none() && (self.was_full || self.is_behind)
+        let is_over = self.rest.is_some() || (self.is_foreign && self.is_over);
+        !is_over && (self.was_full || self.is_behind)
     }
 }
 
+/// How soon the process before this one begins to hand over what its workers have sent.
+const FIRST_WORD_US_MAX: u64 = 1_000_000;
 /// How soon a worker refills a channel in which there is room again: it does so at each flush.
 const REFILL_US_MAX: u64 = 2 * FLUSH_US_MAX;
 

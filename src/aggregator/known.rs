@@ -5,6 +5,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use hashbrown::HashTable;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 /// A keyed hash of a text.
@@ -30,6 +31,24 @@ impl Default for Known {
         // The standard library's source of random keys.
         let random = RandomState::new();
         Self { key: (random.hash_one(1), random.hash_one(2)), numbers: HashTable::new() }
+    }
+}
+
+impl Serialize for Known {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let numbers = self.numbers.iter().map(|(print, number)| (print.0, *number));
+        (self.key, numbers.collect::<Vec<(u128, u32)>>()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Known {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (key, numbers) = <((u64, u64), Vec<(u128, u32)>)>::deserialize(deserializer)?;
+        let mut known = Self { key, numbers: HashTable::with_capacity(numbers.len()) };
+        for (print, number) in numbers {
+            known.insert(Print(print), number);
+        }
+        Ok(known)
     }
 }
 

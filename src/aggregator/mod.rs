@@ -39,15 +39,17 @@ pub mod retention;
 pub mod run;
 pub mod schema;
 pub mod store;
+pub mod succession;
 pub mod tally;
 pub mod uniques;
 pub mod view;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -65,6 +67,7 @@ use crate::aggregator::names::{Bounds, Names};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::run::Unapplied;
 use crate::aggregator::store::Store;
+use crate::aggregator::succession::{Beginning, Legacy};
 use crate::aggregator::view::View;
 use crate::messages::pulls::{Parcel, PullReceiver};
 use crate::messages::random::random;
@@ -128,10 +131,19 @@ pub enum Order {
     View(Sender<View>),
     /// Change what was counted, and say how that went.
     Amend(Box<Amendment>, Sender<Result<(), QueryError>>),
+    /// Say that it follows orders.
+    Answer(Sender<()>),
     /// Tell of each pull from now on.
     Subscribe(Sender<Booked>),
     /// Count like this from now on.
     Reconfigure(Box<Reconfigured>),
+    /// Write everything, let go of the store, and say what another process needs to know to go on. Then
+    /// one of the next two is given.
+    LetGo(Sender<Result<Legacy, String>>),
+    /// That one does not: take the store back, under this lock if it is there already.
+    TakeBack(Option<Lock>),
+    /// It does: from now on hand on to it what the workers send.
+    Forward(Box<dyn Write + Send>),
     /// Take what has been sent and what the workers had left, book what is open, write it, end.
     Stop(Vec<Vec<Parcel>>),
     /// Do what a defect would.
@@ -147,11 +159,63 @@ pub fn spawn(
     receivers: Vec<PullReceiver>,
     health: Arc<Health>,
 ) -> io::Result<Aggregator> {
+    let (aggregator, begin) = spawn_waiting(options, receivers, health)?;
+    begin.now(Beginning { lock, before: None });
+    Ok(aggregator)
+}
+
+/// Starts a thread that counts once it is told to begin.
+pub fn spawn_waiting(
+    options: Options,
+    receivers: Vec<PullReceiver>,
+    health: Arc<Health>,
+) -> io::Result<(Aggregator, Begin)> {
     let (orders, to_do) = bounded(ORDERS_MAX);
-    let aggregating = Aggregating::new(options, lock, receivers, health)?;
+    let (begin, to_begin) = bounded(1);
+    let aggregating = Aggregating::new(options, receivers, health)?;
     let thread = std::thread::Builder::new().name("aggregator".to_owned());
-    let thread = thread.spawn(move || aggregating.run(&to_do))?;
-    Ok(Aggregator { orders, thread })
+    let thread = thread.spawn(move || aggregating.run(&to_begin, &to_do))?;
+    Ok((Aggregator { orders, thread }, Begin(begin)))
+}
+
+/// Lets an aggregator begin. Dropped, it never does.
+pub struct Begin(Sender<Beginning>);
+
+impl Begin {
+    /// Now.
+    pub fn now(self, beginning: Beginning) {
+        // There is room for one, and the thread waits for it.
+        let _ = self.0.try_send(beginning);
+    }
+}
+
+/// What has a running aggregator make way for that of another process.
+#[derive(Clone)]
+pub struct Succession(Sender<Order>);
+
+impl Succession {
+    /// Has it write everything, let go of the store, and say what the other needs to know to go on.
+    /// Until [one](Self::take_back) or [the other](Self::forward) follows nothing is counted, and what
+    /// workers send waits.
+    ///
+    /// # Errors
+    /// In words, why not: it goes on counting then.
+    pub fn let_go(&self) -> Result<Legacy, String> {
+        let gone = |_| "counting has ended".to_owned();
+        let (reply, legacy) = bounded(1);
+        self.0.send(Order::LetGo(reply)).map_err(|_| gone(()))?;
+        legacy.recv().map_err(|_| gone(()))?
+    }
+
+    /// Has it go on counting. `lock` is that of the store; without it is tried again later.
+    pub fn take_back(&self, lock: Option<Lock>) {
+        let _ = self.0.send(Order::TakeBack(lock));
+    }
+
+    /// Has it hand on what workers send, `to` who counts now.
+    pub fn forward(&self, to: Box<dyn Write + Send>) {
+        let _ = self.0.send(Order::Forward(to));
+    }
 }
 
 /// Reads the counts of a gateway that is not running. `WouldBlock` where one is.
@@ -176,7 +240,7 @@ pub fn open_offline(data_dir: &Path) -> io::Result<Query> {
 pub fn amend_offline(data_dir: &Path, amendment: &Amendment) -> io::Result<()> {
     let lock = Lock::take(data_dir)?;
     let node = u64::from_ne_bytes(random()?);
-    let mut persist = Persist::new(data_dir.to_owned(), lock, Arc::default(), node);
+    let mut persist = Persist::new(data_dir.to_owned(), Some(lock), Arc::default(), node);
     let mut names = Names::new(Bounds::NONE);
     persist.amend(amendment, &mut names, 0, |_, _| ()).map_err(io::Error::other)?;
     persist.close(&mut names);
@@ -195,6 +259,21 @@ impl Aggregator {
         // Stopped: the receiver is told so by its end of the channel.
         let _ = self.orders.send(Order::Subscribe(feed));
         booked
+    }
+
+    /// What has it make way for another process.
+    pub fn succession(&self) -> Succession {
+        Succession(self.orders.clone())
+    }
+
+    /// What asks whether it answers, in the time that it has.
+    pub fn answers(&self) -> impl Fn(Duration) -> bool + Send + use<> {
+        let orders = self.orders.clone();
+        move |within| {
+            let (reply, replies) = bounded(1);
+            let order = Order::Answer(reply);
+            orders.send_timeout(order, within).is_ok() && replies.recv_timeout(within).is_ok()
+        }
     }
 
     /// What tells it to count like this from now on.

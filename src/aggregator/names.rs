@@ -4,6 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::aggregator::clients::OTHER;
 use crate::aggregator::known::Known;
 use crate::aggregator::schema::PackageRecord;
@@ -26,6 +28,10 @@ impl Bounds {
     /// Where nobody outside chooses what there is.
     pub const NONE: Self =
         Self { max_names: usize::MAX, max_tags: usize::MAX, max_clients: usize::MAX };
+
+    fn none() -> Self {
+        Self::NONE
+    }
 }
 
 /// What an event says about its package.
@@ -42,7 +48,9 @@ pub struct PackageTexts<'a> {
 }
 
 /// Everything that is told apart, with its numbers in memory.
+#[derive(Serialize, Deserialize)]
 pub struct Names {
+    #[serde(skip, default = "Bounds::none")]
     bounds: Bounds,
     by_identity: Known,
     packages: Vec<PackageRecord>,
@@ -53,9 +61,12 @@ pub struct Names {
     /// Whose they are; `None` once forgotten.
     row_owners: Vec<Option<(u32, Dimension)>>,
     rows_per_package: HashMap<(u32, Dimension), usize>,
+    #[serde(skip, default = "fixed")]
     fixed: [Arc<str>; TagRow::FIRST as usize],
+    #[serde(skip)]
     identity: Vec<u8>,
     /// Requests that found no room for their name; rows that found none.
+    #[serde(skip)]
     pub beyond: Beyond,
 }
 
@@ -84,7 +95,7 @@ impl Names {
             row_texts: Vec::new(),
             row_owners: Vec::new(),
             rows_per_package: HashMap::new(),
-            fixed: ["(by digest)", "(supply chain)", OTHER, "(unfolded)"].map(Arc::from),
+            fixed: fixed(),
             identity: Vec::new(),
             beyond: Beyond::default(),
         }
@@ -249,6 +260,11 @@ impl Names {
         let shown = format!("{}{OTHER}", record.collection.trim_end_matches('*'));
         self.learn_package(PackageRecord { shown, ..PackageRecord::default() })
     }
+}
+
+/// The rows that every package has.
+fn fixed() -> [Arc<str>; TagRow::FIRST as usize] {
+    ["(by digest)", "(supply chain)", OTHER, "(unfolded)"].map(Arc::from)
 }
 
 impl PackageTexts<'_> {

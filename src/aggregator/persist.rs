@@ -24,8 +24,8 @@ use crate::pure::pull::rollup::{Cells, Dimension, Unit};
 /// Counts on their way to the store.
 pub struct Persist {
     data_dir: PathBuf,
-    /// Held for as long as anything is written.
-    _lock: Lock,
+    /// Held for as long as anything is written; without it, it is taken before.
+    pub lock: Option<Lock>,
     store: Option<Store>,
     /// What waits to become a record.
     pub cells: Cells,
@@ -59,10 +59,10 @@ struct Failure {
 
 impl Persist {
     /// Nothing is open yet. `node` names the gateway where the store does not know one.
-    pub fn new(data_dir: PathBuf, lock: Lock, health: Arc<Health>, node: u64) -> Self {
+    pub fn new(data_dir: PathBuf, lock: Option<Lock>, health: Arc<Health>, node: u64) -> Self {
         Self {
             data_dir,
-            _lock: lock,
+            lock,
             store: None,
             cells: Cells::default(),
             companies: None,
@@ -139,6 +139,7 @@ impl Persist {
 
     /// Opens the store anew before it is used again: whoever used it has panicked.
     pub fn distrust(&mut self, now_us: u64) {
+        set(&self.health.store_busy, 0);
         self.store = None;
         self.fail(&CountsError::Unavailable("counting panicked".to_owned()), now_us);
     }
@@ -171,7 +172,9 @@ impl Persist {
             }
             Amendment::Erase(erasure) => {
                 amend::refuse_forgotten(erasure, &self.view(names))?;
+                set(&self.health.store_busy, 1);
                 let erased = self.store.take().map_or(Ok(()), |store| store.erase(erasure));
+                set(&self.health.store_busy, 0);
                 if let Err(error) = erased {
                     self.fail(&error, now_us);
                     return Err(error.into());
@@ -191,6 +194,17 @@ impl Persist {
     pub fn packages(&self) -> Option<HashSet<&str>> {
         let packages = self.store.as_ref()?.dictionary.iter();
         Some(packages.map(|(_, package)| &*package.shown).collect())
+    }
+
+    /// Writes all that waits and lets go of the store and its lock, for another process.
+    ///
+    /// # Errors
+    /// Why not all can be written. Then nothing was let go of.
+    pub fn let_go(&mut self, names: &mut Names, now_us: u64) -> Result<(), String> {
+        self.settle(names, now_us)?;
+        self.close_store();
+        self.lock = None;
+        Ok(())
     }
 
     /// Writes all that waits, or says why that cannot be.
@@ -245,16 +259,29 @@ impl Persist {
                 self.cells.len() + self.record.as_ref().map_or(0, |record| record.cells.len());
             tracing::error!(cells, "counts could not be written and are lost with this process");
         }
+        self.close_store();
+        is_written
+    }
+
+    fn close_store(&mut self) {
         if let Some(mut store) = self.store.take()
             && let Err(error) = store.flush()
         {
             tracing::warn!(%error, "the counts could not be flushed; the journal has them");
         }
-        is_written
     }
 
     fn open(&mut self, names: &mut Names, now_us: u64) {
-        match self.try_open(names) {
+        if self.lock.is_none() {
+            match Lock::take(&self.data_dir) {
+                Ok(lock) => self.lock = Some(lock),
+                Err(error) => return self.fail(&error.into(), now_us),
+            }
+        }
+        set(&self.health.store_busy, 1);
+        let opened = self.try_open(names);
+        set(&self.health.store_busy, 0);
+        match opened {
             Ok((store, companies)) => {
                 if !std::mem::replace(&mut self.has_been_open, true) {
                     self.companies = Some(companies);
@@ -480,7 +507,7 @@ mod tests {
 
     fn persist(dir: &std::path::Path) -> (Persist, Names) {
         let lock = Lock::take(dir).unwrap();
-        let persist = Persist::new(dir.to_owned(), lock, Arc::default(), 7);
+        let persist = Persist::new(dir.to_owned(), Some(lock), Arc::default(), 7);
         (persist, Names::new(Bounds { max_names: 10, max_tags: 10, max_clients: 10 }))
     }
 

@@ -47,6 +47,25 @@ impl Places {
         }
     }
 
+    /// Those that another process has [listed](Places::list), under the same numbers.
+    pub fn restored(sources: Arc<Sources>, list: Vec<Place>) -> Self {
+        let mut places = Self::new(sources);
+        for place in list.into_iter().skip(1) {
+            places.add(place);
+        }
+        places
+    }
+
+    /// What addresses are looked up in.
+    pub fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.sources)
+    }
+
+    /// All of them, by their number.
+    pub fn list(&self) -> Vec<&Place> {
+        self.places.iter().map(|located| &located.place).collect()
+    }
+
     /// Looks up in others from now on.
     pub fn set_sources(&mut self, sources: Arc<Sources>) {
         self.sources = sources;

@@ -17,6 +17,7 @@
 use std::hash::Hasher as _;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::aggregator::codec::{put, put_text, take, take_byte, take_text, take_u32};
@@ -45,7 +46,7 @@ pub const KEPT_KEY: &[u8] = b"\x00kept";
 pub const PACKAGES: u8 = 0x01;
 
 /// What the store knows about a package.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageRecord {
     /// The configured id; empty where there is none.
     pub id: String,

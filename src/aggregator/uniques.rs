@@ -9,6 +9,7 @@ use std::hash::Hasher as _;
 use std::hint::black_box;
 
 use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::pure::config::values::UniqueWindow;
@@ -19,11 +20,15 @@ use crate::pure::pull::rollup::Dimension;
 use crate::pure::pull::sketch::{SKETCH_BYTES_FIRST, Sketch};
 use crate::pure::pull::window::TagRow;
 
-/// What was seen since the period began.
+/// What was seen since the period began. What another process goes on with is all of it but how it is
+/// counted, what it costs there, and the numbers that it says about itself.
+#[derive(Serialize, Deserialize)]
 pub struct Uniques {
     key: Key,
+    #[serde(skip, default = "any_window")]
     window: UniqueWindow,
     /// How many clients make a crowd: `insight.k_public`.
+    #[serde(skip)]
     crowd: usize,
     clients: Counts,
     /// Of the month, whatever the window: names of companies need no key.
@@ -33,22 +38,26 @@ pub struct Uniques {
     /// Who pulled from a place, as long as these are few.
     crowds: HashMap<(u32, Dimension, u64, Option<TagRow>), Crowd, RandomState>,
     /// What those few cost.
+    #[serde(skip)]
     crowds_bytes: usize,
     /// Clients that found no room.
+    #[serde(skip)]
     pub beyond: u64,
     /// The same of those who pulled from a place.
+    #[serde(skip)]
     pub crowds_beyond: u64,
 }
 
 /// Sketches by package.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Counts {
     by_package: HashMap<u32, Counted, RandomState>,
     changed: Vec<u32>,
+    #[serde(skip)]
     bytes: usize,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Counted {
     sketch: Sketch,
     /// What the store was told.
@@ -57,6 +66,7 @@ struct Counted {
 }
 
 /// The clients of one row of one package on one day.
+#[derive(Serialize, Deserialize)]
 enum Crowd {
     /// Truncated hashes of them, fewer than a crowd.
     Few(Vec<u32>),
@@ -86,6 +96,17 @@ impl Uniques {
             crowds_bytes: 0,
             beyond: 0,
             crowds_beyond: 0,
+        }
+    }
+
+    /// Goes on where another process has ended, from what that has written of its own.
+    pub fn go_on(&mut self, mut from: Self) {
+        from.set(self.window, self.crowd);
+        *self = from;
+        self.crowds_bytes = self.crowds.values().map(Crowd::bytes).sum();
+        for counts in [&mut self.clients, &mut self.companies] {
+            let counted = counts.by_package.values();
+            counts.bytes = counted.map(|counted| ENTRY_BYTES + counted.sketch.bytes()).sum();
         }
     }
 
@@ -288,6 +309,10 @@ impl Counts {
         }
         rises
     }
+}
+
+fn any_window() -> UniqueWindow {
+    UniqueWindow::Day
 }
 
 fn plain_hash(text: &str) -> u64 {

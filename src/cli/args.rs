@@ -24,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway: SIGHUP reloads the file, SIGTERM finishes what is under way and stops
-    Serve(ConfigArgs),
+    Serve(ServeArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(ConfigArgs),
     /// Try it: a sample registry and the gateway in front of it, without network or set-up
@@ -43,6 +43,17 @@ pub enum Command {
     Certs(CertsArgs),
     /// Say how the running gateway would answer a request, and why
     Explain(ExplainArgs),
+}
+
+/// Of `serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The configuration
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Take over from the gateway that runs on the same data_dir, unnoticed by clients
+    #[arg(long)]
+    pub upgrade: bool,
 }
 
 /// Of `serve` and `check`.

@@ -4,13 +4,14 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::sched_getaffinity;
 
-use crate::control::while_busy;
+use crate::cli::inherited::{Handed, Inherited, Key};
+use crate::cli::listening::{self, Lendable, Listening};
 use crate::messages::access::{self, AccessReceiver};
 use crate::messages::archive::{self, Archivist};
 use crate::messages::certificates::Certificates;
@@ -20,7 +21,7 @@ use crate::messages::ledger::{Ledger, ROWS};
 use crate::messages::mail;
 use crate::messages::meters::Meters;
 use crate::messages::names;
-use crate::messages::order::{self, Order, Orders};
+use crate::messages::order::{self, Drain, Order, Orders};
 use crate::messages::pulls::{self, Parcel, PullReceiver};
 use crate::messages::quotas::{self, QuotaReceiver};
 use crate::messages::random::random;
@@ -31,9 +32,8 @@ use crate::pure::limits::{DESCRIPTORS_RESERVED, REFUSING_MAX};
 use crate::pure::proof::Proofs;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::driver::Driver;
-use crate::worker::listener::Socket;
 use crate::worker::upstream::resolver;
-use crate::worker::{self, Ended, Parts, listener};
+use crate::worker::{self, Ended, Parts};
 
 /// All workers.
 pub struct DataPlane {
@@ -46,6 +46,7 @@ pub struct DataPlane {
     /// Their counters.
     pub meters: Vec<Arc<Meters>>,
     orders: Arc<[Orders]>,
+    listeners: Arc<Lendable>,
     ended: Receiver<Ended>,
     workers: usize,
     retired: Receiver<Arc<Snapshot>>,
@@ -93,14 +94,15 @@ pub struct Drained {
 #[derive(Clone)]
 pub struct Command {
     orders: Arc<[Orders]>,
+    listeners: Arc<Lendable>,
     retired: Receiver<Arc<Snapshot>>,
 }
 
 /// Why the workers do not start.
 #[derive(Debug)]
 pub enum Refused {
-    /// A listening address cannot be had, which this key of `[gateway]` names.
-    Address(SocketAddr, &'static str, io::Error),
+    /// A listening address cannot be had, which this key names.
+    Address(SocketAddr, Key, io::Error),
     /// io_uring was asked for by name and is not to be had.
     Driver(io::Error),
     /// Threads, descriptors or randomness.
@@ -108,12 +110,12 @@ pub enum Refused {
 }
 
 impl DataPlane {
-    /// Binds the listeners and makes everything that the workers need. Connections wait until they
-    /// are started.
+    /// Listens, by `inherited` sockets where there are some, and makes everything that the workers
+    /// need. Connections wait until they are started.
     pub fn prepare(
         config: &Config,
-        snapshot: &Arc<Snapshot>,
-        keyring: &Arc<Keyring>,
+        inherited: &mut Inherited,
+        (snapshot, keyring): (&Arc<Snapshot>, &Arc<Keyring>),
         certificates: &Arc<Certificates>,
         keys: &Arc<OwnKeys>,
         (wanted, look): (&WantedSender, &Sender<()>),
@@ -128,12 +130,11 @@ impl DataPlane {
         // With more workers than CPUs, pinning would only keep some from running; under a quota of
         // CPU time, all who share these CPUs would choose the same ones.
         let pinned = count <= cpus.len() && usable == cpus.len();
-        let (mut listeners, addresses) = listen(&config.gateway.listen, "listen", count)?;
-        let (mut over_tls, tls_addresses) =
-            listen(&config.gateway.listen_tls, "listen_tls", count)?;
+        let Listening { of_workers, lendable, addresses, tls_addresses } =
+            Listening::open(config, inherited, count)?;
         let ledger = Ledger::new(random_keys().map_err(Refused::System)?);
         let connections_max =
-            connections_allowed(count, addresses.len() + tls_addresses.len(), forwards(config));
+            connections_allowed(count, of_workers.iter().map(Vec::len).sum(), forwards(config));
         let (retire, retired) = bounded(count * 2);
         let (quotas, said) = quotas::channel();
         let (pulls, latencies, access) = (Vec::new(), Vec::new(), Vec::new());
@@ -148,8 +149,9 @@ impl DataPlane {
         let (archives, archivist) = archive::channel(bells());
         let mut ends = Ends { pulls, latencies, access, quotas: said, archivist };
         resolver::spawn(&desk).map_err(Refused::System)?;
-        let each = channels.into_iter().zip(post).zip(names.into_iter().zip(archives)).enumerate();
-        for (index, (((order, order_book), post), (names, archive))) in each {
+        let each = channels.into_iter().zip(post).zip(names.into_iter().zip(archives));
+        let each = each.zip(of_workers).enumerate();
+        for (index, ((((order, order_book), post), (names, archive)), listeners)) in each {
             let (pulls, pulls_end) = pulls::channel();
             let (latency, latency_end) = latency::channel();
             let access = (config.log.access != AccessLog::Off).then(access::channel).map(
@@ -159,16 +161,11 @@ impl DataPlane {
                 },
             );
             let worker_meters = Meters::new();
-            let plain = listeners.iter_mut().filter_map(Vec::pop);
-            let sealed = over_tls.iter_mut().filter_map(Vec::pop);
-            let listeners = plain
-                .map(|listener| Socket { listener, over_tls: false })
-                .chain(sealed.map(|listener| Socket { listener, over_tls: true }));
             let parts = Parts {
                 index,
                 cpu: cpus.get(index).copied().filter(|_| pinned),
                 driver,
-                listeners: listeners.collect(),
+                listeners,
                 snapshot: Arc::clone(snapshot),
                 keyring: Arc::clone(keyring),
                 keys: Arc::clone(keys),
@@ -195,16 +192,24 @@ impl DataPlane {
             ends.pulls.push(pulls_end);
             ends.latencies.push(latency_end);
         }
-        let orders = orders.into();
-        let workers = count;
-        let plane =
-            Self { addresses, tls_addresses, driver, meters, orders, ended, workers, retired };
+        let plane = Self {
+            addresses,
+            tls_addresses,
+            driver,
+            meters,
+            orders: orders.into(),
+            listeners: Arc::new(lendable),
+            ended,
+            workers: count,
+            retired,
+        };
         Ok((plane, starting, ends))
     }
 
     /// What tells the workers.
     pub fn command(&self) -> Command {
-        Command { orders: Arc::clone(&self.orders), retired: self.retired.clone() }
+        let (orders, listeners) = (Arc::clone(&self.orders), Arc::clone(&self.listeners));
+        Command { orders, listeners, retired: self.retired.clone() }
     }
 
     /// Waits for the workers to end, as they do when they have drained; should one end otherwise,
@@ -265,11 +270,34 @@ impl Command {
         }
     }
 
-    /// The workers end, within `timeout`.
-    pub fn drain(&self, timeout: Duration) {
+    /// Whether all workers answer, in the time that they have.
+    pub fn answer(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let (reply, replies) = bounded(self.orders.len());
         for worker in self.orders.iter() {
-            worker.give(Order::Drain(timeout));
+            worker.give(Order::Answer(reply.clone()));
         }
+        self.orders.iter().all(|_| replies.recv_deadline(deadline).is_ok())
+    }
+
+    /// The workers end, within a time. Unless another process accepts by them, nobody does from now on
+    /// by the listening sockets.
+    pub fn drain(&self, drain: &Drain) {
+        self.listeners.forget();
+        for worker in self.orders.iter() {
+            worker.give(Order::Drain(drain.clone()));
+        }
+    }
+
+    /// The sockets that clients come to.
+    pub fn listeners(&self) -> io::Result<Vec<Handed>> {
+        self.listeners.copies()
+    }
+}
+
+impl From<listening::Refused> for Refused {
+    fn from((address, key, error): listening::Refused) -> Self {
+        Self::Address(address, key, error)
     }
 }
 
@@ -277,13 +305,10 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address, key, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "{address} is in use by another process; stop it, or change gateway.{key}"
-                )
+                write!(f, "{address} is in use by another process; stop it, or change {key}")
             }
             Self::Address(address, key, error) => {
-                write!(f, "{address} cannot be listened on: {error}; change gateway.{key}")
+                write!(f, "{address} cannot be listened on: {error}; change {key}")
             }
             Self::Driver(error) => write!(
                 f,
@@ -293,24 +318,6 @@ impl fmt::Display for Refused {
             Self::System(error) => write!(f, "the workers cannot start: {error}"),
         }
     }
-}
-
-/// For each address the sockets of all workers, and the addresses as they came out.
-fn listen(
-    wanted: &[SocketAddr],
-    key: &'static str,
-    count: usize,
-) -> Result<(Vec<Vec<std::net::TcpListener>>, Vec<SocketAddr>), Refused> {
-    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-    for &address in wanted {
-        let refused = |error| Refused::Address(address, key, error);
-        let bound = while_busy(|| listener::bind(address, count)).map_err(refused)?;
-        if let Some(first) = bound.first() {
-            addresses.push(first.local_addr().map_err(refused)?);
-        }
-        listeners.push(bound);
-    }
-    Ok((listeners, addresses))
 }
 
 /// How long no worker may have sent an old snapshot before no other is waited for.
@@ -324,10 +331,10 @@ fn cpus() -> Vec<usize> {
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
 }
 
-/// What the descriptor limit leaves for clients.
-fn connections_allowed(workers: usize, addresses: usize, forwards: bool) -> usize {
+/// What the descriptor limit leaves for clients. `listeners`: of all workers.
+fn connections_allowed(workers: usize, listeners: usize, forwards: bool) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    let own = workers * (DESCRIPTORS_PER_WORKER + 2 * addresses);
+    let own = workers * DESCRIPTORS_PER_WORKER + DESCRIPTORS_PER_LISTENER * listeners;
     let reserved = DESCRIPTORS_RESERVED.saturating_add(own as u64);
     let left = descriptors.saturating_sub(reserved).max(descriptors / 2);
     let left = if forwards { left / DESCRIPTORS_PER_STREAM } else { left };
@@ -341,6 +348,9 @@ fn forwards(config: &Config) -> bool {
 
 /// A client's connection, a registry's, and the two ends of the pipe between them.
 const DESCRIPTORS_PER_STREAM: u64 = 4;
+
+/// A listener that is accepted from, the same to end with, and the same to hand over.
+const DESCRIPTORS_PER_LISTENER: usize = 3;
 
 /// A worker's own descriptors but for its listeners: a ring, its timer and doorbell, and room for
 /// the connections it is refusing.

@@ -9,14 +9,19 @@ mod counts;
 pub mod data_plane;
 pub mod demo;
 pub mod doctor;
+pub mod drain;
 pub mod erase;
 pub mod explain;
 pub mod export;
 pub mod import;
+pub mod inherited;
+pub mod listening;
 pub mod progress;
 pub mod pulls;
 pub mod serve;
 mod socket;
+pub mod supervised;
+pub mod upgrade;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,7 +34,7 @@ use args::{Cli, Command};
 /// not, 2 when the command line makes no sense.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args.config),
+        Command::Serve(args) => serve::run(&args.config.config, args.upgrade),
         Command::Check(args) => check::run(&args.config),
         Command::Demo(args) => demo::run(args),
         Command::Pulls(args) => pulls::run(&args),

@@ -26,9 +26,14 @@ use rustix::process::{
 
 use crate::aggregator::clock::Clock;
 use crate::aggregator::lock::Lock;
+use crate::aggregator::succession::Beginning;
 use crate::aggregator::{self, Aggregator, Booked, Health, Reconfigured};
 use crate::cli::adopt::{self, Adoption, Ready};
-use crate::cli::data_plane::{self, Command, DataPlane, Ends};
+use crate::cli::data_plane::{self, DataPlane, Ends};
+use crate::cli::drain::{Drain, giving};
+use crate::cli::inherited::Inherited;
+use crate::cli::supervised;
+use crate::cli::upgrade::{self, Predecessor};
 use crate::control::access_log::{self, AccessLog};
 use crate::control::accounts::Accounts;
 use crate::control::acme::{self, Acme};
@@ -41,16 +46,18 @@ use crate::control::prove::{self, Plans, Prover};
 use crate::control::reload::{self, Applied, Apply, Files, Reload};
 use crate::control::showcase::Showcase;
 use crate::control::signals::Signals;
-use crate::control::status::{Phase, Status};
+use crate::control::status::Status;
+use crate::control::supervisor::{Supervisor, Watchdog};
 use crate::control::{self, Control, while_busy};
 use crate::messages::wanted;
 use crate::pure::config::check::check;
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{AccessLog as AccessKind, Config};
 
-/// Serves by the file at `path` until a signal ends it. Status 0 after an orderly stop, 1 with
-/// words where the gateway cannot start.
-pub fn run(path: &Path) -> ExitCode {
+/// Serves by the file at `path` until a signal ends it, or another process takes over. `upgrades` where
+/// this one takes over itself. Status 0 after an orderly stop, 1 with words where the gateway cannot
+/// start.
+pub fn run(path: &Path, upgrades: bool) -> ExitCode {
     let name = path.display().to_string();
     let text = match super::check::read(path) {
         Ok(text) => text,
@@ -69,9 +76,20 @@ pub fn run(path: &Path) -> ExitCode {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    let inherited = match Inherited::from_environment() {
+        Ok(inherited) => inherited,
+        Err(words) => {
+            tracing::error!("the gateway does not start: {words}");
+            return ExitCode::FAILURE;
+        }
+    };
     let options = Options {
         source: Some(Source { path: path.to_path_buf(), text }),
         log_dropped: Some(logging.dropped()),
+        inherited,
+        supervisor: supervised::supervisor(),
+        watchdog: supervised::watchdog(),
+        upgrades,
     };
     match start(config, options) {
         Ok(running) => {
@@ -95,6 +113,14 @@ pub struct Options {
     pub source: Option<Source>,
     /// Log lines dropped, for `/metrics`.
     pub log_dropped: Option<Dropped>,
+    /// Sockets that listen already.
+    pub inherited: Inherited,
+    /// Who is told how the gateway fares.
+    pub supervisor: Supervisor,
+    /// How often that wants to hear that all goes on, if at all.
+    pub watchdog: Option<Duration>,
+    /// Whether it takes over from the gateway that runs on the same `data_dir`.
+    pub upgrades: bool,
 }
 
 /// A configuration file.
@@ -107,6 +133,7 @@ pub struct Source {
 
 /// A gateway that serves.
 pub struct Running {
+    data_dir: PathBuf,
     data_plane: DataPlane,
     drain: Drain,
     aggregator: Aggregator,
@@ -114,6 +141,7 @@ pub struct Running {
     reload: Option<Reload>,
     access_log: Option<AccessLog>,
     keeping: Keeping,
+    _watchdog: Option<Watchdog>,
 }
 
 /// Why a gateway does not start.
@@ -121,6 +149,10 @@ pub struct Running {
 pub enum StartError {
     /// The data directory cannot be used.
     Data(io::Error),
+    /// A socket was handed over that the configuration does not want.
+    Inherited(String),
+    /// The gateway that runs does not make way.
+    Upgrade(String),
     /// A file that the configuration names cannot be used.
     Files(Vec<Problem>),
     /// The access log cannot be opened.
@@ -136,13 +168,32 @@ pub enum StartError {
 /// Starts a gateway. When this returns, clients are listened for; the store opens meanwhile.
 pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     prepare_process(&config);
+    let data_dir = config.gateway.data_dir.clone();
+    let mut inherited = options.inherited;
+    inherited.check(&config).map_err(StartError::Inherited)?;
+    let predecessor = match options.upgrades {
+        false => None,
+        true => {
+            let (found, sockets) = Predecessor::find(&data_dir).map_err(StartError::Upgrade)?;
+            // Not checked: what is not wanted any more is left to it.
+            inherited = sockets;
+            Some(found)
+        }
+    };
+    let offered = inherited.addresses();
+    let (supervisor, watchdog) = match &predecessor {
+        Some(before) => supervised::as_before(before, options.supervisor, options.watchdog),
+        None => (options.supervisor, options.watchdog),
+    };
     let source = options.source.as_ref();
     let file = source.map_or_else(String::new, |source| source.path.display().to_string());
     let files = Files::look_at(adopt::files(&config));
     let mut adoption = Adoption::new(file).map_err(StartError::System)?;
     let ready = adoption.ready(&config).map_err(StartError::Files)?;
-    let data_dir = config.gateway.data_dir.clone();
-    let lock = while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?;
+    let lock = match predecessor {
+        None => Some(while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?),
+        Some(_) => None,
+    };
     let (secrets, keys) = OwnSecrets::open(&data_dir).map_err(StartError::System)?;
     let status = Status::new();
     let (wanted, to_ask) = wanted::channel();
@@ -153,9 +204,18 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let standing = Arc::<acme::Record>::default();
     let (acme, acme_plans) = Acme::new(data_dir.clone(), &showcase, &standing, acme.clone());
     let certificates = showcase.table();
-    let (data_plane, workers, ends) =
-        DataPlane::prepare(&config, snapshot, keyring, &certificates, &keys, (&wanted, &wake.0))
-            .map_err(StartError::Workers)?;
+    let (data_plane, workers, ends) = DataPlane::prepare(
+        &config,
+        &mut inherited,
+        (snapshot, keyring),
+        &certificates,
+        &keys,
+        (&wanted, &wake.0),
+    )
+    .map_err(StartError::Workers)?;
+    if let Some(before) = &predecessor {
+        before.suits(data_plane.driver.name()).map_err(StartError::Upgrade)?;
+    }
     let plain = data_plane.addresses.iter().map(ToString::to_string);
     let sealed = data_plane.tls_addresses.iter().map(|address| format!("{address} (TLS)"));
     tracing::info!(
@@ -178,10 +238,12 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         sources: Arc::clone(sources),
         look: Arc::new(Clock::look),
     };
-    let aggregator = aggregator::spawn(counting, lock, pulls, Arc::clone(&health))
+    let (aggregator, begin) = aggregator::spawn_waiting(counting, pulls, Arc::clone(&health))
         .map_err(StartError::System)?;
     let drain = Drain {
         status: Arc::clone(&status),
+        supervisor: supervisor.clone(),
+        successor: Arc::default(),
         workers: data_plane.command(),
         timeout_ms: Arc::new(AtomicU64::new(milliseconds(config.gateway.drain_timeout))),
     };
@@ -205,12 +267,13 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     plans.adopt(ready.plan(&config));
     let admin = admin::Options {
         listen: config.admin.listen,
+        handed: inherited.take(config.admin.listen).pop(),
         control_socket: Some(data_dir.join("control.sock")),
         sources: Sources {
             workers: data_plane.meters.clone(),
             latencies,
             driver: data_plane.driver.name(),
-            health,
+            health: Arc::clone(&health),
             status: Arc::clone(&status),
             log_dropped: options.log_dropped,
             proofs: record,
@@ -232,8 +295,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
                 Told { plans, in_force, showcase, acme: acme_plans, on_disk: keeping.room() };
             let apply = applying(config, adoption, told, &drain, &aggregator);
             let Source { path, text } = source;
-            let status = Arc::clone(&status);
-            let options = reload::Options { path, text, files, apply, status, wake };
+            let (status, supervisor) = (Arc::clone(&status), supervisor.clone());
+            let options = reload::Options { path, text, files, apply, status, supervisor, wake };
             Some(reload::start(options).map_err(StartError::System)?)
         }
     };
@@ -243,12 +306,50 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         known.sign(keys);
         workers_to_tell.sign(keys);
     }));
-    let control =
+    let left = inherited.addresses();
+    let taken = offered.into_iter().filter(|address| !left.contains(address)).collect();
+    // Closed here: the process before accepts what still comes there.
+    drop(inherited);
+    // Until here that one has not noticed anything.
+    let handed_over = match predecessor {
+        None => None,
+        Some(mut before) => {
+            let estate = before.let_go(&data_dir, taken).map_err(StartError::Upgrade)?;
+            Some((before, estate))
+        }
+    };
+    let mut control =
         control::start(admin, signals, prover, rotation, acme).map_err(StartError::Admin)?;
+    let watched = watchdog.map(|within| {
+        let known = (health, Arc::clone(&status));
+        supervised::watch(within, supervisor.clone(), data_plane.command(), &aggregator, known)
+    });
+    let _watchdog = watched.transpose().map_err(StartError::System)?;
     // Last, so that nobody is answered by a gateway that then does not start.
     workers.start().map_err(StartError::Workers)?;
+    let beginning = match handed_over {
+        None => lock.map(|lock| Beginning { lock, before: None }),
+        Some((before, estate)) => Some(before.take_over(estate).map_err(StartError::Upgrade)?),
+    };
+    if let Some(beginning) = beginning {
+        begin.now(beginning);
+    }
+    control.begin();
+    let giving = giving(&drain, &data_plane, &aggregator, &mut control, watchdog, &data_dir);
+    upgrade::listen(&data_dir, giving).map_err(StartError::Admin)?;
     status.adopted(1, packages);
-    Ok(Running { data_plane, drain, aggregator, control, reload, access_log, keeping })
+    supervisor.ready();
+    Ok(Running {
+        data_dir,
+        data_plane,
+        drain,
+        aggregator,
+        control,
+        reload,
+        access_log,
+        keeping,
+        _watchdog,
+    })
 }
 
 impl Running {
@@ -279,11 +380,15 @@ impl Running {
         if let Some(access_log) = self.access_log {
             access_log.stop();
         }
+        let is_succeeded = self.drain.successor.load(Ordering::Relaxed);
+        if !is_succeeded {
+            upgrade::forget(&self.data_dir);
+        }
         self.control.stop();
-        if written {
-            tracing::info!("stopped: everything counted is written");
-        } else {
-            tracing::error!("stopped: not everything counted could be written");
+        match (written, is_succeeded) {
+            (true, false) => tracing::info!("stopped: everything counted is written"),
+            (true, true) => tracing::info!("stopped: everything counted is handed over"),
+            (false, _) => tracing::error!("stopped: not everything counted could be written"),
         }
         written && !drained.failed
     }
@@ -298,6 +403,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Data(error) => write!(f, "gateway.{error}"),
+            Self::Inherited(words) | Self::Upgrade(words) => f.write_str(words),
             Self::Files(problems) => {
                 let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 f.write_str(&lines.join("; "))
@@ -309,27 +415,6 @@ impl fmt::Display for StartError {
             Self::Admin(error) | Self::AccessLog(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system refuses: {error}"),
         }
-    }
-}
-
-/// What tells a gateway to drain.
-#[derive(Clone)]
-pub struct Drain {
-    status: Arc<Status>,
-    workers: Command,
-    timeout_ms: Arc<AtomicU64>,
-}
-
-impl Drain {
-    /// Lets what is under way finish and the gateway end, once.
-    pub fn begin(&self, why: &str) {
-        if self.status.phase() == Phase::Draining {
-            return;
-        }
-        let timeout = Duration::from_millis(self.timeout_ms.load(Ordering::Relaxed));
-        tracing::info!("draining, within {timeout:?}: {why}");
-        self.status.drain();
-        self.workers.drain(timeout);
     }
 }
 

@@ -15,16 +15,18 @@ pub mod keys;
 pub mod logging;
 pub mod own_secrets;
 mod private_file;
+pub mod private_socket;
 pub mod prove;
 pub mod reload;
 pub mod showcase;
 pub mod signals;
 pub mod status;
+pub mod supervisor;
 pub mod visit;
 mod watch;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,13 +40,18 @@ use signals::Signals;
 /// The control thread at work.
 pub struct Control {
     admin_address: SocketAddr,
+    /// The admin listener once more, to be handed over.
+    admin: Option<TcpListener>,
+    begin: Option<oneshot::Sender<()>>,
+    stand_down: Option<oneshot::Sender<()>>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 /// Binds the admin listener and the control socket, takes the signals, and serves them all on a
 /// thread named `control`, where the prover, the change of keys and the errands to an authority run
-/// too. When this returns, connections are taken and no signal is lost.
+/// too, the last once they [may](Control::begin). When this returns, connections are taken and no
+/// signal is lost.
 pub fn start(
     admin: admin::Options,
     signals: Signals,
@@ -55,32 +62,71 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
     let signals = signals::Listening::new(signals)?;
-    let admin = admin::Server::bind(admin)?;
+    let (admin, lent) = admin::Server::bind(admin)?;
     drop(entered);
     let admin_address = admin.address();
-    let (stop, stopped) = oneshot::channel();
+    let (begin, begun) = oneshot::channel();
+    let (stand_down, mut stood_down) = oneshot::channel();
+    let (stop, mut stopped) = oneshot::channel();
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async {
             let signals = tokio::spawn(signals.run());
             let prover = tokio::spawn(prover.run());
             let rotation = tokio::spawn(rotation.run());
-            let acme = tokio::spawn(acme.run());
-            admin.serve(stopped).await;
+            let acme = tokio::spawn(async {
+                if begun.await.is_ok() {
+                    acme.run().await;
+                }
+            });
+            let is_over = admin
+                .serve(async {
+                    tokio::select! {
+                        Ok(()) = &mut stood_down => false,
+                        _ = &mut stopped => true,
+                    }
+                })
+                .await;
             prover.abort();
             rotation.abort();
             acme.abort();
+            if !is_over {
+                let _ = stopped.await;
+            }
             signals.abort();
         });
         // A name that the prover looks up may take the resolver half a minute; nobody waits for it.
         runtime.shutdown_background();
     })?;
-    Ok(Control { admin_address, stop, thread })
+    let (admin, begin, stand_down) = (Some(lent), Some(begin), Some(stand_down));
+    Ok(Control { admin_address, admin, begin, stand_down, stop, thread })
 }
 
 impl Control {
     /// Where the admin listener is, with the port that the system chose for port 0.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Whatever only one process may do on a `data_dir` begins.
+    pub fn begin(&mut self) {
+        if let Some(begin) = self.begin.take() {
+            let _ = begin.send(());
+        }
+    }
+
+    /// The admin listener, for another process to accept by; only once.
+    pub fn lend_admin_listener(&mut self) -> Option<TcpListener> {
+        self.admin.take()
+    }
+
+    /// What leaves everything but the signals to another process; only once.
+    pub fn stand_down(&mut self) -> impl FnOnce() + Send + use<> {
+        let stand_down = self.stand_down.take();
+        move || {
+            if let Some(stand_down) = stand_down {
+                let _ = stand_down.send(());
+            }
+        }
     }
 
     /// Finishes the answers under way and ends. To be called last: until then `/readyz` says that

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::status::Status;
+use super::status::{Phase, Status};
+use super::supervisor::Supervisor;
 use super::watch::{Stamp, Watch};
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::Config;
@@ -34,6 +35,8 @@ pub struct Options {
     pub apply: Apply,
     /// Where reloads are counted.
     pub status: Arc<Status>,
+    /// Who is told of them.
+    pub supervisor: Supervisor,
     /// What has the files looked at, and hears of it: with room for one, for while a wake waits another
     /// adds nothing.
     pub wake: (Sender<()>, Receiver<()>),
@@ -94,14 +97,16 @@ struct Asked {
 
 /// Begins watching. A change since `options.text` was read is seen too.
 pub fn start(options: Options) -> io::Result<Reload> {
-    let Options { path, text, files, apply, status, wake: (waker, wakes) } = options;
+    let Options { path, text, files, apply, status, supervisor, wake: (waker, wakes) } = options;
     let trigger = Trigger { asked: Arc::default(), waker: waker.clone() };
     let asked = Arc::clone(&trigger.asked);
     let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
         let watch = Watch::new(waker);
         let tried = digest(&text);
         drop(text);
-        Configuration { watch, path, stamp: None, files, tried, apply, status }.run(&asked, &wakes);
+        let stamp = None;
+        Configuration { watch, path, stamp, files, tried, apply, status, supervisor }
+            .run(&asked, &wakes);
     })?;
     Ok(Reload { trigger, thread })
 }
@@ -161,6 +166,7 @@ struct Configuration {
     tried: u64,
     apply: Apply,
     status: Arc<Status>,
+    supervisor: Supervisor,
     watch: Watch,
 }
 
@@ -207,6 +213,7 @@ impl Configuration {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) => {
+                drop(self.reloading());
                 self.status.count_reload(false);
                 tracing::error!(
                     "{}: cannot be read: {error}; the running configuration stays",
@@ -220,7 +227,9 @@ impl Configuration {
             return;
         }
         self.tried = digest;
+        let reloading = self.reloading();
         let outcome = (self.apply)(&text, &mut self.files);
+        drop(reloading);
         self.status.count_reload(outcome.is_ok());
         match outcome {
             Ok(applied) => {
@@ -242,6 +251,25 @@ impl Configuration {
                 );
             }
         }
+    }
+}
+
+/// Until it is dropped, whoever supervises the process takes it to be reading its configuration.
+struct Reloading(Supervisor);
+
+impl Drop for Reloading {
+    fn drop(&mut self) {
+        self.0.ready();
+    }
+}
+
+impl Configuration {
+    /// Says that the configuration is read; who drains has said its last word.
+    fn reloading(&self) -> Option<Reloading> {
+        (self.status.phase() == Phase::Serving).then(|| {
+            self.supervisor.reloading();
+            Reloading(self.supervisor.clone())
+        })
     }
 }
 
@@ -317,7 +345,9 @@ mod tests {
         let status = Status::new();
         let (files, status_too) = (Files::default(), Arc::clone(&status));
         let (path_too, wake) = (path.clone(), bounded(1));
-        let options = Options { path: path_too, text, files, apply, status: status_too, wake };
+        let supervisor = Supervisor::default();
+        let options =
+            Options { path: path_too, text, files, apply, status: status_too, supervisor, wake };
         Watched { dir, path, applied: to_see, status, reload: start(options).unwrap() }
     }
 

@@ -3,6 +3,7 @@
 //! | from → to | what | carrier | when it is full |
 //! |---|---|---|---|
 //! | worker → aggregator | pages of pull events | bounded channel, one per worker | the worker keeps pages up to a byte bound, then exact totals only ([`pulls`]) |
+//! | workers of the process before → aggregator | the same pages | bounded channel, one per worker | who hears them waits, then the process before does, whose workers keep pages as above ([`pulls`]) |
 //! | aggregator → worker | emptied pages | bounded channel | the page is freed |
 //! | control → worker | orders (a new snapshot with its keys, certificates, what is known of registries, drain) | bounded channel and a doorbell ([`order`]) | control waits for a second: a worker takes its orders within a turn |
 //! | worker → control | snapshots that it no longer uses | bounded channel | the worker frees it |

@@ -1,6 +1,7 @@
 //! What the control plane tells a worker. Orders wait in a channel; a doorbell wakes the ring.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,19 @@ pub enum Order {
     Sign(Arc<OwnKeys>),
     /// Show these to clients from now on.
     Show(Arc<Certificates>),
-    /// Stop accepting, let what is under way finish within this time, then end.
-    Drain(Duration),
+    /// Say that it follows orders.
+    Answer(Sender<()>),
+    /// Stop accepting, let what is under way finish, then end.
+    Drain(Drain),
+}
+
+/// How a worker ends.
+#[derive(Clone)]
+pub struct Drain {
+    /// How long what is under way may take.
+    pub within: Duration,
+    /// Where another process accepts connections by these same sockets, if one does.
+    pub handed_over: Option<Arc<[SocketAddr]>>,
 }
 
 /// Makes the two ends of control's way to one worker.

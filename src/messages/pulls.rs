@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use serde::{Deserialize, Serialize};
 
 use crate::pure::limits::{BACKLOG_BYTES_MAX, PAGE_BYTES, PAGES_IN_CHANNEL, UNFOLDED_NAMES_MAX};
 use crate::pure::pull::event::{Asked, Event, Outcome, Page};
@@ -36,6 +37,13 @@ pub fn channel() -> (PullSender, PullReceiver) {
     (sender, PullReceiver { to_read, emptied })
 }
 
+/// Makes the two ends of the way by which a worker of another process is heard.
+pub fn relay() -> (Relay, PullReceiver) {
+    let (full, to_read) = bounded(PAGES_IN_CHANNEL);
+    let (emptied, to_fill) = bounded(PAGES_IN_CHANNEL);
+    (Relay { full, to_fill }, PullReceiver { to_read, emptied })
+}
+
 /// What the aggregator receives.
 pub enum Parcel {
     /// Events, in the order they happened in this worker.
@@ -45,7 +53,7 @@ pub enum Parcel {
 }
 
 /// Exact totals of counted requests (GETs of manifests) whose events could not be kept.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfolded {
     /// Per package: the event's `id`, `domain`, `collection` and `name`, and how many requests.
     pub requests: HashMap<UnfoldedPackage, UnfoldedRequests>,
@@ -58,7 +66,7 @@ pub struct Unfolded {
 }
 
 /// How many requests one unfolded total stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnfoldedRequests {
     /// All of them.
     pub all: u64,
@@ -67,7 +75,7 @@ pub struct UnfoldedRequests {
 }
 
 /// Which package an unfolded total belongs to: the texts of [`Event`] of the same names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UnfoldedPackage {
     /// See [`Event::id`].
     pub id: Box<[u8]>,
@@ -188,6 +196,25 @@ impl PullSender {
                 self.unfolded = *unfolded;
             }
         }
+    }
+}
+
+/// The end of whoever hears a worker of another process.
+pub struct Relay {
+    full: Sender<Parcel>,
+    to_fill: Receiver<Box<Page>>,
+}
+
+impl Relay {
+    /// An empty page.
+    pub fn page(&self) -> Box<Page> {
+        self.to_fill.try_recv().unwrap_or_else(|_| new_page())
+    }
+
+    /// Hands on what was heard. Waits while the aggregator is behind: so does then the other process,
+    /// whose workers keep what they have. `false` where the aggregator has ended.
+    pub fn send(&self, parcel: Parcel) -> bool {
+        self.full.send(parcel).is_ok()
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use monoio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::messages::clock::monotonic_us;
 use crate::messages::ledger::Refused;
@@ -41,6 +41,23 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Gets sockets that listen already ready for `count` workers, in whose order they come: the first is
+/// the first worker's, and so on, round and round. Every one of them is somebody's, for what
+/// the kernel has given to a socket that nobody accepts from is lost; where there are fewer than
+/// workers, the rest of those share them.
+pub fn share(listeners: Vec<StdListener>, count: usize) -> io::Result<Vec<StdListener>> {
+    let mut shared = Vec::with_capacity(listeners.len().max(count));
+    for listener in listeners {
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
+        shared.push(listener);
+    }
+    let own = shared.len();
+    for number in own..count {
+        shared.push(shared[number % own].try_clone()?);
+    }
+    Ok(shared)
 }
 
 fn socket(address: SocketAddr) -> io::Result<socket2::Socket> {
@@ -79,15 +96,25 @@ impl Listener {
         Ok(Self { polled: TcpListener::from_std(listener)?, over_tls, last_calls })
     }
 
-    /// Accepts until the worker drains, then what still waits: what the kernel has finished already
-    /// would be reset otherwise.
+    /// Accepts until the worker drains, then what still waits, unless another process accepts by the
+    /// same socket: what the kernel has finished already would be reset otherwise.
     pub async fn accept(self, worker: Rc<Worker>) {
         let _busy = worker.begin();
         while !worker.is_draining() {
             match self.polled.cancelable_accept(worker.accepting()).await {
                 Ok((stream, peer)) => admit(&worker, stream, peer, self.over_tls),
-                Err(error) => after(&worker, &error).await,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::WouldBlock && worker.is_on_ring() {
+                        // The setting is the socket's, and another process has it too.
+                        let _ = self.last_calls.set_nonblocking(false);
+                    }
+                    after(&worker, &error).await;
+                }
             }
+        }
+        let address = self.last_calls.local_addr();
+        if address.is_ok_and(|address| worker.is_handed_over(address)) {
+            return;
         }
         if let Err(error) = self.last_calls.set_nonblocking(true) {
             tracing::warn!("connections that wait to be accepted are given up: {error}");

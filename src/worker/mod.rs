@@ -38,6 +38,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ use crate::messages::ledger::{Ledger, Place, Refused};
 use crate::messages::mail::{Letter, Post};
 use crate::messages::meters::{Counter, Gauge, Meters};
 use crate::messages::names::Names;
-use crate::messages::order::{Order, OrderBook};
+use crate::messages::order::{Drain, Order, OrderBook};
 use crate::messages::pulls::{Parcel, PullSender};
 use crate::messages::quotas::QuotaSender;
 use crate::messages::wanted::WantedSender;
@@ -236,6 +237,8 @@ pub struct Worker {
     busy: Cell<usize>,
     /// The sweep at which a drain ends by force; `None` while nobody drains.
     drained_by: Cell<Option<u64>>,
+    /// See [`Drain::handed_over`].
+    handed_over: RefCell<Option<Arc<[SocketAddr]>>>,
     sweepers: RefCell<Vec<Waker>>,
     usher: usher::Usher,
     /// Refused connections that are being told so.
@@ -312,12 +315,14 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
         latency: RefCell::new(parts.latency),
         driver: parts.driver,
         index: parts.index,
-        connections: Cell::new(0),
+        // Not from 0: those of a process before this one are told from it.
+        connections: Cell::new(parts.seed >> 24),
         connections_max: parts.connections_max,
         cohorts: RefCell::default(),
         accepting: RefCell::default(),
         busy: Cell::new(0),
         drained_by: Cell::new(None),
+        handed_over: RefCell::default(),
         sweepers: RefCell::default(),
         usher: usher::Usher::default(),
         refusing: Cell::new(0),
@@ -384,7 +389,7 @@ impl Worker {
     /// A number that no other connection of this process has.
     pub fn next_connection(&self) -> u64 {
         let count = self.connections.replace(self.connections.get() + 1);
-        (self.index as u64) << 48 | count
+        (self.index as u64) << 48 | count & ((1 << 48) - 1)
     }
 
     /// Hands `event` to counting.
@@ -413,6 +418,11 @@ impl Worker {
     /// Whether connections end after their next answer.
     pub fn is_draining(&self) -> bool {
         self.drained_by.get().is_some()
+    }
+
+    /// Whether another process accepts connections by the socket that listens at `address`.
+    pub fn is_handed_over(&self, address: SocketAddr) -> bool {
+        self.handed_over.borrow().as_ref().is_some_and(|taken| taken.contains(&address))
     }
 
     /// Whether the drain's time is up.
@@ -509,11 +519,16 @@ impl Worker {
                 self.serving.replace(Rc::new(Serving::new(&certificates, &self.keys())));
                 self.certificates.replace(Rc::new(certificates));
             }
-            Order::Drain(timeout) => {
-                let by = self.clock.sweep() + sweeps(timeout);
+            Order::Answer(reply) => {
+                // Who asked has room for it, or has gone.
+                let _ = reply.try_send(());
+            }
+            Order::Drain(Drain { within, handed_over }) => {
+                let by = self.clock.sweep() + sweeps(within);
                 self.drained_by.set(Some(by));
+                self.handed_over.replace(handed_over);
                 self.accepting.replace_with(|accepting| std::mem::take(accepting).cancel());
-                self.slots.end_all(&[Phase::Idle, Phase::Streamless]);
+                self.end_quiet();
             }
         }
     }
@@ -579,6 +594,13 @@ impl Worker {
         }
     }
 
+    /// Ends connections that wait for a request. Where another process takes new ones nobody has to
+    /// notice: one that has just come, or been answered, is waited for, and ends with its next answer.
+    fn end_quiet(&self) {
+        let patience = if self.handed_over.borrow().is_some() { PARTING_SWEEPS } else { 0 };
+        self.slots.end_waiting(&[Phase::Idle, Phase::Streamless], self.clock.sweep(), patience);
+    }
+
     /// Whether the worker was told to end and nothing holds it any more.
     fn is_drained(&self) -> bool {
         let Some(by) = self.drained_by.get() else {
@@ -586,7 +608,7 @@ impl Worker {
         };
         let now = self.clock.sweep();
         // A connection that was accepted during the drain, or has answered since, waits idly.
-        self.slots.end_all(&[Phase::Idle, Phase::Streamless]);
+        self.end_quiet();
         if now >= by {
             let all = [
                 Phase::Idle,
@@ -659,6 +681,8 @@ const IDLE_SWEEPS: u64 = 10;
 const LINGERING_SWEEPS: u64 = 20;
 /// How long a connection of HTTP/2 may be without a stream: one costs four times what others do.
 const STREAMLESS_SWEEPS: u64 = 600;
+/// How long a connection may be quiet that another process need not take over.
+const PARTING_SWEEPS: u64 = 20;
 /// How long after a drain's end the worker waits for what it ended to be gone.
 const LAST_SWEEPS: u64 = 10;
 /// How often one complaint is said.

@@ -109,13 +109,19 @@ impl Slots {
         }
     }
 
-    /// Ends every wait in one of `phases`.
-    pub fn end_all(&self, phases: &[Phase]) {
+    /// Ends every wait in one of `phases` that has lasted for `sweeps`.
+    pub fn end_waiting(&self, phases: &[Phase], now_sweep: u64, sweeps: u64) {
         for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.descriptor >= 0) {
-            if phases.contains(&slot.phase) {
+            if phases.contains(&slot.phase) && now_sweep.saturating_sub(slot.since_sweep) >= sweeps
+            {
                 slot.end();
             }
         }
+    }
+
+    /// Ends every wait in one of `phases`.
+    pub fn end_all(&self, phases: &[Phase]) {
+        self.end_waiting(phases, 0, 0);
     }
 }
 
@@ -194,6 +200,18 @@ mod tests {
         let mut answer = [0; 6];
         idle_peer.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"answer");
+    }
+
+    #[test]
+    fn who_has_waited_long_enough_is_ended() {
+        let slots = Rc::new(Slots::default());
+        let (one, _peer) = UnixStream::pair().unwrap();
+        let seat = slots.seat(&one, 5);
+        slots.end_waiting(&[Phase::Head], 100, 0);
+        slots.end_waiting(&[Phase::Idle], 6, 2);
+        assert_eq!(seat.phase(), Phase::Idle);
+        slots.end_waiting(&[Phase::Idle], 7, 2);
+        assert_eq!(seat.phase(), Phase::Overdue);
     }
 
     #[test]

@@ -23,10 +23,12 @@ pub const UPSTREAM: &str = "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n";
 /// A gateway on 127.0.0.1, with a data directory of its own.
 pub struct Gate {
     process: Option<Process>,
+    /// How many processes it has had.
+    launched: usize,
     address: SocketAddr,
     admin: SocketAddr,
     directory: TempDir,
-    prepare: fn(&mut Command),
+    prepare: Box<dyn Fn(&mut Command) + Send + Sync>,
     hosts: Option<Hosts>,
 }
 
@@ -51,8 +53,12 @@ impl Gate {
     }
 
     /// Like [`Self::start`], with the process prepared in some way each time it is launched.
-    pub fn start_with(driver: &str, config: &str, prepare: fn(&mut Command)) -> Self {
-        let mut gate = Self::write(driver, config, prepare);
+    pub fn start_with(
+        driver: &str,
+        config: &str,
+        prepare: impl Fn(&mut Command) + Send + Sync + 'static,
+    ) -> Self {
+        let mut gate = Self { prepare: Box::new(prepare), ..Self::write(driver, config) };
         gate.launch();
         gate
     }
@@ -64,7 +70,7 @@ impl Gate {
 
     /// Like [`Self::start_proxy`], with more names.
     pub fn start_among_names(driver: &str, config: &str, name: impl FnOnce(&Hosts)) -> Self {
-        let mut gate = Self::write(driver, config, |_| ());
+        let mut gate = Self::write(driver, config);
         let hosts = Hosts::write(gate.directory.path());
         name(&hosts);
         gate.hosts = Some(hosts);
@@ -72,14 +78,16 @@ impl Gate {
         gate
     }
 
-    fn write(driver: &str, config: &str, prepare: fn(&mut Command)) -> Self {
+    /// Like [`Self::start`], but leaves it to be [launched](Self::launch_by).
+    pub fn write(driver: &str, config: &str) -> Self {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let gate = Self {
             process: None,
+            launched: 0,
             address: free_address(loopback),
             admin: free_address(loopback),
             directory: tempfile::tempdir().expect("a temporary directory"),
-            prepare,
+            prepare: Box::new(|_| ()),
             hosts: None,
         };
         let text = format!(
@@ -146,11 +154,21 @@ impl Gate {
 
     /// Starts it again on the same addresses and data.
     pub fn launch(&mut self) {
+        self.launch_by(self.command());
+    }
+
+    /// What launches it.
+    pub fn command(&self) -> Command {
         let hosts = self.hosts.as_ref();
         let mut command =
             hosts.map_or_else(|| Command::new(pullgate()), |hosts| hosts.command_at(pullgate()));
         command.arg("serve").arg("--config").arg(self.config_file());
         (self.prepare)(&mut command);
+        command
+    }
+
+    /// Starts it by `command`, and waits until it is ready.
+    pub fn launch_by(&mut self, command: Command) {
         let admin = self.admin;
         let mut process = Process::start(command, &self.directory.path().join("log"));
         process.wait_ready(|| match get(admin, "/readyz") {
@@ -158,6 +176,25 @@ impl Gate {
             other => Err(format!("/readyz: {other:?}")),
         });
         self.process = Some(process);
+    }
+
+    /// Has another process take over, and waits until it has; the one before, which drains.
+    pub fn upgrade(&mut self) -> Process {
+        let (mut new, log) = self.try_upgrade();
+        new.wait_ready(|| match fs::read_to_string(&log).unwrap_or_default() {
+            words if words.contains("taken over from process") => Ok(()),
+            _ => Err("nobody has taken over".to_owned()),
+        });
+        self.process.replace(new).expect("the gateway runs")
+    }
+
+    /// Starts another process that is to take over; and where its log is.
+    pub fn try_upgrade(&mut self) -> (Process, PathBuf) {
+        self.launched += 1;
+        let log = self.directory.path().join(format!("log.{}", self.launched));
+        let mut command = self.command();
+        command.arg("--upgrade");
+        (Process::start(command, &log), log)
     }
 
     /// What is counted for `package` (`<domain>/<name>`), over all time; nothing is all zeros.

@@ -64,7 +64,15 @@ const FLOORS: &[Floor] = &[
     Floor {
         name: "messages",
         ours: &["pure"],
-        outside: &["crossbeam_channel", "hdrhistogram", "rustix", "rustls", "siphasher", "tracing"],
+        outside: &[
+            "crossbeam_channel",
+            "hdrhistogram",
+            "rustix",
+            "rustls",
+            "serde",
+            "siphasher",
+            "tracing",
+        ],
         never: &[
             "std::fs",
             "std::thread",
@@ -118,6 +126,7 @@ const FLOORS: &[Floor] = &[
             "foldhash",
             "hashbrown",
             "jiff",
+            "postcard",
             "rustix",
             "serde",
             "siphasher",
@@ -168,7 +177,9 @@ const FLOORS: &[Floor] = &[
             "hyper",
             "hyper_util",
             "jiff",
+            "postcard",
             "rustix",
+            "serde",
             "serde_json",
             "tar",
             "tempfile",
@@ -198,6 +209,11 @@ const EXCEPTIONS: &[Exception] = &[
         file: "src/messages/pulls.rs",
         says: "unsafe",
         why: "pages are kept out of core dumps",
+    },
+    Exception {
+        file: "src/cli/inherited.rs",
+        says: "unsafe",
+        why: "descriptors that systemd has opened are known by their numbers only",
     },
     Exception {
         file: "src/worker/buffers.rs",

@@ -41,7 +41,7 @@ fn demonstrate(args: DemoArgs) -> Result<(), String> {
 
     let config = config(args, data_dir.path(), registry.address())?;
     let logging = logging::start(&config.log);
-    let options = Options { source: None, log_dropped: Some(logging.dropped()) };
+    let options = Options { log_dropped: Some(logging.dropped()), ..Options::default() };
     let gateway = serve::start(config, options).map_err(|problem| problem.to_string())?;
     let welcome = welcome(&gateway);
     let (pulls, drain) = (gateway.subscribe(), gateway.drain());

@@ -13,12 +13,13 @@ mod socket;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::accounts::Accounts;
@@ -26,6 +27,7 @@ use super::acme;
 use super::archive;
 use super::dashboard::{self, Dashboard};
 use super::logging::Dropped;
+use super::private_socket;
 use super::prove;
 use super::showcase;
 use super::status::Status;
@@ -40,6 +42,8 @@ use explain::InForce;
 pub struct Options {
     /// Where it listens; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The socket that listens there already, if one was handed over.
+    pub handed: Option<std::net::TcpListener>,
     /// Where the control socket is made, `data_dir/control.sock`, if there is to be one. What is
     /// there is replaced, so the caller must hold the lock of `data_dir`.
     pub control_socket: Option<PathBuf>,
@@ -93,20 +97,30 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Binds. To be called inside a runtime; a busy port is tried again for a while.
-    pub(super) fn bind(options: Options) -> io::Result<Self> {
-        let Options { listen, control_socket, sources, query, in_force, accounts } = options;
+    /// Binds. To be called inside a runtime; a busy port is tried again for a while. The TCP listener is
+    /// returned once more.
+    pub(super) fn bind(options: Options) -> io::Result<(Self, std::net::TcpListener)> {
+        let Options { listen, handed, control_socket, sources, query, in_force, accounts } =
+            options;
         let dashboard = Dashboard::new(accounts, query.clone(), Arc::clone(&in_force))?;
-        let tcp = while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
-            io::Error::new(error.kind(), format!("admin.listen {listen}: {error}"))
-        })?;
+        let tcp = match handed {
+            Some(handed) => handed,
+            None => while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
+                io::Error::new(error.kind(), format!("admin.listen {listen}: {error}"))
+            })?,
+        };
         tcp.set_nonblocking(true)?;
+        let once_more = tcp.try_clone()?;
         let tcp = TcpListener::from_std(tcp)?;
         let unix = match control_socket {
-            Some(path) => Some((socket::bind(&path)?, path)),
+            Some(path) => {
+                let unix = private_socket::bind("control socket", &path)?;
+                unix.set_nonblocking(true)?;
+                Some((UnixListener::from_std(unix)?, path))
+            }
             None => None,
         };
-        Ok(Self {
+        let server = Self {
             address: tcp.local_addr()?,
             tcp,
             unix,
@@ -116,15 +130,17 @@ impl Server {
             query,
             in_force,
             dashboard,
-        })
+        };
+        Ok((server, once_more))
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stopped`, then gives answers under way a moment to finish.
-    pub(super) async fn serve(self, mut stopped: oneshot::Receiver<()>) {
+    /// Serves until `stopped`, then gives answers under way a moment to finish. What that says is
+    /// returned: whether this is the end of the gateway, and not only of this process.
+    pub(super) async fn serve(self, stopped: impl Future<Output = bool>) -> bool {
         let (stop, stopping) = watch::channel(());
         let mut servers = JoinSet::new();
         let admin = health::routes(self.status)
@@ -141,18 +157,20 @@ impl Server {
             path
         });
         let mut ticks = tokio::time::interval(TAKEN_EVERY);
-        loop {
+        let mut stopped = pin!(stopped);
+        let is_over = loop {
             tokio::select! {
-                _ = &mut stopped => break,
+                is_over = &mut stopped => break is_over,
                 _ = ticks.tick() => self.metrics.take(),
             }
-        }
-        if let Some(path) = socket {
+        };
+        if let Some(path) = socket.filter(|_| is_over) {
             // Who finds no socket reads the store itself.
             let _ = std::fs::remove_file(path);
         }
         drop(stop);
         let _ = tokio::time::timeout(STOP_PATIENCE, servers.join_all()).await;
+        is_over
     }
 }
 

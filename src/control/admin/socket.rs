@@ -8,9 +8,6 @@
 //! disk. What makes no sense is answered with 400 and `{"error": "<words>"}`.
 
 use std::convert::Infallible;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -23,36 +20,12 @@ use axum::{Json, Router};
 use hyper::body::{Bytes, Frame};
 use serde::Serialize;
 use serde_json::json;
-use tokio::net::UnixListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::aggregator::{Amendment, Ask, Export, Query, QueryError};
 use crate::pure::limits::HISTORY_BYTES_MAX;
-
-/// Binds the socket at `path`, for its owner only. Whatever was there is replaced in one step, so
-/// that no client ever finds a socket with looser permissions.
-pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
-    let made = path.with_extension("sock.new");
-    let attempt = || {
-        match std::fs::remove_file(&made) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&made)?;
-        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
-        std::fs::rename(&made, path)?;
-        Ok(listener)
-    };
-    attempt().map_err(|error| {
-        let words = format!(
-            "the control socket {} cannot be made: {error} (its path may have 100 bytes)",
-            path.display()
-        );
-        io::Error::new(error.kind(), words)
-    })
-}
 
 pub(super) fn routes(query: Query) -> Router {
     Router::new()

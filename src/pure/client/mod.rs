@@ -7,6 +7,7 @@ mod file;
 mod trust;
 
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 
 pub use self::file::ClientsProblem;
 use self::trust::Rules;
@@ -14,7 +15,7 @@ pub use self::trust::Trust;
 use crate::pure::limits::USER_AGENT_BYTES_MAX;
 
 /// A client, as far as it said.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Client {
     /// One of the table's families, or [`UNKNOWN`].
     pub family: String,

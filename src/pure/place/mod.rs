@@ -8,6 +8,8 @@ mod rules;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::database::Database;
 use self::networks::Networks;
 pub use self::networks::{Label, Labels, NetworksProblem};
@@ -15,7 +17,7 @@ pub use self::rules::Rules;
 use crate::pure::limits::DATABASES_MAX;
 
 /// What is known of where a request came from. What is not known is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// `DE` (ISO 3166-1).
     pub country: String,

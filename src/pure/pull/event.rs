@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pure::limits::{DIGEST_BYTES_MAX, PAGE_BYTES, USER_AGENT_BYTES_MAX};
 use crate::pure::pull::kin::KIN_BYTES_MAX;
 
@@ -53,7 +55,7 @@ impl Outcome {
 }
 
 /// How what was asked for gets to the client. The numbers stand in the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Way {
     /// The client was sent to the registry.
@@ -241,6 +243,39 @@ impl Page {
         Some((event, at + end))
     }
 
+    /// What stands from byte `at` on, for a page of another process ([`Page::receive`]).
+    pub fn rest(&self, at: usize) -> &[u8] {
+        self.memory.0.get(at..self.used).unwrap_or_default()
+    }
+
+    /// Takes what another process's page [had](Page::rest), in its place; `false`, and nothing, where
+    /// those are no events in the order of their time.
+    pub fn receive(&mut self, events: &[u8]) -> bool {
+        self.clear();
+        let Some(room) = self.memory.0.get_mut(..events.len()) else {
+            return false;
+        };
+        room.copy_from_slice(events);
+        let (mut at, mut last_us) = (0, 0);
+        while at < events.len() {
+            let record = &events[at..];
+            if record.len() < HEAD_BYTES || u64_at(record, 0) < last_us {
+                break;
+            }
+            last_us = u64_at(record, 0);
+            let lengths = (0..TEXTS).map(|index| u16_at(record, LENGTHS_AT + 2 * index));
+            at += HEAD_BYTES + lengths.map(usize::from).sum::<usize>();
+            self.events += 1;
+        }
+        self.used = events.len();
+        if at != events.len() {
+            self.clear();
+            return false;
+        }
+        self.opened_at_us = self.at_us(0).unwrap_or(0);
+        true
+    }
+
     /// When the event at byte `at` happened, without taking it; `None` past the last.
     pub fn at_us(&self, at: usize) -> Option<u64> {
         (at < self.used).then(|| u64_at(&self.memory.0[at..], 0))
@@ -359,6 +394,36 @@ mod tests {
         let shown = format!("{:?}", Event { address: Address([0xab; 16]), ..event() });
         assert!(shown.contains("Address(not shown)"), "{shown}");
         assert!(!shown.contains("171") && !shown.contains("ab, ab"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_left_of_a_page_is_the_same_elsewhere_and_nonsense_is_refused() {
+        let mut page = Page::new();
+        for at_us in [7, 9, 9] {
+            page.append(&Event { at_us, ..event() }).unwrap();
+        }
+        let (_, second) = page.take(0).unwrap();
+        let left = page.rest(second).to_vec();
+        let mut elsewhere = Page::new();
+        assert!(elsewhere.receive(&left));
+        assert_eq!((elsewhere.len(), elsewhere.opened_at_us()), (2, 9));
+        let (read, next) = elsewhere.take(0).unwrap();
+        assert_eq!(read, Event { at_us: 9, ..event() });
+        assert_eq!(elsewhere.take(next).unwrap().1, left.len());
+        for cut in 1..left.len() {
+            let is_whole = cut == left.len() / 2;
+            assert_eq!(elsewhere.receive(&left[..cut]), is_whole, "cut at {cut}");
+        }
+        let backwards = [&left[..], &event_bytes(8)].concat();
+        assert!(!elsewhere.receive(&backwards) && elsewhere.is_empty());
+        assert!(!elsewhere.receive(&[0; PAGE_BYTES + 1]));
+        assert!(elsewhere.memory().iter().all(|byte| *byte == 0));
+    }
+
+    fn event_bytes(at_us: u64) -> Vec<u8> {
+        let mut page = Page::new();
+        page.append(&Event { at_us, ..event() }).unwrap();
+        page.rest(0).to_vec()
     }
 
     #[test]

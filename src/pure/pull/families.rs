@@ -5,6 +5,7 @@ use std::mem;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::pure::limits::FAMILIES_BYTES_MAX;
 use crate::pure::pull::kin::{self, Kind};
@@ -13,13 +14,14 @@ use crate::pure::pull::platform::Platform;
 /// Manifests that were seen, by the hash of their digest. The least recently used are forgotten:
 /// there are two generations, what is used moves to the younger one, and when that is full it
 /// becomes the older one, whose place it takes.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Families {
     young: HashMap<u64, Family, FixedState>,
     old: HashMap<u64, Family, FixedState>,
     young_bytes: usize,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Family {
     kind: Kind,
     members: Box<[u64]>,

@@ -9,6 +9,7 @@ use std::hash::Hasher as _;
 use std::hint::black_box;
 
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::pure::limits::{FOLD_REFERENCES_MAX, FOLD_WINDOWS_MAX};
@@ -82,21 +83,26 @@ pub struct Booking {
 /// The random key of the hash that tells clients apart.
 pub type Key = [u8; 16];
 
-/// The open windows.
+/// The open windows. What another process goes on with is all of it but the table by keys, which is
+/// made again, and the numbers that it says about itself.
+#[derive(Serialize, Deserialize)]
 pub struct Fold {
     key: Key,
     /// Yesterday's key and until when windows that were opened with it may be open.
     key_before: Option<(Key, u64)>,
+    #[serde(skip)]
     window_us: u64,
     /// The latest time that was seen: it never goes back.
     now_us: u64,
     windows: Vec<Open>,
     unused: Vec<u32>,
+    #[serde(skip)]
     by_key: HashTable<u32>,
     /// In the order in which they opened, and so will close.
     by_age: VecDeque<u32>,
     references: usize,
     families: Families,
+    #[serde(skip)]
     meters: Meters,
 }
 
@@ -111,6 +117,7 @@ pub struct Meters {
     pub joined_connections: u64,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Open {
     key: u64,
     opened_at_us: u64,
@@ -140,6 +147,19 @@ impl Fold {
             families: Families::default(),
             meters: Meters::default(),
         }
+    }
+
+    /// Goes on where another process has ended, from what that has written of its own; `None` where it
+    /// makes no sense.
+    pub fn restored(mut self, window_us: u64) -> Option<Self> {
+        self.window_us = window_us;
+        for number in &self.by_age {
+            let key = self.windows.get(*number as usize)?.key;
+            let key_of = |at: &u32| self.windows.get(*at as usize).map_or(0, |open| open.key);
+            self.by_key.insert_unique(key, *number, key_of);
+        }
+        let is_there = |number: &u32| (*number as usize) < self.windows.len();
+        self.unused.iter().all(is_there).then_some(self)
     }
 
     /// Changes how long windows are, also those that are open.

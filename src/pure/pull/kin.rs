@@ -9,8 +9,8 @@ use std::fmt;
 use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
-use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use crate::pure::limits::KIN_MEMBERS_MAX;
 use crate::pure::pull::platform::Platform;
@@ -22,7 +22,7 @@ use crate::pure::pull::platform::Platform;
 pub struct Kin(Vec<u8>);
 
 /// What a manifest is, as far as counting is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Kind {
     /// An OCI index or a docker manifest list: its members are manifests.

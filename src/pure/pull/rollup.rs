@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// What is counted in one cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measures {
@@ -191,7 +193,7 @@ pub const MEASURE_NAMES: [&str; 17] = [
 ];
 
 /// By what a package's counts are told apart. The numbers stand in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Dimension {
     /// Not at all: one row, the empty text.

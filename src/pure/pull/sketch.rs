@@ -6,16 +6,18 @@
 
 use std::f64::consts::LN_2;
 
+use serde::{Deserialize, Serialize};
+
 /// Hashes that were seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sketch(Seen);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Seen {
     /// The first 32 bits of each hash, in order.
     Few(Vec<u32>),
     /// Of each register the longest run of zeros.
-    Many(Box<[u8; REGISTERS]>),
+    Many(#[serde(with = "registers")] Box<[u8; REGISTERS]>),
 }
 
 impl Default for Seen {
@@ -76,6 +78,29 @@ impl Sketch {
             Seen::Few(hashes) => size_of::<u32>() * hashes.capacity(),
             Seen::Many(_) => REGISTERS,
         }
+    }
+}
+
+/// Registers, as so many bytes.
+mod registers {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::REGISTERS;
+
+    #[expect(clippy::borrowed_box, reason = "as serde wants it")]
+    pub(super) fn serialize<S: Serializer>(
+        registers: &Box<[u8; REGISTERS]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        registers.as_slice().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Box<[u8; REGISTERS]>, D::Error> {
+        let bytes = Box::<[u8]>::deserialize(deserializer)?;
+        bytes.try_into().map_err(|_| D::Error::custom("not so many registers"))
     }
 }
 

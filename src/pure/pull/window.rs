@@ -6,6 +6,8 @@
 //! redirect nobody sees answers: then it joins the oldest tag of the window that none has joined
 //! yet, else the tag named last.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pure::limits::WINDOW_REFERENCES_MAX;
 use crate::pure::pull::event::Outcome;
 use crate::pure::pull::families::Families;
@@ -14,7 +16,7 @@ use crate::pure::pull::rollup::Measures;
 
 /// Which row of the tag dimension something is counted under: one of the constants, or a number
 /// that the caller gave a tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TagRow(pub u32);
 
 impl TagRow {
@@ -102,7 +104,7 @@ impl Got {
 }
 
 /// What was asked for in one window.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Window {
     references: Vec<Reference>,
     /// How often a tag was named.
@@ -116,7 +118,7 @@ pub struct Window {
 }
 
 /// A layer that has not come whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Broken {
     layer: u64,
     /// Where the tag stands whose pull it belongs to; `None` where that is by digest.
@@ -124,7 +126,7 @@ struct Broken {
 }
 
 /// A tag or digest and what became of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Reference {
     hash: u64,
     /// The digest of its manifest, as it was answered last.
@@ -148,7 +150,7 @@ struct Reference {
 }
 
 /// A pull, and how far it went.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Pull {
     is_made: bool,
     /// Whether a manifest of it was seen, so that its layers are known.
