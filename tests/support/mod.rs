@@ -27,9 +27,23 @@ pub mod tokens;
 pub mod world;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::process;
+use std::sync::atomic::{AtomicU16, Ordering};
 
-/// An address on `ip` that nobody listens on.
+/// An address on `ip` that nobody listens on, and that this process was not given before.
+///
+/// Its port is none of those that the kernel gives to who asks for any (`ip_local_port_range`
+/// begins at 32768): nobody else gets it before its listener is there.
 pub fn free_address(ip: IpAddr) -> SocketAddr {
-    let listener = TcpListener::bind((ip, 0)).expect("a loopback port");
-    listener.local_addr().expect("its address")
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 22_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    // Tests that run at once, each in a process of its own, begin at places of their own.
+    let begin = process::id().wrapping_mul(97) % u32::from(COUNT);
+    (0..COUNT)
+        .map(|_| u32::from(GIVEN.fetch_add(1, Ordering::Relaxed)))
+        .map(|given| FIRST + u16::try_from((begin + given) % u32::from(COUNT)).expect("below it"))
+        .find(|port| TcpListener::bind((ip, *port)).is_ok())
+        .map(|port| SocketAddr::new(ip, port))
+        .expect("a free port")
 }

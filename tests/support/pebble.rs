@@ -1,7 +1,7 @@
 //! An authority that speaks ACME: pebble, which asks the name server beside it where domains lead.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::eventually::eventually;
+use super::free_address;
 use super::http::get;
 use super::process::{Process, attempt, installed, run};
 use super::tls::Authority;
@@ -26,11 +27,8 @@ pub struct Pebble {
 impl Pebble {
     /// One that does not run yet.
     pub fn new() -> Self {
-        // All of them at once, so that no two are the same.
-        let listeners =
-            [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
         let [address, management, names, names_management] =
-            listeners.map(|listener| listener.local_addr().expect("its address"));
+            [(); 4].map(|()| free_address(Ipv4Addr::LOCALHOST.into()));
         let directory = tempfile::tempdir().expect("a temporary directory");
         let authority = Authority::new();
         authority.write(&directory.path().join("ca.pem"));
