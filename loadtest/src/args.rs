@@ -226,6 +226,10 @@ pub struct LoadArgs {
     /// session that was
     #[arg(long, value_name = "HANDSHAKE", num_args = 0..=1, default_missing_value = "full")]
     pub tls: Option<Handshake>,
+    /// Clients speak HTTP/2, each with so many streams at once, in a closed loop
+    #[arg(long, value_name = "STREAMS", num_args = 0..=1, default_missing_value = "100",
+          requires = "tls", conflicts_with_all = ["pipeline", "close"])]
+    pub http2: Option<usize>,
     /// Addresses of 127.0.0.0/8 that the connections come from; 0 for the one that the kernel
     /// chooses. Left out: one for each connection, as clients have, if the target is on loopback
     #[arg(long, value_name = "NUMBER")]
@@ -233,6 +237,10 @@ pub struct LoadArgs {
     /// How the gateway speaks to the kernel
     #[arg(long, default_value = "auto")]
     pub driver: Driver,
+    /// A gateway that is started looks up what clients find that it redirects, as it does if not told
+    /// otherwise; left out, it does not, for its peers do not either
+    #[arg(long)]
+    pub resolve: bool,
     /// Slow readers, and as many slow writers, beside the load of `slow`
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub slow: usize,
@@ -261,6 +269,9 @@ pub struct CompareArgs {
     /// Measure the gateway beside nobody
     #[arg(long, conflicts_with = "peers")]
     pub alone: bool,
+    /// Compare latencies at a constant rate, of 70 % of what the slower peer can do: an open loop
+    #[arg(long, requires = "scenario")]
+    pub open: bool,
     /// Rounds
     #[arg(long, value_name = "NUMBER", default_value_t = 15)]
     pub rounds: usize,

@@ -27,8 +27,12 @@ pub fn write(room: &Path, stem: &str, names: &[&str]) -> io::Result<PathBuf> {
     Ok(file)
 }
 
-/// How a client trusts the authority in `file`, and begins a connection.
-pub fn client(file: &Path, handshake: Handshake) -> io::Result<Arc<ClientConfig>> {
+/// How a client trusts the authority in `file`, begins a connection, and which protocol it wants.
+pub fn client(
+    file: &Path,
+    handshake: Handshake,
+    wants_http2: bool,
+) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
         roots.add(root.map_err(io::Error::other)?).map_err(io::Error::other)?;
@@ -38,6 +42,9 @@ pub fn client(file: &Path, handshake: Handshake) -> io::Result<Arc<ClientConfig>
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     if handshake == Handshake::Full {
         config.resumption = Resumption::disabled();
+    }
+    if wants_http2 {
+        config.alpn_protocols.push(b"h2".to_vec());
     }
     Ok(Arc::new(config))
 }

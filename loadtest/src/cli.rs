@@ -91,6 +91,7 @@ impl LoadArgs {
             digests: Digests::All,
             sources: self.sources.unwrap_or(default),
             tls: None,
+            streams: self.http2,
         }
     }
 }

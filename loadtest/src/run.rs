@@ -90,7 +90,9 @@ impl Subject {
             packages: load.packages,
             origin: &origin,
             driver: load.driver,
+            resolves: load.resolve,
             tls: load.tls,
+            http2: load.http2.is_some(),
             cpus: &places.target,
         };
         let target = Target::start(&kind, &job)?;

@@ -23,7 +23,9 @@ pub fn run(args: &StartArgs) -> io::Result<bool> {
         packages: load.packages,
         origin: &origin,
         driver: load.driver,
+        resolves: load.resolve,
         tls: load.tls,
+        http2: load.http2.is_some(),
         cpus: &places.target,
     };
     let kinds = [Kind::Pullgate(args.gateway.clone()), Kind::Nginx, Kind::Haproxy];

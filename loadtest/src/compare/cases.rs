@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::args::{Handshake, LoadArgs};
+use crate::args::{CompareArgs, Handshake, LoadArgs};
 use crate::machine::limits;
 use crate::scenario::Scenario;
 use crate::target::Kind;
@@ -35,8 +35,8 @@ pub enum Metric {
 
 impl Case {
     /// One as the command line says.
-    pub(super) fn of(scenario: Scenario, load: &LoadArgs) -> Self {
-        Self { scenario, load: load.clone(), is_open: false }
+    pub(super) fn of(scenario: Scenario, args: &CompareArgs) -> Self {
+        Self { scenario, load: args.load.clone(), is_open: args.open }
     }
 
     /// All that have a bar, with what of `load` they leave open.
@@ -68,6 +68,9 @@ impl Case {
             case(Scenario::Redirect, 64, |load| {
                 (load.tls, load.close) = (Some(Handshake::Resumed), true);
             }),
+            case(Scenario::Redirect, 8, |load| {
+                (load.tls, load.http2) = (Some(Handshake::Full), Some(100));
+            }),
             case(Scenario::Idle, idle.min(2_000), |load| load.tls = Some(Handshake::Full)),
             Self { is_open: true, ..case(Scenario::Redirect, 64, same) },
             Self { is_open: true, ..case(Scenario::Reload, 64, same) },
@@ -92,10 +95,14 @@ impl Case {
 
     /// The most that the gateway's may be of `peer`'s.
     pub(super) fn bar(&self, metric: Metric, peer: &Kind) -> Option<f64> {
-        let LoadArgs { pipeline, close, upstream_tls, tls, .. } = &self.load;
+        let LoadArgs { pipeline, close, upstream_tls, tls, http2, .. } = &self.load;
         match (metric, self.scenario, peer) {
             (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if tls.is_some() => {
-                Some(if *close { 0.60 } else { 0.80 })
+                Some(match (http2, close) {
+                    (Some(_), _) => 0.40,
+                    (None, true) => 0.60,
+                    (None, false) => 0.80,
+                })
             }
             (Metric::CpuPerAnswer, ..) if tls.is_some() => None,
             (Metric::P99 | Metric::P99_9, Scenario::Redirect, Kind::Nginx) => Some(1.0),
@@ -161,8 +168,14 @@ impl Case {
             Some(_) => ", over TLS",
             None => "",
         };
+        if let Some(streams) = self.load.http2 {
+            words += &format!(", by HTTP/2 with {streams} streams on each");
+        }
         if *upstream_tls {
             words += ", TLS to the registry";
+        }
+        if self.load.resolve {
+            words += ", what clients find is looked up";
         }
         if self.is_open {
             words += ", open loop at 70 % of the peak of the slower one beside it";

@@ -29,9 +29,14 @@ pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::R
 
 fn round(bench: &Bench<'_>, number: usize, target: &Target) -> io::Result<Result<Round, String>> {
     let settings = bench.settings(target, Pace::Once);
-    // What is made once, for the first connection, is not the connections'.
-    let few = bench.settings(target, Pace::Once);
-    let few = engine::Settings { connections: FIRST_CONNECTIONS, ..few };
+    // What is made once, for the first connection and for each package, is not the connections'.
+    let few = bench.settings(target, Pace::Closed);
+    let few = engine::Settings {
+        connections: FIRST_CONNECTIONS,
+        sources: few.sources.min(1),
+        duration: FIRST_TIME,
+        ..few
+    };
     engine::run(&bench.plan, &few, &mut progress(target.name))?;
     crate::pause(QUIET_TIME);
     let before = Memory::of(target.id())?;
@@ -50,5 +55,7 @@ fn round(bench: &Bench<'_>, number: usize, target: &Target) -> io::Result<Result
 
 const ROUNDS_MAX: usize = 5;
 const FIRST_CONNECTIONS: usize = 64;
+/// Each package is asked for in it.
+const FIRST_TIME: Duration = Duration::from_secs(1);
 /// After the burst: what is given back is given back by then.
 const QUIET_TIME: Duration = Duration::from_secs(5);

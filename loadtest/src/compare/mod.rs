@@ -103,7 +103,7 @@ pub fn run(args: &CompareArgs) -> io::Result<bool> {
     let places = Places::of(&args.load)?;
     cpus::keep_to(&[places.load])?;
     let cases = match args.scenario {
-        Some(scenario) => vec![Case::of(scenario, &args.load)],
+        Some(scenario) => vec![Case::of(scenario, args)],
         None => Case::all(&args.load),
     };
     let mut comparisons = Vec::new();
@@ -197,7 +197,9 @@ impl Bench<'_> {
             packages: load.packages,
             origin: self.origin,
             driver: load.driver,
+            resolves: load.resolve,
             tls: load.tls,
+            http2: load.http2.is_some(),
             cpus: &self.places.target,
         }
     }
@@ -252,6 +254,8 @@ impl Bench<'_> {
                 let settings = self.settings(target, Pace::Closed);
                 let recorded = engine::run(&self.plan, &settings, &mut progress(target.name))?;
                 peaks.push(recorded.answers as f64 / recorded.elapsed.as_secs_f64());
+                // What was counted of this is not the first round's.
+                crate::pause(SETTLE_TIME);
             }
             slowest = slowest.min(Median::of(&peaks).map_or(f64::INFINITY, |peak| peak.value));
         }

@@ -272,7 +272,7 @@ fn skip(socket: &OwnedFd, most: u64) -> Taken {
 }
 
 /// The `index`-th address of 127.0.0.0/8, from 127.1.0.1 on; none ends in 0 or 255.
-fn loopback(index: usize) -> IpAddr {
+pub(super) fn loopback(index: usize) -> IpAddr {
     let (rest, last) = (index / 254, index % 254 + 1);
     let byte = |value: usize| u8::try_from(value % 256).unwrap_or(0);
     IpAddr::V4(Ipv4Addr::new(127, 1 + byte(rest / 256 % 254), byte(rest), byte(last)))

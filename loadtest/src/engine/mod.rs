@@ -2,6 +2,7 @@
 //! per request. It shares a small machine with what it measures, so it has to be the cheaper one.
 
 mod connection;
+mod http2;
 pub mod reader;
 mod record;
 mod schedule;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub digests: Digests,
     /// How they are secured, if they are.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Over HTTP/2, by so many streams at once on each connection.
+    pub streams: Option<usize>,
     /// From how many addresses of 127.0.0.0/8 the connections come; 0: the kernel chooses one.
     pub sources: usize,
 }
@@ -76,7 +79,10 @@ pub fn run(
     settings: &Settings,
     watch: &mut dyn FnMut(&Glimpse),
 ) -> io::Result<Recorded> {
-    Ok(run_and_hold(plan, settings, watch)?.0)
+    match settings.streams {
+        Some(streams) => http2::run(plan, settings, streams, watch),
+        None => Ok(run_and_hold(plan, settings, watch)?.0),
+    }
 }
 
 /// Like [`run`], and returns the connections that are open at the end.

@@ -65,8 +65,12 @@ pub struct Job<'a> {
     pub origin: &'a Origin,
     /// How the gateway speaks to the kernel.
     pub driver: Driver,
+    /// Whether it looks up what clients find that it redirects, which nobody beside it does.
+    pub resolves: bool,
     /// How clients come over TLS, if they do.
     pub tls: Option<Handshake>,
+    /// Whether they speak HTTP/2.
+    pub http2: bool,
     /// The CPUs that it is kept to.
     pub cpus: &'a [usize],
 }
@@ -84,7 +88,7 @@ impl Target {
         let tls = match job.tls {
             Some(handshake) => {
                 let authority = certificates::write(room.path(), "front", &[DOMAIN])?;
-                Some(certificates::client(&authority, handshake)?)
+                Some(certificates::client(&authority, handshake, job.http2)?)
             }
             None => None,
         };
@@ -165,6 +169,7 @@ fn gateway(program: &Path, job: &Job<'_>, address: SocketAddr, room: &Path) -> i
         Some(file) => format!("[upstream]\nca_file = \"{}\"\n", file.display()),
         None => String::new(),
     };
+    more += &format!("[cache]\nresolve_redirects = {}\n", job.resolves);
     let (mut listen, mut listen_tls) = (address, None);
     if job.tls.is_some() {
         let [cert, key] = ["front.crt", "front.key"].map(|name| room.join(name));
@@ -203,7 +208,10 @@ fn nginx(job: &Job<'_>, address: SocketAddr, room: &Path, buffering: &str) -> io
     let file = room.join("nginx.conf");
     let text = fill(template, job, address, room);
     let front = match job.tls {
-        Some(_) => format!("ssl; {}", fill(NGINX_TLS, job, address, room)),
+        Some(_) => {
+            let http2 = if job.http2 { " http2" } else { "" };
+            format!("ssl{http2}; {}", fill(NGINX_TLS, job, address, room))
+        }
         None => String::new(),
     };
     let marks =
@@ -228,7 +236,10 @@ fn haproxy(job: &Job<'_>, address: SocketAddr, room: &Path) -> io::Result<Comman
         None => String::new(),
     };
     let front = match job.tls {
-        Some(_) => format!("ssl crt {}", room.join("front.pem").display()),
+        Some(_) => {
+            let http2 = if job.http2 { " alpn h2" } else { "" };
+            format!("ssl crt {}{http2}", room.join("front.pem").display())
+        }
         None => String::new(),
     };
     let marks = [("@tls@", &*tls), ("@front@", &front)];
