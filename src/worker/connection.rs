@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 
-use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent};
+use monoio::buf::{IoBufMut, SliceMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
 use monoio::net::TcpStream;
 use rustix::io::Errno;
 
@@ -39,25 +40,21 @@ pub fn serve(
         speaks_http2: false,
     };
     let down = Line::new(worker, stream);
-    let mut connection = Connection { down, client, _entrance: Some(entrance) };
+    let mut connection =
+        Connection { down, client, input: None, batches: 0, _entrance: Some(entrance) };
     async move {
-        let mut is_new = true;
-        loop {
-            // Apart, so that who has been quiet for long does not carry the room of who is served.
-            let served = Box::pin(connection.run(over_tls, is_new)).await;
-            is_new = false;
-            match served {
-                Ok(Served::Quiet) if connection.down.stream.readable(false).await.is_ok() => {}
-                Ok(Served::Greeted(said)) => {
-                    let Connection { down, client, _entrance } = connection;
-                    let _ = Box::pin(http2::serve(down, client, said)).await;
-                    return;
-                }
-                // Which of the two ended it, and how, is in the meters: a client may go away at any
-                // time.
-                Ok(Served::Quiet | Served::Wholly) | Err(Over) => return,
+        if over_tls || connection.client.behind_proxy {
+            match Box::pin(connection.begin(over_tls)).await {
+                Ok(()) if connection.client.speaks_http2 => return connection.speak_http2().await,
+                Ok(()) => {}
+                Err(Over) => return,
             }
         }
+        if connection.input.is_none() && connection.receive().await.is_err() {
+            return;
+        }
+        // Which of the two ends it, and how, is in the meters: a client may go away at any time.
+        while connection.answer().await.is_ok() && connection.receive().await.is_ok() {}
     }
 }
 
@@ -73,7 +70,7 @@ pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refus
         speaks_http2: false,
     };
     let down = Line::new(worker, stream);
-    let mut connection = Connection { down, client, _entrance: None };
+    let mut connection = Connection { down, client, input: None, batches: 0, _entrance: None };
     let too_many = Fault::new(Kind::ConnectionsTooMany, "");
     let _ = connection.refuse(too_many).await;
     drop(refusing);
@@ -82,60 +79,52 @@ pub async fn refuse(worker: Rc<Worker>, stream: TcpStream, peer: [u8; 16], refus
 struct Connection {
     down: Line,
     client: Client,
+    /// What has come and was not answered yet. Here, and not handed from one future to the next: each
+    /// would have room for it twice, and there is one of them for each connection.
+    input: Option<Buffer>,
+    /// Batches of answers so far.
+    batches: u32,
     /// Given back when the connection ends; a refused one has none.
     _entrance: Option<Entrance>,
 }
 
-/// What has come of a connection.
-enum Served {
-    /// It is served to its end.
-    Wholly,
-    /// The client has said nothing for a second, and waits for nothing.
-    Quiet,
-    /// HTTP/2 is agreed on, and the client has said this already.
-    Greeted(Option<Buffer>),
-}
-
 /// What has come of a receive.
 enum Filled {
-    /// There is more in it.
-    More(Buffer),
+    /// There is more.
+    More,
     /// The client sends no more.
-    End(Buffer),
-    /// Nothing for a second.
-    Quiet,
+    End,
 }
 
 impl Connection {
-    /// Answers what comes, until the client is quiet or it ends. `is_new` where nothing has come yet.
-    async fn run(&mut self, over_tls: bool, is_new: bool) -> Result<Served, Over> {
-        let mut input = None;
-        if is_new && self.client.behind_proxy {
-            input = Some(Box::pin(self.greet()).await?);
+    /// Goes on by HTTP/2. Boxed here, so that nobody else's future has room for it.
+    fn speak_http2(self) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            let Self { down, client, input, batches: _, _entrance } = self;
+            let _ = http2::serve(down, client, input).await;
+        })
+    }
+
+    /// Learns who the client is, and agrees on TLS.
+    async fn begin(&mut self, over_tls: bool) -> Result<(), Over> {
+        if self.client.behind_proxy {
+            self.greet().await?;
         }
-        if is_new && over_tls {
-            input = Box::pin(self.shake_hands(input)).await?;
-            if self.client.speaks_http2 {
-                return Ok(Served::Greeted(input));
-            }
-        }
-        let mut batches: u32 = 0;
+        if over_tls { self.shake_hands().await } else { Ok(()) }
+    }
+
+    /// Answers what has come, and what could be answered of what came behind it.
+    async fn answer(&mut self) -> Result<(), Over> {
         loop {
-            batches = batches.wrapping_add(1);
-            if batches.is_multiple_of(BATCHES_PER_TURN) {
+            self.batches = self.batches.wrapping_add(1);
+            if self.batches.is_multiple_of(BATCHES_PER_TURN) {
                 self.down.worker.yield_turn().await;
             }
-            let mut received = match input.take() {
-                Some(received) => received,
-                None => match self.receive(None, true).await? {
-                    Some(received) => received,
-                    None => return Ok(Served::Quiet),
-                },
-            };
             let read_at_us = monotonic_us();
             let mut output = self.down.worker.pool.lend();
             let (worker, client) = (&self.down.worker, &self.client);
-            let answered = answer::batch(worker, client, read_at_us, &mut received, &mut output);
+            let Some(input) = &mut self.input else { return Ok(()) };
+            let answered = answer::batch(worker, client, read_at_us, input, &mut output);
             if !output.is_empty() {
                 self.down.send(output).await?;
                 let took_us = monotonic_us().saturating_sub(read_at_us);
@@ -144,46 +133,48 @@ impl Connection {
                 drop(output);
             }
             let mut next = answered.next;
-            if next == Next::Forward {
+            if next == Next::Forward
+                && let Some(input) = self.input.take()
+            {
                 let mut down = Downstream::Line(&mut self.down);
-                (received, next) = aside::serve(&mut down, &self.client, received).await?;
+                let served = aside::serve(&mut down, &self.client, input).await?;
+                (self.input, next) = (Some(served.0), served.1);
             }
-            input = match next {
-                Next::Answer | Next::Forward => Some(received),
-                Next::Receive => match self.receive(Some(received), true).await? {
-                    Some(received) => Some(received),
-                    None => return Ok(Served::Quiet),
-                },
+            match next {
+                Next::Answer | Next::Forward => {}
+                Next::Receive => return Ok(()),
                 Next::Close => {
                     self.down.say_end();
-                    return Ok(Served::Wholly);
+                    return Err(Over);
                 }
-                Next::Part => return Box::pin(self.linger()).await.map(|()| Served::Wholly),
-            };
+                Next::Part => {
+                    self.input = None;
+                    return Box::pin(self.linger()).await.and(Err(Over));
+                }
+            }
         }
     }
 
     /// Learns from a trusted proxy's PROXY header, if there is one, who the client is.
-    async fn greet(&mut self) -> Result<Buffer, Over> {
-        let mut received = self.receive(None, false).await?.ok_or(Over)?;
+    async fn greet(&mut self) -> Result<(), Over> {
+        self.receive().await?;
         loop {
-            match proxy_header::parse(received.filled()) {
-                Ok(ProxyHeader::None) => return Ok(received),
-                Ok(ProxyHeader::Incomplete) => {
-                    received = self.receive(Some(received), false).await?.ok_or(Over)?;
-                }
+            let Some(input) = &mut self.input else { return Err(Over) };
+            match proxy_header::parse(input.filled()) {
+                Ok(ProxyHeader::None) => return Ok(()),
+                Ok(ProxyHeader::Incomplete) => self.receive().await?,
                 Ok(ProxyHeader::Complete { source, length }) => {
-                    received.consume(length);
+                    input.consume(length);
                     if let Some(source) = source {
                         self.client.address = source;
                         self.client.place = self.down.worker.place(source);
                         // The client may itself be a trusted proxy, with fields to be believed.
                         self.client.behind_proxy = self.down.worker.snapshot().trusts(source);
                     }
-                    return Ok(received);
+                    return Ok(());
                 }
                 Err(fault) => {
-                    drop(received);
+                    self.input = None;
                     self.refuse(fault).await?;
                     return Err(Over);
                 }
@@ -191,15 +182,15 @@ impl Connection {
         }
     }
 
-    /// Agrees with the client on TLS, beginning with what it has `sent` already. Returns what it has
-    /// asked for meanwhile.
-    async fn shake_hands(&mut self, sent: Option<Buffer>) -> Result<Option<Buffer>, Over> {
+    /// Agrees with the client on TLS, beginning with what it has sent already. What it has asked for
+    /// meanwhile is there then.
+    async fn shake_hands(&mut self) -> Result<(), Over> {
         self.down.wait(Phase::Handshake);
-        let mut came = match sent.filter(|sent| !sent.is_empty()) {
-            Some(came) => came,
-            None => self.fill(None).await?,
-        };
+        if self.input.as_ref().is_none_or(Buffer::is_empty) {
+            self.fill().await?;
+        }
         let worker = Rc::clone(&self.down.worker);
+        let mut came = self.input.take().ok_or(Over)?;
         if !tls::is_handshake(came.filled()) {
             worker.meters.add(Counter::TlsPlain, 1);
             drop(came);
@@ -222,7 +213,9 @@ impl Connection {
             if !session.is_handshaking() {
                 break;
             }
-            came = self.fill(session.take_came()).await?;
+            self.input = session.take_came();
+            self.fill().await?;
+            came = self.input.take().ok_or(Over)?;
         }
         let how = if session.is_resumed() { Counter::TlsResumed } else { Counter::TlsFull };
         worker.meters.add(how, 1);
@@ -232,51 +225,48 @@ impl Connection {
         self.client.speaks_http2 = session.speaks_http2();
         self.down.tls = Some(Box::new(RefCell::new(session)));
         self.down.wait(Phase::Idle);
-        Ok(Some(plain).filter(|plain| !plain.is_empty()))
+        self.input = Some(plain).filter(|plain| !plain.is_empty());
+        Ok(())
     }
 
-    /// Receives more behind what `held` holds. Whoever is quiet for a second holds no buffer,
-    /// unless part of a request is in it; and `None` is returned then, if it `rests`.
-    async fn receive(&mut self, held: Option<Buffer>, rests: bool) -> Result<Option<Buffer>, Over> {
+    /// Receives more behind what is there. Whoever is quiet for a second holds no buffer, unless part
+    /// of a request is in it.
+    async fn receive(&mut self) -> Result<(), Over> {
         // A line break behind a request begins none (RFC 9112, 2.2).
-        let begun =
-            held.as_ref().is_some_and(|held| !matches!(held.filled(), b"" | b"\r" | b"\r\n"));
-        if !begun {
+        let begins = |input: &Buffer| !matches!(input.filled(), b"" | b"\r" | b"\r\n");
+        if !self.input.as_ref().is_some_and(begins) {
             self.down.wait(Phase::Idle);
         } else if self.down.seat.phase() != Phase::Head {
             // The whole head has its time, however many receives it takes.
             self.down.wait(Phase::Head);
         }
         if self.down.tls.is_some() {
-            return Box::pin(self.receive_sealed(held, rests)).await;
+            return Box::pin(self.receive_sealed()).await;
         }
-        match self.fill_or_end(held, rests).await? {
-            Filled::More(buffer) => Ok(Some(buffer)),
-            Filled::End(buffer) => Box::pin(self.ended(buffer)).await,
-            Filled::Quiet => Ok(None),
+        match self.fill_or_end().await? {
+            Filled::More => Ok(()),
+            Filled::End => Box::pin(self.ended()).await,
         }
     }
 
     /// The same over TLS.
-    async fn receive_sealed(
-        &mut self,
-        held: Option<Buffer>,
-        rests: bool,
-    ) -> Result<Option<Buffer>, Over> {
-        let mut held = held.filter(|held| !held.is_empty());
+    async fn receive_sealed(&mut self) -> Result<(), Over> {
+        let mut held = self.input.take().filter(|held| !held.is_empty());
         loop {
             let Some(tls) = &self.down.tls else { return Err(Over) };
             let pool = Rc::clone(&self.down.worker.pool);
             if tls.borrow().has_rest() {
                 let mut plain = held.take().unwrap_or_else(|| pool.lend());
                 tls.borrow_mut().give_rest(&mut plain);
-                return Ok(Some(plain));
+                self.input = Some(plain);
+                return Ok(());
             }
-            let came = tls.borrow_mut().take_came();
-            let came = match self.fill_or_end(came, rests && held.is_none()).await? {
-                Filled::More(came) => came,
-                Filled::End(_) => return self.ended(held.unwrap_or_else(|| pool.lend())).await,
-                Filled::Quiet => return Ok(None),
+            self.input = tls.borrow_mut().take_came();
+            let filled = self.fill_or_end().await?;
+            let came = self.input.take();
+            let (Filled::More, Some(came)) = (filled, came) else {
+                self.input = held;
+                return self.ended().await;
             };
             let Some(tls) = &self.down.tls else { return Err(Over) };
             let (mut plain, mut said) = (held.take().unwrap_or_else(|| pool.lend()), pool.lend());
@@ -289,7 +279,8 @@ impl Connection {
                 self.down.wait(phase);
             }
             if plain.filled().len() > before {
-                return Ok(Some(plain));
+                self.input = Some(plain);
+                return Ok(());
             }
             if is_over {
                 self.down.say_end();
@@ -299,56 +290,60 @@ impl Connection {
         }
     }
 
-    /// Receives behind what `held` holds; the end is an end.
-    async fn fill(&mut self, held: Option<Buffer>) -> Result<Buffer, Over> {
-        match self.fill_or_end(held, false).await? {
-            Filled::More(buffer) => Ok(buffer),
-            Filled::End(_) | Filled::Quiet => Err(Over),
+    /// Receives behind what is there; the end is an end.
+    async fn fill(&mut self) -> Result<(), Over> {
+        match self.fill_or_end().await? {
+            Filled::More => Ok(()),
+            Filled::End => Err(Over),
         }
     }
 
-    /// Receives behind what `held` holds. Whoever is quiet for a second is told of if it `rests` and
-    /// nothing is held, and waited for otherwise.
-    async fn fill_or_end(&mut self, mut held: Option<Buffer>, rests: bool) -> Result<Filled, Over> {
+    /// Receives behind what is there, and waits without a buffer for whoever is quiet for a second.
+    async fn fill_or_end(&mut self) -> Result<Filled, Over> {
         loop {
-            let buffer = match held.take() {
-                Some(buffer) => buffer,
-                None => {
-                    if self.down.worker.pool.out() > BUFFERS_WAITING_MAX {
-                        self.down.stream.readable(false).await?;
-                    }
-                    self.down.worker.pool.lend()
-                }
-            };
-            let filled = buffer.filled().len();
-            let canceller = self.down.worker.quiet_canceller();
-            let spare = buffer.slice_mut(filled..BUFFER_BYTES);
-            let (received, spare) = self.down.stream.cancelable_read(spare, canceller).await;
-            let buffer = spare.into_inner();
-            match received {
-                Ok(0) => return Ok(Filled::End(buffer)),
-                Ok(bytes) => {
+            if self.input.is_none() && self.down.worker.pool.out() > BUFFERS_WAITING_MAX {
+                self.down.stream.readable(false).await?;
+            }
+            match self.fill_at_once().await? {
+                0 => return Ok(Filled::End),
+                QUIET => self.down.stream.readable(false).await?,
+                bytes => {
                     self.down.worker.meters.add(Counter::BytesReceived, bytes as u64);
-                    return Ok(Filled::More(buffer));
+                    return Ok(Filled::More);
                 }
-                // Quiet for a second: wait on without a buffer, or at least without a receive.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => {
-                    if rests && filled == 0 {
-                        return Ok(Filled::Quiet);
-                    }
-                    held = (filled > 0).then_some(buffer);
-                    self.down.stream.readable(false).await?;
-                }
-                Err(_) => return Err(Over),
             }
         }
     }
 
+    /// Receives behind what is there: how much, or [`QUIET`] where nothing has come for a second.
+    async fn fill_at_once(&mut self) -> Result<usize, Over> {
+        let (spare, canceller) = self.spare();
+        let (received, spare) = self.down.stream.cancelable_read(spare, canceller).await;
+        let buffer = spare.into_inner();
+        let received = match received {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => Ok(QUIET),
+            Err(_) => Err(Over),
+        };
+        // Who waits on does so without a buffer, or at least without a receive.
+        if !matches!(received, Ok(QUIET)) || !buffer.is_empty() {
+            self.input = Some(buffer);
+        }
+        received
+    }
+
+    /// Room behind what is there, and what ends a receive into it. Not a part of that receive, whose
+    /// future would have room for all that is looked at here.
+    fn spare(&mut self) -> (SliceMut<Buffer>, CancelHandle) {
+        let buffer = self.input.take().unwrap_or_else(|| self.down.worker.pool.lend());
+        let filled = buffer.filled().len();
+        (buffer.slice_mut(filled..BUFFER_BYTES), self.down.worker.quiet_canceller())
+    }
+
     /// The client sends no more. Half a request that took too long is told so.
-    async fn ended(&mut self, received: Buffer) -> Result<Option<Buffer>, Over> {
-        let late = self.down.seat.phase() == Phase::Overdue && !received.is_empty();
-        drop(received);
-        if late {
+    async fn ended(&mut self) -> Result<(), Over> {
+        let has_begun = self.input.take().is_some_and(|input| !input.is_empty());
+        if self.down.seat.phase() == Phase::Overdue && has_begun {
             self.refuse(Fault::new(Kind::HeaderTimeout, "")).await?;
         }
         self.down.say_end();
@@ -383,6 +378,9 @@ impl Connection {
 
 /// What a client is told that speaks plain HTTP where TLS is spoken.
 const PLAIN_TO_TLS: &str = "this port speaks TLS, not plain HTTP; ask for https://";
+
+/// More than a receive can bring.
+const QUIET: usize = usize::MAX;
 
 /// Batches of answers between two yields.
 const BATCHES_PER_TURN: u32 = 32;

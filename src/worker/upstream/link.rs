@@ -56,6 +56,15 @@ impl Link {
         }
     }
 
+    /// Puts more that has come already behind what `buffer` holds, up to `most` bytes in all, where it
+    /// comes in pieces that are smaller than that: records of TLS.
+    pub fn read_at_once(&mut self, buffer: &mut Vec<u8>, most: usize) -> io::Result<()> {
+        match &mut self.wire {
+            Wire::Plain(_) => Ok(()),
+            Wire::Tls(stream) => stream.read_at_once(buffer, most),
+        }
+    }
+
     /// Writes all of `bytes`.
     pub async fn write_all(&mut self, bytes: Bytes) -> io::Result<()> {
         match &mut self.wire {

@@ -87,6 +87,31 @@ impl Stream {
         }
     }
 
+    /// Puts what is there already, without waiting, behind what `buffer` holds, until that is `most`
+    /// bytes long. An end is left to [`Self::read`].
+    ///
+    /// # Errors
+    /// What is there is no TLS.
+    pub fn read_at_once(&mut self, buffer: &mut Vec<u8>, most: usize) -> io::Result<()> {
+        while buffer.len() < most {
+            match self.tls.reader().into_first_chunk() {
+                Ok(plain) if !plain.is_empty() => {
+                    let taken = plain.len().min(most - buffer.len());
+                    buffer.extend_from_slice(plain.get(..taken).unwrap_or_default());
+                    self.tls.reader().consume(taken);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.came.take().or_else(|| self.come_at_once().ok().flatten()) {
+                        Some(came) => drop(self.take(came)?),
+                        None => return Ok(()),
+                    }
+                }
+                Ok(_) | Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
     /// Writes all of `bytes`.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -102,16 +127,11 @@ impl Stream {
         for _ in 0..RECEIVES_MAX {
             let came = match self.came.take() {
                 Some(came) => came,
-                None => {
-                    let mut buffer = self.pool.lend();
-                    let socket = descriptor(&self.tcp);
-                    match recv(socket, buffer.all_mut(), RecvFlags::DONTWAIT) {
-                        Ok((bytes, _)) if bytes > 0 => buffer.set_filled(bytes),
-                        Err(Errno::AGAIN) => return self.has_nothing(),
-                        Ok(_) | Err(_) => return false,
-                    }
-                    Came { buffer, taken: 0 }
-                }
+                None => match self.come_at_once() {
+                    Ok(Some(came)) => came,
+                    Ok(None) => return self.has_nothing(),
+                    Err(_) => return false,
+                },
             };
             if self.take(came).is_err() || !self.has_nothing() {
                 return false;
@@ -123,6 +143,20 @@ impl Stream {
     /// The socket beneath.
     pub fn socket(&self) -> &TcpStream {
         &self.tcp
+    }
+
+    /// What has come and can be had without waiting for it; an error also at the end.
+    fn come_at_once(&self) -> Result<Option<Came>, Errno> {
+        let mut buffer = self.pool.lend();
+        match recv(descriptor(&self.tcp), buffer.all_mut(), RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(Errno::PIPE),
+            Ok((bytes, _)) => {
+                buffer.set_filled(bytes);
+                Ok(Some(Came { buffer, taken: 0 }))
+            }
+            Err(Errno::AGAIN) => Ok(None),
+            Err(problem) => Err(problem),
+        }
     }
 
     fn has_nothing(&mut self) -> bool {
