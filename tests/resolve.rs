@@ -18,7 +18,7 @@ use support::scripted::serve;
 #[test]
 fn pulls_are_counted_by_what_clients_find_and_cost_the_registry_one_look() {
     for driver in DRIVERS {
-        let mut bench = bench(driver, RESOLVED, &Arc::default());
+        let mut bench = bench(driver, "", &Arc::default());
         let hello = image("hello");
         let child = &hello.platforms[0].manifest.digest;
         for _ in 0..3 {
@@ -46,7 +46,7 @@ fn pulls_are_counted_by_what_clients_find_and_cost_the_registry_one_look() {
 #[test]
 fn that_a_tag_is_absent_is_said_here_where_anything_else_was_seen() {
     for driver in DRIVERS {
-        let mut bench = bench(driver, RESOLVED, &Arc::default());
+        let mut bench = bench(driver, "", &Arc::default());
         // It may be that others are shown what we are not.
         assert_eq!(bench.get(&target("absent")).status, 307);
         assert_eq!(bench.get(&target("latest")).status, 307);
@@ -66,7 +66,7 @@ fn nobody_is_kept_from_the_registry() {
     for driver in DRIVERS {
         for state in [SILENT, FAILING] {
             let now = Arc::new(AtomicU8::new(state));
-            let mut bench = bench(driver, RESOLVED, &now);
+            let mut bench = bench(driver, "", &now);
             for _ in 0..3 {
                 assert_eq!(bench.get(&target("latest")).status, 307);
             }
@@ -80,10 +80,22 @@ fn nobody_is_kept_from_the_registry() {
     }
 }
 
+/// What is not for everybody is not asked for again with each request.
+#[test]
+fn a_registry_that_refuses_is_left_alone_for_that_repository() {
+    for driver in DRIVERS {
+        let bench = bench(driver, "", &Arc::new(AtomicU8::new(REFUSING)));
+        for _ in 0..3 {
+            assert_eq!(bench.get(&target("latest")).status, 307);
+        }
+        assert_eq!(asked(&bench), ["HEAD latest", "GET latest"], "once, in both ways");
+    }
+}
+
 #[test]
 fn without_it_the_registry_is_not_asked() {
     for driver in DRIVERS {
-        let bench = bench(driver, "", &Arc::default());
+        let bench = bench(driver, "resolve_redirects = false\n", &Arc::default());
         for _ in 0..3 {
             assert_eq!(bench.get(&target("latest")).status, 307);
         }
@@ -98,6 +110,7 @@ fn bench(driver: &str, keys: &str, state: &Arc<AtomicU8>) -> Bench {
         while let Some(request) = talk.request()? {
             match state.load(Ordering::SeqCst) {
                 SILENT => return talk.stall(),
+                REFUSING => talk.answer(&request, "403 Forbidden", &[], b"")?,
                 FAILING => return Err(io::ErrorKind::ConnectionAborted.into()),
                 _ if request.target.ends_with("/absent") => {
                     talk.answer(&request, "404 Not Found", &[], b"")?;
@@ -128,4 +141,4 @@ fn target(reference: &str) -> String {
 
 const SILENT: u8 = 1;
 const FAILING: u8 = 2;
-const RESOLVED: &str = "resolve_redirects = true\n";
+const REFUSING: u8 = 3;

@@ -69,6 +69,10 @@ async fn look_up(exchange: &Exchange<'_>) -> Option<Kept> {
     };
     let base = &adopted.registries[plan.registry].base;
     let question = Question::of_client(worker, adopted, plan, head, bytes).ok()?;
+    let scope = Scope::of(base, &question.repository, Identity::Anonymous);
+    if worker.resolving.borrow().is_closed(scope, monotonic_us()) {
+        return None;
+    }
     let asking = cache::get(worker, &question, reference, bytes, false);
     let asked = within(worker, WAIT_SWEEPS_MAX, asking).await;
     let mut resolving = worker.resolving.borrow_mut();
@@ -83,12 +87,13 @@ async fn look_up(exchange: &Exchange<'_>) -> Option<Kept> {
     let Ok(found) = found.inspect_err(|missing| {
         if missing.failure.is_outage() {
             resolving.failed(base, monotonic_us());
+        } else {
+            resolving.refused(scope, monotonic_us());
         }
     }) else {
         return None;
     };
     resolving.well(base);
-    let scope = Scope::of(base, &question.repository, Identity::Anonymous);
     match found.kept.status {
         200 => {
             resolving.has_shown(scope);
@@ -96,6 +101,10 @@ async fn look_up(exchange: &Exchange<'_>) -> Option<Kept> {
             Some(found.kept)
         }
         404 if resolving.is_open(scope) => Some(found.kept),
+        401 | 403 => {
+            resolving.refused(scope, monotonic_us());
+            None
+        }
         _ => None,
     }
 }

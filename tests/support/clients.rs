@@ -13,7 +13,7 @@ use super::process::{Process, attempt, installed};
 use super::tokens::{Login, basic};
 
 /// A program that pulls images, with an empty store when it is made.
-pub trait Client {
+pub trait Client: Sync {
     /// Its name.
     fn name(&self) -> &'static str;
 

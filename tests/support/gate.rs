@@ -97,7 +97,10 @@ impl Gate {
             gate.address,
             gate.data_dir().display(),
         );
-        fs::write(gate.config_file(), text).expect("the configuration");
+        // Most tests redirect to registries that there are not.
+        let cache =
+            if config.contains("[cache]") { "" } else { "\n[cache]\nresolve_redirects = false\n" };
+        fs::write(gate.config_file(), text + cache).expect("the configuration");
         gate
     }
 

@@ -9,9 +9,14 @@ use std::io::Write as _;
 /// An index of two platforms with a small and a large layer each. The large ones are longer than
 /// any buffer on the way, and do not compress. Equal seeds make equal images.
 pub fn image(seed: &str) -> Image {
+    layered(seed, &[SMALL_BYTES, LARGE_BYTES])
+}
+
+/// An index of two platforms, with a layer of each of these lengths.
+pub fn layered(seed: &str, lengths: &[usize]) -> Image {
     let model = Image::hello().expect("the sample image");
     let platforms: Vec<Platform> =
-        model.platforms.iter().map(|platform| dressed(platform, seed)).collect();
+        model.platforms.iter().map(|platform| dressed(platform, seed, lengths)).collect();
     let mut index: Value = serde_json::from_slice(&model.index.bytes).expect("JSON");
     for (described, platform) in
         index["manifests"].as_array_mut().expect("a list").iter_mut().zip(&platforms)
@@ -23,9 +28,15 @@ pub fn image(seed: &str) -> Image {
 }
 
 /// `model` with other layers, and what names them.
-fn dressed(model: &Platform, seed: &str) -> Platform {
-    let archives = [(SMALL_BYTES, "small"), (LARGE_BYTES, "large")]
-        .map(|(length, name)| archive(name, &noise(&[seed, model.architecture, name], length)));
+fn dressed(model: &Platform, seed: &str, lengths: &[usize]) -> Platform {
+    let archives: Vec<Vec<u8>> = lengths
+        .iter()
+        .enumerate()
+        .map(|(place, length)| {
+            let name = format!("layer-{place}");
+            archive(&name, &noise(&[seed, model.architecture, &name], *length))
+        })
+        .collect();
     let layers: Vec<Content> =
         archives.iter().map(|tar| content(model.layers[0].media_type, gzip(tar))).collect();
     let mut config: Value = serde_json::from_slice(&model.config.bytes).expect("JSON");

@@ -27,7 +27,6 @@ pub mod tokens;
 pub mod world;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// An address on `ip` that nobody listens on, and that this process was not given before.
@@ -39,7 +38,7 @@ pub fn free_address(ip: IpAddr) -> SocketAddr {
     const COUNT: u16 = 22_000;
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     // Tests that run at once, each in a process of its own, begin at places of their own.
-    let begin = process::id().wrapping_mul(97) % u32::from(COUNT);
+    let begin = std::process::id().wrapping_mul(97) % u32::from(COUNT);
     (0..COUNT)
         .map(|_| u32::from(GIVEN.fetch_add(1, Ordering::Relaxed)))
         .map(|given| FIRST + u16::try_from((begin + given) % u32::from(COUNT)).expect("below it"))

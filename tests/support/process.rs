@@ -146,6 +146,6 @@ pub fn installed(name: &str) -> PathBuf {
 }
 
 /// How long a client may take.
-const RUN_TIME: Duration = Duration::from_secs(60);
+const RUN_TIME: Duration = Duration::from_secs(180);
 /// How long a program may take to end when it is asked to.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);

@@ -5,11 +5,14 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use pullgate::cli::demo::image::{Content, Image};
 use tempfile::TempDir;
 
+use super::eventually::pause;
 use super::free_address;
 use super::hosts::{Hosts, MIRROR_IP, REGISTRY_IP};
 use super::http::{Answer, Connection, get};
@@ -111,17 +114,25 @@ impl Registry {
 
     /// Stands before it on another port: what comes is kept, and passed on byte for byte.
     pub fn front(&self) -> Origin {
-        let registry = self.address;
-        Origin::start(registry.ip(), move |talk| pass_on(talk, registry))
+        self.front_slow(&Arc::default())
+    }
+
+    /// The same, and what the registry answers trickles, ten kilobytes a second on each connection,
+    /// while `is_slow`.
+    pub fn front_slow(&self, is_slow: &Arc<AtomicBool>) -> Origin {
+        let (registry, is_slow) = (self.address, Arc::clone(is_slow));
+        Origin::start(registry.ip(), move |talk| pass_on(talk, registry, &is_slow))
     }
 }
 
-fn pass_on(talk: &mut Talk, registry: SocketAddr) -> io::Result<()> {
+fn pass_on(talk: &mut Talk, registry: SocketAddr, is_slow: &Arc<AtomicBool>) -> io::Result<()> {
     let Some(first) = talk.request()? else { return Ok(()) };
     let mut upward = TcpStream::connect(registry)?;
     upward.set_nodelay(true)?;
     let (mut downward, mut client) = (upward.try_clone()?, talk.socket().try_clone()?);
+    let is_slow = Arc::clone(is_slow);
     thread::spawn(move || {
+        let _ = trickle(&mut downward, &mut client, &is_slow);
         let _ = io::copy(&mut downward, &mut client);
         let _ = client.shutdown(Shutdown::Both);
     });
@@ -130,6 +141,20 @@ fn pass_on(talk: &mut Talk, registry: SocketAddr) -> io::Result<()> {
         io::Write::write_all(&mut upward, &request.head)?;
     }
     upward.shutdown(Shutdown::Both)
+}
+
+/// Copies slowly while `is_slow`.
+fn trickle(from: &mut TcpStream, to: &mut TcpStream, is_slow: &AtomicBool) -> io::Result<()> {
+    let mut some = [0; 256];
+    while is_slow.load(Ordering::SeqCst) {
+        let count = io::Read::read(from, &mut some)?;
+        if count == 0 {
+            break;
+        }
+        io::Write::write_all(to, &some[..count])?;
+        pause();
+    }
+    Ok(())
 }
 
 impl Options<'_> {

@@ -44,7 +44,12 @@ pub struct Tokens {
 impl Tokens {
     /// Starts one on `ip`, which clients find under `host`.
     pub fn start(ip: impl Into<IpAddr>, host: &str) -> Self {
-        let signer = Signer::new();
+        Self::start_with(ip, host, LONG)
+    }
+
+    /// The same, of tokens that live as long as `life` says.
+    pub fn start_with(ip: impl Into<IpAddr>, host: &str, life: Life) -> Self {
+        let signer = Signer { life, ..Signer::new() };
         let certificate = signer.certificate.clone();
         let origin = Origin::start(ip, move |talk| signer.serve(talk));
         let realm = format!("http://{host}:{}/token", origin.address().port());
@@ -81,8 +86,18 @@ impl Tokens {
     }
 }
 
+/// How long tokens live, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    /// As clients are told: `expires_in`.
+    pub told: u64,
+    /// As the token itself says: `exp`. docker-registry believes it a minute longer.
+    pub signed: u64,
+}
+
 /// What makes tokens (RFC 7515, ES256).
 struct Signer {
+    life: Life,
     key: EcdsaKeyPair,
     random: SystemRandom,
     certificate: rcgen::Certificate,
@@ -97,7 +112,7 @@ impl Signer {
         let random = SystemRandom::new();
         let pkcs8 = pair.serialize_der();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8, &random);
-        Self { key: key.expect("a P-256 key"), random, certificate }
+        Self { life: LONG, key: key.expect("a P-256 key"), random, certificate }
     }
 
     fn serve(&self, talk: &mut Talk) -> io::Result<()> {
@@ -114,7 +129,7 @@ impl Signer {
             }
             let (_, query) = request.target.split_once('?').unwrap_or_default();
             let token = self.token(&scopes(query), named.is_some());
-            let body = format!(r#"{{"token":"{token}","expires_in":300}}"#);
+            let body = format!(r#"{{"token":"{token}","expires_in":{}}}"#, self.life.told);
             talk.answer(&request, "200 OK", &[JSON], body.as_bytes())?;
         }
         Ok(())
@@ -136,7 +151,7 @@ impl Signer {
         });
         let claims = serde_json::json!({
             "iss": ISSUER, "sub": "", "aud": SERVICE, "jti": "a-token",
-            "iat": now, "nbf": now - 60, "exp": now + 300, "access": access,
+            "iat": now, "nbf": now - 60, "exp": now + self.life.signed, "access": access,
         });
         let part = |json: serde_json::Value| base64(json.to_string().as_bytes(), URL_SAFE, false);
         let signed = format!("{}.{}", part(header), part(claims));
@@ -177,6 +192,8 @@ pub fn base64(bytes: &[u8], alphabet: &[u8; 64], is_padded: bool) -> String {
     text
 }
 
+/// Longer than a test.
+const LONG: Life = Life { told: 300, signed: 300 };
 /// What registries and tokens call the token server.
 pub const ISSUER: &str = "tokens-of-the-tests";
 /// What they call the registry.

@@ -1,7 +1,10 @@
 //! The other side of the gateway: a registry of each kind, with what belongs to it, over one storage.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use pullgate::cli::demo::image::Image;
 use tempfile::TempDir;
 
 use super::cdn;
@@ -9,7 +12,7 @@ use super::hosts::{CDN, CDN_IP, REGISTRY, REGISTRY_IP, TOKENS, TOKENS_IP};
 use super::images::image;
 use super::origin::Origin;
 use super::registry::{Access, Options, Registry};
-use super::tokens::Tokens;
+use super::tokens::{Life, Tokens};
 
 /// How a registry behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,11 @@ impl Storage {
         storage
     }
 
+    /// Puts another image there, as `latest`.
+    pub fn push(&self, repository: &str, image: &Image) {
+        self.registry(Access::Open, None).push(repository, "latest", image);
+    }
+
     /// Where it lies.
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -86,6 +94,27 @@ impl World {
     /// Starts everything of a `kind`.
     pub fn start(kind: Kind, storage: &Storage) -> Self {
         let tokens = kind.wants_tokens().then(|| Tokens::start(TOKENS_IP, TOKENS));
+        Self::start_with(kind, storage, tokens, &Arc::default())
+    }
+
+    /// Starts everything of a kind that wants tokens, with tokens that live as long as `life` says,
+    /// and a registry that is slow while `is_slow`.
+    pub fn start_slow(
+        kind: Kind,
+        storage: &Storage,
+        life: Life,
+        is_slow: &Arc<AtomicBool>,
+    ) -> Self {
+        let tokens = Tokens::start_with(TOKENS_IP, TOKENS, life);
+        Self::start_with(kind, storage, Some(tokens), is_slow)
+    }
+
+    fn start_with(
+        kind: Kind,
+        storage: &Storage,
+        tokens: Option<Tokens>,
+        is_slow: &Arc<AtomicBool>,
+    ) -> Self {
         let redirects = kind == Kind::Redirecting;
         let cdn = redirects.then(|| cdn::start(CDN_IP, storage.path()));
         let blobs_at = cdn.as_ref().map(|cdn| format!("http://{CDN}:{}", cdn.address().port()));
@@ -96,7 +125,7 @@ impl World {
         };
         let registry = storage.registry(access, blobs_at);
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { registry: registry.front(), tokens, cdn, _registry: registry, directory }
+        Self { registry: registry.front_slow(is_slow), tokens, cdn, _registry: registry, directory }
     }
 
     /// Forgets what was asked so far.

@@ -170,8 +170,9 @@ sections! {
         /// Whether the gateway looks up what clients find that it redirects: by a HEAD in each `tag_ttl`
         /// for each tag in use, and a GET for each new manifest. Then their pulls are counted as exactly
         /// as where it asks the registry for them, and it says itself that a tag is absent. A request
-        /// of which nothing is known waits for that, a second at the most.
-        resolve_redirects: Flag => "false";
+        /// of which nothing is known waits for that, a second at the most. Switch it off where the
+        /// gateway itself cannot reach the registries.
+        resolve_redirects: Flag => "true";
     }
 
     /// What is made of where requests come from. `docs/privacy.md` says what is kept of it.

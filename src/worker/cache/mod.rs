@@ -106,6 +106,7 @@ pub async fn get(
     let Question { adopted, registry, method, .. } = question;
     let patience = sweeps(fetch::patience(&adopted.upstream)) + disk::DISK_SWEEPS_MAX;
     let by = worker.clock.sweep() + patience;
+    let asked_us = monotonic_us().cast_signed();
     let looking = Looking { worker, adopted, registry: *registry, by };
     if *method == Method::Head && sought.is_digest() && !worker.manifests.has(&sought) {
         sought.is_head = true;
@@ -144,6 +145,11 @@ pub async fn get(
         },
         1,
     );
+    // Who waited is told what came just before a refusal; the next one is not.
+    let refused_us = worker.manifests.shelf.borrow().refused_us(Key::of(&sought).scope());
+    if refused_us >= asked_us {
+        until_us = 0;
+    }
     Some(Ok(Found { kept, until_us }))
 }
 
