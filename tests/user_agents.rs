@@ -20,6 +20,18 @@ fn user_agents_and_their_clients() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Where it is from stands above each, also above several of one source.
+#[test]
+fn every_user_agent_says_where_it_is_from() {
+    let mut is_told = false;
+    for line in USER_AGENTS.lines() {
+        match line.split_once("  ⇒  ") {
+            Some(_) => assert!(is_told, "{line}: where from?"),
+            None => is_told = line.starts_with("# ") && !line.starts_with("# ----"),
+        }
+    }
+}
+
 /// A rule that no real user agent shows to be right is not known to be so.
 #[test]
 fn every_entry_of_the_table_decides_a_user_agent() {

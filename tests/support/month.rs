@@ -164,9 +164,13 @@ impl Simulation {
     pub(crate) fn pass(&mut self, minutes: u32) {
         self.at_us += u64::from(minutes) * 60_000_000;
         // Not yet into the next day: whose clients they are is decided when they are counted.
-        self.clocks.0.store(self.at_us - 30_000_000, Ordering::SeqCst);
+        let mut now_us = self.at_us - 30_000_000;
         let deadline = Instant::now() + Duration::from_secs(60);
+        self.clocks.0.store(now_us, Ordering::SeqCst);
         while self.health.requests.load(Ordering::Relaxed) < self.requests {
+            // A worker that found no room is waited for as long as the clock says.
+            now_us = (now_us + 1000).min(self.at_us - 1);
+            self.clocks.0.store(now_us, Ordering::SeqCst);
             for sender in &mut self.senders {
                 assert_eq!(sender.flush().unfolded, 0);
             }
