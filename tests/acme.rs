@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::clients::{Client, Docker, Podman, Skopeo};
+use support::clients::{Client, Containerd, Docker, Podman, Skopeo};
 use support::eventually::eventually;
 use support::free_address;
 use support::gate::{DRIVERS, Gate, UPSTREAM, pullgate};
@@ -238,15 +238,19 @@ fn a_whole_image_is_pulled_under_such_a_certificate() {
         asking.curl(GATEWAY, &format!("/v2/acme/rocket/blobs/{}", layer.digest), &root).unwrap();
     assert_eq!(body, layer.bytes);
     let reference = format!("{GATEWAY}:{}/acme/rocket:latest", tls.port());
-    let clients: [Box<dyn Client>; 3] = [
+    let clients: [Box<dyn Client>; 4] = [
         Box::new(Docker::trusting(&root)),
+        Box::new(Containerd::trusting(&root)),
         Box::new(Podman::trusting(&root)),
         Box::new(Skopeo::trusting(&root)),
     ];
     for client in clients {
+        let before = asking.gate.metric("pullgate_http2_connections_total");
         let pulled = client.try_pull(&reference);
         assert_eq!(pulled, Ok(()), "{}", client.name());
         client.assert_holds(&reference, &image);
+        let by_http2 = asking.gate.metric("pullgate_http2_connections_total") - before;
+        assert_eq!(by_http2 > 0, client.name() != "docker", "{}: {by_http2}", client.name());
     }
     asking.gate.stop();
 }

@@ -393,7 +393,7 @@ fn backend(host: &str) -> String {
 fn text_with(gate: &Gate, host: &str) -> String {
     let text = fs::read_to_string(gate.config_file()).unwrap();
     let (gateway, _) = text.split_once("\n[[packages]]").unwrap();
-    gateway.to_owned() + &backend(host)
+    gateway.to_owned() + &backend(host) + NOTHING_RESOLVED
 }
 
 /// Replaces a file in one step, as editors do.

@@ -147,6 +147,9 @@ impl Subject {
 pub fn check_tls(scenario: Scenario, load: &LoadArgs) -> io::Result<()> {
     match (scenario, load.tls) {
         (Scenario::Slow, Some(_)) => Err(io::Error::other("`slow` is not for --tls")),
+        (Scenario::Idle | Scenario::PullStorm, _) if load.http2.is_some() => {
+            Err(io::Error::other("--http2 is for closed loops only"))
+        }
         _ => Ok(()),
     }
 }

@@ -87,7 +87,7 @@ async fn look_up(exchange: &Exchange<'_>) -> Option<Kept> {
     let Ok(found) = found.inspect_err(|missing| {
         if missing.failure.is_outage() {
             resolving.failed(base, monotonic_us());
-        } else {
+        } else if missing.failure.is_refusal() {
             resolving.refused(scope, monotonic_us());
         }
     }) else {

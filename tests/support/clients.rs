@@ -265,7 +265,15 @@ pub struct Containerd {
 impl Containerd {
     /// With an empty store.
     pub fn start() -> Self {
-        let home = Home::new();
+        Self::in_home(Home::new())
+    }
+
+    /// The same, which trusts the authority whose certificate is in the file.
+    pub fn trusting(root: &Path) -> Self {
+        Self::in_home(Home::new().trusting(root))
+    }
+
+    fn in_home(home: Home) -> Self {
         let text = format!(
             "version = 2\nroot = \"{}\"\nstate = \"{}\"\n\
              disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
@@ -295,7 +303,10 @@ impl Client for Containerd {
     }
 
     fn try_pull_as(&self, login: Option<Login>, reference: &str) -> Result<(), String> {
-        let mut ctr = Self::ctr(&self.home, &["images", "pull", "--plain-http", "--skip-verify"]);
+        let mut ctr = Self::ctr(&self.home, &["images", "pull"]);
+        if !self.home.trusts {
+            ctr.args(["--plain-http", "--skip-verify"]);
+        }
         ctr.args(login.map(|login| format!("--user={}", pair(login))));
         attempt(ctr.arg(reference)).map(drop)
     }

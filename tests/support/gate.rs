@@ -20,6 +20,9 @@ pub const DRIVERS: [&str; 2] = ["io_uring", "epoll"];
 /// Allows what the names of `hosts` lead to; more keys of `[upstream]` may follow.
 pub const UPSTREAM: &str = "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n";
 
+/// Nobody is asked what clients find that are redirected.
+pub const NOTHING_RESOLVED: &str = "\n[cache]\nresolve_redirects = false\n";
+
 /// A gateway on 127.0.0.1, with a data directory of its own.
 pub struct Gate {
     process: Option<Process>,
@@ -98,8 +101,7 @@ impl Gate {
             gate.data_dir().display(),
         );
         // Most tests redirect to registries that there are not.
-        let cache =
-            if config.contains("[cache]") { "" } else { "\n[cache]\nresolve_redirects = false\n" };
+        let cache = if config.contains("[cache]") { "" } else { NOTHING_RESOLVED };
         fs::write(gate.config_file(), text + cache).expect("the configuration");
         gate
     }

@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// An address on `ip` that nobody listens on, and that this process was not given before.
 ///
 /// Its port is none of those that the kernel gives to who asks for any (`ip_local_port_range`
-/// begins at 32768): nobody else gets it before its listener is there.
+/// begins at 32768), so that hardly anybody else gets it before its listener is there.
 pub fn free_address(ip: IpAddr) -> SocketAddr {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 22_000;

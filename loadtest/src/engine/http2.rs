@@ -74,7 +74,9 @@ async fn go(
     }
     load.is_over.set(true);
     load.recorder.borrow_mut().load_ended(load.now());
-    while running.join_next().await.is_some() {}
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(io::Error::other)?;
+    }
     let cpu = thread_cpu().saturating_sub(cpu_before);
     load.recorder.borrow_mut().end(load.now(), cpu);
     Ok(())
@@ -95,7 +97,9 @@ async fn connect(settings: &Settings, index: usize) -> io::Result<SendRequest<By
     stream.set_nodelay(true)?;
     let name = DOMAIN.try_into().map_err(io::Error::other)?;
     let sealed = TlsConnector::from(tls.clone()).connect(name, stream).await?;
-    let opened = client::Builder::new().initial_window_size(WINDOW_BYTES).handshake(sealed).await;
+    let mut builder = client::Builder::new();
+    builder.initial_window_size(WINDOW_BYTES).initial_connection_window_size(16 * WINDOW_BYTES);
+    let opened = builder.handshake(sealed).await;
     let (ask, connection) = opened.map_err(io::Error::other)?;
     // What goes wrong with it is told to each of its streams.
     spawn_local(async move { drop(connection.await) });

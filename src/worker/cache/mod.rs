@@ -106,7 +106,6 @@ pub async fn get(
     let Question { adopted, registry, method, .. } = question;
     let patience = sweeps(fetch::patience(&adopted.upstream)) + disk::DISK_SWEEPS_MAX;
     let by = worker.clock.sweep() + patience;
-    let asked_us = monotonic_us().cast_signed();
     let looking = Looking { worker, adopted, registry: *registry, by };
     if *method == Method::Head && sought.is_digest() && !worker.manifests.has(&sought) {
         sought.is_head = true;
@@ -145,11 +144,6 @@ pub async fn get(
         },
         1,
     );
-    // Who waited is told what came just before a refusal; the next one is not.
-    let refused_us = worker.manifests.shelf.borrow().refused_us(Key::of(&sought).scope());
-    if refused_us >= asked_us {
-        until_us = 0;
-    }
     Some(Ok(Found { kept, until_us }))
 }
 
@@ -273,7 +267,12 @@ impl Looking<'_> {
         };
         match told {
             Told::Fresh(good) => {
-                let until_us = good.since_us.saturating_add_unsigned(fresh_us);
+                let refused_us = self.worker.manifests.shelf.borrow().refused_us(key.scope());
+                // Who waits is told what was asked for before a refusal; the next one is not.
+                let until_us = match good.since_us > refused_us {
+                    true => good.since_us.saturating_add_unsigned(fresh_us),
+                    false => 0,
+                };
                 let until_us = u64::try_from(until_us).unwrap_or(0);
                 Ok(Found { kept: good.value, until_us })
             }

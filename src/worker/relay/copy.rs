@@ -28,6 +28,7 @@ pub(super) async fn copy(
     buffer.resize(CHUNK_BEFORE_BYTES, 0);
     buffer.extend_from_slice(rest.filled());
     drop(rest);
+    let most = CHUNK_BEFORE_BYTES + piece_bytes.min(AT_ONCE_BYTES_MAX);
     let mut is_over = body.left() == Some(0);
     loop {
         let came = buffer.get_mut(CHUNK_BEFORE_BYTES..).unwrap_or_default();
@@ -63,9 +64,7 @@ pub(super) async fn copy(
                 is_over = true;
             }
             // One write to the client for all that is there: each costs more than its bytes.
-            Ok(_) => link
-                .read_at_once(&mut buffer, CHUNK_BEFORE_BYTES + piece_bytes)
-                .map_err(|_| pace.upstream_broke())?,
+            Ok(_) => link.read_at_once(&mut buffer, most),
             Err(_) => return Err(pace.upstream_broke()),
         }
     }
@@ -76,5 +75,7 @@ fn at_most(left: u64) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX)
 }
 
+/// What is decrypted before others have their turn.
+const AT_ONCE_BYTES_MAX: usize = 256 * 1024;
 /// The buffer's least length, for whatever a body's framing may bring.
 const PIECE_BYTES_MIN: usize = 4096;

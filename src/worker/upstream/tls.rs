@@ -22,6 +22,8 @@ pub struct Stream {
     tls: ClientConnection,
     pool: Rc<Pool>,
     came: Option<Came>,
+    /// What was wrong behind what was read already.
+    broken: Option<io::Error>,
 }
 
 /// What has come and rustls has not taken yet: all behind `taken`.
@@ -44,7 +46,7 @@ impl Stream {
         let host = host.trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(io::Error::other)?;
         let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        let mut stream = Self { tcp, tls, pool: Rc::clone(pool), came: None };
+        let mut stream = Self { tcp, tls, pool: Rc::clone(pool), came: None, broken: None };
         loop {
             stream.flush().await?;
             if !stream.tls.is_handshaking() {
@@ -88,11 +90,8 @@ impl Stream {
     }
 
     /// Puts what is there already, without waiting, behind what `buffer` holds, until that is `most`
-    /// bytes long. An end is left to [`Self::read`].
-    ///
-    /// # Errors
-    /// What is there is no TLS.
-    pub fn read_at_once(&mut self, buffer: &mut Vec<u8>, most: usize) -> io::Result<()> {
+    /// bytes long. An end, or what is no TLS, is left for [`Self::read`] to say.
+    pub fn read_at_once(&mut self, buffer: &mut Vec<u8>, most: usize) {
         while buffer.len() < most {
             match self.tls.reader().into_first_chunk() {
                 Ok(plain) if !plain.is_empty() => {
@@ -102,14 +101,19 @@ impl Stream {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.came.take().or_else(|| self.come_at_once().ok().flatten()) {
-                        Some(came) => drop(self.take(came)?),
-                        None => return Ok(()),
+                        Some(came) => match self.take(came) {
+                            Ok(_) => {}
+                            Err(broken) => {
+                                self.broken = Some(broken);
+                                return;
+                            }
+                        },
+                        None => return,
                     }
                 }
-                Ok(_) | Err(_) => return Ok(()),
+                Ok(_) | Err(_) => return,
             }
         }
-        Ok(())
     }
 
     /// Writes all of `bytes`.
@@ -167,6 +171,9 @@ impl Stream {
     /// Gives rustls more of what came, and waits for more where it has all. Returns how much it
     /// took: nothing at the end.
     async fn receive(&mut self) -> io::Result<usize> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
         let came = match self.came.take() {
             Some(came) => came,
             None => {
