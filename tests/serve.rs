@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use support::eventually::eventually;
-use support::gate::{DRIVERS, Gate, pullgate};
+use support::gate::{DRIVERS, Gate, NOTHING_RESOLVED, pullgate};
 use support::http::{Connection, get};
 use support::process::passes_promtool;
 
