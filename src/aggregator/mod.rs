@@ -255,10 +255,7 @@ impl Aggregator {
 
     /// Each pull from now on. A subscriber that is too slow misses some.
     pub fn subscribe(&self) -> Receiver<Booked> {
-        let (feed, booked) = bounded(FEED_MAX);
-        // Stopped: the receiver is told so by its end of the channel.
-        let _ = self.orders.send(Order::Subscribe(feed));
-        booked
+        self.query().subscribe()
     }
 
     /// What has it make way for another process.
@@ -301,5 +298,3 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Orders wait while the aggregator writes; whoever gives one more waits too.
 const ORDERS_MAX: usize = 64;
-/// Pulls that a subscriber may be behind.
-const FEED_MAX: usize = 1024;

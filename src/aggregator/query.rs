@@ -1,18 +1,18 @@
 //! Who answers questions about the counts: a running aggregator, or a store that is this process's
-//! own. The command line, and later the API, ask.
+//! own. The command line and the dashboard ask.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::aggregator::Order;
+use crate::aggregator::{Booked, Order};
 use crate::aggregator::amend::Amendment;
 use crate::aggregator::answer::Answer;
 use crate::aggregator::ask::{Ask, QueryError};
 use crate::aggregator::lock::Lock;
 use crate::aggregator::plan::Plan;
 use crate::aggregator::view::View;
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 /// Answers questions, from any thread.
 #[derive(Clone)]
@@ -60,9 +60,40 @@ impl Query {
     /// asked for.
     pub fn rows(&self, ask: &Ask) -> Result<Answer, QueryError> {
         let plan = Plan::of(ask)?;
+        self.read(|view| plan.run(view))
+    }
+
+    /// Answers several questions by what was counted at one moment, so that their sums agree. Each
+    /// may be refused by itself.
+    pub fn all(&self, asks: &[Ask]) -> Result<Vec<Result<Answer, QueryError>>, QueryError> {
+        let plans: Vec<_> = asks.iter().map(Plan::of).collect();
+        self.read(|view| {
+            let answers = plans.iter().map(|plan| match plan {
+                Err(refused) => Ok(Err(refused.clone())),
+                Ok(plan) => match plan.run(view) {
+                    Err(error @ (QueryError::Unavailable(_) | QueryError::Stopped)) => Err(error),
+                    answer => Ok(answer),
+                },
+            });
+            answers.collect()
+        })
+    }
+
+    /// Each pull from now on, as of a running gateway. A subscriber that is too slow misses some.
+    pub fn subscribe(&self) -> Receiver<Booked> {
+        let (feed, booked) = bounded(FEED_MAX);
+        if let Source::Live(orders) = &self.source {
+            // Stopped: the receiver is told so by its end of the channel.
+            let _ = orders.send(Order::Subscribe(feed));
+        }
+        booked
+    }
+
+    /// Gives what was counted to `run`, anew where it was written to meanwhile.
+    fn read<T>(&self, run: impl Fn(&View) -> Result<T, QueryError>) -> Result<T, QueryError> {
         for _ in 0..VIEWS_MAX {
             let view = self.view()?;
-            let answer = plan.run(&view)?;
+            let answer = run(&view)?;
             if !view.is_stale()? {
                 return Ok(answer);
             }
@@ -104,3 +135,5 @@ impl Query {
 const VIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a view is taken again because the store was written to meanwhile.
 const VIEWS_MAX: usize = 5;
+/// Pulls that a subscriber may be behind.
+const FEED_MAX: usize = 1024;

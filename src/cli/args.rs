@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::aggregator::{By, Only};
+use crate::pure::export;
 
 /// The gateway in front of container registries: decouples the pull command from the registry, and
 /// counts the pulls.
@@ -73,6 +74,9 @@ pub struct DemoArgs {
     /// The port of /metrics, /healthz and /readyz
     #[arg(long, value_name = "NUMBER", default_value_t = 8081)]
     pub admin_port: u16,
+    /// Make up ninety days of pulls first, of four packages, for a look around
+    #[arg(long)]
+    pub with_history: bool,
 }
 
 /// Of `pulls`.
@@ -142,6 +146,15 @@ pub enum Format {
     Csv,
     /// A JSON object on each line
     Ndjson,
+}
+
+impl From<Format> for export::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Csv => Self::Csv,
+            Format::Ndjson => Self::Ndjson,
+        }
+    }
 }
 
 /// Of `import`.

@@ -4,15 +4,15 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::args::{ExportArgs, Format, Wanted};
+use super::args::{ExportArgs, Wanted};
 use super::counts::{Counts, rows};
 use super::fail;
 use super::progress::Progress;
 use super::pulls::unknown;
 use crate::aggregator::Ask;
-use crate::pure::csv;
+use crate::pure::export::{self, Row};
 use crate::pure::pull::rollup::MEASURE_NAMES;
 
 /// Writes the rows to standard output.
@@ -83,34 +83,19 @@ fn export(args: &ExportArgs, mut out: impl Write) -> Result<(), Failure> {
 
 /// What stands before the first row.
 fn begin(args: &ExportArgs, out: &mut impl Write) -> io::Result<()> {
-    if args.format == Format::Ndjson {
-        return Ok(());
-    }
     let mut text = String::new();
-    let by = args.by.iter().map(|by| by.column());
-    csv::put_line(&mut text, ["package"].into_iter().chain(by).chain(MEASURE_NAMES));
+    let columns = ["package"].into_iter().chain(args.by.iter().map(|by| by.column()));
+    export::Format::from(args.format).put_header(&mut text, &columns.collect::<Vec<_>>());
     out.write_all(text.as_bytes())
 }
 
 /// Appends one row as it is written.
 fn put(text: &mut String, args: &ExportArgs, row: &Value) {
-    let words = ["package"].into_iter().chain(args.by.iter().map(|by| by.as_str()));
-    let columns = ["package"].into_iter().chain(args.by.iter().map(|by| by.column()));
-    match args.format {
-        Format::Csv => {
-            let told = words.map(|word| row[word].as_str().unwrap_or_default().to_owned());
-            let measures = MEASURE_NAMES.iter().map(|name| row[*name].to_string());
-            let fields: Vec<String> = told.chain(measures).collect();
-            csv::put_line(text, fields.iter().map(String::as_str));
-        }
-        Format::Ndjson => {
-            let told = columns.zip(words).map(|(column, word)| (column, &row[word]));
-            let measures = MEASURE_NAMES.iter().map(|name| (*name, &row[*name]));
-            let members = told.chain(measures);
-            let object: Map<String, Value> =
-                members.map(|(name, value)| (name.to_owned(), value.clone())).collect();
-            text.push_str(&Value::Object(object).to_string());
-            text.push('\n');
-        }
-    }
+    let of = |word: &str| row[word].as_str().unwrap_or_default().to_owned();
+    let mut told = vec![("package", of("package"))];
+    told.extend(args.by.iter().map(|by| (by.column(), of(by.as_str()))));
+    let told: Vec<(&str, &str)> =
+        told.iter().map(|(column, text)| (*column, text.as_str())).collect();
+    let measures = MEASURE_NAMES.map(|name| row[name].as_u64().unwrap_or_default());
+    export::Format::from(args.format).put_row(text, &Row { told: &told, measures });
 }

@@ -177,6 +177,17 @@ pub const RETRY_AFTER_S_MAX: u64 = 60 * 60;
 /// The longest list that a registry is asked for at once: what clients of these lists ask for.
 pub const TAGS_N_MAX: usize = 1000;
 
+/// A picture that is brought along for a badge, as a `data:` URL: it stands in the badge, and comes with
+/// each request for it.
+pub const BADGE_LOGO_BYTES_MAX: usize = 4096;
+
+/// Letters to the left of a badge that its query may choose: more is no badge any more.
+pub const BADGE_WORDS_MAX: usize = 64;
+
+/// Points that a chart has at most, and rows that the table below it has: about as many as can be told
+/// apart on a screen.
+pub const CHART_POINTS_MAX: usize = 130;
+
 const _: () = assert!(BUFFER_BYTES >= RECEIVE_BYTES + 8 * NAME_BYTES_MAX + HOST_BYTES_MAX);
 const _: () = assert!(BUFFER_BYTES >= CHALLENGE_BYTES_MAX + 1024);
 const _: () = assert!(TAG_BYTES_MAX < DIGEST_BYTES_MAX);

@@ -11,19 +11,15 @@
 pub(crate) mod random;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pullgate::aggregator::clock::Clock;
-use pullgate::aggregator::lock::Lock;
-use pullgate::aggregator::{Aggregator, Ask, Health, Options, Query, spawn};
-use pullgate::control::while_busy;
-use pullgate::messages::pulls::{PullSender, channel};
-use pullgate::pure::client::ClientTable;
+use pullgate::aggregator::Ask;
+use pullgate::cli::demo::past::Past;
+use pullgate::cli::demo::places::{self, Network};
 use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
-use pullgate::pure::place::{Database, Labels, Sources};
+use pullgate::pure::place::Sources;
 use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 use random::Random;
@@ -75,79 +71,52 @@ impl Truth {
     }
 }
 
-/// An aggregator, and the clock that it looks at.
-pub(crate) struct Simulation {
-    aggregator: Aggregator,
-    pub(crate) query: Query,
-    pub(crate) health: Arc<Health>,
-    pub(crate) senders: Vec<PullSender>,
-    /// The monotonic clock, and by how much the wall's differs.
-    clocks: Arc<(AtomicU64, AtomicI64)>,
-    pub(crate) at_us: u64,
-    /// GETs of manifests that were offered.
-    pub(crate) requests: u64,
+/// A gateway of four workers, and the clock that it looks at.
+pub(crate) struct Simulation(Past);
+
+impl Deref for Simulation {
+    type Target = Past;
+
+    fn deref(&self) -> &Past {
+        &self.0
+    }
 }
 
 impl Simulation {
+    /// An empty store at [`BEGIN`].
     pub(crate) fn start(dir: &Path, retention: Retention) -> Self {
-        let at_us = 3_600_000_000;
-        let wall_us = i64::from(BEGIN) * 60_000_000 - 3_600_000_000;
-        let clocks = Arc::new((AtomicU64::new(at_us), AtomicI64::new(wall_us)));
-        let turned = Arc::clone(&clocks);
-        let look = move || {
-            let (now_us, offset_us) = &*turned;
-            Clock::at(now_us.load(Ordering::SeqCst), offset_us.load(Ordering::SeqCst))
+        let counting = Counting {
+            flush: Duration::from_secs(1),
+            window: Duration::from_secs(60),
+            retention,
+            max_names: 10_000,
+            max_tags: 1000,
+            max_clients: 200,
+            respect_dnt: true,
         };
-        let options = Options {
-            data_dir: dir.to_owned(),
-            counting: Counting {
-                flush: Duration::from_secs(1),
-                window: Duration::from_secs(60),
-                retention,
-                max_names: 10_000,
-                max_tags: 1000,
-                max_clients: 200,
-                respect_dnt: true,
-            },
-            insight: Insight {
-                databases: Vec::new(),
-                cities: false,
-                networks: None,
-                k_public: 10,
-                unique_window: UniqueWindow::Day,
-            },
-            clients: ClientTable::built_in(),
-            sources: Arc::new(sources()),
-            look: Arc::new(look),
+        let insight = Insight {
+            databases: Vec::new(),
+            cities: false,
+            networks: None,
+            k_public: 10,
+            unique_window: UniqueWindow::Day,
         };
-        let (senders, receivers) = (0..WORKERS).map(|_| channel()).unzip();
-        let health = Arc::new(Health::default());
-        let lock = while_busy(|| Lock::take(dir)).unwrap();
-        let aggregator = spawn(options, lock, receivers, Arc::clone(&health)).unwrap();
-        let query = aggregator.query();
-        Self { aggregator, query, health, senders, clocks, at_us, requests: 0 }
+        Self(Past::begin(dir, BEGIN, WORKERS, sources(), (counting, insight)).unwrap())
     }
 
     /// Offers one request by one worker.
     pub(crate) fn offer(&mut self, worker: usize, event: &Event<'_>) {
-        self.requests += u64::from(event.asked == Asked::Manifest);
-        assert!(self.senders[worker].offer(event), "the aggregator is too far behind");
-    }
-
-    /// The wall clock is set by so much.
-    pub(crate) fn set_wall(&self, by: i64) {
-        self.clocks.1.fetch_add(by, Ordering::SeqCst);
+        self.0.offer(worker, event).unwrap();
     }
 
     /// The clock goes on to this time; it never goes back.
     pub(crate) fn turn_to(&mut self, at_us: u64) {
-        self.at_us = self.at_us.max(at_us);
-        self.clocks.0.store(self.at_us, Ordering::SeqCst);
+        self.0.turn_to(at_us);
     }
 
     /// A worker sends what it has.
     pub(crate) fn flush(&mut self, worker: usize) {
-        assert_eq!(self.senders[worker].flush().unfolded, 0);
+        assert_eq!(self.0.flush(worker), 0);
     }
 
     /// Waits until the aggregator has looked at its clock and its workers.
@@ -162,30 +131,11 @@ impl Simulation {
 
     /// So many minutes pass; what was offered has been counted then.
     pub(crate) fn pass(&mut self, minutes: u32) {
-        self.at_us += u64::from(minutes) * 60_000_000;
-        // Not yet into the next day: whose clients they are is decided when they are counted.
-        let mut now_us = self.at_us - 30_000_000;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        self.clocks.0.store(now_us, Ordering::SeqCst);
-        while self.health.requests.load(Ordering::Relaxed) < self.requests {
-            // A worker that found no room is waited for as long as the clock says.
-            now_us = (now_us + 1000).min(self.at_us - 1);
-            self.clocks.0.store(now_us, Ordering::SeqCst);
-            for sender in &mut self.senders {
-                assert_eq!(sender.flush().unfolded, 0);
-            }
-            assert!(Instant::now() < deadline, "not everything was counted");
-            std::thread::park_timeout(Duration::from_micros(200));
-        }
-        self.clocks.0.store(self.at_us, Ordering::SeqCst);
+        self.0.pass(minutes).unwrap();
     }
 
-    pub(crate) fn stop(mut self) {
-        for sender in &mut self.senders {
-            sender.flush();
-            assert!(sender.is_settled());
-        }
-        assert!(self.aggregator.stop(Vec::new()));
+    pub(crate) fn stop(self) {
+        self.0.end().unwrap();
     }
 }
 
@@ -324,73 +274,19 @@ fn event<'e>(
     }
 }
 
-/// A database whose 256 entries are the networks `0.0.0.0/8` to `255.0.0.0/8`.
+/// What is known of addresses here: a country, a region and a network for each first number.
 pub(crate) fn sources() -> Sources {
-    let (mut offsets, mut data) = (Vec::new(), Vec::new());
-    for first in 0..256usize {
-        offsets.push(data.len());
-        let (country, asn) = (COUNTRIES[first % COUNTRIES.len()], 64_496 + first as u32 / 2);
-        put_map(&mut data, 4);
-        put_text(&mut data, "country_code");
-        put_text(&mut data, country);
-        put_text(&mut data, "region");
-        put_text(&mut data, ["North", "South", "West"][first % 3]);
-        put_text(&mut data, "autonomous_system_number");
-        put_number(&mut data, asn);
-        put_text(&mut data, "autonomous_system_organization");
-        put_text(&mut data, &format!("Network {asn}"));
-    }
-    // A whole tree over the first eight bits: node n leads to 2n + 1 and 2n + 2.
-    let nodes = 255usize;
-    let mut bytes = Vec::new();
-    for side in 1..=2 * nodes {
-        let to = if side < nodes { side } else { nodes + 16 + offsets[side - nodes] };
-        bytes.extend((to as u32).to_be_bytes());
-    }
-    bytes.extend([0; 16]);
-    bytes.extend(data);
-    bytes.extend(b"\xab\xcd\xefMaxMind.com");
-    put_map(&mut bytes, 9);
-    put_text(&mut bytes, "node_count");
-    put_number(&mut bytes, nodes as u32);
-    for (key, number) in [
-        ("record_size", 32u16),
-        ("ip_version", 4),
-        ("binary_format_major_version", 2),
-        ("binary_format_minor_version", 0),
-    ] {
-        put_text(&mut bytes, key);
-        bytes.push(0xa0 | 2);
-        bytes.extend(number.to_be_bytes());
-    }
-    put_text(&mut bytes, "database_type");
-    put_text(&mut bytes, "Made-Up");
-    put_text(&mut bytes, "build_epoch");
-    bytes.extend([8, 2]);
-    bytes.extend(1u64.to_be_bytes());
-    put_text(&mut bytes, "languages");
-    bytes.extend([0, 4]);
-    put_text(&mut bytes, "description");
-    put_map(&mut bytes, 0);
-    let database = Database::read(bytes).unwrap();
-    Sources::new(vec![Arc::new(database)], Labels::parse("").unwrap(), false)
-}
-
-fn put_map(out: &mut Vec<u8>, pairs: u8) {
-    out.push(0xe0 | pairs);
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    match u8::try_from(text.len()).unwrap() {
-        short @ ..29 => out.push(0x40 | short),
-        long => out.extend([0x40 | 29, long - 29]),
-    }
-    out.extend(text.bytes());
-}
-
-fn put_number(out: &mut Vec<u8>, number: u32) {
-    out.push(0xc0 | 4);
-    out.extend(number.to_be_bytes());
+    let networks: [Network; 256] = std::array::from_fn(|first| {
+        let asn = 64_496 + first as u32 / 2;
+        Network {
+            country: COUNTRIES[first % COUNTRIES.len()],
+            region: ["North", "South", "West"][first % 3],
+            asn,
+            operator: format!("Network {asn}"),
+            company: "",
+        }
+    });
+    places::sources(&networks).unwrap()
 }
 
 impl Random {

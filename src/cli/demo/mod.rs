@@ -9,17 +9,22 @@ use std::process::ExitCode;
 use std::thread;
 
 use crossbeam_channel::Receiver;
+use jiff::Timestamp;
 
 use self::image::Image;
 use self::registry::{Registry, Repository};
 use crate::aggregator::Booked;
 use crate::cli::args::DemoArgs;
+use crate::cli::progress::Progress;
 use crate::cli::serve::{self, Options, Running};
 use crate::control::logging;
 use crate::pure::config::check::check;
 use crate::pure::config::values::{Config, LogLevel};
 
+pub mod history;
 pub mod image;
+pub mod past;
+pub mod places;
 pub mod registry;
 
 /// Runs until SIGINT, SIGTERM, SIGHUP or the end of standard output.
@@ -40,6 +45,13 @@ fn demonstrate(args: DemoArgs) -> Result<(), String> {
     let data_dir = data_dir.map_err(|problem| format!("no temporary directory: {problem}"))?;
 
     let config = config(args, data_dir.path(), registry.address())?;
+    if args.with_history {
+        let progress = Progress::start("making up ninety days of pulls");
+        let now = Timestamp::now().as_second().max(0).unsigned_abs() / 60;
+        history::fill(data_dir.path(), u32::try_from(now).unwrap_or(u32::MAX), &config)
+            .map_err(|problem| format!("no history: {problem}"))?;
+        drop(progress);
+    }
     let logging = logging::start(&config.log);
     let options = Options { log_dropped: Some(logging.dropped()), ..Options::default() };
     let gateway = serve::start(config, options).map_err(|problem| problem.to_string())?;
@@ -84,8 +96,10 @@ fn start_registry() -> io::Result<Registry> {
 
 /// `config/demo.toml` with what only this run knows.
 fn config(args: DemoArgs, data_dir: &Path, registry: SocketAddr) -> Result<Config, String> {
-    let (mut config, _) = check("config/demo.toml", include_str!("../../../config/demo.toml"))
-        .map_err(|problems| {
+    let own = include_str!("../../../config/demo.toml");
+    let more = if args.with_history { history::PACKAGES_TOML } else { "" };
+    let (mut config, _) =
+        check("config/demo.toml", &format!("{own}{more}")).map_err(|problems| {
             problems.iter().map(|problem| format!("\n{problem}")).collect::<String>()
         })?;
     config.gateway.listen = vec![(Ipv4Addr::LOCALHOST, args.port).into()];
@@ -168,9 +182,12 @@ mod tests {
 
     #[test]
     fn its_configuration_is_the_file_in_config_with_this_runs_addresses() {
-        let args = DemoArgs { port: 1, admin_port: 2 };
+        let args = DemoArgs { port: 1, admin_port: 2, with_history: false };
         let registry = "127.0.0.1:3".parse().unwrap();
+        let more = DemoArgs { with_history: true, ..args };
+        let more = config(more, Path::new("/tmp/d"), registry).unwrap();
         let config = config(args, Path::new("/tmp/d"), registry).unwrap();
+        assert_eq!((config.packages.len(), more.packages.len()), (1, 4));
         assert_eq!(config.gateway.listen, ["127.0.0.1:1".parse().unwrap()]);
         assert_eq!(config.admin.listen, "127.0.0.1:2".parse().unwrap());
         assert_eq!(config.packages[0].backend.authority, "127.0.0.1:3");

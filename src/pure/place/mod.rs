@@ -1,6 +1,7 @@
 //! Where a request came from, whose network that is, and whose cloud: as far as databases in
 //! MaxMind's format and two tables of networks say. Told an address, it keeps none.
 
+pub mod countries;
 mod database;
 mod networks;
 mod rules;
