@@ -226,7 +226,16 @@ fn started_with(
     let query = aggregator.query();
     let accounts = Accounts::open(data_dir.path()).unwrap();
     let handed = None;
-    let options = Options { listen, handed, control_socket, sources, query, in_force, accounts };
+    let options = Options {
+        listen,
+        handed,
+        control_socket,
+        sources,
+        query,
+        in_force,
+        accounts,
+        data_dir: data_dir.path().to_owned(),
+    };
     let rotation = secrets.rotation(Box::new(|_| ()));
     let (nobody, showcase) = (acme::Plan::default(), Showcase::new());
     let (acme, _) = Acme::new(data_dir.path().to_owned(), &showcase, &standing, nobody);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need from Debian: real clients, a real registry, a real authority, and a
-# linter of metrics.
+# Installs what the tests need from Debian: real clients, a real registry, a real authority, a browser,
+# and a linter of metrics.
 # More can be named, as program:package.
 # Installs nothing when everything is there. Asks for root only when something is missing.
 set -eu
@@ -17,6 +17,9 @@ crun:crun
 skopeo:skopeo
 buildah:buildah
 promtool:prometheus
+chromium-headless-shell:chromium-headless-shell
+mkfifo:coreutils
+npm:npm
 pebble:pebble
 pebble-challtestsrv:pebble
 curl:curl
@@ -54,6 +57,13 @@ if [ -n "$packages" ]; then
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of names
     apt-get install -qq -y --no-install-recommends $packages > /dev/null
+fi
+
+# What looks at pages in the browser for what shuts people out.
+axe=axe-core@4.14.1
+if [ "$(cat target/npm/version 2> /dev/null)" != "$axe" ]; then
+    npm install --silent --no-audit --no-fund --prefix target/npm "$axe"
+    echo "$axe" > target/npm/version
 fi
 
 if [ "$(id -u)" != 0 ]; then

@@ -5,13 +5,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::aggregator::{Booked, Order};
 use crate::aggregator::amend::Amendment;
 use crate::aggregator::answer::Answer;
 use crate::aggregator::ask::{Ask, QueryError};
 use crate::aggregator::lock::Lock;
 use crate::aggregator::plan::Plan;
 use crate::aggregator::view::View;
+use crate::aggregator::{Booked, Order};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 /// Answers questions, from any thread.

@@ -285,6 +285,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         query: aggregator.query(),
         in_force: Arc::clone(&in_force),
         accounts: Accounts::open(&data_dir).map_err(StartError::System)?,
+        data_dir: data_dir.clone(),
     };
     let packages = config.packages.len() as u64;
     let known = Arc::clone(&in_force);
@@ -361,6 +362,11 @@ impl Running {
     /// Where the admin listener is.
     pub fn admin_address(&self) -> SocketAddr {
         self.control.admin_address()
+    }
+
+    /// Where the first account is made.
+    pub fn set_up_link(&self) -> String {
+        format!("http://{}{}", self.admin_address(), self.control.set_up_path())
     }
 
     /// Each pull as it is booked.

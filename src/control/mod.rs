@@ -40,6 +40,7 @@ use signals::Signals;
 /// The control thread at work.
 pub struct Control {
     admin_address: SocketAddr,
+    set_up_path: String,
     /// The admin listener once more, to be handed over.
     admin: Option<TcpListener>,
     begin: Option<oneshot::Sender<()>>,
@@ -64,7 +65,7 @@ pub fn start(
     let signals = signals::Listening::new(signals)?;
     let (admin, lent) = admin::Server::bind(admin)?;
     drop(entered);
-    let admin_address = admin.address();
+    let (admin_address, set_up_path) = (admin.address(), admin.set_up_path());
     let (begin, begun) = oneshot::channel();
     let (stand_down, mut stood_down) = oneshot::channel();
     let (stop, mut stopped) = oneshot::channel();
@@ -98,7 +99,7 @@ pub fn start(
         runtime.shutdown_background();
     })?;
     let (admin, begin, stand_down) = (Some(lent), Some(begin), Some(stand_down));
-    Ok(Control { admin_address, admin, begin, stand_down, stop, thread })
+    Ok(Control { admin_address, set_up_path, admin, begin, stand_down, stop, thread })
 }
 
 impl Control {
@@ -127,6 +128,11 @@ impl Control {
                 let _ = stand_down.send(());
             }
         }
+    }
+
+    /// Where the first account is made: path and query. Worth nothing once there is one.
+    pub fn set_up_path(&self) -> &str {
+        &self.set_up_path
     }
 
     /// Finishes the answers under way and ends. To be called last: until then `/readyz` says that

@@ -6,6 +6,7 @@
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
 pub mod bench;
+pub mod browser;
 pub mod cdn;
 pub mod clients;
 pub mod eventually;

@@ -22,7 +22,12 @@ pub struct Person {
 impl Person {
     /// Somebody unknown, before the gateway's dashboard.
     pub fn before(gate: &Gate) -> Self {
-        Self { admin: gate.admin(), cookie: None, also: Vec::new(), from: None }
+        Self::at(gate.admin())
+    }
+
+    /// The same, before one of which only the address is known.
+    pub fn at(admin: SocketAddr) -> Self {
+        Self { admin, cookie: None, also: Vec::new(), from: None }
     }
 
     /// Makes the first account by the link in the gateway's log, as `ada` of `acme`.

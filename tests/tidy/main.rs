@@ -194,7 +194,19 @@ const FLOORS: &[Floor] = &[
 const ITEMS: &[Items] = &[Items {
     floor: "control",
     of: "aggregator",
-    allowed: &["Amendment", "Ask", "Export", "Health", "Query", "QueryError"],
+    allowed: &[
+        "Amendment",
+        "Answer",
+        "Ask",
+        "Booked",
+        "By",
+        "Export",
+        "Health",
+        "Only",
+        "Query",
+        "QueryError",
+        "Row",
+    ],
 }];
 
 /// What no Rust file says.

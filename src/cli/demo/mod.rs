@@ -123,7 +123,7 @@ fn show(welcome: &str, pulls: &Receiver<Booked>) -> io::Result<()> {
 }
 
 fn welcome(gateway: &Running) -> String {
-    let admin = gateway.admin_address();
+    let (admin, set_up) = (gateway.admin_address(), gateway.set_up_link());
     let reference = match gateway.plain_addresses() {
         [address, ..] => format!("{address}/demo/hello:latest"),
         [] => return String::new(),
@@ -135,6 +135,10 @@ A sample registry runs behind the gateway. Pull its image through it, from anoth
   docker pull {reference}
   podman pull --tls-verify=false {reference}
   skopeo copy --src-tls-verify=false docker://{reference} oci:hello:latest
+
+The dashboard is at http://{admin}/. Make its first account here:
+
+  {set_up}
 
 Metrics are at http://{admin}/metrics. Ctrl-C ends it all and leaves nothing behind.
 

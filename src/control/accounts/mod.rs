@@ -6,6 +6,7 @@
 //! be opened, jobs fail and opening it is tried again with each: pulls do not wait for accounts.
 
 pub mod audit;
+mod badges;
 pub mod hash;
 pub mod people;
 pub mod sessions;

@@ -55,6 +55,8 @@ pub struct Options {
     pub in_force: Arc<InForce>,
     /// Who may sign in.
     pub accounts: Accounts,
+    /// Where secrets of the gateway's own are kept.
+    pub data_dir: PathBuf,
 }
 
 /// What `/metrics` and `/readyz` read.
@@ -100,9 +102,17 @@ impl Server {
     /// Binds. To be called inside a runtime; a busy port is tried again for a while. The TCP listener is
     /// returned once more.
     pub(super) fn bind(options: Options) -> io::Result<(Self, std::net::TcpListener)> {
-        let Options { listen, handed, control_socket, sources, query, in_force, accounts } =
-            options;
-        let dashboard = Dashboard::new(accounts, query.clone(), Arc::clone(&in_force))?;
+        let Options {
+            listen,
+            handed,
+            control_socket,
+            sources,
+            query,
+            in_force,
+            accounts,
+            data_dir,
+        } = options;
+        let dashboard = Dashboard::new(accounts, query.clone(), Arc::clone(&in_force), &data_dir)?;
         let tcp = match handed {
             Some(handed) => handed,
             None => while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
@@ -136,6 +146,11 @@ impl Server {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// See [`Dashboard::set_up_path`].
+    pub(super) fn set_up_path(&self) -> String {
+        self.dashboard.set_up_path()
     }
 
     /// Serves until `stopped`, then gives answers under way a moment to finish. What that says is

@@ -27,6 +27,14 @@ pub(super) static STYLE: Asset = Asset {
     path: LazyLock::new(|| STYLE.hashed()),
 };
 
+/// What pages have more with scripts than without.
+pub(super) static SCRIPT: Asset = Asset {
+    name: "page.js",
+    kind: "text/javascript; charset=utf-8",
+    text: include_str!("assets/page.js"),
+    path: LazyLock::new(|| SCRIPT.hashed()),
+};
+
 impl Asset {
     /// Where it is: `/assets/<digest>/style.css`.
     pub(super) fn path(&'static self) -> &'static str {
@@ -46,7 +54,7 @@ impl Asset {
 }
 
 pub(super) fn routes() -> Router<Dashboard> {
-    [&STYLE].into_iter().fold(Router::new(), |routes, asset| {
+    [&STYLE, &SCRIPT].into_iter().fold(Router::new(), |routes, asset| {
         routes.route(asset.path(), get(async || asset.answer()))
     })
 }

@@ -15,11 +15,13 @@
 //! What is answered passes [`headers`], which adds what keeps pages from being framed, scripts from
 //! elsewhere out, and answers out of caches; a handler that sets such a field itself keeps its own.
 
+mod address;
 mod assets;
+mod badges;
 mod cookie;
 mod form;
 mod headers;
-mod home;
+mod packages;
 mod page;
 mod set_up;
 mod sign_in;
@@ -28,6 +30,7 @@ mod viewer;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -40,6 +43,7 @@ use super::admin::explain::InForce;
 use crate::aggregator::Query;
 use crate::messages::random::random;
 use crate::pure::secret;
+use badges::Badges;
 use sign_in::Gatekeeper;
 
 /// What all pages have.
@@ -55,6 +59,8 @@ pub(super) struct Parts {
     pub(super) query: Query,
     /// What requests are decided by: the packages that there are.
     pub(super) in_force: Arc<InForce>,
+    /// What badges say.
+    badges: Badges,
     /// Who has failed to sign in lately.
     gatekeeper: Gatekeeper,
     /// What the set-up link ends in.
@@ -78,15 +84,22 @@ impl Dashboard {
         accounts: Accounts,
         query: Query,
         in_force: Arc<InForce>,
+        data_dir: &Path,
     ) -> io::Result<Self> {
         Ok(Self(Arc::new(Parts {
             accounts,
             hasher: Hasher::new(HASHED_AT_ONCE)?,
             query,
             in_force,
+            badges: Badges::open(data_dir)?,
             gatekeeper: Gatekeeper::new(),
             set_up: secret::text(&random::<32>()?),
         })))
+    }
+
+    /// Where the first account is made: path and query.
+    pub(super) fn set_up_path(&self) -> String {
+        format!("/set-up?key={}", self.set_up)
     }
 
     /// Says in the log how the first account is made, as long as there is none.
@@ -97,8 +110,8 @@ impl Dashboard {
                 false => listening.to_string(),
             };
             tracing::info!(
-                "nobody can sign in yet: the first account is made, once, at http://{at}/set-up?key={}",
-                self.set_up
+                "nobody can sign in yet: the first account is made, once, at http://{at}{}",
+                self.set_up_path()
             );
         }
     }
@@ -107,7 +120,8 @@ impl Dashboard {
 /// All pages.
 pub(super) fn routes(dashboard: Dashboard) -> Router {
     Router::new()
-        .merge(home::routes())
+        .merge(packages::routes())
+        .merge(badges::routes())
         .merge(set_up::routes())
         .merge(sign_in::routes())
         .merge(assets::routes())

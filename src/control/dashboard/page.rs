@@ -17,13 +17,16 @@ pub(super) struct Frame {
     pub(super) form_token: String,
     /// Where the style sheet is.
     pub(super) style: &'static str,
+    /// Where the script is, for pages that have more with one.
+    pub(super) script: &'static str,
 }
 
 impl Frame {
     /// Of a page for anybody, without forms.
     pub(super) fn bare(title: &str) -> Self {
         let (title, form_token) = (title.to_owned(), String::new());
-        Self { title, login: None, form_token, style: assets::STYLE.path() }
+        let (style, script) = (assets::STYLE.path(), assets::SCRIPT.path());
+        Self { title, login: None, form_token, style, script }
     }
 }
 

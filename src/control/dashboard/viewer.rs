@@ -23,7 +23,8 @@ pub(super) struct Viewer {
     /// Who is signed in.
     pub(super) who: Option<Who>,
     grants: Grants,
-    owners: Owners,
+    /// Whose packages are.
+    pub(super) owners: Owners,
     form_token: String,
 }
 

@@ -49,17 +49,20 @@ impl Chart<'_> {
         out.push_str(&format!("</title><desc id=\"{id}-told\">"));
         put_text(&mut out, self.told);
         out.push_str("</desc><g class=\"grid\">");
-        for tick in std::iter::once(0).chain(ticks) {
-            let y = PLOT_TOP + (DEPTH - per_mille(tick, top)) * PLOT_HEIGHT / DEPTH;
+        let y_of = |tick| PLOT_TOP + (DEPTH - per_mille(tick, top)) * PLOT_HEIGHT / DEPTH;
+        for y in std::iter::once(0).chain(ticks.iter().copied()).map(y_of) {
             out.push_str(&format!("<line x1=\"0\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>"));
-            if tick > 0 {
-                out.push_str(&format!("<text x=\"100%\" y=\"{}\">", y - 5));
-                put_text(&mut out, &(self.number)(tick));
-                out.push_str("</text>");
-            }
         }
         out.push_str("</g>");
         self.put_plot(&mut out, top);
+        // In front of the line, which may run through them.
+        out.push_str("<g class=\"ticks\">");
+        for tick in ticks {
+            out.push_str(&format!("<text x=\"100%\" y=\"{}\">", y_of(tick) - 5));
+            put_text(&mut out, &(self.number)(tick));
+            out.push_str("</text>");
+        }
+        out.push_str("</g>");
         self.put_times(&mut out);
         out.push_str("</svg>");
         out

@@ -1,0 +1,69 @@
+//! Which packages' badges are off. They are on until somebody turns them off.
+
+use std::collections::HashSet;
+
+use rusqlite::params;
+use serde_json::json;
+
+use super::audit::{self, Actor, Deed};
+use super::store::{Store, StoreError};
+use crate::pure::access::OrganisationId;
+
+impl Store {
+    /// The packages whose badges are off, each as `<domain>/<name>`.
+    pub fn badges_off(&self) -> Result<HashSet<String>, StoreError> {
+        let mut off = self.connection.prepare_cached("SELECT package FROM badges_off")?;
+        Ok(off.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    /// Turns the badges of a package of `owner` on or off, and notes who did.
+    pub fn switch_badges(
+        &mut self,
+        by: &Actor,
+        owner: OrganisationId,
+        package: &str,
+        is_on: bool,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let step = self.begin()?;
+        let changed = match is_on {
+            true => step.execute("DELETE FROM badges_off WHERE package = ?1", [package])?,
+            false => step.execute(
+                "INSERT INTO badges_off (package) VALUES (?1) ON CONFLICT DO NOTHING",
+                params![package],
+            )?,
+        };
+        if changed > 0 {
+            let deed = Deed {
+                what: "badges.switch",
+                organisation: Some(owner),
+                package: Some(package),
+                before: Some(json!({ "badges": !is_on })),
+                after: Some(json!({ "badges": is_on })),
+            };
+            audit::note(&step, by, &deed, now_s)?;
+        }
+        step.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::scratch;
+
+    #[test]
+    fn badges_are_on_until_they_are_turned_off_and_each_change_is_noted_once() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let by = Actor { account: None, login: "ada".to_owned() };
+        assert!(store.badges_off().unwrap().is_empty());
+        for (is_on, off) in [(false, 1), (false, 1), (true, 0), (true, 0)] {
+            store.switch_badges(&by, 1, "a.b/c", is_on, 7).unwrap();
+            assert_eq!(store.badges_off().unwrap().len(), off, "{is_on}");
+        }
+        let noted = store.connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0));
+        assert_eq!(noted, Ok(2));
+    }
+}

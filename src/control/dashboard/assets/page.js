@@ -1,0 +1,116 @@
+// What a page has more with scripts than without: copying, pointing at the chart, pulls as they come.
+// All text from elsewhere is set as text.
+"use strict";
+
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+function copying() {
+  for (const button of all("[data-copies]")) {
+    button.hidden = false;
+    const words = button.textContent;
+    button.addEventListener("click", async () => {
+      const from = document.getElementById(button.dataset.copies);
+      try {
+        await navigator.clipboard.writeText(from.value ?? from.textContent);
+        button.textContent = "Copied";
+      } catch {
+        // Without a secure origin there is no clipboard: it is marked, to be copied by hand.
+        if (from.select) from.select();
+        else getSelection().selectAllChildren(from);
+        button.textContent = "Marked: copy it";
+      }
+      setTimeout(() => { button.textContent = words; }, 2000);
+    });
+  }
+}
+
+function pointing() {
+  const plotted = document.querySelector(".plotted");
+  const says = document.querySelector("p.pointed");
+  if (!plotted || !says) return;
+  const hits = all(".hits rect", plotted);
+  let at = -1;
+  const point = (to) => {
+    hits[at]?.classList.remove("pointed");
+    at = to;
+    hits[at]?.classList.add("pointed");
+    says.textContent = hits[at]?.querySelector("title").textContent ?? "";
+  };
+  hits.forEach((hit, number) => hit.addEventListener("pointerenter", () => point(number)));
+  plotted.addEventListener("pointerleave", () => point(-1));
+  plotted.addEventListener("blur", () => point(-1));
+  plotted.addEventListener("keydown", (event) => {
+    const last = hits.length - 1;
+    const to = {
+      ArrowLeft: at < 0 ? last : Math.max(0, at - 1),
+      ArrowRight: at < 0 ? 0 : Math.min(last, at + 1),
+      Home: 0,
+      End: last,
+      Escape: -1,
+    }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    point(to);
+  });
+}
+
+// The page is asked for again and what is shown is taken from it: the server makes all numbers.
+async function refresh() {
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (!answer.ok || answer.redirected) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [now, then] = [fresh.getElementById("shown"), document.getElementById("shown")];
+  // Whoever uses the keyboard in there, or has opened the table, is not disturbed.
+  if (!now || !then || then.contains(document.activeElement) || then.querySelector("details[open]")) {
+    const tiles = now ? all(".tiles .value", now) : [];
+    for (const tile of tiles) {
+      const old = document.getElementById(tile.id);
+      if (old) old.textContent = tile.textContent;
+    }
+    return;
+  }
+  then.replaceWith(now);
+  pointing();
+}
+
+function living() {
+  const shown = document.getElementById("shown");
+  const [card, list, state] = [".live", "#live", "#live-state"].map((it) => document.querySelector(it));
+  if (!shown?.dataset.live || !card || !window.EventSource) return;
+  const feed = new EventSource(shown.dataset.live);
+  const say = (words, isLive) => {
+    state.textContent = words;
+    card.classList.toggle("is-live", isLive);
+  };
+  let due = 0;
+  card.hidden = false;
+  feed.addEventListener("open", () => say("each pull, as it is counted", true));
+  feed.addEventListener("error", () => say("not connected; trying again", false));
+  feed.addEventListener("pull", (event) => {
+    const pull = JSON.parse(event.data);
+    const line = document.createElement("li");
+    const time = document.createElement("time");
+    time.textContent = new Date().toISOString().slice(11, 19);
+    line.append(time);
+    const who = [pull.client, pull.version].filter(Boolean).join(" ");
+    const platform = pull.platform === "unknown" ? "" : pull.platform;
+    for (const text of [pull.tag, who, platform].filter(Boolean)) {
+      const part = document.createElement("span");
+      part.textContent = text;
+      line.append(part);
+    }
+    list.prepend(line);
+    while (list.children.length > 20) list.lastChild.remove();
+    // At once for the first, then not more than every five seconds.
+    const wait = Math.max(0, due - Date.now());
+    if (wait < 5000) {
+      due = Date.now() + wait + 5000;
+      setTimeout(() => refresh().catch(() => {}), wait + 200);
+    }
+  });
+  addEventListener("pagehide", () => feed.close());
+}
+
+copying();
+pointing();
+living();

@@ -1,0 +1,432 @@
+//! What people see of the counts: the demo's ninety days, over HTTP and in a real browser. Screenshots
+//! are written to `target/screenshots/`.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+#![allow(clippy::print_stdout, reason = "it says what it measured")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use pullgate::pure::chart::short;
+use serde_json::Value;
+use support::browser::{Browser, Screen};
+use support::free_address;
+use support::gate::pullgate;
+use support::http::Connection;
+use support::person::{PASSWORD, Person, text};
+use support::process::Process;
+use tempfile::TempDir;
+
+/// `pullgate demo --with-history`, and the first person at its dashboard.
+struct Demo {
+    _process: Process,
+    gateway: SocketAddr,
+    admin: SocketAddr,
+    _room: TempDir,
+}
+
+impl Demo {
+    fn start() -> (Self, Person) {
+        let room = tempfile::tempdir().unwrap();
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (gateway, admin) = (free_address(loopback), free_address(loopback));
+        let temporary = room.path().join("tmp");
+        fs::create_dir(&temporary).unwrap();
+        let mut command = Command::new(pullgate());
+        command.args(["demo", "--with-history", "--port", &gateway.port().to_string()]);
+        command.args(["--admin-port", &admin.port().to_string()]).env("TMPDIR", temporary);
+        let log = room.path().join("log");
+        let mut process = Process::start(command, &log);
+        let mut link = String::new();
+        process.wait_ready(|| {
+            let words = fs::read_to_string(&log).unwrap_or_default();
+            let at = words.find("/set-up?key=").filter(|_| words.contains("as they are counted:"));
+            let told = at.and_then(|at| words[at..].split_whitespace().next());
+            link = told.ok_or("no link yet")?.to_owned();
+            Ok(())
+        });
+        let mut ada = Person::at(admin);
+        let fields = [("login", "ada"), ("organisation", "acme"), ("password", PASSWORD)];
+        assert_eq!(ada.fill_in(&link, &fields).status, 303);
+        (Self { _process: process, gateway, admin, _room: room }, ada)
+    }
+
+    /// Pulls the demo's own image as docker does, as somebody at `source`.
+    fn pull(&self, source: u8) {
+        let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, source));
+        let mut connection = Connection::open_from(source, self.gateway).unwrap();
+        let agent = "User-Agent: docker/28.5.2 go/go1.24.9 os/linux arch/amd64";
+        let headers = [format!("Host: {}", self.gateway), agent.to_owned()];
+        let target = "/v2/demo/hello/manifests/latest";
+        let answer = connection.ask("GET", target, &headers, b"").unwrap();
+        assert!(answer.status < 400, "{answer:?}");
+    }
+}
+
+fn page(person: &mut Person, target: &str) -> String {
+    let answer = person.get(target);
+    let page = text(&answer);
+    assert_eq!(answer.status, 200, "{target}: {page}");
+    page
+}
+
+/// The text of the element with this identifier, and all addresses in a page.
+fn of_id(page: &str, id: &str) -> String {
+    let at = page.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {page}"));
+    let inside = page[at..].split_once('>').unwrap().1;
+    inside[..inside.find('<').unwrap()].trim().to_owned()
+}
+
+fn number(text: &str) -> u64 {
+    text.replace(',', "").parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+/// Every address that a page loads something from without being asked to.
+fn loaded(page: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for mark in ["src=\"", "<link rel=\"stylesheet\" href=\""] {
+        found.extend(page.split(mark).skip(1).filter_map(|rest| rest.split('"').next()));
+    }
+    found
+}
+
+const ROCKET: &str = "/packages/registry.acme.example/acme/rocket";
+
+#[test]
+fn ninety_days_are_shown_filtered_downloaded_and_watched() {
+    let (demo, mut ada) = Demo::start();
+
+    // The list: each package with its course, those with the most pulls first.
+    let list = page(&mut ada, "/?range=90d");
+    for package in ["acme/rocket", "acme/rocket-operator", "acme/launchpad", "demo/hello"] {
+        assert!(list.contains(&format!(">{package}</a>")), "{package}: {list}");
+    }
+    assert_eq!(list.matches("class=\"spark\"").count(), 4);
+    assert!(list.find(">acme/rocket<") < list.find(">acme/launchpad<"));
+    let found = page(&mut ada, "/?q=LAUNCH");
+    assert!(found.contains(">acme/launchpad</a>") && !found.contains(">acme/rocket</a>"));
+
+    // One package: all of its panels, a chart that needs no script, and the numbers agree.
+    let whole = page(&mut ada, &format!("{ROCKET}?range=90d"));
+    for heading in [
+        "Pulls per day",
+        "Tags",
+        "Clients",
+        "Client versions",
+        "Systems",
+        "Image platforms",
+        "Countries",
+        "Companies",
+        "Clouds",
+        "Networks",
+        "How far pulls went",
+    ] {
+        assert!(whole.contains(&format!(">{heading}</h2>")), "{heading}: {whole}");
+    }
+    for shown in [
+        "docker pull registry.acme.example/acme/rocket",
+        ">Germany</a>",
+        "Orbital Freight GmbH",
+        ">2.4.0</a>",
+    ] {
+        assert!(whole.contains(shown), "{shown}: {whole}");
+    }
+    assert_eq!(whole.matches("data-y=").count(), 90);
+    let pulls = number(&of_id(&whole, "tile-pulls"));
+    assert!(pulls > 10_000, "{pulls}");
+    let csv = text(&ada.get(&download("?range=90d&by=day&format=csv")));
+    assert_eq!(sum(&csv), pulls);
+    let lines = text(&ada.get(&download("?range=90d&by=tag&format=ndjson")));
+    let told = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(told.map(|line| line["pulls"].as_u64().unwrap()).sum::<u64>(), pulls);
+
+    // A click on a row filters; what is not counted together says so; a second click removes it.
+    let filtered = page(&mut ada, &format!("{ROCKET}?country=DE&range=90d"));
+    let german = number(&of_id(&filtered, "tile-pulls"));
+    assert!(german > 0 && german < pulls, "{german} of {pulls}");
+    assert!(filtered.contains("Not counted together with this filter."));
+    assert!(filtered.contains("aria-label=\"Remove the filter country: DE\""));
+    let csv = text(&ada.get(&download("?country=DE&range=90d&by=tag&format=csv")));
+    assert_eq!(sum(&csv), german);
+
+    // Whatever is wrong with an address is said, and shown as text.
+    for (query, status, words) in [
+        ("?colour=red", 400, "There is nothing called"),
+        ("?range=%3Cscript%3E", 400, "&#60;script&#62;"),
+        ("?from=2026-02-02&to=2026-01-01", 400, "lies behind"),
+        ("?tag=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", 200, "&#60;script&#62;alert(1)"),
+        ("?client=docker+28.5.2&country=DE", 400, "counts are grouped and filtered by one of"),
+    ] {
+        let answer = ada.get(&format!("{ROCKET}{query}"));
+        let said = text(&answer);
+        assert_eq!(answer.status, status, "{query}: {said}");
+        assert!(said.contains(words) && !said.contains("<script>"), "{query}: {said}");
+    }
+    assert_eq!(ada.get("/packages/registry.acme.example/acme/nothing").status, 404);
+
+    // It weighs little, comes from here alone, and has nothing written into it that a policy must allow.
+    let mut bytes = whole.len();
+    for address in loaded(&whole) {
+        assert!(address.starts_with("/assets/") || address.starts_with("/badges/"), "{address}");
+        bytes += ada.get(address).body.len();
+    }
+    println!("a package's page with 90 days weighs {bytes} bytes");
+    assert!(bytes <= 150 * 1024, "{bytes} bytes");
+    for never in
+        ["style=\"", "<style", "javascript:", " onclick", "<script>", "http://", "https://"]
+    {
+        let beside_badges = whole.split("class=\"badges\"").next().unwrap();
+        assert!(!beside_badges.contains(never), "{never}");
+    }
+    let took = median(|| {
+        page(&mut ada, &format!("{ROCKET}?range=90d"));
+    });
+    println!("a package's page with 90 days takes {took:?} in the median, in this build");
+
+    // A pull is told within two seconds to who watches, and to nobody else.
+    let mut live = watch(&demo, &ada, "*/demo/hello");
+    let mut other = watch(&demo, &ada, "registry.acme.example/acme/rocket");
+    let began = Instant::now();
+    demo.pull(41);
+    let told = line_with(&mut live, "data: ");
+    println!("a pull was told after {:?}", began.elapsed());
+    assert!(
+        told.contains("\"tag\":\"latest\"") && told.contains("\"client\":\"docker\""),
+        "{told}"
+    );
+    // What comes next on the other's line is that the server is still there.
+    assert!(line_with(&mut other, ": ").contains("still there"));
+
+    strangers_see_nothing(&demo);
+    badges_are_for_everybody_until_they_are_off(&demo, &mut ada, &whole);
+}
+
+/// Whoever has the address of a badge sees it, as a picture that proxies may keep.
+fn badges_are_for_everybody_until_they_are_off(demo: &Demo, ada: &mut Person, whole: &str) {
+    let mut stranger = Person::at(demo.admin);
+    let id = |page: &str| page.split("src=\"/badges/").nth(1).unwrap()[..24].to_owned();
+    let rocket = id(whole);
+    assert_ne!(rocket, id(&page(ada, "/packages/registry.acme.example/acme/launchpad")));
+    let told = whole.split(" pulls since").next().unwrap();
+    let ever = number(told.rsplit('>').next().unwrap());
+    let pulls = format!(">{}</text>", short(ever));
+    for (file, says) in [
+        ("pulls.svg", pulls.as_str()),
+        ("latest-month.svg", "k/month</text>"),
+        ("companies.svg", ">8</text>"),
+        ("version.svg", ">2."),
+        (
+            "pulls.svg?style=for-the-badge&color=red&logo=docker&label=downloads",
+            ">DOWNLOADS</text>",
+        ),
+        ("pulls.svg?label=%3Cscript%3E&color=%22%3E%3Cscript%3E", ">&lt;script&gt;</text>"),
+    ] {
+        let answer = stranger.get(&format!("/badges/{rocket}/{file}"));
+        let svg = text(&answer);
+        assert_eq!(answer.status, 200, "{file}: {svg}");
+        assert!(svg.contains(says) && !svg.contains("<script"), "{file}: {svg}");
+        assert_eq!(answer.header("content-type"), Some("image/svg+xml; charset=utf-8"));
+        assert!(answer.header("cache-control").unwrap().contains("public, max-age=300"));
+        assert_eq!(answer.header("cross-origin-resource-policy"), Some("cross-origin"));
+    }
+    let address = format!("/badges/{rocket}/pulls.svg");
+    let etag = stranger.get(&address).header("etag").unwrap().to_owned();
+    let known = stranger.ask("GET", &address, &[format!("If-None-Match: {etag}")], b"");
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    let endpoint = text(&stranger.get(&format!("/badges/{rocket}/pulls.json")));
+    let endpoint: Value = serde_json::from_str(&endpoint).unwrap();
+    assert_eq!(
+        (&endpoint["schemaVersion"], &endpoint["message"]),
+        (&1.into(), &short(ever).into())
+    );
+    for absent in
+        [format!("/badges/{}/pulls.svg", "0".repeat(24)), format!("/badges/{rocket}/x.svg")]
+    {
+        assert_eq!(stranger.get(&absent).status, 404, "{absent}");
+    }
+    // Off, and on again, by an admin.
+    let switch = "/settings/badges/registry.acme.example/acme/rocket";
+    for (status, says) in [(404, "The badges of this package are off"), (200, "/pulls.svg")] {
+        let shown = page(ada, ROCKET);
+        assert_eq!(ada.send_form(&shown, switch, &[]).status, 303);
+        assert!(page(ada, ROCKET).contains(says), "{says}");
+        assert_eq!(stranger.get(&address).status, status);
+    }
+}
+
+/// Who has not signed in is sent to where they can, whatever they ask for.
+fn strangers_see_nothing(demo: &Demo) {
+    let mut stranger = Person::at(demo.admin);
+    for target in [
+        "/",
+        ROCKET,
+        &download("?by=day"),
+        "/live/registry.acme.example/acme/rocket",
+        "/packages/registry.acme.example/acme/nothing",
+    ] {
+        let answer = stranger.get(target);
+        assert_eq!(answer.status, 303, "{target}");
+        assert!(answer.header("location").unwrap().starts_with("/sign-in"), "{target}");
+        assert!(!text(&answer).contains("rocket"), "{target}");
+    }
+}
+
+fn download(query: &str) -> String {
+    format!("/download/registry.acme.example/acme/rocket{query}")
+}
+
+/// The pulls of all lines.
+fn sum(csv: &str) -> u64 {
+    let mut lines = csv.lines();
+    let header: Vec<_> = lines.next().unwrap().split(',').collect();
+    let at = header.iter().position(|column| *column == "pulls").unwrap();
+    lines
+        .map(|line| line.rsplit(',').nth(header.len() - 1 - at).unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
+fn median(mut run: impl FnMut()) -> Duration {
+    let mut took: Vec<_> = (0..21)
+        .map(|_| {
+            let began = Instant::now();
+            run();
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[took.len() / 2]
+}
+
+/// A browser's side of server-sent events, from when the server hears it.
+fn watch(demo: &Demo, person: &Person, package: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(demo.admin).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    let cookie = person.cookie.as_ref().unwrap();
+    let (admin, package) = (demo.admin, package.replace('*', "%2A"));
+    let request =
+        format!("GET /live/{package} HTTP/1.1\r\nHost: {admin}\r\nCookie: {cookie}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut stream = BufReader::new(stream);
+    assert!(line_with(&mut stream, "content-type").contains("text/event-stream"));
+    line_with(&mut stream, ": watching");
+    stream
+}
+
+fn line_with(stream: &mut BufReader<TcpStream>, mark: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "it has ended before {mark:?}");
+        if line.starts_with(mark) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
+    let (demo, _) = Demo::start();
+    let at = |path: &str| format!("http://{}{path}", demo.admin);
+    let mut browser = Browser::start();
+    browser.set_screen(DESK);
+
+    // Signing in, and what was wanted before.
+    browser.open(&at(&format!("{ROCKET}?range=7d")));
+    browser.eval(&format!(
+        "login.value = 'ada'; password.value = '{PASSWORD}'; document.querySelector('main button').click()"
+    ));
+    browser.until("!!document.getElementById('tile-pulls')");
+    assert_eq!(browser.eval("location.pathname + location.search"), format!("{ROCKET}?range=7d"));
+    watch_for_violations(&mut browser);
+
+    // By keyboard: the first stop leads to the content, the chart tells its points.
+    browser.press("Tab");
+    assert_eq!(browser.eval("document.activeElement.getAttribute('href')"), "#main");
+    browser.eval("document.querySelector('.plotted').focus()");
+    browser.press("ArrowRight");
+    browser.press("ArrowRight");
+    let said = browser.eval("document.querySelector('p.pointed').textContent");
+    assert!(said.as_str().unwrap().contains(" before"), "{said}");
+    browser.eval("document.activeElement.blur()");
+
+    // By pointer: a row filters, and goes again.
+    let whole = browser.eval("document.getElementById('tile-pulls').textContent");
+    browser.eval("[...document.querySelectorAll('.rows a')].find(it => it.textContent === 'Germany').click()");
+    browser.until("location.search.includes('country=DE') && !!document.querySelector('.chips a')");
+    assert_ne!(browser.eval("document.getElementById('tile-pulls').textContent"), whole);
+    browser.eval("document.querySelector('.chips a').click()");
+    browser.until(
+        "!location.search.includes('country=DE') && !!document.getElementById('tile-pulls')",
+    );
+
+    // A pull is seen without loading anything anew, and the numbers follow.
+    browser.open(&at("/packages/%2A/demo/hello?range=24h"));
+    watch_for_violations(&mut browser);
+    let before = browser.eval("document.getElementById('tile-pulls').textContent");
+    browser.until("document.querySelector('.live').classList.contains('is-live')");
+    demo.pull(42);
+    browser.until("document.querySelectorAll('#live li').length === 1");
+    let line = browser.eval("document.querySelector('#live li').textContent");
+    assert!(line.as_str().unwrap().contains("latestdocker 28.5.2linux/amd64"), "{line}");
+    browser.until(&format!("document.getElementById('tile-pulls').textContent !== {before}"));
+    assert_eq!(browser.eval("window.violations.join()"), "");
+
+    browser
+        .until("[...document.querySelectorAll('.badges img')].every(it => it.naturalWidth > 40)");
+
+    // Seen: at a desk, in the dark, and on a phone, where nothing is wider than the screen.
+    let rocket = |range: &str| format!("{ROCKET}?range={range}");
+    for (name, path, screen) in [
+        ("packages", "/?range=30d".to_owned(), DESK),
+        ("package", rocket("90d"), DESK),
+        ("package-whole", rocket("30d"), Screen { height: 3000, ..DESK }),
+        ("package-dark", rocket("30d"), Screen { is_dark: true, ..DESK }),
+        ("package-phone", rocket("30d"), PHONE),
+        ("packages-phone", "/".to_owned(), PHONE),
+    ] {
+        browser.set_screen(screen);
+        browser.open(&at(&path));
+        let wide = browser.eval("document.documentElement.scrollWidth");
+        assert!(wide.as_u64().unwrap() <= u64::from(screen.width), "{name} is {wide} wide");
+        let ground = browser.eval("getComputedStyle(document.body).backgroundColor");
+        assert_eq!(ground == "rgb(15, 20, 27)", screen.is_dark, "{name}: {ground}");
+        browser.screenshot(&screenshots().join(format!("{name}.png")));
+        is_accessible(&mut browser, name);
+    }
+}
+
+/// axe-core finds nothing that is serious or worse.
+fn is_accessible(browser: &mut Browser, name: &str) {
+    let axe =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/npm/node_modules/axe-core/axe.min.js");
+    let axe = fs::read_to_string(&axe)
+        .unwrap_or_else(|problem| panic!("{}: {problem}; run `sh tests/setup.sh`", axe.display()));
+    browser.eval(&format!("{axe}; 0"));
+    let found = browser.eval(
+        "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations\
+           .filter(({ impact }) => ['serious', 'critical'].includes(impact))\
+           .map(({ id, help, nodes }) => `${id} (${help}): ${nodes.map(it => it.target).join(', ')}`)\
+           .join('\\n'))",
+    );
+    assert_eq!(found, "", "{name}");
+}
+
+/// What the page's policy has refused from now on is in `window.violations`.
+fn watch_for_violations(browser: &mut Browser) {
+    browser.eval(
+        "window.violations = []; addEventListener('securitypolicyviolation', (event) => \
+         window.violations.push(event.violatedDirective + ' ' + event.blockedURI)); 0",
+    );
+}
+
+fn screenshots() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots")
+}
+
+const DESK: Screen = Screen { width: 1200, height: 900, is_dark: false };
+const PHONE: Screen = Screen { width: 360, height: 740, is_dark: false };

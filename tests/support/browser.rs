@@ -1,0 +1,173 @@
+//! A real browser without a window, driven by its own protocol: JSON messages, each with a NUL behind it,
+//! over two pipes with names (<https://chromedevtools.github.io/devtools-protocol/>).
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use pullgate::pure::base64;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::eventually::eventually;
+use super::process::{Process, installed, run};
+
+/// A browser with one page.
+pub struct Browser {
+    to: File,
+    from: Receiver<Value>,
+    next: u64,
+    session: String,
+    _process: Process,
+    _directory: TempDir,
+}
+
+/// What a page is shown on.
+#[derive(Clone, Copy)]
+pub struct Screen {
+    /// In CSS pixels.
+    pub width: u32,
+    /// The same.
+    pub height: u32,
+    /// Whether the person prefers the dark.
+    pub is_dark: bool,
+}
+
+impl Browser {
+    /// Starts one, with an empty page.
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory for the browser");
+        let [to, from] = ["to", "from"].map(|name| directory.path().join(name));
+        run(Command::new(installed("mkfifo")).args([&to, &from]));
+        let mut command = Command::new(installed("sh"));
+        // The browser reads at 3 and writes at 4.
+        command.args(["-c", "exec \"$0\" \"$@\" 3<\"$PG_TO\" 4>\"$PG_FROM\""]);
+        command.arg(installed("chromium-headless-shell")).args(FLAGS);
+        command.arg(format!("--user-data-dir={}", directory.path().join("profile").display()));
+        command.arg("about:blank").env("PG_TO", &to).env("PG_FROM", &from);
+        let process = Process::start(command, &directory.path().join("log"));
+        let to = File::options().write(true).open(&to).expect("a pipe to the browser");
+        let mut pipe = BufReader::new(File::open(&from).expect("a pipe from the browser"));
+        let (tell, from) = channel();
+        thread::spawn(move || {
+            let mut message = Vec::new();
+            while pipe.read_until(0, &mut message).is_ok_and(|many| many > 0) {
+                let value = serde_json::from_slice(message.strip_suffix(&[0]).unwrap_or(&message));
+                if tell.send(value.unwrap_or_default()).is_err() {
+                    return;
+                }
+                message.clear();
+            }
+        });
+        let session = String::new();
+        let mut browser =
+            Self { to, from, next: 0, session, _process: process, _directory: directory };
+        let page = browser.ask("Target.createTarget", &json!({ "url": "about:blank" }));
+        let attach = json!({ "targetId": page["targetId"], "flatten": true });
+        let attached = browser.ask("Target.attachToTarget", &attach);
+        attached["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
+        browser.ask("Page.enable", &json!({}));
+        browser.ask("Runtime.enable", &json!({}));
+        browser
+    }
+
+    /// One command and its answer.
+    fn ask(&mut self, method: &str, params: &Value) -> Value {
+        self.next += 1;
+        let mut message = json!({ "id": self.next, "method": method, "params": params });
+        if !self.session.is_empty() {
+            message["sessionId"] = self.session.as_str().into();
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.to.write_all(&bytes).expect("the browser listens");
+        loop {
+            let answer = self.from.recv_timeout(PATIENCE);
+            let answer = answer.unwrap_or_else(|why| panic!("the browser, asked {method}: {why}"));
+            if answer["id"] == self.next {
+                // The page that was asked is gone, and what it said with it.
+                let is_gone = answer["error"]["message"] == GONE;
+                assert!(answer["error"].is_null() || is_gone, "{method}: {}", answer["error"]);
+                return answer["result"].clone();
+            }
+        }
+    }
+
+    /// Goes to `url` and waits until the page is there.
+    pub fn open(&mut self, url: &str) {
+        self.eval("window.isOfBefore = true");
+        let went = self.ask("Page.navigate", &json!({ "url": url }));
+        assert!(went["errorText"].is_null(), "{url}: {}", went["errorText"]);
+        self.until("!window.isOfBefore && document.readyState === 'complete'");
+    }
+
+    /// What a script comes to, null where it has led to another page. A promise is waited for.
+    pub fn eval(&mut self, script: &str) -> Value {
+        let params = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
+        let outcome = self.ask("Runtime.evaluate", &params);
+        assert!(outcome["exceptionDetails"].is_null(), "{script}: {outcome}");
+        outcome["result"]["value"].clone()
+    }
+
+    /// Waits until a script says true.
+    pub fn until(&mut self, script: &str) {
+        eventually(|| {
+            let said = self.eval(script);
+            if said == true { Ok(()) } else { Err(format!("{script} says {said}")) }
+        });
+    }
+
+    /// Presses a key.
+    pub fn press(&mut self, key: &str) {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            "ArrowRight" => 39,
+            _ => panic!("{key}: which key is that?"),
+        };
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let params = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
+            self.ask("Input.dispatchKeyEvent", &params);
+        }
+    }
+
+    /// Shows the page on this.
+    pub fn set_screen(&mut self, screen: Screen) {
+        let Screen { width, height, is_dark } = screen;
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.ask("Emulation.setDeviceMetricsOverride", &metrics);
+        let scheme = if is_dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.ask("Emulation.setEmulatedMedia", &features);
+    }
+
+    /// Writes what is seen to a PNG at `path`.
+    pub fn screenshot(&mut self, path: &Path) {
+        let shot = self.ask("Page.captureScreenshot", &json!({ "format": "png" }));
+        let bytes = base64::decode(shot["data"].as_str().expect("a picture"));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder for pictures");
+        fs::write(path, bytes.expect("base64")).expect("the picture is written");
+    }
+}
+
+/// As `/usr/bin/chromium-headless-shell` can be run by root, and says nothing to anybody.
+const FLAGS: [&str; 9] = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+];
+/// What the browser says of a page that it has left meanwhile.
+const GONE: &str = "Inspected target navigated or closed";
+const PATIENCE: Duration = Duration::from_secs(30);
