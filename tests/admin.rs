@@ -234,6 +234,7 @@ fn started_with(
         query,
         in_force,
         accounts,
+        sign_up: config.admin.sign_up,
         data_dir: data_dir.path().to_owned(),
     };
     let rotation = secrets.rotation(Box::new(|_| ()));

@@ -40,6 +40,8 @@ pub enum Command {
     Erase(EraseArgs),
     /// Say whether a domain leads to the running gateway, and what to change
     Doctor(DoctorArgs),
+    /// Make accounts for the dashboard, reset their passwords, list them, also while the gateway runs
+    Account(AccountArgs),
     /// List the running gateway's certificates, and what went wrong with those it asks for
     Certs(CertsArgs),
     /// Say how the running gateway would answer a request, and why
@@ -218,6 +220,61 @@ pub struct DoctorArgs {
     /// The port where clients come over TLS
     #[arg(long, value_name = "NUMBER", default_value_t = 443)]
     pub https_port: u16,
+}
+
+/// Of `account`.
+#[derive(Args, Clone, Debug)]
+pub struct AccountArgs {
+    /// What is done
+    #[command(subcommand)]
+    pub command: AccountCommand,
+}
+
+/// What `account` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Make an account, and print a password for it
+    Create(AccountCreateArgs),
+    /// Print a new password for an account; its sessions and its second factor end
+    Reset(AccountResetArgs),
+    /// List the accounts and their roles on organisations
+    List(AccountListArgs),
+}
+
+/// Of `account create`.
+#[derive(Args, Clone, Debug)]
+pub struct AccountCreateArgs {
+    /// What it signs in with
+    #[arg(value_name = "LOGIN")]
+    pub login: String,
+    /// Its organisation, which is made if it is not there; the first of all runs the gateway
+    #[arg(long, value_name = "NAME")]
+    pub organisation: Option<String>,
+    /// What it is there: member or admin
+    #[arg(long, value_name = "ROLE", default_value = "admin")]
+    pub role: String,
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
+    pub data: PathBuf,
+}
+
+/// Of `account reset`.
+#[derive(Args, Clone, Debug)]
+pub struct AccountResetArgs {
+    /// What it signs in with
+    #[arg(value_name = "LOGIN")]
+    pub login: String,
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
+    pub data: PathBuf,
+}
+
+/// Of `account list`.
+#[derive(Args, Clone, Debug)]
+pub struct AccountListArgs {
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
+    pub data: PathBuf,
 }
 
 /// Of `certs`.

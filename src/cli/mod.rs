@@ -1,6 +1,7 @@
 //! Floor 4: the command line. It composes everything, and is the only floor that sees both the
 //! workers and control.
 
+pub mod account;
 pub mod adopt;
 pub mod args;
 pub mod certs;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Erase(args) => erase::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Account(args) => account::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Explain(args) => explain::run(&args),
     }

@@ -286,6 +286,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         in_force: Arc::clone(&in_force),
         accounts: Accounts::open(&data_dir).map_err(StartError::System)?,
         data_dir: data_dir.clone(),
+        sign_up: config.admin.sign_up,
     };
     let packages = config.packages.len() as u64;
     let known = Arc::clone(&in_force);

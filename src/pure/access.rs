@@ -24,6 +24,14 @@ impl Role {
         }
     }
 
+    /// The one that it is not.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Member => Self::Admin,
+            Self::Admin => Self::Member,
+        }
+    }
+
     /// The role of this word.
     pub fn of(word: &str) -> Option<Self> {
         [Self::Member, Self::Admin].into_iter().find(|role| role.word() == word)

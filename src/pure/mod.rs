@@ -49,4 +49,5 @@ pub mod secret;
 pub mod snapshot;
 pub mod throttle;
 pub mod tokens;
+pub mod totp;
 pub mod why;

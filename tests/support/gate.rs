@@ -66,6 +66,16 @@ impl Gate {
         gate
     }
 
+    /// Like [`Self::start`], with more keys of `[admin]`.
+    pub fn start_with_admin(driver: &str, keys: &str, config: &str) -> Self {
+        let mut gate = Self::write(driver, config);
+        let text = fs::read_to_string(gate.config_file()).expect("the configuration");
+        let text = text.replacen("[admin]\n", &format!("[admin]\n{keys}"), 1);
+        fs::write(gate.config_file(), text).expect("the configuration");
+        gate.launch();
+        gate
+    }
+
     /// Like [`Self::start`], for a gateway that sees the names of `hosts` (as root).
     pub fn start_proxy(driver: &str, config: &str) -> Self {
         Self::start_among_names(driver, config, |_| ())

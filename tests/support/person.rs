@@ -82,6 +82,21 @@ impl Person {
         self.ask("POST", target, &[kind], body.as_bytes())
     }
 
+    /// Posts fields with the token of a form that it is shown.
+    pub fn act(&mut self, target: &str, fields: &[(&str, &str)]) -> Answer {
+        self.act_on("/account", target, fields)
+    }
+
+    /// The same with the token of a form on `page`.
+    pub fn act_on(&mut self, page: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+        let page = text(&self.get(page));
+        let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap_or_default();
+        let token = token.split('"').next().unwrap_or_default();
+        let mut all = vec![("form_token".to_owned(), token.to_owned())];
+        all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self.post(target, &all)
+    }
+
     /// Signs in.
     pub fn sign_in(&mut self, login: &str, password: &str) -> Answer {
         self.fill_in("/sign-in", &[("login", login), ("password", password)])

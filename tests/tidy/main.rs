@@ -161,6 +161,8 @@ const FLOORS: &[Floor] = &[
             "tracing",
             "tracing_appender",
             "tracing_subscriber",
+            "utoipa",
+            "utoipa_axum",
             "x509_parser",
         ],
         never: &["unsafe", "println!", "eprintln!"],

@@ -1,9 +1,10 @@
 //! The audit log: who did what, when, and what it was before and after.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, Row, named_params, params};
 use serde_json::Value;
 
-use super::store::StoreError;
+use super::place::Place;
+use super::store::{Store, StoreError};
 use crate::pure::access::OrganisationId;
 
 /// Who does something.
@@ -29,6 +30,14 @@ pub struct Deed<'d> {
     pub after: Option<Value>,
 }
 
+impl<'d> Deed<'d> {
+    /// Something that is done to this place.
+    pub fn at(place: &'d Place, what: &'d str) -> Self {
+        let (organisation, package) = (Some(place.organisation()), place.package());
+        Self { what, organisation, package, before: None, after: None }
+    }
+}
+
 /// Writes it down. To be called in the transaction that does it.
 pub fn note(
     connection: &Connection,
@@ -51,4 +60,53 @@ pub fn note(
         },
     )?;
     Ok(())
+}
+
+/// An entry of the log.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number; a later one is larger.
+    pub id: i64,
+    /// When.
+    pub at_s: i64,
+    /// Who did it.
+    pub login: String,
+    /// What.
+    pub deed: String,
+    /// The package that it was done to, where it was one.
+    pub package: Option<String>,
+    /// What it was before.
+    pub before: Option<Value>,
+    /// What it was then.
+    pub after: Option<Value>,
+}
+
+impl Store {
+    /// What was done to an organisation and its packages, or to a package while it was the
+    /// organisation's: so `many` entries before the one numbered `before`, the newest first.
+    pub fn audit(&self, place: &Place, before: i64, many: usize) -> Result<Vec<Entry>, StoreError> {
+        let json = |row: &Row<'_>, column| {
+            let text: Option<String> = row.get(column)?;
+            Ok::<_, rusqlite::Error>(text.and_then(|text| serde_json::from_str(&text).ok()))
+        };
+        let read = |row: &Row<'_>| {
+            Ok(Entry {
+                id: row.get(0)?,
+                at_s: row.get(1)?,
+                login: row.get(2)?,
+                deed: row.get(3)?,
+                package: row.get(4)?,
+                before: json(row, 5)?,
+                after: json(row, 6)?,
+            })
+        };
+        let mut listed = self.connection.prepare_cached(
+            "SELECT id, at_s, login, deed, package, before, after FROM audit
+             WHERE organisation = ?1 AND (?2 IS NULL OR package = ?2) AND id < ?3
+             ORDER BY id DESC LIMIT ?4",
+        )?;
+        let many = i64::try_from(many).unwrap_or(i64::MAX);
+        let of = params![place.organisation(), place.package(), before, many];
+        Ok(listed.query_map(of, read)?.collect::<Result<_, _>>()?)
+    }
 }

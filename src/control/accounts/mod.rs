@@ -7,10 +7,17 @@
 
 pub mod audit;
 mod badges;
+pub mod command;
 pub mod hash;
+pub mod invitations;
+pub mod organisations;
+pub mod own;
 pub mod people;
+pub mod place;
+pub mod roles;
 pub mod sessions;
 pub mod store;
+pub mod tokens;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

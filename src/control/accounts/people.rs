@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
+use super::organisations::put_organisation;
 use super::store::{Store, StoreError, is_taken};
 use crate::pure::access::{Grants, Object, OrganisationId, Role};
 
@@ -64,11 +65,7 @@ impl Store {
         }
         let step = self.begin()?;
         let account = add_account(&step, login, password, now_s)?;
-        step.execute(
-            "INSERT INTO organisations (name, is_operator, created_s) VALUES (?1, 1, ?2)",
-            params![organisation, now_s],
-        )?;
-        let operator = step.last_insert_rowid();
+        let operator = put_organisation(&step, organisation, true, now_s)?;
         put_member(&step, account, operator, Role::Admin)?;
         let by = Actor { account: Some(account), login: login.to_owned() };
         let deed = Deed {

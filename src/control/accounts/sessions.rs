@@ -2,9 +2,10 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
+use super::audit::Actor;
 use super::people::Owners;
 use super::store::{Store, StoreError};
-use crate::pure::access::Grants;
+use crate::pure::access::{Grants, Role};
 use crate::pure::secret;
 
 /// Somebody who is known.
@@ -34,6 +35,22 @@ pub struct Known {
 pub enum By {
     /// A session of this number.
     Session(i64),
+    /// An API token.
+    Token {
+        /// Its number.
+        id: i64,
+        /// The most that it may be.
+        most: Role,
+        /// When it ends, where it does.
+        expires_s: Option<i64>,
+    },
+}
+
+impl Who {
+    /// As the audit log names them.
+    pub fn actor(&self) -> Actor {
+        Actor { account: Some(self.account), login: self.login.clone() }
+    }
 }
 
 impl Store {
@@ -133,7 +150,7 @@ mod tests {
             store.by_session("one", now_s).unwrap();
         }
         assert!(store.by_session("one", begun + AGE_MAX_S).is_err(), "used or not, it ends");
-        let By::Session(session) = known.who.by;
+        let By::Session(session) = known.who.by else { panic!("{known:?}") };
         assert!(matches!(store.close_session(ada + 1, session), Err(StoreError::Absent)));
         store.close_session(ada, session).unwrap();
         assert!(store.by_session("one", begun).is_err());

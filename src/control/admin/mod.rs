@@ -1,6 +1,7 @@
 //! The admin listener and the control socket: what operators, people at the dashboard and the command
 //! line ask a running gateway. Nothing here is on a request's way.
 
+mod accounts;
 mod certs;
 mod counting;
 pub mod explain;
@@ -8,7 +9,7 @@ mod exposition;
 mod health;
 mod metrics;
 mod process;
-mod socket;
+pub(super) mod socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use crate::aggregator::{Health, Query};
 use crate::messages::latency::LatencyReceiver;
 use crate::messages::meters::Meters;
 use crate::messages::quotas::QuotaReceiver;
+use crate::pure::config::values::SignUp;
 use explain::InForce;
 
 /// What the admin listener needs.
@@ -57,6 +59,8 @@ pub struct Options {
     pub accounts: Accounts,
     /// Where secrets of the gateway's own are kept.
     pub data_dir: PathBuf,
+    /// And who may make an account.
+    pub sign_up: SignUp,
 }
 
 /// What `/metrics` and `/readyz` read.
@@ -102,17 +106,10 @@ impl Server {
     /// Binds. To be called inside a runtime; a busy port is tried again for a while. The TCP listener is
     /// returned once more.
     pub(super) fn bind(options: Options) -> io::Result<(Self, std::net::TcpListener)> {
-        let Options {
-            listen,
-            handed,
-            control_socket,
-            sources,
-            query,
-            in_force,
-            accounts,
-            data_dir,
-        } = options;
-        let dashboard = Dashboard::new(accounts, query.clone(), Arc::clone(&in_force), &data_dir)?;
+        let Options { listen, handed, control_socket, sources, query, in_force, .. } = options;
+        let Options { accounts, data_dir, sign_up, .. } = options;
+        let known = Arc::clone(&in_force);
+        let dashboard = Dashboard::new(accounts, query.clone(), known, &data_dir, sign_up)?;
         let tcp = match handed {
             Some(handed) => handed,
             None => while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
@@ -162,11 +159,13 @@ impl Server {
             .merge(metrics::routes(Arc::clone(&self.metrics)))
             .merge(dashboard::routes(self.dashboard.clone()))
             .into_make_service_with_connect_info::<SocketAddr>();
+        let accounts = accounts::routes(self.dashboard.accounts.clone());
         tokio::spawn(self.dashboard.announce(self.address));
         let admin = axum::serve(self.tcp, admin).with_graceful_shutdown(end(stopping.clone()));
         servers.spawn(admin.into_future());
         let socket = self.unix.map(|(unix, path)| {
-            let routes = socket::routes(self.query).merge(explain::routes(self.in_force));
+            let routes =
+                socket::routes(self.query).merge(explain::routes(self.in_force)).merge(accounts);
             let control = axum::serve(unix, routes.merge(self.certs));
             servers.spawn(control.with_graceful_shutdown(end(stopping)).into_future());
             path

@@ -125,7 +125,7 @@ pub(super) fn refused(status: StatusCode, words: &str) -> Response {
 }
 
 /// What the parameters ask.
-fn ask(params: &[(String, String)]) -> Result<Ask, String> {
+pub(in crate::control) fn ask(params: &[(String, String)]) -> Result<Ask, String> {
     let mut ask = Ask::default();
     for (key, value) in params {
         let wrong = |what: &dyn std::fmt::Display| format!("{key}={value}: {what}");

@@ -2,7 +2,7 @@
 //! of anybody else for nothing, and only tie forms to the browser that they were shown to.
 
 use axum::extract::FromRequestParts;
-use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::header::{COOKIE, HOST, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
@@ -90,6 +90,13 @@ pub(super) fn sent(headers: &HeaderMap) -> Option<&str> {
     let is_ours = first.len() == 64 && first.bytes().all(|byte| byte.is_ascii_hexdigit());
     // Of two with one name nobody can tell which one is ours.
     (is_ours && pairs.next().is_none()).then_some(first)
+}
+
+/// Scheme and host by which the browser finds us, as it says.
+pub(super) fn origin(headers: &HeaderMap) -> String {
+    let scheme = if is_https(headers) { "https" } else { "http" };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    format!("{scheme}://{host}")
 }
 
 /// Whether the browser speaks https, to whoever passes its requests on to us. Who claims it without need

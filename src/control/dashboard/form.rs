@@ -19,6 +19,14 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// A number that a page of ours has filled in.
+    pub(super) fn number(&self, name: &str) -> Result<i64, Trouble> {
+        let text = self.text(name);
+        text.parse().map_err(|_| Trouble::refused(format!("{name}: {text:?} is no number.")))
+    }
+}
+
 impl FromRequest<Dashboard> for Fields {
     type Rejection = Trouble;
 

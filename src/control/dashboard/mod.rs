@@ -16,15 +16,23 @@
 //! elsewhere out, and answers out of caches; a handler that sets such a field itself keeps its own.
 
 mod address;
+mod api;
 mod assets;
 mod badges;
 mod cookie;
 mod form;
 mod headers;
+mod history;
+mod join;
+mod organisations;
+mod own;
 mod packages;
 mod page;
+mod people;
+mod place;
 mod set_up;
 mod sign_in;
+mod tokens;
 mod trouble;
 mod viewer;
 
@@ -42,6 +50,7 @@ use super::accounts::hash::Hasher;
 use super::admin::explain::InForce;
 use crate::aggregator::Query;
 use crate::messages::random::random;
+use crate::pure::config::values::SignUp;
 use crate::pure::secret;
 use badges::Badges;
 use sign_in::Gatekeeper;
@@ -61,6 +70,8 @@ pub(super) struct Parts {
     pub(super) in_force: Arc<InForce>,
     /// What badges say.
     badges: Badges,
+    /// Who may make an account.
+    pub(super) sign_up: SignUp,
     /// Who has failed to sign in lately.
     gatekeeper: Gatekeeper,
     /// What the set-up link ends in.
@@ -85,6 +96,7 @@ impl Dashboard {
         query: Query,
         in_force: Arc<InForce>,
         data_dir: &Path,
+        sign_up: SignUp,
     ) -> io::Result<Self> {
         Ok(Self(Arc::new(Parts {
             accounts,
@@ -92,6 +104,7 @@ impl Dashboard {
             query,
             in_force,
             badges: Badges::open(data_dir)?,
+            sign_up,
             gatekeeper: Gatekeeper::new(),
             set_up: secret::text(&random::<32>()?),
         })))
@@ -100,6 +113,34 @@ impl Dashboard {
     /// Where the first account is made: path and query.
     pub(super) fn set_up_path(&self) -> String {
         format!("/set-up?key={}", self.set_up)
+    }
+
+    /// `<domain>/<name>` of each package that is served.
+    pub(super) fn packages(&self) -> Vec<String> {
+        let snapshot = self.in_force.snapshot();
+        snapshot.routes.packages().map(|(domain, name)| format!("{domain}/{name}")).collect()
+    }
+
+    /// The domains that they are served at, each once; `*` is no domain.
+    pub(super) fn domains(&self) -> Vec<String> {
+        let snapshot = self.in_force.snapshot();
+        let mut domains: Vec<String> = snapshot
+            .routes
+            .packages()
+            .map(|(domain, _)| domain)
+            .filter(|domain| *domain != "*")
+            .map(str::to_owned)
+            .collect();
+        domains.sort_unstable();
+        domains.dedup();
+        domains
+    }
+
+    /// Whether this package is served.
+    pub(super) fn has_package(&self, name: &str) -> bool {
+        let snapshot = self.in_force.snapshot();
+        let mut all = snapshot.routes.packages();
+        name.split_once('/').is_some_and(|wanted| all.any(|one| one == wanted))
     }
 
     /// Says in the log how the first account is made, as long as there is none.
@@ -122,8 +163,15 @@ pub(super) fn routes(dashboard: Dashboard) -> Router {
     Router::new()
         .merge(packages::routes())
         .merge(badges::routes())
+        .merge(api::routes())
+        .merge(history::routes())
+        .merge(join::routes())
+        .merge(organisations::routes())
+        .merge(own::routes())
+        .merge(people::routes())
         .merge(set_up::routes())
         .merge(sign_in::routes())
+        .merge(tokens::routes())
         .merge(assets::routes())
         .fallback(trouble::no_such_page)
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))

@@ -1,8 +1,11 @@
 //! How a template becomes an answer.
 
+use std::borrow::Borrow;
+
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
+use jiff::Timestamp;
 
 use super::assets;
 
@@ -28,6 +31,11 @@ impl Frame {
         let (style, script) = (assets::STYLE.path(), assets::SCRIPT.path());
         Self { title, login: None, form_token, style, script }
     }
+}
+
+/// A time as pages and the API say it, in UTC to the second.
+pub(super) fn time(at_s: impl Borrow<i64>) -> String {
+    Timestamp::from_second(*at_s.borrow()).unwrap_or(Timestamp::MAX).to_string()
 }
 
 /// The page.

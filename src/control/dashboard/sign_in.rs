@@ -130,14 +130,19 @@ async fn sign_in(
     let found = at.accounts.run(move |store| store.credentials(&wanted)).await?;
     let kept = found.as_ref().map(|found| found.password.clone());
     let is_right = at.hasher.is_right(fields.text("password").to_owned(), kept).await?;
+    let wrong = || Ok(page(StatusCode::UNAUTHORIZED, &cookie, &login, next, true));
     let (Some(found), true) = (found, is_right) else {
-        return Ok(page(StatusCode::UNAUTHORIZED, &cookie, &login, next, true));
+        return wrong();
     };
+    let (account, code) = (found.account, fields.text("code").to_owned());
+    if !at.accounts.run(move |store| store.take_code(account, &code, now_s())).await? {
+        return wrong();
+    }
     at.gatekeeper.well_done(&login, network).await;
     let session = cookie.renewed()?;
     let (before, secret, Browser(browser)) = (cookie.text, session.text.clone(), browser);
     at.accounts
-        .run(move |store| store.open_session(found.account, &before, &secret, &browser, now_s()))
+        .run(move |store| store.open_session(account, &before, &secret, &browser, now_s()))
         .await?;
     Ok(session.keep_signed_in(Redirect::to(next).into_response()))
 }
@@ -149,8 +154,9 @@ async fn sign_out(
     _fields: Fields,
 ) -> Result<Response, Trouble> {
     let account = signed.who.account;
-    let By::Session(session) = signed.who.by;
-    at.accounts.run(move |store| store.close_session(account, session)).await?;
+    if let By::Session(session) = signed.who.by {
+        at.accounts.run(move |store| store.close_session(account, session)).await?;
+    }
     Ok(cookie.forget(Redirect::to("/sign-in").into_response()))
 }
 

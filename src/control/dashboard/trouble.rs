@@ -35,6 +35,13 @@ impl Trouble {
         Self::new(StatusCode::NOT_FOUND, "Not found", why)
     }
 
+    /// It is seen, but not to be changed.
+    pub(super) fn forbidden() -> Self {
+        let why = "Your role does not allow this. Ask an admin of the organisation to do it, or to \
+                   make you one.";
+        Self::new(StatusCode::FORBIDDEN, "Not allowed", why)
+    }
+
     /// It makes no sense: words that say why.
     pub(super) fn refused(why: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "That does not work", why)

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::Dashboard;
@@ -14,7 +14,7 @@ use super::trouble::Trouble;
 use crate::control::accounts::people::Owners;
 use crate::control::accounts::sessions::{Known, Who};
 use crate::control::accounts::{StoreError, now_s};
-use crate::pure::access::{Action, Grants, Object};
+use crate::pure::access::{Action, Grants, Object, OrganisationId};
 use crate::pure::query::put_encoded;
 use crate::pure::secret;
 
@@ -26,6 +26,7 @@ pub(super) struct Viewer {
     /// Whose packages are.
     pub(super) owners: Owners,
     form_token: String,
+    origin: String,
 }
 
 /// Somebody who is signed in; others are sent to where they can. Also a [`Viewer`].
@@ -47,15 +48,54 @@ impl Viewer {
         self.may(action, self.owners.package(name, is_public))
     }
 
+    /// The same of an organisation.
+    pub(super) fn may_organisation(&self, action: Action, id: OrganisationId) -> bool {
+        self.may(action, Object::Organisation(id))
+    }
+
+    /// The same of the gateway itself.
+    pub(super) fn may_gateway(&self, action: Action) -> bool {
+        self.may(action, Object::Gateway { operator: self.owners.operator })
+    }
+
+    /// That they may configure the gateway.
+    ///
+    /// # Errors
+    /// [`Trouble::absent`] for who may not even see it.
+    pub(super) fn must_configure_gateway(&self) -> Result<(), Trouble> {
+        match (self.may_gateway(Action::See), self.may_gateway(Action::Configure)) {
+            (_, true) => Ok(()),
+            (true, false) => Err(Trouble::forbidden()),
+            (false, false) => Err(Trouble::absent()),
+        }
+    }
+
+    /// Whose a package is, by its domain.
+    pub(super) fn owner_of(&self, name: &str) -> OrganisationId {
+        self.owners.of_domain(name.split('/').next().unwrap_or_default())
+    }
+
+    /// Where they find the dashboard, as their browser says: `https://pullgate.acme.com`.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// What every page of theirs needs.
     pub(super) fn frame(&self, title: &str) -> Frame {
         let login = self.who.as_ref().map(|who| who.login.clone());
         Frame { login, form_token: self.form_token.clone(), ..Frame::bare(title) }
     }
 
-    fn nobody(form_token: String) -> Self {
+    /// Who comes with a token, and no form.
+    pub(super) fn by_token(known: Known, headers: &HeaderMap) -> Self {
+        let Known { who, grants, owners } = known;
+        let (form_token, origin) = (String::new(), cookie::origin(headers));
+        Self { who: Some(who), grants, owners, form_token, origin }
+    }
+
+    fn nobody(form_token: String, origin: String) -> Self {
         let (grants, owners) = (Grants::default(), Owners::default());
-        Self { who: None, grants, owners, form_token }
+        Self { who: None, grants, owners, form_token, origin }
     }
 }
 
@@ -71,16 +111,17 @@ impl FromRequestParts<Dashboard> for Viewer {
     type Rejection = Trouble;
 
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Trouble> {
+        let origin = cookie::origin(&parts.headers);
         let Some(cookie) = cookie::sent(&parts.headers) else {
-            return Ok(Self::nobody(String::new()));
+            return Ok(Self::nobody(String::new(), origin));
         };
         let form_token = secret::form_token(cookie);
         let secret = cookie.to_owned();
         match at.accounts.run(move |store| store.by_session(&secret, now_s())).await {
             Ok(Known { who, grants, owners }) => {
-                Ok(Self { who: Some(who), grants, owners, form_token })
+                Ok(Self { who: Some(who), grants, owners, form_token, origin })
             }
-            Err(StoreError::Absent) => Ok(Self::nobody(form_token)),
+            Err(StoreError::Absent) => Ok(Self::nobody(form_token, origin)),
             Err(error) => Err(error.into()),
         }
     }

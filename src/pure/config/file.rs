@@ -14,8 +14,8 @@ use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
     AccessLog, Acme, Admin, Cache, CertificateFiles, Counting, Credentials, Delivery, Domain,
-    Driver, Gateway, Insight, Limits, Log, LogFormat, LogLevel, Proving, Retention, UniqueWindow,
-    Upstream,
+    Driver, Gateway, Insight, Limits, Log, LogFormat, LogLevel, Proving, Retention, SignUp,
+    UniqueWindow, Upstream,
 };
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
 use crate::pure::oci::backend::Backend;
@@ -62,6 +62,10 @@ sections! {
     "admin" once Admin {
         /// Where `/metrics`, `/healthz`, `/readyz` and the dashboard are served.
         listen: Address => r#""127.0.0.1:8081""#;
+        /// Who may make an account at the dashboard: only the operator (`closed`, by `pullgate account`),
+        /// or also whom an admin has sent a link (`invitation`). Who has an account can be invited
+        /// either way.
+        sign_up: SIGN_UP => r#""closed""#;
     }
 
     /// What is written about what happens.
@@ -400,6 +404,10 @@ const ACCESS: OneOf<AccessLog> = OneOf {
 const CHALLENGE: OneOf<Proving> = OneOf {
     words: &[("auto", Proving::Auto), ("http-01", Proving::Http), ("tls-alpn-01", Proving::Tls)],
     elsewhere: &[("dns-01", "names are proven by port 80 or 443")],
+};
+const SIGN_UP: OneOf<SignUp> = OneOf {
+    words: &[("closed", SignUp::Closed), ("invitation", SignUp::Invitation)],
+    elsewhere: &[("open", "accounts are made by the operator or by invitation")],
 };
 const UNIQUE_WINDOW: OneOf<UniqueWindow> =
     OneOf { words: &[("day", UniqueWindow::Day), ("month", UniqueWindow::Month)], elsewhere: &[] };

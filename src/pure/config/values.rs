@@ -82,6 +82,17 @@ pub enum Driver {
 pub struct Admin {
     /// Where `/metrics`, `/healthz`, `/readyz` and the dashboard are served.
     pub listen: SocketAddr,
+    /// Who may make an account at the dashboard.
+    pub sign_up: SignUp,
+}
+
+/// `admin.sign_up`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignUp {
+    /// The operator, at the command line.
+    Closed,
+    /// And whom an admin invites.
+    Invitation,
 }
 
 /// `[log]`

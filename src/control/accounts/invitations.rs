@@ -1,0 +1,264 @@
+//! Invitations: a link that gives whoever opens it a role, once, for a week.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::json;
+
+use super::audit::{self, Actor, Deed};
+use super::people::{add_account, role};
+use super::place::Place;
+use super::roles::grant;
+use super::store::{Store, StoreError};
+use crate::pure::access::{Action, Role};
+use crate::pure::secret;
+
+/// An invitation that nobody has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Its number.
+    pub id: i64,
+    /// What it gives.
+    pub role: Role,
+    /// Who invites.
+    pub by: String,
+    /// Until when it can be taken.
+    pub expires_s: i64,
+}
+
+/// What somebody is invited to.
+#[derive(Clone, Debug)]
+pub struct Invited {
+    /// Where.
+    pub place: Place,
+    /// The organisation's name.
+    pub organisation: String,
+    /// As what.
+    pub role: Role,
+    /// Who invites.
+    pub by: String,
+    id: i64,
+    inviter: i64,
+}
+
+/// Who takes an invitation.
+pub enum Guest {
+    /// This account.
+    Known(i64),
+    /// Somebody new, with the password as [`super::hash`] keeps it.
+    New {
+        /// What they will sign in with.
+        login: String,
+        /// The password.
+        password: String,
+    },
+}
+
+impl Store {
+    /// Invites whoever has the secret with this text.
+    pub fn invite(
+        &mut self,
+        by: &Actor,
+        place: &Place,
+        to: Role,
+        secret_text: &str,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let step = self.begin()?;
+        step.execute("DELETE FROM invitations WHERE expires_s <= ?1", [now_s])?;
+        step.execute(
+            "INSERT INTO invitations
+                 (secret, organisation, package, role, account, created_s, expires_s)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                secret::kept(secret_text),
+                place.organisation(),
+                place.package(),
+                to.word(),
+                by.account,
+                now_s,
+                now_s + LIFE_S
+            ],
+        )?;
+        note(&step, by, place, "invitation.make", to, now_s)?;
+        step.commit()?;
+        Ok(())
+    }
+
+    /// Those to this place that can still be taken, the newest first.
+    pub fn invitations(&self, place: &Place, now_s: i64) -> Result<Vec<Invitation>, StoreError> {
+        let read = |row: &Row<'_>| {
+            let (id, by, expires_s) = (row.get(0)?, row.get(2)?, row.get(3)?);
+            Ok(Invitation { id, role: role(row, 1)?, by, expires_s })
+        };
+        let found = self
+            .connection
+            .prepare_cached(
+                "SELECT invitations.id, role, login, expires_s
+                 FROM invitations JOIN accounts ON accounts.id = account
+                 WHERE organisation = ?1 AND package IS ?2 AND expires_s > ?3
+                 ORDER BY invitations.id DESC",
+            )?
+            .query_map(params![place.organisation(), place.package(), now_s], read)?
+            .collect::<Result<_, _>>()?;
+        Ok(found)
+    }
+
+    /// Takes back an invitation to this place.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] also for one to another.
+    pub fn withdraw(
+        &mut self,
+        by: &Actor,
+        place: &Place,
+        id: i64,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let step = self.begin()?;
+        let to = step
+            .query_row(
+                "DELETE FROM invitations WHERE id = ?1 AND organisation = ?2 AND package IS ?3
+                 RETURNING role",
+                params![id, place.organisation(), place.package()],
+                |row| role(row, 0),
+            )
+            .optional()?
+            .ok_or(StoreError::Absent)?;
+        note(&step, by, place, "invitation.withdraw", to, now_s)?;
+        step.commit()?;
+        Ok(())
+    }
+
+    /// What the secret with this text invites to.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] for one that is none, was taken or withdrawn, is too old, or is of
+    /// somebody who may not invite there any more.
+    pub fn invited(&self, secret_text: &str, now_s: i64) -> Result<Invited, StoreError> {
+        let read = |row: &Row<'_>| {
+            let place = Place::new(row.get(1)?, row.get(2)?);
+            let (organisation, by, inviter) = (row.get(4)?, row.get(5)?, row.get(6)?);
+            Ok(Invited { place, organisation, role: role(row, 3)?, by, id: row.get(0)?, inviter })
+        };
+        let invited = self
+            .connection
+            .query_row(
+                "SELECT invitations.id, organisation, package, role, name, login, accounts.id
+                 FROM invitations
+                     JOIN accounts ON accounts.id = account
+                     JOIN organisations ON organisations.id = organisation
+                 WHERE secret = ?1 AND expires_s > ?2",
+                params![secret::kept(secret_text), now_s],
+                read,
+            )
+            .optional()?
+            .ok_or(StoreError::Absent)?;
+        // Whose the package is by now counts, not whose it was.
+        let owners = self.owners()?;
+        let object = match &invited.place {
+            Place::Organisation(_) => invited.place.object(),
+            Place::Package { name, .. } => owners.package(name, false),
+        };
+        match self.grants(invited.inviter)?.may(Action::Grant, object) {
+            true => Ok(invited),
+            false => Err(StoreError::Absent),
+        }
+    }
+
+    /// Gives `guest` what they are invited to; says which account that is.
+    ///
+    /// # Errors
+    /// As [`Store::invited`]; [`StoreError::Refused`] for a name that is taken.
+    pub fn accept(
+        &mut self,
+        secret_text: &str,
+        guest: Guest,
+        now_s: i64,
+    ) -> Result<i64, StoreError> {
+        let Invited { place, role, id, .. } = self.invited(secret_text, now_s)?;
+        let step = self.begin()?;
+        let account = match guest {
+            Guest::Known(account) => account,
+            Guest::New { login, password } => add_account(&step, &login, &password, now_s)?,
+        };
+        step.execute("DELETE FROM invitations WHERE id = ?1", [id])?;
+        let sql = "SELECT login FROM accounts WHERE id = ?1";
+        let login = step.query_row(sql, [account], |row| row.get(0))?;
+        let by = Actor { account: Some(account), login };
+        grant(&step, &by, &place, account, role, now_s)?;
+        step.commit()?;
+        Ok(account)
+    }
+}
+
+fn note(
+    step: &Connection,
+    by: &Actor,
+    place: &Place,
+    what: &str,
+    to: Role,
+    now_s: i64,
+) -> Result<(), StoreError> {
+    let after = Some(json!({ "role": to.word() }));
+    let deed = Deed { after, ..Deed::at(place, what) };
+    audit::note(step, by, &deed, now_s)
+}
+
+/// How long one can be taken: a week.
+const LIFE_S: i64 = 7 * 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::scratch;
+
+    fn new(login: &str) -> Guest {
+        Guest::New { login: login.to_owned(), password: "$hash".to_owned() }
+    }
+
+    #[test]
+    fn an_invitation_is_taken_once_and_in_time_by_anybody() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let by = Actor { account: Some(ada), login: "ada".to_owned() };
+        let owner = store.owners().unwrap().operator;
+        let acme = Place::Organisation(owner);
+        let rocket = Place::Package { name: "a.b/acme/rocket".to_owned(), owner };
+        store.invite(&by, &acme, Role::Admin, "one", 0).unwrap();
+        store.invite(&by, &rocket, Role::Member, "two", 0).unwrap();
+        assert_eq!(store.invitations(&acme, 0).unwrap().len(), 1);
+        for (secret, now_s) in [("three", 0), ("one", LIFE_S)] {
+            let outcome = store.accept(secret, new("bob"), now_s);
+            assert!(matches!(outcome, Err(StoreError::Absent)), "{secret}: {outcome:?}");
+        }
+        let outcome = store.accept("one", new("ada"), 1);
+        assert!(matches!(outcome, Err(StoreError::Refused(_))), "{outcome:?}");
+        let bob = store.accept("one", new("bob"), 1).unwrap();
+        assert_eq!(store.grants(bob).unwrap().role(acme.object()), Some(Role::Admin));
+        assert!(matches!(store.accept("one", new("eve"), 1), Err(StoreError::Absent)));
+        assert_eq!(store.accept("two", Guest::Known(bob), 1).unwrap(), bob);
+        assert_eq!(store.members(&rocket).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn who_may_not_invite_any_more_has_invited_nobody() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let by_ada = Actor { account: Some(ada), login: "ada".to_owned() };
+        let acme = Place::Organisation(store.owners().unwrap().operator);
+        store.invite(&by_ada, &acme, Role::Admin, "one", 0).unwrap();
+        let bob = store.accept("one", new("bob"), 0).unwrap();
+        let by_bob = Actor { account: Some(bob), login: "bob".to_owned() };
+        store.invite(&by_bob, &acme, Role::Admin, "two", 0).unwrap();
+        store.change_role(&by_ada, &acme, bob, Role::Member, 0).unwrap();
+        assert!(matches!(store.accept("two", new("eve"), 0), Err(StoreError::Absent)));
+        // And what is withdrawn is gone; another place's cannot be.
+        store.invite(&by_ada, &acme, Role::Member, "three", 0).unwrap();
+        let id = store.invitations(&acme, 0).unwrap()[0].id;
+        let elsewhere = Place::Organisation(acme.organisation() + 1);
+        assert!(matches!(store.withdraw(&by_ada, &elsewhere, id, 0), Err(StoreError::Absent)));
+        store.withdraw(&by_ada, &acme, id, 0).unwrap();
+        assert!(matches!(store.accept("three", new("eve"), 0), Err(StoreError::Absent)));
+    }
+}

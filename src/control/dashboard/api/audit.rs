@@ -1,0 +1,74 @@
+//! `GET /api/v1/audit`
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::caller::{Caller, Part, Place};
+use super::problem::{Problem, ProblemBody};
+use super::tagged::{List, tagged};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::page::time;
+use crate::control::dashboard::trouble::Trouble;
+use crate::pure::access::Action;
+
+/// Something that was done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Entry {
+    /// Its number.
+    id: i64,
+    /// When.
+    at: String,
+    /// Who did it.
+    by: String,
+    /// What, as `member.change`.
+    deed: String,
+    /// The package that it was done to, where it was one.
+    package: Option<String>,
+    /// What it was before.
+    before: Option<Value>,
+    /// What it was then.
+    after: Option<Value>,
+}
+
+/// What was done to the organisation and its packages, or to the package: the newest first.
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "audit", params(Place, Part),
+    responses(
+        (status = 200, body = List<Entry>),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn list(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    part: Part,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let place = caller.find(&at, Action::Configure, &place).await?.place;
+    let before = match part.after.as_str() {
+        "" => i64::MAX,
+        text => {
+            let refused = || Problem(Trouble::refused("after: is the `next` of the part before."));
+            text.parse().map_err(|_| refused())?
+        }
+    };
+    let (many, limit) = (part.limit + 1, part.limit);
+    let entries = at.accounts.run(move |store| store.audit(&place, before, many)).await?;
+    let shown = entries.into_iter().map(|one| Entry {
+        id: one.id,
+        at: time(one.at_s),
+        by: one.login,
+        deed: one.deed,
+        package: one.package,
+        before: one.before,
+        after: one.after,
+    });
+    // The store has left out what comes before; what is left begins the list.
+    let from_here = Part { limit, after: String::new() };
+    tagged(&headers, &List::part(shown.collect(), &from_here, |one: &Entry| one.id.to_string()))
+}

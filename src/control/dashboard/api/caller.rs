@@ -1,0 +1,144 @@
+//! Who calls, and for what place.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::problem::Problem;
+use crate::control::accounts::sessions::{By, Who};
+use crate::control::accounts::{StoreError, now_s};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::place::Named;
+use crate::control::dashboard::trouble::Trouble;
+use crate::control::dashboard::viewer::Viewer;
+use crate::pure::access::{Action, Role};
+
+/// Somebody who is known, by a token or a session.
+pub(super) struct Caller {
+    /// Who.
+    pub(super) who: Who,
+    /// What they may.
+    pub(super) viewer: Viewer,
+}
+
+/// The place that a question is about.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Place {
+    /// The organisation of this name.
+    #[serde(default)]
+    #[param(example = "acme")]
+    pub(super) organisation: String,
+    /// Or the package, `<domain>/<name>`.
+    #[serde(default)]
+    #[param(example = "registry.acme.com/acme/rocket")]
+    pub(super) package: String,
+}
+
+/// Which part of a list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Part {
+    /// How many at the most: 1 to 1000; 100 if left out.
+    #[serde(default = "usual")]
+    #[param(maximum = 1000, minimum = 1)]
+    pub(super) limit: usize,
+    /// Those behind the last one of the part before: its `next`.
+    #[serde(default)]
+    pub(super) after: String,
+}
+
+impl Caller {
+    /// The place, if they may do this to it.
+    pub(super) async fn find(
+        &self,
+        at: &Dashboard,
+        action: Action,
+        place: &Place,
+    ) -> Result<Named, Problem> {
+        let found =
+            Named::find(at, &self.viewer, action, &place.organisation, &place.package).await?;
+        Ok(found)
+    }
+
+    /// A token that may change something at all.
+    ///
+    /// # Errors
+    /// For a session, and for a token that only reads.
+    pub(super) fn writes(&self) -> Result<(), Problem> {
+        let why = match self.who.by {
+            By::Session(_) => "What changes something here is done with a token.",
+            By::Token { most: Role::Member, .. } => "This token only reads.",
+            By::Token { most: Role::Admin, .. } => return Ok(()),
+        };
+        Err(Problem(Trouble::new(StatusCode::FORBIDDEN, "Not allowed", why)))
+    }
+}
+
+impl FromRequestParts<Dashboard> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {
+        let said = parts.headers.get(AUTHORIZATION).map(|said| said.to_str().unwrap_or_default());
+        let viewer = match said {
+            None => Viewer::from_request_parts(parts, at).await?,
+            Some(said) => {
+                let token =
+                    said.split_once(' ').filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+                let token = token.map(|(_, token)| token.trim().to_owned()).unwrap_or_default();
+                let known = at.accounts.run(move |store| store.by_token(&token, now_s())).await;
+                match known {
+                    Ok(known) => Viewer::by_token(known, &parts.headers),
+                    Err(StoreError::Absent) => return Err(unknown()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        match viewer.who.clone() {
+            Some(who) => Ok(Self { who, viewer }),
+            None => Err(unknown()),
+        }
+    }
+}
+
+impl FromRequestParts<Dashboard> for Place {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {
+        parameters(parts, at).await
+    }
+}
+
+impl FromRequestParts<Dashboard> for Part {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {
+        let part: Self = parameters(parts, at).await?;
+        match part.limit {
+            1..=1000 => Ok(part),
+            _ => Err(Problem(Trouble::refused("limit: is 1 to 1000."))),
+        }
+    }
+}
+
+async fn parameters<T: for<'de> Deserialize<'de>>(
+    parts: &mut Parts,
+    at: &Dashboard,
+) -> Result<T, Problem> {
+    let read = Query::<T>::from_request_parts(parts, at).await;
+    let Query(read) = read.map_err(|refused| Problem(Trouble::refused(format!("{refused}."))))?;
+    Ok(read)
+}
+
+fn unknown() -> Problem {
+    let why = "Send a token of yours (`Authorization: Bearer …`) that has not ended; the page `API \
+               tokens` makes one.";
+    Problem(Trouble::new(StatusCode::UNAUTHORIZED, "Who are you?", why))
+}
+
+fn usual() -> usize {
+    100
+}

@@ -1,0 +1,64 @@
+//! `/api/v1`: what programs ask and do, with a token of somebody who may (`Authorization: Bearer …`). A
+//! browser's session reads here too; it changes nothing, because a page of another site could send it.
+//!
+//! Answers are JSON; lists come in pages (`limit`, `after`), `{"items": […], "next": …}`. What is wrong is
+//! `application/problem+json` (RFC 9457). Each answer to a GET has an `ETag`; who changes or removes what
+//! is there says in `If-Match` which state of it they mean. The description of all of it is made from this
+//! code: `/api/v1/openapi.json`, and `/api` for people.
+
+mod audit;
+mod caller;
+mod packages;
+mod people;
+mod problem;
+mod pulls;
+mod reference;
+mod tagged;
+mod tokens;
+
+use axum::Router;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Dashboard;
+
+/// All of it, and its description.
+pub(super) fn routes() -> Router<Dashboard> {
+    let (routes, described) = OpenApiRouter::<Dashboard>::with_openapi(Api::openapi())
+        .routes(routes!(packages::list))
+        .routes(routes!(pulls::pulls))
+        .routes(routes!(people::list))
+        .routes(routes!(people::one, people::change, people::remove))
+        .routes(routes!(people::invitations, people::invite))
+        .routes(routes!(people::withdraw))
+        .routes(routes!(tokens::list, tokens::make))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
+        .split_for_parts();
+    let mut described = described;
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    if let Some(components) = &mut described.components {
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+    routes.merge(reference::routes(described)).route("/api/{*rest}", problem::no_such())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "pullgate",
+        description = "Packages, pulls, people and tokens of a gateway in front of container \
+                       registries."
+    ),
+    security(("token" = [])),
+    tags(
+        (name = "packages", description = "What is served"),
+        (name = "pulls", description = "What was counted"),
+        (name = "people", description = "Who has which role"),
+        (name = "tokens", description = "What programs come with"),
+        (name = "audit", description = "Who did what"),
+    )
+)]
+struct Api;

@@ -1,0 +1,58 @@
+//! `GET /api/v1/packages`
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::caller::{Caller, Part};
+use super::problem::{Problem, ProblemBody};
+use super::tagged::{List, tagged};
+use crate::control::dashboard::Dashboard;
+use crate::pure::access::Action;
+
+/// A package that the caller may see.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Package {
+    /// `<domain>/<name>`, as counts know it.
+    #[schema(example = "registry.acme.com/acme/rocket")]
+    name: String,
+    /// The organisation that it belongs to.
+    organisation: String,
+    /// Whether the caller may change it.
+    may_configure: bool,
+}
+
+/// The packages that the caller may see, by name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/packages",
+    tag = "packages",
+    params(Part),
+    responses(
+        (status = 200, body = List<Package>),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn list(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    part: Part,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let organisations = at.accounts.run(|store| store.organisations()).await?;
+    let mut names = at.packages();
+    names.sort_unstable();
+    let seen = names.into_iter().filter(|name| caller.viewer.may_package(Action::See, name, false));
+    let package = |name: String| {
+        let owner = caller.viewer.owner_of(&name);
+        let organisation = organisations.iter().find(|one| one.id == owner);
+        Package {
+            organisation: organisation.map(|one| one.name.clone()).unwrap_or_default(),
+            may_configure: caller.viewer.may_package(Action::Configure, &name, false),
+            name,
+        }
+    };
+    tagged(&headers, &List::part(seen.map(package).collect(), &part, |one| one.name.clone()))
+}

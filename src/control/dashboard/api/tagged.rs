@@ -1,0 +1,129 @@
+//! Answers with an `ETag`, lists in parts, and changes of what somebody has seen.
+
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::caller::Part;
+use super::problem::Problem;
+use crate::control::dashboard::trouble::Trouble;
+use crate::pure::secret;
+
+/// A part of a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct List<T> {
+    /// These.
+    items: Vec<T>,
+    /// What to send as `after` for those that follow; null where there are none.
+    next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// The part of all `items`, which are in the order of their `key`s, that is asked for.
+    pub(super) fn part(items: Vec<T>, part: &Part, key: impl Fn(&T) -> String) -> Self {
+        let behind = |item: &T| part.after.is_empty() || key(item) == part.after;
+        let from = match items.iter().position(behind) {
+            Some(at) => at + usize::from(!part.after.is_empty()),
+            None => items.len(),
+        };
+        let rest = items.len() - from;
+        let items: Vec<T> = items.into_iter().skip(from).take(part.limit).collect();
+        let next = items.last().filter(|_| rest > part.limit).map(key);
+        Self { items, next }
+    }
+}
+
+/// The answer to a GET: 304 where the caller has it already.
+pub(super) fn tagged(headers: &HeaderMap, body: &impl Serialize) -> Result<Response, Problem> {
+    let (text, tag) = written(body)?;
+    if is_among(headers, IF_NONE_MATCH.as_str(), &tag) == Some(true) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, value(&tag))]).into_response());
+    }
+    let kind = HeaderValue::from_static("application/json");
+    Ok(([(CONTENT_TYPE, kind), (ETAG, value(&tag))], text).into_response())
+}
+
+/// Whether the caller means to change what is there now, `body` being how it would be answered.
+///
+/// # Errors
+/// 428 where they do not say what they mean, 412 where it is something else by now.
+pub(super) fn is_meant(headers: &HeaderMap, body: &impl Serialize) -> Result<(), Problem> {
+    let (_, tag) = written(body)?;
+    let (status, what, why) = match is_among(headers, IF_MATCH.as_str(), &tag) {
+        Some(true) => return Ok(()),
+        Some(false) => (
+            StatusCode::PRECONDITION_FAILED,
+            "Changed meanwhile",
+            "Somebody has changed it since you looked: look again, and send its present ETag.",
+        ),
+        None => (
+            StatusCode::PRECONDITION_REQUIRED,
+            "Which one?",
+            "Send in If-Match the ETag that a GET of it has, so that nobody's change is lost.",
+        ),
+    };
+    Err(Problem(Trouble::new(status, what, why)))
+}
+
+fn written(body: &impl Serialize) -> Result<(String, String), Problem> {
+    let text = serde_json::to_string(body).map_err(|error| Problem(Trouble::failed(&error)))?;
+    let digest = secret::text(&secret::kept(&text));
+    let tag = format!("\"{}\"", &digest[..32]);
+    Ok((text, tag))
+}
+
+/// Whether the tag is in this field, or that is `*`; `None` without the field.
+fn is_among(headers: &HeaderMap, field: &str, tag: &str) -> Option<bool> {
+    let mut lines = headers.get_all(field).iter().peekable();
+    lines.peek()?;
+    Some(lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).any(|one| {
+        let one = one.trim();
+        one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag
+    }))
+}
+
+fn value(tag: &str) -> HeaderValue {
+    HeaderValue::from_str(tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(limit: usize, after: &str) -> Part {
+        Part { limit, after: after.to_owned() }
+    }
+
+    #[test]
+    fn parts_make_the_whole() {
+        let all = || vec!["a", "b", "c"];
+        let of = |limit, after: &str| {
+            let list = List::part(all(), &part(limit, after), |one| (*one).to_owned());
+            (list.items.concat(), list.next)
+        };
+        assert_eq!(of(2, ""), ("ab".to_owned(), Some("b".to_owned())));
+        assert_eq!(of(2, "b"), ("c".to_owned(), None));
+        assert_eq!(of(3, ""), ("abc".to_owned(), None));
+        assert_eq!(of(3, "c"), (String::new(), None));
+        assert_eq!(of(3, "gone"), (String::new(), None));
+    }
+
+    #[test]
+    fn tags_are_compared() {
+        let mut headers = HeaderMap::new();
+        let first = tagged(&headers, &"one").ok().unwrap();
+        let tag = first.headers()[ETAG].clone();
+        let refused = is_meant(&headers, &"one").err().unwrap();
+        assert_eq!(refused.0.status, StatusCode::PRECONDITION_REQUIRED);
+        headers.insert(IF_MATCH, tag.clone());
+        assert!(is_meant(&headers, &"one").is_ok());
+        let refused = is_meant(&headers, &"two").err().unwrap();
+        assert_eq!(refused.0.status, StatusCode::PRECONDITION_FAILED);
+        headers.insert(IF_NONE_MATCH, tag);
+        let status = |body| tagged(&headers, body).ok().unwrap().status();
+        assert_eq!(status(&"one"), StatusCode::NOT_MODIFIED);
+        assert_eq!(status(&"two"), StatusCode::OK);
+    }
+}

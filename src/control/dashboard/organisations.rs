@@ -1,0 +1,98 @@
+//! `/organisations`: which there are and which domains are whose, for the people who run the gateway.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+
+use super::Dashboard;
+use super::form::Fields;
+use super::page::{Frame, shown};
+use super::trouble::Trouble;
+use super::viewer::Signed;
+use crate::control::accounts::organisations::Organisation;
+use crate::control::accounts::{StoreError, now_s};
+use crate::pure::access::Action;
+use crate::pure::account;
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new()
+        .route("/organisations", get(list).post(add))
+        .route("/organisations/domain", post(give_domain))
+}
+
+#[derive(Template)]
+#[template(path = "organisations.html")]
+struct OrganisationsPage<'p> {
+    frame: Frame,
+    organisations: Vec<Organisation>,
+    /// The domains that packages are served at.
+    domains: Vec<String>,
+    may_configure: bool,
+    wrong: &'p str,
+}
+
+async fn list(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
+    page(&at, &signed, StatusCode::OK, "").await
+}
+
+async fn page(
+    at: &Dashboard,
+    signed: &Signed,
+    status: StatusCode,
+    wrong: &str,
+) -> Result<Response, Trouble> {
+    if !signed.may_gateway(Action::See) {
+        return Err(Trouble::absent());
+    }
+    let organisations = at.accounts.run(|store| store.organisations()).await?;
+    let domains = at.domains();
+    let may_configure = signed.may_gateway(Action::Configure);
+    let frame = signed.frame("Organisations");
+    Ok(shown(status, &OrganisationsPage { frame, organisations, domains, may_configure, wrong }))
+}
+
+async fn add(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    signed.must_configure_gateway()?;
+    let name = match account::organisation(fields.text("organisation")) {
+        Ok(name) => name,
+        Err(why) => {
+            let wrong = format!("The organisation's name {why}.");
+            return page(&at, &signed, StatusCode::BAD_REQUEST, &wrong).await;
+        }
+    };
+    let by = signed.who.actor();
+    at.accounts.run(move |store| store.add_organisation(&by, &name, now_s())).await?;
+    Ok(back())
+}
+
+async fn give_domain(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    signed.must_configure_gateway()?;
+    let host = fields.text("domain").to_owned();
+    if !at.domains().contains(&host) {
+        let wrong = "No package is served at this domain.";
+        return page(&at, &signed, StatusCode::BAD_REQUEST, wrong).await;
+    }
+    let (by, name) = (signed.who.actor(), fields.text("organisation").to_owned());
+    at.accounts
+        .run(move |store| {
+            let to = store.organisation_named(&name)?.ok_or(StoreError::Absent)?;
+            store.give_domain(&by, &host, to, now_s())
+        })
+        .await?;
+    Ok(back())
+}
+
+fn back() -> Response {
+    Redirect::to("/organisations").into_response()
+}

@@ -1,0 +1,213 @@
+//! `/people`: who has which role on an organisation or a package, invitations to it, and the tokens that
+//! reach it.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+
+use super::Dashboard;
+use super::form::Fields;
+use super::page::{Frame, shown, time};
+use super::place::Named;
+use super::trouble::Trouble;
+use super::viewer::Signed;
+use crate::control::accounts::invitations::Invitation;
+use crate::control::accounts::now_s;
+use crate::control::accounts::roles::Member;
+use crate::control::accounts::tokens::Token;
+use crate::messages::random::random;
+use crate::pure::access::{Action, Role};
+use crate::pure::secret;
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new()
+        .route("/people", get(people))
+        .route("/people/role", post(change_role))
+        .route("/people/remove", post(remove))
+        .route("/people/invite", post(invite))
+        .route("/people/withdraw", post(withdraw))
+        .route("/people/revoke", post(revoke))
+}
+
+/// Which people.
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    organisation: String,
+    #[serde(default)]
+    package: String,
+}
+
+#[derive(Template)]
+#[template(path = "places.html")]
+struct PlacesPage {
+    frame: Frame,
+    /// Whether they see all organisations.
+    may_gateway: bool,
+    /// Name and query of each.
+    organisations: Vec<(String, String)>,
+    packages: Vec<(String, String)>,
+}
+
+#[derive(Template)]
+#[template(path = "people.html")]
+struct PeoplePage {
+    frame: Frame,
+    named: Named,
+    may_grant: bool,
+    /// Who asks.
+    account: i64,
+    members: Vec<Member>,
+    invitations: Vec<Invitation>,
+    tokens: Vec<Token>,
+    /// A link that was just made: it is shown once.
+    link: String,
+}
+
+async fn people(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Trouble> {
+    if asked.organisation.is_empty() && asked.package.is_empty() {
+        return places(&at, &signed).await;
+    }
+    let named = Named::find(&at, &signed, Action::See, &asked.organisation, &asked.package).await?;
+    page(&at, &signed, named, String::new()).await
+}
+
+/// What somebody has people at.
+async fn places(at: &Dashboard, signed: &Signed) -> Result<Response, Trouble> {
+    let named = at.accounts.run(|store| store.organisations()).await?;
+    let link = |key: &str, name: &str| {
+        let mut query = format!("{key}=");
+        crate::pure::query::put_encoded(&mut query, name);
+        (name.to_owned(), query)
+    };
+    let seen = named.iter().filter(|one| signed.may_organisation(Action::See, one.id));
+    let organisations = seen.map(|one| link("organisation", &one.name)).collect();
+    let packages = at.packages();
+    let packages = packages
+        .iter()
+        .filter(|name| signed.may_package(Action::See, name, false))
+        .map(|name| link("package", name))
+        .collect();
+    let (frame, may_gateway) = (signed.frame("People"), signed.may_gateway(Action::See));
+    Ok(shown(StatusCode::OK, &PlacesPage { frame, may_gateway, organisations, packages }))
+}
+
+async fn page(
+    at: &Dashboard,
+    signed: &Signed,
+    named: Named,
+    link: String,
+) -> Result<Response, Trouble> {
+    let (place, now_s) = (named.place.clone(), now_s());
+    let may_grant = signed.may(Action::Grant, place.object());
+    let (members, invitations, tokens) = at
+        .accounts
+        .run(move |store| {
+            let members = store.members(&place)?;
+            // Who lets in whom is for who may do so.
+            match may_grant {
+                true => Ok((members, store.invitations(&place, now_s)?, store.tokens_at(&place)?)),
+                false => Ok((members, Vec::new(), Vec::new())),
+            }
+        })
+        .await?;
+    let frame = signed.frame(&format!("People of {}", named.name()));
+    let account = signed.who.account;
+    let page = PeoplePage { frame, named, may_grant, account, members, invitations, tokens, link };
+    Ok(shown(StatusCode::OK, &page))
+}
+
+async fn change_role(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = granted(&at, &signed, &fields).await?;
+    let (place, by) = (named.place.clone(), signed.who.actor());
+    let (account, to) = (fields.number("account")?, role(&fields)?);
+    at.accounts.run(move |store| store.change_role(&by, &place, account, to, now_s())).await?;
+    Ok(back(&named))
+}
+
+async fn remove(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let account = fields.number("account")?;
+    // Everybody may go by themselves.
+    let action = if account == signed.who.account { Action::See } else { Action::Grant };
+    let named = found(&at, &signed, action, &fields).await?;
+    let (place, by) = (named.place.clone(), signed.who.actor());
+    at.accounts.run(move |store| store.remove_member(&by, &place, account, now_s())).await?;
+    match signed.who.account == account {
+        true => Ok(Redirect::to("/people").into_response()),
+        false => Ok(back(&named)),
+    }
+}
+
+async fn invite(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = granted(&at, &signed, &fields).await?;
+    let (place, by, to) = (named.place.clone(), signed.who.actor(), role(&fields)?);
+    let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
+    let key = secret::text(&bytes);
+    let link = format!("{}/join?key={key}", signed.origin());
+    at.accounts.run(move |store| store.invite(&by, &place, to, &key, now_s())).await?;
+    page(&at, &signed, named, link).await
+}
+
+async fn withdraw(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = granted(&at, &signed, &fields).await?;
+    let (place, by, id) = (named.place.clone(), signed.who.actor(), fields.number("invitation")?);
+    at.accounts.run(move |store| store.withdraw(&by, &place, id, now_s())).await?;
+    Ok(back(&named))
+}
+
+async fn revoke(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = granted(&at, &signed, &fields).await?;
+    let (place, by, id) = (named.place.clone(), signed.who.actor(), fields.number("token")?);
+    at.accounts.run(move |store| store.revoke_token_at(&by, &place, id, now_s())).await?;
+    Ok(back(&named))
+}
+
+async fn granted(at: &Dashboard, signed: &Signed, fields: &Fields) -> Result<Named, Trouble> {
+    found(at, signed, Action::Grant, fields).await
+}
+
+async fn found(
+    at: &Dashboard,
+    signed: &Signed,
+    action: Action,
+    fields: &Fields,
+) -> Result<Named, Trouble> {
+    Named::find(at, signed, action, fields.text("organisation"), fields.text("package")).await
+}
+
+fn role(fields: &Fields) -> Result<Role, Trouble> {
+    Role::of(fields.text("role"))
+        .ok_or_else(|| Trouble::refused("The role is `member` or `admin`."))
+}
+
+fn back(named: &Named) -> Response {
+    Redirect::to(&format!("/people?{}", named.query())).into_response()
+}

@@ -1,0 +1,120 @@
+//! `/tokens`: what programs come with in somebody's name.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+
+use super::Dashboard;
+use super::form::Fields;
+use super::page::{Frame, shown, time};
+use super::place::Named;
+use super::trouble::Trouble;
+use super::viewer::Signed;
+use crate::control::accounts::now_s;
+use crate::control::accounts::tokens::{Token, Wanted};
+use crate::messages::random::random;
+use crate::pure::access::{Action, Role};
+use crate::pure::{account, secret};
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new().route("/tokens", get(tokens).post(make)).route("/tokens/revoke", post(revoke))
+}
+
+#[derive(Template)]
+#[template(path = "tokens.html")]
+struct TokensPage<'p> {
+    frame: Frame,
+    tokens: Vec<Token>,
+    organisations: Vec<String>,
+    packages: Vec<String>,
+    /// One that was just made: it is shown once.
+    made: &'p str,
+    wrong: &'p str,
+}
+
+async fn tokens(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
+    page(&at, &signed, StatusCode::OK, "", "").await
+}
+
+async fn page(
+    at: &Dashboard,
+    signed: &Signed,
+    status: StatusCode,
+    made: &str,
+    wrong: &str,
+) -> Result<Response, Trouble> {
+    let account = signed.who.account;
+    let (tokens, organisations) = at
+        .accounts
+        .run(move |store| Ok((store.tokens_of(account)?, store.organisations()?)))
+        .await?;
+    let organisations = organisations
+        .into_iter()
+        .filter(|one| signed.may_organisation(Action::See, one.id))
+        .map(|one| one.name)
+        .collect();
+    let mut packages = at.packages();
+    packages.retain(|name| signed.may_package(Action::See, name, false));
+    let frame = signed.frame("API tokens");
+    Ok(shown(status, &TokensPage { frame, tokens, organisations, packages, made, wrong }))
+}
+
+async fn make(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let most = Role::of(fields.text("role"))
+        .ok_or_else(|| Trouble::refused("The role is `member` or `admin`."))?;
+    let label = match account::label(fields.text("label")) {
+        Ok(label) => label,
+        Err(why) => {
+            let wrong = format!("The label {why}.");
+            return page(&at, &signed, StatusCode::BAD_REQUEST, "", &wrong).await;
+        }
+    };
+    let days = match fields.text("days") {
+        "" => None,
+        text => match text.parse::<i64>() {
+            Ok(days) if (1..=DAYS_MAX).contains(&days) => Some(days),
+            Ok(_) | Err(_) => {
+                let wrong = "It lasts for 1 to 3650 days; leave that out for no end.";
+                return page(&at, &signed, StatusCode::BAD_REQUEST, "", wrong).await;
+            }
+        },
+    };
+    let needed = match most {
+        Role::Member => Action::See,
+        Role::Admin => Action::Configure,
+    };
+    let (organisation, package) = (fields.text("organisation"), fields.text("package"));
+    let named = Named::find(&at, &signed, needed, organisation, package).await?;
+    let now = now_s();
+    let expires_s = days.map(|days| now + days * 24 * 3600);
+    let wanted = Wanted { label, place: named.place, most, expires_s };
+    let (text, by) = (new_token()?, signed.who.actor());
+    let made = text.clone();
+    at.accounts.run(move |store| store.add_token(&by, &wanted, &text, now)).await?;
+    page(&at, &signed, StatusCode::OK, &made, "").await
+}
+
+async fn revoke(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let (by, id) = (signed.who.actor(), fields.number("token")?);
+    at.accounts.run(move |store| store.revoke_own_token(&by, id, now_s())).await?;
+    Ok(Redirect::to("/tokens").into_response())
+}
+
+/// One that nobody guesses, and that who finds it in a log knows whose kind it is.
+pub(super) fn new_token() -> Result<String, Trouble> {
+    let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
+    Ok(format!("pullgate_{}", secret::text(&bytes)))
+}
+
+pub(super) const DAYS_MAX: i64 = 3650;

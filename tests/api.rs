@@ -1,0 +1,279 @@
+//! `/api/v1`, as programs use it: tokens and how far they reach, problems, parts of lists, ETags, and the
+//! description that is made from the code.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::gate::Gate;
+use support::http::{Answer, Connection};
+use support::person::{Person, text};
+
+const PACKAGES: &str = r#"
+[[packages]]
+domain = "registry.acme.com"
+name = "acme/rocket"
+backend = "ghcr.io/acme/rocket"
+
+[[packages]]
+domain = "registry.acme.com"
+name = "acme/sledge"
+backend = "ghcr.io/acme/sledge"
+"#;
+
+const ROCKET: &str = "registry.acme.com/acme/rocket";
+
+/// A request with a token.
+fn ask(gate: &Gate, token: &str, method: &str, target: &str, more: &[(&str, &str)]) -> Answer {
+    send(gate, token, method, target, more, None)
+}
+
+fn send(
+    gate: &Gate,
+    token: &str,
+    method: &str,
+    target: &str,
+    more: &[(&str, &str)],
+    body: Option<&Value>,
+) -> Answer {
+    let mut headers = vec![format!("Host: {}", gate.admin())];
+    if !token.is_empty() {
+        headers.push(format!("Authorization: Bearer {token}"));
+    }
+    headers.extend(more.iter().map(|(name, value)| format!("{name}: {value}")));
+    let body = body.map(|body| {
+        headers.push("Content-Type: application/json".to_owned());
+        body.to_string()
+    });
+    let mut connection = Connection::open(gate.admin()).unwrap();
+    connection.ask(method, target, &headers, body.unwrap_or_default().as_bytes()).unwrap()
+}
+
+fn json_of(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", text(answer)))
+}
+
+/// The status and title of a problem.
+fn problem(answer: &Answer) -> (u64, String) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", text(answer));
+    let problem = json_of(answer);
+    assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
+    assert_eq!(problem["status"], answer.status);
+    (problem["status"].as_u64().unwrap(), problem["title"].as_str().unwrap().to_owned())
+}
+
+/// A token that the page makes.
+fn made(person: &mut Person, fields: &[(&str, &str)]) -> String {
+    let page = text(&person.act("/tokens", fields));
+    let at = page.find("pullgate_").unwrap_or_else(|| panic!("no token in\n{page}"));
+    page[at..].split('<').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_token_reaches_as_far_as_it_says_and_no_further() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let of = |role| [acme, ("label", "report"), ("role", role), ("days", "")];
+    let reads = made(&mut ada, &of("member"));
+    let writes = made(&mut ada, &of("admin"));
+    let package = [("package", ROCKET), ("label", "one"), ("role", "admin"), ("days", "7")];
+    let of_package = made(&mut ada, &package);
+    let people = "/api/v1/people?organisation=acme";
+    let rocket = format!("/api/v1/pulls?package={ROCKET}");
+    let sledge = "/api/v1/pulls?package=registry.acme.com/acme/sledge";
+    let invite = "/api/v1/invitations?organisation=acme";
+    let invite_rocket = format!("/api/v1/invitations?package={ROCKET}");
+    let token_of_acme = "/api/v1/tokens?organisation=acme";
+    let token_of_rocket = format!("/api/v1/tokens?package={ROCKET}");
+    let member = json!({ "role": "member" });
+    let admins = json!({ "role": "admin", "label": "more" });
+    let members = json!({ "role": "member", "label": "more" });
+    // Each row: no token, one that is none, one that reads, one that writes, one of a package.
+    #[rustfmt::skip]
+    let table: Vec<(&str, &str, Option<&Value>, &str)> = vec![
+        ("GET", "/api/v1/packages", None, "401 401 200 200 200"),
+        ("GET", people, None, "401 401 200 200 404"),
+        ("GET", "/api/v1/people?organisation=nowhere", None, "401 401 404 404 404"),
+        ("GET", &rocket, None, "401 401 200 200 200"),
+        ("GET", sledge, None, "401 401 200 200 404"),
+        ("GET", "/api/v1/pulls", None, "401 401 400 400 400"),
+        ("GET", "/api/v1/tokens", None, "401 401 200 200 200"),
+        ("GET", "/api/v1/audit?organisation=acme", None, "401 401 403 200 404"),
+        ("GET", invite, None, "401 401 403 200 404"),
+        ("POST", invite, Some(&member), "401 401 403 201 404"),
+        ("POST", &invite_rocket, Some(&member), "401 401 403 201 201"),
+        ("POST", token_of_acme, Some(&admins), "401 401 403 201 404"),
+        ("POST", token_of_acme, Some(&members), "401 401 403 201 404"),
+        ("POST", &token_of_rocket, Some(&admins), "401 401 403 201 201"),
+        ("DELETE", "/api/v1/tokens/999", None, "401 401 403 404 404"),
+        ("DELETE", "/api/v1/people/999?organisation=acme", None, "401 401 403 404 404"),
+        ("GET", "/api/v1/nowhere", None, "404 404 404 404 404"),
+    ];
+    for (method, target, body, expected) in table {
+        let mut said = Vec::new();
+        for token in ["", "pullgate_00", &reads, &writes, &of_package] {
+            let answer = send(&gate, token, method, target, &[], body);
+            if answer.status >= 400 {
+                problem(&answer);
+            }
+            said.push(answer.status.to_string());
+        }
+        assert_eq!(said.join(" "), expected, "{method} {target}");
+    }
+    // What it lists and ends is within its reach too.
+    let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/packages", &[]));
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
+    let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/tokens", &[]));
+    let items = listed["items"].as_array().unwrap();
+    assert!(items.iter().all(|one| one["package"] == ROCKET), "{listed}");
+    let made = send(&gate, &of_package, "POST", &token_of_rocket, &[], Some(&admins));
+    let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/tokens", &[]));
+    let mut items = listed["items"].as_array().unwrap().iter();
+    let made = items.find(|one| one["id"] == json_of(&made)["id"]).unwrap();
+    assert!(made["expires"].is_string(), "it does not outlive what it was made with: {made}");
+    let all = json_of(&ask(&gate, &writes, "GET", "/api/v1/tokens", &[]));
+    let readers = all["items"].as_array().unwrap().last().unwrap()["id"].as_i64().unwrap();
+    let target = format!("/api/v1/tokens/{readers}");
+    assert_eq!(ask(&gate, &of_package, "DELETE", &target, &[]).status, 404);
+    assert_eq!(ask(&gate, &reads, "GET", people, &[]).status, 200);
+    assert_eq!(ask(&gate, &writes, "DELETE", &target, &[]).status, 204);
+    assert_eq!(ask(&gate, &reads, "GET", people, &[]).status, 401, "at once");
+}
+
+#[test]
+fn a_browsers_session_reads_and_changes_nothing() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    assert_eq!(ada.get("/api/v1/people?organisation=acme").status, 200);
+    let target = "/api/v1/invitations?organisation=acme";
+    let kind = "Content-Type: application/json".to_owned();
+    let answer = ada.ask("POST", target, &[kind], br#"{"role":"admin"}"#);
+    assert_eq!(problem(&answer), (403, "Not allowed".to_owned()));
+}
+
+#[test]
+fn who_changes_something_says_which_state_of_it() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let token = made(
+        &mut ada,
+        &[("organisation", "acme"), ("label", "a"), ("role", "admin"), ("days", "1")],
+    );
+    let invite = "/api/v1/invitations?organisation=acme";
+    let answer = send(&gate, &token, "POST", invite, &[], Some(&json!({ "role": "member" })));
+    let path = json_of(&answer)["path"].as_str().unwrap().to_owned();
+    let secret = {
+        let mut command = std::process::Command::new(support::gate::pullgate());
+        command.args(["account", "create", "bob", "--data"]).arg(gate.data_dir());
+        let said = support::process::run(&mut command);
+        said.lines().last().unwrap().to_owned()
+    };
+    let mut bob = Person::before(&gate);
+    assert_eq!(bob.sign_in("bob", &secret).status, 303);
+    assert_eq!(bob.fill_in(&path, &[]).status, 303);
+    let people = json_of(&ask(&gate, &token, "GET", "/api/v1/people?organisation=acme", &[]));
+    let account = people["items"][1]["account"].as_i64().unwrap();
+    let target = format!("/api/v1/people/{account}?organisation=acme");
+    let first = ask(&gate, &token, "GET", &target, &[]);
+    let tag = first.header("etag").unwrap().to_owned();
+    assert_eq!(ask(&gate, &token, "GET", &target, &[("If-None-Match", &tag)]).status, 304);
+    let admin = json!({ "role": "admin" });
+    let change = |more: &[(&str, &str)]| send(&gate, &token, "PUT", &target, more, Some(&admin));
+    assert_eq!(problem(&change(&[])).0, 428);
+    assert_eq!(problem(&change(&[("If-Match", "\"other\"")])).0, 412);
+    let changed = change(&[("If-Match", &tag)]);
+    assert_eq!((changed.status, &json_of(&changed)["role"]), (200, &json!("admin")));
+    assert_eq!(problem(&change(&[("If-Match", &tag)])).0, 412, "it is another by now");
+    assert_eq!(ask(&gate, &token, "DELETE", &target, &[("If-Match", &tag)]).status, 412);
+    let tag = changed.header("etag").unwrap();
+    assert_eq!(ask(&gate, &token, "DELETE", &target, &[("If-Match", tag)]).status, 204);
+    // All of it is in the log, in parts, and names no secret.
+    let (mut deeds, mut after) = (Vec::new(), String::new());
+    loop {
+        let target = format!("/api/v1/audit?organisation=acme&limit=2&after={after}");
+        let part = json_of(&ask(&gate, &token, "GET", &target, &[]));
+        let items = part["items"].as_array().unwrap();
+        deeds.extend(items.iter().map(|one| one["deed"].as_str().unwrap().to_owned()));
+        assert!(!part.to_string().contains(&token[9..]) && !part.to_string().contains(&path[10..]));
+        match part["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(
+        deeds,
+        [
+            "member.remove",
+            "member.change",
+            "member.add",
+            "invitation.make",
+            "token.make",
+            "gateway.set_up"
+        ]
+    );
+    let page = text(&ada.get("/history?organisation=acme"));
+    for shown in ["member.remove", "bob", "invitation.make"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert_eq!(bob.get("/history?organisation=acme").status, 404);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_problem_with_words() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let token = made(
+        &mut ada,
+        &[("organisation", "acme"), ("label", "a"), ("role", "admin"), ("days", "1")],
+    );
+    for (method, target, body, status) in [
+        ("GET", "/api/v1/packages?limit=0".to_owned(), None, 400),
+        ("GET", "/api/v1/packages?limit=x".to_owned(), None, 400),
+        ("GET", format!("/api/v1/pulls?package={ROCKET}&by=colour"), None, 400),
+        ("GET", "/api/v1/audit?organisation=acme&after=x".to_owned(), None, 400),
+        ("POST", "/api/v1/invitations?organisation=acme".to_owned(), Some(json!({})), 400),
+        (
+            "POST",
+            "/api/v1/tokens?organisation=acme".to_owned(),
+            Some(json!({ "role": "member", "label": "" })),
+            400,
+        ),
+        (
+            "POST",
+            "/api/v1/tokens?organisation=acme".to_owned(),
+            Some(json!({ "role": "member", "label": "a", "days": 0 })),
+            400,
+        ),
+    ] {
+        let answer = send(&gate, &token, method, &target, &[], body.as_ref());
+        assert_eq!(problem(&answer).0, status, "{method} {target}");
+    }
+}
+
+#[test]
+fn the_description_names_what_there_is() {
+    let gate = Gate::start("epoll", PACKAGES);
+    let mut anybody = Person::before(&gate);
+    let described = json_of(&anybody.get("/api/v1/openapi.json"));
+    assert!(described["openapi"].as_str().unwrap().starts_with("3."), "{described}");
+    let paths = described["paths"].as_object().unwrap();
+    let page = text(&anybody.get("/api"));
+    let mut many = 0;
+    for (path, item) in paths {
+        for method in ["get", "post", "put", "delete"] {
+            if item.get(method).is_some() {
+                let method = method.to_uppercase();
+                assert!(page.contains(&format!("{method} {path}")), "{method} {path}: {page}");
+                // It is there, and asks who that is.
+                let target = path.replace("{account}", "1").replace("{invitation}", "1");
+                let target = target.replace("{token}", "1");
+                let answer = anybody.ask(&method, &target, &[], b"");
+                assert_eq!(answer.status, 401, "{method} {path}");
+                many += 1;
+            }
+        }
+    }
+    assert_eq!(many, 13);
+}

@@ -1,0 +1,356 @@
+//! Who may do what at the dashboard: every page and form × everybody, and what belongs to others.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pullgate::pure::totp;
+use support::gate::{Gate, pullgate};
+use support::http::Answer;
+use support::person::{PASSWORD, Person, text};
+use support::process::{attempt, run};
+
+const PACKAGES: &str = r#"
+[[packages]]
+domain = "registry.acme.com"
+name = "acme/rocket"
+backend = "ghcr.io/acme/rocket"
+
+[[packages]]
+domain = "registry.acme.com"
+name = "acme/sledge"
+backend = "ghcr.io/acme/sledge"
+"#;
+
+const ROCKET: &str = "registry.acme.com/acme/rocket";
+
+/// A gateway where people who are invited make their own accounts.
+fn gate() -> Gate {
+    Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", PACKAGES)
+}
+
+/// `pullgate account`.
+fn account(gate: &Gate, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(pullgate());
+    command.arg("account").args(arguments).arg("--data").arg(gate.data_dir());
+    attempt(&mut command)
+}
+
+/// The password that `pullgate account create` or `reset` says.
+fn password(gate: &Gate, arguments: &[&str]) -> String {
+    let said = account(gate, arguments).unwrap();
+    said.lines().last().unwrap().to_owned()
+}
+
+fn signed_in(gate: &Gate, login: &str, password: &str) -> Person {
+    let mut person = Person::before(gate);
+    let answer = person.sign_in(login, password);
+    assert_eq!(answer.status, 303, "{}", text(&answer));
+    person
+}
+
+/// Whoever `by` invites to a place, as a new account of this name.
+fn invited(gate: &Gate, by: &mut Person, place: (&str, &str), role: &str, login: &str) -> Person {
+    let link = link(&by.act("/people/invite", &[place, ("role", role)]));
+    let mut person = Person::before(gate);
+    let answer = person.fill_in(&link, &[("login", login), ("password", PASSWORD)]);
+    assert_eq!(answer.status, 303, "{}", text(&answer));
+    person
+}
+
+/// The invitation's link on a page, as path and query.
+fn link(page: &Answer) -> String {
+    let page = text(page);
+    let at = page.find("/join?key=").unwrap_or_else(|| panic!("no link in\n{page}"));
+    page[at..at + "/join?key=".len() + 64].to_owned()
+}
+
+/// The number in the first field of this name.
+fn number(page: &Answer, field: &str) -> String {
+    let page = text(page);
+    let mark = format!("name=\"{field}\" value=\"");
+    let at = page.find(&mark).unwrap_or_else(|| panic!("no {field} in\n{page}"));
+    page[at + mark.len()..].split('"').next().unwrap().to_owned()
+}
+
+/// The account's number of who is listed by this name.
+fn account_of(page: &Answer, login: &str) -> String {
+    let page = text(page);
+    let row = page.split(&format!("<th scope=\"row\">{login}</th>")).nth(1).expect("the row");
+    let field = row.split("name=\"account\" value=\"").nth(1).expect("the field");
+    field.split('"').next().unwrap().to_owned()
+}
+
+struct World {
+    gate: Gate,
+    ada: Person,
+    bob: Person,
+    eve: Person,
+    pat: Person,
+    pia: Person,
+}
+
+/// ada is acme's admin, bob its member, eve admin of another organisation, pat member and pia admin of
+/// one package.
+fn world() -> World {
+    let mut gate = gate();
+    let mut ada = Person::set_up(&mut gate);
+    let bob = invited(&gate, &mut ada, ("organisation", "acme"), "member", "bob");
+    let pat = invited(&gate, &mut ada, ("package", ROCKET), "member", "pat");
+    let pia = invited(&gate, &mut ada, ("package", ROCKET), "admin", "pia");
+    let secret = password(&gate, &["create", "eve", "--organisation", "other"]);
+    let eve = signed_in(&gate, "eve", &secret);
+    World { gate, ada, bob, eve, pat, pia }
+}
+
+#[test]
+fn every_page_and_form_by_everybody() {
+    let mut world = world();
+    let acme = ("organisation", "acme");
+    let rocket = ("package", ROCKET);
+    let bobs = account_of(&world.ada.get("/people?organisation=acme"), "bob");
+    let pats = account_of(&world.ada.get(&format!("/people?package={ROCKET}")), "pat");
+    let bob_again = ("account", bobs.as_str());
+    let pat_again = ("account", pats.as_str());
+    let member = ("role", "member");
+    let admin = ("role", "admin");
+    let label = ("label", "report");
+    let domain = ("domain", "registry.acme.com");
+    let people_of_rocket = format!("/people?package={ROCKET}");
+    // Each row: nobody, acme's member, acme's admin, another's admin, the package's member and admin.
+    // `door` is sent to sign in.
+    type Row<'r> = (&'r str, &'r str, Vec<(&'r str, &'r str)>, &'r str);
+    #[rustfmt::skip]
+    let table: Vec<Row<'_>> = vec![
+        ("GET", "/", vec![], "door 200 200 200 200 200"),
+        ("GET", "/sign-in", vec![], "200 303 303 303 303 303"),
+        ("GET", "/account", vec![], "door 200 200 200 200 200"),
+        ("GET", "/account/second-factor", vec![], "door 200 200 200 200 200"),
+        ("GET", "/tokens", vec![], "door 200 200 200 200 200"),
+        ("GET", "/organisations", vec![], "door 200 200 404 404 404"),
+        ("POST", "/organisations", vec![("organisation", "third")], "door 403 303 404 404 404"),
+        ("POST", "/organisations/domain", vec![acme, domain], "door 403 303 404 404 404"),
+        ("GET", "/people", vec![], "door 200 200 200 200 200"),
+        ("GET", "/people?organisation=acme", vec![], "door 200 200 404 404 404"),
+        ("GET", "/people?organisation=nowhere", vec![], "door 404 404 404 404 404"),
+        ("GET", &people_of_rocket, vec![], "door 200 200 404 200 200"),
+        ("GET", "/people?package=registry.acme.com/acme/sledge", vec![], "door 200 200 404 404 404"),
+        ("GET", "/people?package=registry.acme.com/acme/nowhere", vec![], "door 404 404 404 404 404"),
+        ("GET", "/join?key=00", vec![], "404 404 404 404 404 404"),
+        ("GET", "/set-up?key=00", vec![], "404 404 404 404 404 404"),
+        ("POST", "/people/invite", vec![acme, member], "door 403 200 404 404 404"),
+        ("POST", "/people/invite", vec![rocket, admin], "door 403 200 404 403 200"),
+        ("POST", "/people/invite", vec![acme, ("role", "owner")], "door 403 400 404 404 404"),
+        ("POST", "/people/role", vec![acme, bob_again, member], "door 403 303 404 404 404"),
+        ("POST", "/people/role", vec![rocket, pat_again, member], "door 403 303 404 403 303"),
+        ("POST", "/people/role", vec![rocket, bob_again, admin], "door 403 404 404 403 404"),
+        ("POST", "/people/remove", vec![acme, pat_again], "door 403 404 404 404 404"),
+        ("POST", "/people/withdraw", vec![acme, ("invitation", "999")], "door 403 404 404 404 404"),
+        ("POST", "/people/withdraw", vec![rocket, ("invitation", "999")], "door 403 404 404 403 404"),
+        ("POST", "/people/revoke", vec![acme, ("token", "999")], "door 403 404 404 404 404"),
+        ("POST", "/tokens", vec![acme, label, member], "door 200 200 404 404 404"),
+        ("POST", "/tokens", vec![acme, label, admin], "door 403 200 404 404 404"),
+        ("POST", "/tokens", vec![rocket, label, member], "door 200 200 404 200 200"),
+        ("POST", "/tokens", vec![rocket, label, admin], "door 403 200 404 403 200"),
+        ("POST", "/tokens/revoke", vec![("token", "999")], "door 404 404 404 404 404"),
+        ("POST", "/account/sessions", vec![("session", "999")], "door 404 404 404 404 404"),
+    ];
+    let World { gate, ada, bob, eve, pat, pia } = &mut world;
+    let mut nobody = Person::before(gate);
+    for (method, target, fields, expected) in table {
+        let mut said = Vec::new();
+        for person in [&mut nobody, bob, ada, eve, pat, pia] {
+            let answer = match method {
+                "GET" => person.get(target),
+                _ => person.act(target, &fields),
+            };
+            let door = answer.header("location").is_some_and(|to| to.starts_with("/sign-in"));
+            said.push(if door { "door".to_owned() } else { answer.status.to_string() });
+        }
+        assert_eq!(said.join(" "), expected, "{method} {target} {fields:?}");
+    }
+}
+
+#[test]
+fn what_is_anothers_is_not_reached_by_its_number() {
+    let World { gate: _gate, mut ada, mut eve, .. } = world();
+    let acme = ("organisation", "acme");
+    ada.act("/people/invite", &[acme, ("role", "admin")]);
+    ada.act("/tokens", &[acme, ("label", "report"), ("role", "admin")]);
+    let people = ada.get("/people?organisation=acme");
+    let (invitation, token) = (number(&people, "invitation"), number(&people, "token"));
+    let (account, session) = (number(&people, "account"), number(&ada.get("/account"), "session"));
+    // Under an organisation of one's own, and under theirs.
+    for place in [("organisation", "other"), acme] {
+        for (target, field) in [
+            ("/people/withdraw", ("invitation", invitation.as_str())),
+            ("/people/revoke", ("token", token.as_str())),
+            ("/people/remove", ("account", account.as_str())),
+            ("/people/role", ("account", account.as_str())),
+            ("/tokens/revoke", ("token", token.as_str())),
+            ("/account/sessions", ("session", session.as_str())),
+        ] {
+            let answer = eve.act(target, &[place, field, ("role", "admin")]);
+            assert_eq!(answer.status, 404, "{target} {place:?}");
+        }
+    }
+    assert_eq!(text(&people).len(), text(&ada.get("/people?organisation=acme")).len());
+}
+
+#[test]
+fn the_last_admin_stays_until_there_is_another() {
+    let World { gate: _gate, mut ada, mut bob, .. } = world();
+    let acme = ("organisation", "acme");
+    let people = ada.get("/people?organisation=acme");
+    let (adas, bobs) = (account_of(&people, "ada"), account_of(&people, "bob"));
+    for answer in [
+        ada.act("/people/role", &[acme, ("account", &adas), ("role", "member")]),
+        ada.act("/people/remove", &[acme, ("account", &adas)]),
+    ] {
+        assert_eq!(answer.status, 409);
+        assert!(text(&answer).contains("last admin"), "{}", text(&answer));
+    }
+    assert_eq!(bob.act("/people/remove", &[acme, ("account", &adas)]).status, 403);
+    assert_eq!(ada.act("/people/role", &[acme, ("account", &bobs), ("role", "admin")]).status, 303);
+    assert_eq!(bob.act("/people/remove", &[acme, ("account", &adas)]).status, 303);
+    assert_eq!(ada.get("/people?organisation=acme").status, 404, "at once");
+    assert_eq!(bob.act("/people/remove", &[acme, ("account", &bobs)]).status, 409);
+}
+
+#[test]
+fn a_domain_is_given_with_its_packages_and_at_once() {
+    let World { gate: _gate, mut ada, mut eve, .. } = world();
+    let domain = ("domain", "registry.acme.com");
+    let to = |name| [("organisation", name), domain];
+    assert!(!text(&eve.get("/")).contains(ROCKET));
+    assert_eq!(ada.act("/organisations/domain", &to("other")).status, 303);
+    assert!(text(&eve.get("/")).contains(ROCKET));
+    assert!(!text(&ada.get("/")).contains(ROCKET));
+    assert_eq!(eve.act("/organisations/domain", &to("other")).status, 404);
+    assert_eq!(ada.act("/organisations/domain", &to("acme")).status, 303);
+    assert!(text(&ada.get("/")).contains(ROCKET));
+    for (fields, status) in [
+        ([("organisation", "acme"), ("domain", "elsewhere.example")], 400),
+        ([("organisation", "nowhere"), domain], 404),
+    ] {
+        assert_eq!(ada.act("/organisations/domain", &fields).status, status, "{fields:?}");
+    }
+    for (name, status) in [("other", 409), ("a b", 400), ("third", 303)] {
+        assert_eq!(ada.act("/organisations", &[("organisation", name)]).status, status, "{name}");
+    }
+}
+
+#[test]
+fn an_invitation_works_once_and_for_who_is_here_already() {
+    let World { gate, mut ada, mut eve, .. } = world();
+    let link = link(&ada.act("/people/invite", &[("organisation", "acme"), ("role", "member")]));
+    let page = text(&eve.get(&link));
+    assert!(page.contains("ada invites you to") && page.contains("Join as eve"), "{page}");
+    assert_eq!(eve.get("/people?organisation=acme").status, 404);
+    assert_eq!(eve.send_form(&page, "/join", &[]).status, 303);
+    assert_eq!(eve.get("/people?organisation=acme").status, 200);
+    let mut late = Person::before(&gate);
+    assert_eq!(late.get(&link).status, 404);
+}
+
+#[test]
+fn where_sign_up_is_closed_an_invitation_is_for_who_has_an_account() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let link = link(&ada.act("/people/invite", &[("organisation", "acme"), ("role", "member")]));
+    let mut stranger = Person::before(&gate);
+    let page = text(&stranger.get(&link));
+    assert!(page.contains("pullgate account create"), "{page}");
+    let key = link.rsplit('=').next().unwrap();
+    let fields = [("key", key), ("login", "eve"), ("password", PASSWORD)];
+    assert_eq!(stranger.act_on("/sign-in", "/join", &fields).status, 403);
+    let secret = password(&gate, &["create", "bob"]);
+    let door = format!("/sign-in?next=%2Fjoin%3Fkey%3D{key}");
+    let mut bob = Person::before(&gate);
+    let answer = bob.fill_in(&door, &[("login", "bob"), ("password", &secret)]);
+    assert_eq!(answer.header("location"), Some(link.as_str()));
+    assert_eq!(bob.fill_in(&link, &[]).status, 303);
+    assert_eq!(bob.get("/people?organisation=acme").status, 200);
+}
+
+#[test]
+fn a_new_password_ends_other_sessions_and_needs_the_old_one() {
+    let mut gate = gate();
+    let mut ada = Person::set_up(&mut gate);
+    let mut elsewhere = signed_in(&gate, "ada", PASSWORD);
+    let new = "another one, just as long";
+    for (old, new, status, why) in [
+        ("not the right one", new, 403, "present password is not right"),
+        (PASSWORD, "short", 400, "fewer than 12"),
+    ] {
+        let fields = [("password", old), ("new_password", new)];
+        let answer = ada.act("/account/password", &fields);
+        assert_eq!(answer.status, status);
+        assert!(text(&answer).contains(why), "{why}");
+    }
+    let fields = [("password", PASSWORD), ("new_password", new)];
+    assert_eq!(ada.act("/account/password", &fields).status, 303);
+    assert_eq!(ada.get("/").status, 200);
+    assert_eq!(elsewhere.get("/").status, 303, "another browser's session is over");
+    let mut person = Person::before(&gate);
+    assert_eq!(person.sign_in("ada", PASSWORD).status, 401);
+    assert_eq!(person.sign_in("ada", new).status, 303);
+}
+
+#[test]
+fn a_second_factor_is_asked_for_and_each_code_is_good_once() {
+    let mut gate = gate();
+    let mut ada = Person::set_up(&mut gate);
+    let page = text(&ada.get("/account/second-factor"));
+    let mark = "name=\"secret\" value=\"";
+    let at = page.find(mark).unwrap() + mark.len();
+    let secret = totp::from_base32(page[at..].split('"').next().unwrap()).unwrap();
+    let code = |later: u64| {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        totp::code(&secret, now_s / totp::STEP_S + later)
+    };
+    let target = "/account/second-factor";
+    let wrong = [("code", "000000"), ("password", PASSWORD)];
+    assert_eq!(ada.send_form(&page, target, &wrong).status, 400);
+    let first = code(0);
+    let right = [("code", first.as_str()), ("password", PASSWORD)];
+    assert_eq!(ada.send_form(&page, target, &right).status, 303);
+    let mut person = Person::before(&gate);
+    for wrong in ["", "000000", first.as_str()] {
+        let fields = [("login", "ada"), ("password", PASSWORD), ("code", wrong)];
+        assert_eq!(person.fill_in("/sign-in", &fields).status, 401, "{wrong}");
+    }
+    let next = code(1);
+    let fields = [("login", "ada"), ("password", PASSWORD), ("code", next.as_str())];
+    assert_eq!(person.fill_in("/sign-in", &fields).status, 303);
+    // Who has lost the app is let in by the operator.
+    let secret = password(&gate, &["reset", "ada"]);
+    assert_eq!(person.get("/").status, 303, "its sessions are over");
+    signed_in(&gate, "ada", &secret);
+}
+
+#[test]
+fn accounts_at_the_command_line_with_and_without_a_gateway() {
+    let mut gate = gate();
+    let secret = password(&gate, &["create", "Ada", "--organisation", "acme"]);
+    let mut ada = signed_in(&gate, "ada", &secret);
+    assert!(text(&ada.get("/")).contains(ROCKET), "the first organisation runs the gateway");
+    gate.stop();
+    let secret = password(&gate, &["create", "bob", "--organisation", "acme", "--role", "member"]);
+    let listed = account(&gate, &["list"]).unwrap();
+    assert_eq!(listed, "ada\tacme admin\nbob\tacme member\n");
+    let refused = account(&gate, &["create", "bob"]).unwrap_err();
+    assert!(refused.contains("There is an account `bob` already"), "{refused}");
+    gate.launch();
+    let refused = account(&gate, &["reset", "nobody"]).unwrap_err();
+    assert!(refused.contains("There is no account `nobody`"), "{refused}");
+    signed_in(&gate, "bob", &secret);
+    let mut nowhere = Command::new(pullgate());
+    nowhere.args(["account", "list", "--data", "/nowhere/at/all"]);
+    assert!(attempt(&mut nowhere).unwrap_err().contains("--data is the data_dir"));
+    let mut help = Command::new(pullgate());
+    assert!(run(help.args(["account", "--help"])).contains("reset"));
+}
