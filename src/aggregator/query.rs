@@ -79,12 +79,14 @@ impl Query {
         })
     }
 
-    /// Each pull from now on, as of a running gateway. A subscriber that is too slow misses some.
+    /// Each pull from now on, as of a running gateway. A subscriber that is too slow misses some; where
+    /// the aggregator has too much to do to hear of it, the receiver's end is closed.
     pub fn subscribe(&self) -> Receiver<Booked> {
         let (feed, booked) = bounded(FEED_MAX);
         if let Source::Live(orders) = &self.source {
-            // Stopped: the receiver is told so by its end of the channel.
-            let _ = orders.send(Order::Subscribe(feed));
+            // Never waits: who asks may serve others too. Stopped, or busy: the receiver is told so by
+            // its end of the channel.
+            let _ = orders.try_send(Order::Subscribe(feed));
         }
         booked
     }

@@ -130,12 +130,11 @@ impl Grants {
 }
 
 /// Whether the package `name` is `of`, or is served by it: by the rule of patterns, `*` for one segment
-/// and `**` for one or more.
+/// and `**` for one or more. What `**` serves, `*` does not.
 fn covers(of: &str, name: &str) -> bool {
     let tail = |star: &str| of.strip_suffix(star).and_then(|prefix| name.strip_prefix(prefix));
-    of == name
-        || tail("**").is_some_and(|tail| !tail.is_empty())
-        || tail("*").is_some_and(|tail| !tail.is_empty() && !tail.contains('/'))
+    let is_one = |tail: &str| !tail.is_empty() && !tail.contains('/') && tail != "**";
+    of == name || tail("**").is_some_and(|tail| !tail.is_empty()) || tail("*").is_some_and(is_one)
 }
 
 #[cfg(test)]
@@ -232,6 +231,8 @@ mod tests {
             ("a.b/acme/*", "a.b/acme/rocket/engine", false),
             ("a.b/acme/**", "a.b/acme/rocket/engine", true),
             ("a.b/acme/**", "a.b/acme/", false),
+            ("a.b/acme/**", "a.b/acme/*", true),
+            ("a.b/acme/*", "a.b/acme/**", false),
             ("a.b/acme/*", "a.b/other/rocket", false),
             ("a.b/acme/rocket", "a.b/acme/rocket2", false),
             ("*/acme/*", "a.b/acme/rocket", false),

@@ -89,6 +89,7 @@ pub fn obey(store: &mut Store, command: Command, now_s: i64) -> Result<Value, St
             let (password, kept) = new_password()?;
             store.change_password(&by, account.account, &kept, None, now_s)?;
             store.set_second_factor(&by, account.account, None, 0, now_s)?;
+            store.end_tokens(&by, account.account, now_s)?;
             Ok(json!({ "login": login, "password": password }))
         }
         Command::List => {
@@ -152,10 +153,16 @@ mod tests {
         assert_eq!(listed["accounts"][0], json!({ "login": "ada", "roles": "acme admin" }));
         assert_eq!(listed["accounts"][1], json!({ "login": "bob", "roles": "" }));
         store.open_session(ada, "", "one", "Firefox", 3).unwrap();
+        let sql = "INSERT INTO tokens (account, label, secret, organisation, role, created_s)
+                   VALUES (?1, 'ci', x'00', 1, 'admin', 3)";
+        store.connection.execute(sql, [ada]).unwrap();
         let before = store.credentials("ada").unwrap().unwrap().password;
         obey(&mut store, Command::Reset { login: "ada".to_owned() }, 4).unwrap();
         assert_ne!(store.credentials("ada").unwrap().unwrap().password, before);
         assert!(store.by_session("one", 4).is_err());
+        let sql = "SELECT count(*) FROM tokens";
+        let left = store.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(left.unwrap(), 0, "whoever had the password may have made it");
         for (command, why) in [
             (create("ada", None), "already"),
             (create("a b", None), "has a space"),

@@ -78,6 +78,12 @@ impl Store {
             )?,
             true => step.execute("DELETE FROM domains WHERE host = ?1", [host])?,
         };
+        // Roles on its packages were the other owner's to give, and so were invitations to them.
+        let changes = owners.of_domain(host) != to;
+        for table in ["package_members", "invitations"].into_iter().filter(|_| changes) {
+            let below = "substr(package, 1, length(?1) + 1) = ?1 || '/'";
+            step.execute(&format!("DELETE FROM {table} WHERE {below}"), [host])?;
+        }
         let named = |id: OrganisationId| {
             let sql = "SELECT name FROM organisations WHERE id = ?1";
             step.query_row(sql, [id], |row| row.get::<_, String>(0)).optional()
@@ -133,7 +139,15 @@ mod tests {
         let again = store.add_organisation(&by, "other", 1);
         assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
         assert_eq!(store.organisation_named("other").unwrap(), Some(other));
+        for package in ["a.b/x", "a.bc/x"] {
+            let sql =
+                "INSERT INTO package_members (account, package, role) VALUES (1, ?1, 'admin')";
+            store.connection.execute(sql, [package]).unwrap();
+        }
         store.give_domain(&by, "a.b", other, 2).unwrap();
+        let sql = "SELECT group_concat(package) FROM package_members";
+        let left = store.connection.query_row(sql, [], |row| row.get::<_, String>(0));
+        assert_eq!(left.unwrap(), "a.bc/x", "roles on its packages end with its owner");
         assert_eq!(store.owners().unwrap().of_domain("a.b"), other);
         assert_eq!(store.organisations().unwrap()[1].domains, ["a.b"]);
         let operator = store.owners().unwrap().operator;

@@ -32,6 +32,16 @@ impl Store {
         Ok(listed.query_map([account], read)?.collect::<Result<_, _>>()?)
     }
 
+    /// Ends all tokens of an account, and the invitations that it has made: somebody else may have.
+    pub fn end_tokens(&mut self, by: &Actor, account: i64, now_s: i64) -> Result<(), StoreError> {
+        let step = self.begin()?;
+        step.execute("DELETE FROM tokens WHERE account = ?1", [account])?;
+        step.execute("DELETE FROM invitations WHERE account = ?1", [account])?;
+        audit::note(&step, by, &of_account("account.tokens"), now_s)?;
+        step.commit()?;
+        Ok(())
+    }
+
     /// Gives an account another password, as [`super::hash`] keeps it, and ends all its sessions but the
     /// one that is `kept`.
     pub fn change_password(
