@@ -8,21 +8,7 @@ mod support;
 use serde_json::{Value, json};
 use support::gate::Gate;
 use support::http::{Answer, Connection};
-use support::person::{Person, text};
-
-const PACKAGES: &str = r#"
-[[packages]]
-domain = "registry.acme.com"
-name = "acme/rocket"
-backend = "ghcr.io/acme/rocket"
-
-[[packages]]
-domain = "registry.acme.com"
-name = "acme/sledge"
-backend = "ghcr.io/acme/sledge"
-"#;
-
-const ROCKET: &str = "registry.acme.com/acme/rocket";
+use support::person::{PACKAGES, Person, ROCKET, text};
 
 /// A request with a token.
 fn ask(gate: &Gate, token: &str, method: &str, target: &str, more: &[(&str, &str)]) -> Answer {

@@ -10,22 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pullgate::pure::totp;
 use support::gate::{Gate, pullgate};
 use support::http::Answer;
-use support::person::{PASSWORD, Person, text};
+use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
 use support::process::{attempt, run};
-
-const PACKAGES: &str = r#"
-[[packages]]
-domain = "registry.acme.com"
-name = "acme/rocket"
-backend = "ghcr.io/acme/rocket"
-
-[[packages]]
-domain = "registry.acme.com"
-name = "acme/sledge"
-backend = "ghcr.io/acme/sledge"
-"#;
-
-const ROCKET: &str = "registry.acme.com/acme/rocket";
 
 /// A gateway where people who are invited make their own accounts.
 fn gate() -> Gate {

@@ -8,6 +8,22 @@ use super::eventually::eventually;
 use super::gate::Gate;
 use super::http::{Answer, Connection};
 
+/// Two packages of one domain.
+pub const PACKAGES: &str = r#"
+[[packages]]
+domain = "registry.acme.com"
+name = "acme/rocket"
+backend = "ghcr.io/acme/rocket"
+
+[[packages]]
+domain = "registry.acme.com"
+name = "acme/sledge"
+backend = "ghcr.io/acme/sledge"
+"#;
+
+/// The first of them.
+pub const ROCKET: &str = "registry.acme.com/acme/rocket";
+
 /// A person with a browser.
 pub struct Person {
     admin: SocketAddr,

@@ -79,10 +79,11 @@ impl Store {
             true => step.execute("DELETE FROM domains WHERE host = ?1", [host])?,
         };
         // Roles on its packages were the other owner's to give, and so were invitations to them.
-        let changes = owners.of_domain(host) != to;
-        for table in ["package_members", "invitations"].into_iter().filter(|_| changes) {
-            let below = "substr(package, 1, length(?1) + 1) = ?1 || '/'";
-            step.execute(&format!("DELETE FROM {table} WHERE {below}"), [host])?;
+        if owners.of_domain(host) != to {
+            for table in ["package_members", "invitations"] {
+                let below = "substr(package, 1, length(?1) + 1) = ?1 || '/'";
+                step.execute(&format!("DELETE FROM {table} WHERE {below}"), [host])?;
+            }
         }
         let named = |id: OrganisationId| {
             let sql = "SELECT name FROM organisations WHERE id = ?1";

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Problem, ProblemBody, Sent, read, role};
 use super::tagged::{List, is_meant, tagged};
 use crate::control::accounts::StoreError;
 use crate::control::accounts::now_s;
@@ -18,7 +18,7 @@ use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::trouble::Trouble;
 use crate::messages::random::random;
-use crate::pure::access::{Action, Role};
+use crate::pure::access::Action;
 use crate::pure::secret;
 
 /// Somebody with a role on a place.
@@ -122,11 +122,11 @@ pub(super) async fn change(
     place: Place,
     Path(account): Path<i64>,
     headers: HeaderMap,
-    wanted: Result<Json<WantedRole>, axum::extract::rejection::JsonRejection>,
+    wanted: Sent<WantedRole>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
     let place = caller.find(&at, Action::Grant, &place).await?.place;
-    let to = role(wanted)?;
+    let to = role(&read(wanted)?.role)?;
     is_meant(&headers, &found(&at, &place, account).await?)?;
     let (by, there) = (caller.who.actor(), place.clone());
     at.accounts.run(move |store| store.change_role(&by, &there, account, to, now_s())).await?;
@@ -200,11 +200,11 @@ pub(super) async fn invite(
     State(at): State<Dashboard>,
     caller: Caller,
     place: Place,
-    wanted: Result<Json<WantedRole>, axum::extract::rejection::JsonRejection>,
+    wanted: Sent<WantedRole>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
     let place = caller.find(&at, Action::Grant, &place).await?.place;
-    let to = role(wanted)?;
+    let to = role(&read(wanted)?.role)?;
     let bytes = random::<32>().map_err(|error| Problem(Trouble::failed(&error)))?;
     let key = secret::text(&bytes);
     let invite = Invite { path: format!("/join?key={key}") };
@@ -244,12 +244,4 @@ async fn found(at: &Dashboard, place: &place::Place, account: i64) -> Result<Per
 
 fn person(Member { account, login, role }: Member) -> Person {
     Person { account, login, role: role.word() }
-}
-
-pub(super) fn role(
-    wanted: Result<Json<WantedRole>, axum::extract::rejection::JsonRejection>,
-) -> Result<Role, Problem> {
-    let refused = |why: String| Problem(Trouble::refused(why));
-    let Json(wanted) = wanted.map_err(|error| refused(format!("{error}.")))?;
-    Role::of(&wanted.role).ok_or_else(|| refused("role: is `member` or `admin`.".to_owned()))
 }

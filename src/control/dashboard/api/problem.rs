@@ -1,6 +1,7 @@
 //! What went wrong, for programs (RFC 9457).
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 use crate::control::accounts::StoreError;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
+use crate::pure::access::Role;
 
 /// A [`Trouble`] that is told to a program.
 pub(super) struct Problem(pub(super) Trouble);
@@ -24,6 +26,29 @@ pub(super) struct ProblemBody {
     title: String,
     /// Why, and what to do.
     detail: String,
+}
+
+/// The body that a program sends, to be looked at once it is known that it may send one.
+pub(super) type Sent<T> = Result<Json<T>, JsonRejection>;
+
+impl Problem {
+    /// What was sent is not understood: why, and what is.
+    pub(super) fn refused(why: String) -> Self {
+        Self(Trouble::refused(why))
+    }
+}
+
+/// What the body says.
+///
+/// # Errors
+/// Where it is no JSON, or not of this shape.
+pub(super) fn read<T>(sent: Sent<T>) -> Result<T, Problem> {
+    sent.map(|Json(body)| body).map_err(|error| Problem::refused(format!("{error}.")))
+}
+
+/// The role of this name.
+pub(super) fn role(word: &str) -> Result<Role, Problem> {
+    Role::of(word).ok_or_else(|| Problem::refused("role: is `member` or `admin`.".to_owned()))
 }
 
 impl From<Trouble> for Problem {

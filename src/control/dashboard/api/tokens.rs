@@ -1,7 +1,6 @@
 //! `/api/v1/tokens`
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Problem, ProblemBody, Sent, read, role};
 use super::tagged::{List, tagged};
 use crate::control::accounts::now_s;
 use crate::control::accounts::sessions::By;
@@ -107,19 +106,18 @@ pub(super) async fn make(
     State(at): State<Dashboard>,
     caller: Caller,
     place: Place,
-    wanted: Result<Json<WantedToken>, JsonRejection>,
+    wanted: Sent<WantedToken>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let refused = |why: String| Problem(Trouble::refused(why));
-    let Json(wanted) = wanted.map_err(|error| refused(format!("{error}.")))?;
-    let label = account::label(&wanted.label).map_err(|why| refused(format!("label: {why}.")))?;
-    let most = Role::of(&wanted.role)
-        .ok_or_else(|| refused("role: is `member` or `admin`.".to_owned()))?;
+    let wanted = read(wanted)?;
+    let label = account::label(&wanted.label);
+    let label = label.map_err(|why| Problem::refused(format!("label: {why}.")))?;
+    let most = role(&wanted.role)?;
     let now = now_s();
     let wanted_end = match wanted.days {
         None => None,
         Some(days) if (1..=DAYS_MAX).contains(&days) => Some(now + days * 24 * 3600),
-        Some(_) => return Err(refused(format!("days: is 1 to {DAYS_MAX}."))),
+        Some(_) => return Err(Problem::refused(format!("days: is 1 to {DAYS_MAX}."))),
     };
     // A token's token ends with it at the latest.
     let own_end = match caller.who.by {
