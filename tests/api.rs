@@ -69,6 +69,9 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let people = "/api/v1/people?organisation=acme";
     let rocket = format!("/api/v1/pulls?package={ROCKET}");
     let sledge = "/api/v1/pulls?package=registry.acme.com/acme/sledge";
+    let settings = format!("/api/v1/settings?package={ROCKET}");
+    let settings_of_sledge = "/api/v1/settings?package=registry.acme.com/acme/sledge";
+    let public = json!({ "public": true });
     let invite = "/api/v1/invitations?organisation=acme";
     let invite_rocket = format!("/api/v1/invitations?package={ROCKET}");
     let token_of_acme = "/api/v1/tokens?organisation=acme";
@@ -84,6 +87,11 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("GET", "/api/v1/people?organisation=nowhere", None, "401 401 404 404 404"),
         ("GET", &rocket, None, "401 401 200 200 200"),
         ("GET", sledge, None, "401 401 200 200 404"),
+        ("GET", &settings, None, "401 401 200 200 200"),
+        ("GET", settings_of_sledge, None, "401 401 200 200 404"),
+        ("PUT", &settings, Some(&public), "401 401 403 428 428"),
+        ("PUT", settings_of_sledge, Some(&public), "401 401 403 428 404"),
+        ("GET", "/api/v1/settings", None, "401 401 400 400 400"),
         ("GET", "/api/v1/pulls", None, "401 401 400 400 400"),
         ("GET", "/api/v1/tokens", None, "401 401 200 200 200"),
         ("GET", "/api/v1/audit?organisation=acme", None, "401 401 403 200 404"),
@@ -207,6 +215,34 @@ fn who_changes_something_says_which_state_of_it() {
 }
 
 #[test]
+fn a_package_is_made_public_by_a_token_and_asked_about_without_one() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let fields = [("package", ROCKET), ("label", "a"), ("role", "admin"), ("days", "1")];
+    let token = made(&mut ada, &fields);
+    let settings = format!("/api/v1/settings?package={ROCKET}");
+    let pulls = format!("/api/v1/pulls?package={ROCKET}&by=country");
+    let public = format!("{pulls}&public=true");
+    let seen = ask(&gate, &token, "GET", &settings, &[]);
+    assert_eq!(json_of(&seen), json!({ "package": ROCKET, "public": false, "badges": true }));
+    assert_eq!(problem(&ask(&gate, "", "GET", &public, &[])).0, 401);
+    let wanted = json!({ "public": true, "badges": false });
+    let tag = [("If-Match", seen.header("etag").unwrap())];
+    let changed = send(&gate, &token, "PUT", &settings, &tag, Some(&wanted));
+    assert_eq!(json_of(&changed), json!({ "package": ROCKET, "public": true, "badges": false }));
+    assert_eq!(problem(&send(&gate, &token, "PUT", &settings, &tag, Some(&wanted))).0, 412);
+    let listed = json_of(&ask(&gate, &token, "GET", "/api/v1/packages", &[]));
+    assert_eq!(listed["items"][0]["public"], true, "{listed}");
+    assert_eq!(ask(&gate, "", "GET", &public, &[]).status, 200);
+    assert_eq!(problem(&ask(&gate, "", "GET", &pulls, &[])).0, 401, "not all of it");
+    assert_eq!(problem(&ask(&gate, "pullgate_00", "GET", &public, &[])).0, 401);
+    let sledge = "/api/v1/pulls?package=registry.acme.com/acme/sledge&public=true";
+    assert_eq!(problem(&ask(&gate, "", "GET", sledge, &[])).0, 401);
+    let unknown = send(&gate, &token, "PUT", &settings, &[], Some(&json!({ "colour": true })));
+    assert_eq!(problem(&unknown).0, 400);
+}
+
+#[test]
 fn what_makes_no_sense_is_a_problem_with_words() {
     let mut gate = Gate::start("epoll", PACKAGES);
     let mut ada = Person::set_up(&mut gate);
@@ -261,5 +297,5 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 13);
+    assert_eq!(many, 15);
 }

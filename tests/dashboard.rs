@@ -204,6 +204,7 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     assert!(line_with(&mut other, ": ").contains("still there"));
 
     strangers_see_nothing(&demo);
+    everybody_sees_what_the_threshold_allows(&demo, &mut ada);
     badges_are_for_everybody_until_they_are_off(&demo, &mut ada, &whole);
 }
 
@@ -275,6 +276,78 @@ fn strangers_see_nothing(demo: &Demo) {
         assert!(answer.header("location").unwrap().starts_with("/sign-in"), "{target}");
         assert!(!text(&answer).contains("rocket"), "{target}");
     }
+}
+
+/// Of a package that its admin makes public everybody sees the counts, and of places those in which a crowd
+/// was on one day; until then its page answers as one that is not there.
+fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
+    let mut stranger = Person::at(demo.admin);
+    let public = "/public/registry.acme.example/acme/rocket";
+    let absent = text(&stranger.get("/public/registry.acme.example/acme/nothing"));
+    let answer = stranger.get(public);
+    assert_eq!((answer.status, text(&answer)), (404, absent));
+    let asked = "/api/v1/pulls?package=registry.acme.example/acme/rocket&by=company";
+    let as_public = format!("{asked}&public=true");
+    assert_eq!(stranger.get(&as_public).status, 401);
+    let preview = page(ada, public);
+    assert!(preview.contains("This package is not public"), "its people see what it would be");
+
+    let shown = page(ada, ROCKET);
+    let switch = "/settings/public/registry.acme.example/acme/rocket";
+    assert_eq!(ada.send_form(&shown, switch, &[]).status, 303);
+    assert!(page(ada, ROCKET).contains("Make private"));
+    let answer = stranger.get(&format!("{public}?range=90d"));
+    let whole = text(&answer);
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=60"));
+    assert!(!whole.contains("not public") && !whole.contains("data-live"), "{whole}");
+    let of_people = page(ada, &format!("{ROCKET}?range=90d"));
+    assert_eq!(of_id(&whole, "tile-pulls"), of_id(&of_people, "tile-pulls"));
+    for shown in ["Pulls per day", ">2.4.0</a>", ">docker</a>", ">linux/amd64</a>", ">Germany<"] {
+        assert!(whole.contains(shown), "{shown}: {whole}");
+    }
+    // Which companies had a crowd, its people are told.
+    let rows = |answer: &str| -> Vec<(String, u64)> {
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        let row = |row: &Value| {
+            let company = row["company"].as_str().unwrap().to_owned();
+            (company, row["public_days"].as_u64().unwrap())
+        };
+        answer["rows"].as_array().unwrap().iter().map(row).collect()
+    };
+    let all = page(&mut stranger, &format!("{public}?all=company"));
+    let (mut hidden, mut seen) = (0, 0);
+    for (company, crowds) in rows(&text(&ada.get(asked))) {
+        if crowds == 0 && company != "unknown" {
+            hidden += 1;
+            assert!(!all.contains(&company) && !whole.contains(&company), "{company}");
+        } else {
+            seen += usize::from(all.contains(&company));
+        }
+    }
+    assert!(hidden >= 2 && seen >= 2, "{hidden} hidden, {seen} seen: the demo shows both");
+    let told = rows(&text(&stranger.get(&as_public)));
+    assert!(told.iter().any(|(company, _)| company == "(other)"), "{told:?}");
+    // Neither a filter nor a part of the time goes around that, nor does asking for all of it.
+    for (target, status) in [
+        (format!("{public}?company=Orbital+Freight+GmbH"), 400),
+        (format!("{public}?tag=2.4.0&range=7d"), 200),
+        (format!("{as_public}&only=tag=2.4.0"), 400),
+        (format!("{as_public}&from=2026-01-01T00:00:00Z"), 400),
+        (asked.to_owned(), 401),
+        ("/live/registry.acme.example/acme/rocket".to_owned(), 303),
+        (download("?by=company"), 303),
+    ] {
+        assert_eq!(stranger.get(&target).status, status, "{target}");
+    }
+    let bad = ["Authorization: Bearer pullgate_00".to_owned()];
+    assert_eq!(stranger.ask("GET", &as_public, &bad, b"").status, 401);
+
+    let shown = page(ada, ROCKET);
+    assert_eq!(ada.send_form(&shown, switch, &[]).status, 303);
+    assert_eq!(stranger.get(public).status, 404);
+    assert_eq!(stranger.get(&as_public).status, 401);
+    let history = page(ada, "/history?package=registry.acme.example/acme/rocket");
+    assert_eq!(history.matches("package.publish").count(), 2, "{history}");
 }
 
 fn download(query: &str) -> String {

@@ -106,6 +106,8 @@ fn every_page_and_form_by_everybody() {
     let label = ("label", "report");
     let domain = ("domain", "registry.acme.com");
     let people_of_rocket = format!("/people?package={ROCKET}");
+    let (public_page, publish) =
+        (format!("/public/{ROCKET}"), format!("/settings/public/{ROCKET}"));
     // Each row: nobody, acme's member, acme's admin, another's admin, the package's member and admin.
     // `door` is sent to sign in.
     type Row<'r> = (&'r str, &'r str, Vec<(&'r str, &'r str)>, &'r str);
@@ -125,6 +127,14 @@ fn every_page_and_form_by_everybody() {
         ("GET", &people_of_rocket, vec![], "door 200 200 404 200 200"),
         ("GET", "/people?package=registry.acme.com/acme/sledge", vec![], "door 200 200 404 404 404"),
         ("GET", "/people?package=registry.acme.com/acme/nowhere", vec![], "door 404 404 404 404 404"),
+        // A package that is not public looks to strangers as one that is not there.
+        ("GET", &public_page, vec![], "404 200 200 404 200 200"),
+        ("GET", "/public/registry.acme.com/acme/nowhere", vec![], "404 404 404 404 404 404"),
+        ("POST", &publish, vec![("public", "on")], "door 403 303 404 403 303"),
+        ("GET", &public_page, vec![], "200 200 200 200 200 200"),
+        ("POST", &publish, vec![("public", "off")], "door 403 303 404 403 303"),
+        ("POST", &publish, vec![("public", "maybe")], "door 403 400 404 403 400"),
+        ("POST", "/settings/public/registry.acme.com/acme/nowhere", vec![("public", "on")], "door 404 404 404 404 404"),
         ("GET", "/join?key=00", vec![], "404 404 404 404 404 404"),
         ("GET", "/set-up?key=00", vec![], "404 404 404 404 404 404"),
         ("POST", "/people/invite", vec![acme, member], "door 403 200 404 404 404"),

@@ -131,7 +131,7 @@ impl Grants {
 
 /// Whether the package `name` is `of`, or is served by it: by the rule of patterns, `*` for one segment
 /// and `**` for one or more. What `**` serves, `*` does not.
-fn covers(of: &str, name: &str) -> bool {
+pub fn covers(of: &str, name: &str) -> bool {
     let tail = |star: &str| of.strip_suffix(star).and_then(|prefix| name.strip_prefix(prefix));
     let is_one = |tail: &str| !tail.is_empty() && !tail.contains('/') && tail != "**";
     of == name || tail("**").is_some_and(|tail| !tail.is_empty()) || tail("*").is_some_and(is_one)

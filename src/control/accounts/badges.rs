@@ -16,6 +16,12 @@ impl Store {
         Ok(off.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
     }
 
+    /// Whether this package has badges.
+    pub fn has_badges(&self, package: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM badges_off WHERE package = ?1)";
+        Ok(self.connection.query_row(sql, [package], |row| row.get(0))?)
+    }
+
     /// Turns the badges of a package of `owner` on or off, and notes who did.
     pub fn switch_badges(
         &mut self,
@@ -62,6 +68,7 @@ mod tests {
         for (is_on, off) in [(false, 1), (false, 1), (true, 0), (true, 0)] {
             store.switch_badges(&by, 1, "a.b/c", is_on, 7).unwrap();
             assert_eq!(store.badges_off().unwrap().len(), off, "{is_on}");
+            assert_eq!(store.has_badges("a.b/c").unwrap(), is_on);
         }
         let noted = store.connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0));
         assert_eq!(noted, Ok(2));

@@ -14,6 +14,7 @@ pub mod organisations;
 pub mod own;
 pub mod people;
 pub mod place;
+mod public;
 pub mod roles;
 pub mod sessions;
 pub mod store;

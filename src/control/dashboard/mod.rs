@@ -50,7 +50,9 @@ use super::accounts::hash::Hasher;
 use super::admin::explain::InForce;
 use crate::aggregator::Query;
 use crate::messages::random::random;
+use crate::pure::access;
 use crate::pure::config::values::SignUp;
+use crate::pure::oci::name::Name;
 use crate::pure::secret;
 use badges::Badges;
 use sign_in::Gatekeeper;
@@ -136,11 +138,13 @@ impl Dashboard {
         domains
     }
 
-    /// Whether this package is served.
+    /// Whether this package is served, by a rule of its name or by a collection's.
     pub(super) fn has_package(&self, name: &str) -> bool {
-        let snapshot = self.in_force.snapshot();
-        let mut all = snapshot.routes.packages();
-        name.split_once('/').is_some_and(|wanted| all.any(|one| one == wanted))
+        let Some((domain, below)) = name.split_once('/') else { return false };
+        let is_name = Name::parse(below.as_bytes()).is_ok();
+        self.in_force.snapshot().routes.packages().any(|(at, rule)| {
+            at == domain && (rule == below || is_name && access::covers(rule, below))
+        })
     }
 
     /// Says in the log how the first account is made, as long as there is none.

@@ -13,6 +13,7 @@ mod people;
 mod problem;
 mod pulls;
 mod reference;
+mod settings;
 mod tagged;
 mod tokens;
 
@@ -28,6 +29,7 @@ use super::Dashboard;
 pub(super) fn routes() -> Router<Dashboard> {
     let (routes, described) = OpenApiRouter::<Dashboard>::with_openapi(Api::openapi())
         .routes(routes!(packages::list))
+        .routes(routes!(settings::one, settings::change))
         .routes(routes!(pulls::pulls))
         .routes(routes!(people::list))
         .routes(routes!(people::one, people::change, people::remove))

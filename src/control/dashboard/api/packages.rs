@@ -22,6 +22,8 @@ pub(super) struct Package {
     organisation: String,
     /// Whether the caller may change it.
     may_configure: bool,
+    /// Whether everybody sees what the privacy threshold allows.
+    public: bool,
 }
 
 /// The packages that the caller may see, by name.
@@ -41,7 +43,8 @@ pub(super) async fn list(
     part: Part,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let organisations = at.accounts.run(|store| store.organisations()).await?;
+    let (organisations, public) =
+        at.accounts.run(|store| Ok((store.organisations()?, store.public_packages()?))).await?;
     let mut names = at.packages();
     names.sort_unstable();
     let seen = names.into_iter().filter(|name| caller.viewer.may_package(Action::See, name, false));
@@ -51,6 +54,7 @@ pub(super) async fn list(
         Package {
             organisation: organisation.map(|one| one.name.clone()).unwrap_or_default(),
             may_configure: caller.viewer.may_package(Action::Configure, &name, false),
+            public: public.contains(&name),
             name,
         }
     };

@@ -1,20 +1,24 @@
 //! `GET /api/v1/pulls`
 
 use axum::extract::{Query as Params, State};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::caller::Caller;
 use super::problem::{Problem, ProblemBody};
 use super::tagged::tagged;
-use crate::aggregator::QueryError;
+use crate::aggregator::{Ask, QueryError};
 use crate::control::admin::socket::ask;
 use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::packages::public_turn;
 use crate::control::dashboard::trouble::Trouble;
+use crate::control::dashboard::viewer::Viewer;
 use crate::pure::access::Action;
 
 /// The counts of the packages that the caller may see, as `pullgate pulls --json` prints them: `from`,
-/// `to`, `rows` (each with its package, what it is grouped by, and the counts) and `totals`.
+/// `to`, `rows` (each with its package, what it is grouped by, and the counts) and `totals`. Of a package
+/// that is public everybody may ask with `public=true`, without a token.
 #[utoipa::path(
     get,
     path = "/api/v1/pulls",
@@ -36,19 +40,26 @@ use crate::pure::access::Action;
 )]
 pub(super) async fn pulls(
     State(at): State<Dashboard>,
-    caller: Caller,
+    caller: Result<Caller, Problem>,
     params: Params<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let ask = ask(&params.0).map_err(|words| Problem(Trouble::refused(words)))?;
-    // Of all packages at once the totals would be of others' too.
-    let Some(package) = &ask.package else {
-        let why = "package: is missing; a GET of /api/v1/packages lists those that there are.";
-        return Err(Problem(Trouble::refused(why)));
+    // Who sends a token that is none is told so, whatever they ask.
+    let caller = match caller {
+        Err(unknown) if headers.contains_key(AUTHORIZATION) => return Err(unknown),
+        caller => caller,
     };
-    if !caller.viewer.may_package(Action::See, package, false) {
-        return Err(Problem(Trouble::absent()));
-    }
+    let asked = ask(&params.0).map_err(Problem::refused);
+    let public_package = match &asked {
+        Ok(Ask { package: Some(package), public: true, .. }) => Some(package.clone()),
+        Ok(_) | Err(_) => None,
+    };
+    let is_public = match public_package {
+        Some(package) => at.accounts.run(move |store| store.is_public(&package)).await?,
+        None => false,
+    };
+    let _turn = if is_public { Some(public_turn()?) } else { None };
+    let ask = if is_public { asked? } else { of_people(caller?.viewer, asked?)? };
     let query = at.query.clone();
     let answer = tokio::task::spawn_blocking(move || query.rows(&ask)).await;
     match answer {
@@ -61,5 +72,18 @@ pub(super) async fn pulls(
             Err(Problem(Trouble::new(status, "Not available", error.to_string())))
         }
         Err(error) => Err(Problem(Trouble::failed(&error))),
+    }
+}
+
+/// The question, if this viewer may see all of the package that it is about.
+fn of_people(viewer: Viewer, ask: Ask) -> Result<Ask, Problem> {
+    // Of all packages at once the totals would be of others' too.
+    let Some(package) = &ask.package else {
+        let why = "package: is missing; a GET of /api/v1/packages lists those that there are.";
+        return Err(Problem(Trouble::refused(why)));
+    };
+    match viewer.may_package(Action::See, package, false) {
+        true => Ok(ask),
+        false => Err(Problem(Trouble::absent())),
     }
 }

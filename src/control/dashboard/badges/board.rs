@@ -57,7 +57,7 @@ impl Badges {
     }
 
     /// Makes them anew for whoever asks next: some were turned on or off.
-    pub(super) async fn forget(&self) {
+    pub(in crate::control::dashboard) async fn forget(&self) {
         *self.board.lock().await = None;
     }
 

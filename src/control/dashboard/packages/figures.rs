@@ -114,6 +114,15 @@ pub(super) fn completeness(totals: &Measures) -> Option<Completeness> {
     Some(Completeness { bar, parts: parts.into() })
 }
 
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// People of the package.
+    People,
+    /// Everybody: of places what the privacy threshold allows, over all time and unfiltered.
+    Everybody,
+}
+
 /// The rows of one dimension.
 pub(super) struct Panel {
     /// `tag`
@@ -124,6 +133,8 @@ pub(super) struct Panel {
     pub(super) map: Option<String>,
     /// Why there are none.
     pub(super) note: Option<&'static str>,
+    /// What these rows are of, where that is not what the rest of the page is of.
+    pub(super) scope: Option<&'static str>,
     /// Where all rows are, or few again.
     pub(super) more: Option<(String, &'static str)>,
     /// The question that a download of it asks.
@@ -169,14 +180,18 @@ impl Panel {
         path: &str,
         view: &View,
         answer: Option<&'a Answer>,
+        audience: Audience,
     ) -> Self {
         let measure = view.measure;
+        let is_ever = audience == Audience::Everybody && is_place(by);
         let mut panel = Self {
             word: by.as_str(),
             title,
             rows: Vec::new(),
             map: None,
             note: None,
+            scope: is_ever
+                .then_some("Since the beginning, and only where enough clients came from."),
             more: None,
             download: download(view, by),
         };
@@ -233,9 +248,9 @@ impl Panel {
                 let is_code = by == By::Country && name.len() == 2;
                 let (shown, code) =
                     if is_code { (countries::name(name), name) } else { (name, "") };
-                let href = match name {
-                    OTHER => String::new(),
-                    _ => format!("{path}{}", view.toggled(by, name).query()),
+                let href = match name == OTHER || is_ever {
+                    true => String::new(),
+                    false => format!("{path}{}", view.toggled(by, name).query()),
                 };
                 PanelRow {
                     name: shown.to_owned(),
@@ -268,7 +283,8 @@ fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-fn is_place(by: By) -> bool {
+/// Whether it says where clients are.
+pub(super) fn is_place(by: By) -> bool {
     matches!(by, By::Country | By::Company | By::Cloud | By::Network)
 }
 
@@ -329,6 +345,7 @@ mod tests {
             "/p",
             &view(&[]),
             Some(&answer(By::Country, &rows)),
+            Audience::People,
         );
         let told: Vec<_> = panel
             .rows
@@ -349,8 +366,19 @@ mod tests {
             "/p",
             &view(&[("country", "DE")]),
             Some(&answer(By::Country, &[("DE", 1)])),
+            Audience::People,
         );
         assert_eq!((shown.rows[0].href.as_str(), shown.rows[0].is_filter), ("/p", true));
+    }
+
+    #[test]
+    fn everybody_sees_places_over_all_time_and_filters_by_none() {
+        let (rows, view) = (answer(By::Country, &[("DE", 1)]), view(&[("range", "7d")]));
+        let panel = |by| Panel::of((by, ""), "/p", &view, Some(&rows), Audience::Everybody);
+        let countries = panel(By::Country);
+        assert!(countries.scope.is_some() && countries.rows[0].href.is_empty());
+        let tags = panel(By::Tag);
+        assert!(tags.scope.is_none() && !tags.rows[0].href.is_empty());
     }
 
     #[test]
@@ -359,7 +387,13 @@ mod tests {
         let rows: Vec<_> = codes.iter().zip(10..).map(|(code, pulls)| (*code, pulls)).collect();
         let panel = |params: &[(&str, &str)]| {
             let answer = answer(By::Country, &rows);
-            Panel::of((By::Country, "Countries"), "/p", &view(params), Some(&answer))
+            Panel::of(
+                (By::Country, "Countries"),
+                "/p",
+                &view(params),
+                Some(&answer),
+                Audience::People,
+            )
         };
         let few = panel(&[]);
         assert_eq!((few.rows.len(), few.rows[8].value.as_str()), (9, "21"));
@@ -373,7 +407,8 @@ mod tests {
     fn a_panel_without_rows_says_why() {
         let note = |rows: Option<&[(&str, u64)]>| {
             let answer = rows.map(|rows| answer(By::Cloud, rows));
-            Panel::of((By::Cloud, "Clouds"), "/p", &view(&[]), answer.as_ref()).note.unwrap()
+            let panel = (By::Cloud, "Clouds");
+            Panel::of(panel, "/p", &view(&[]), answer.as_ref(), Audience::People).note.unwrap()
         };
         assert!(note(None).contains("filter"));
         assert!(note(Some(&[])).contains("Nothing"));

@@ -2,13 +2,17 @@
 //! and each pull as it happens. Everything is asked of [`crate::aggregator::Query`], in a thread that
 //! may wait for it.
 
+mod contents;
 mod detail;
 mod download;
 mod figures;
 mod list;
 mod live;
+mod public;
 mod series;
 mod view;
+
+pub(super) use public::public_turn;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -18,7 +22,11 @@ use super::trouble::Trouble;
 use crate::aggregator::{Query, QueryError};
 
 pub(super) fn routes() -> Router<Dashboard> {
-    list::routes().merge(detail::routes()).merge(download::routes()).merge(live::routes())
+    list::routes()
+        .merge(detail::routes())
+        .merge(download::routes())
+        .merge(live::routes())
+        .merge(public::routes())
 }
 
 /// What `ask` makes of the counts.

@@ -1,0 +1,107 @@
+//! `/api/v1/settings`: what an admin of a package switches on and off.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::{Caller, Place};
+use super::problem::{Problem, ProblemBody, Sent, read};
+use super::tagged::{is_meant, tagged};
+use crate::control::accounts::{Store, now_s};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::trouble::Trouble;
+use crate::pure::access::Action;
+
+/// What is switched on and off of a package.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Settings {
+    /// `<domain>/<name>`, as counts know it.
+    #[schema(example = "registry.acme.com/acme/rocket")]
+    package: String,
+    /// Whether everybody sees what the privacy threshold allows.
+    public: bool,
+    /// Whether it has badges.
+    badges: bool,
+}
+
+/// What is to be changed of them; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedSettings {
+    /// Whether everybody sees what the privacy threshold allows.
+    public: Option<bool>,
+    /// Whether it has badges.
+    badges: Option<bool>,
+}
+
+/// What is switched on and off of the package.
+#[utoipa::path(
+    get, path = "/api/v1/settings", tag = "packages", params(Place),
+    responses(
+        (status = 200, body = Settings),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn one(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let package = caller.find(&at, Action::See, &package_of(place)?).await?.package;
+    tagged(&headers, &found(&at, package).await?)
+}
+
+/// Switches something of the package on or off.
+#[utoipa::path(
+    put, path = "/api/v1/settings", tag = "packages",
+    params(Place, ("If-Match" = String, Header, description = "The ETag of the settings")),
+    request_body = WantedSettings,
+    responses(
+        (status = 200, body = Settings),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn change(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    headers: HeaderMap,
+    wanted: Sent<WantedSettings>,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    let named = caller.find(&at, Action::Configure, &package_of(place)?).await?;
+    let wanted = read(wanted)?;
+    is_meant(&headers, &found(&at, named.package.clone()).await?)?;
+    let (by, place, package) = (caller.who.actor(), named.place, named.package.clone());
+    let change = move |store: &mut Store| {
+        if let Some(is_public) = wanted.public {
+            store.publish(&by, &place, is_public, now_s())?;
+        }
+        if let Some(is_on) = wanted.badges {
+            store.switch_badges(&by, place.organisation(), &package, is_on, now_s())?;
+        }
+        Ok(())
+    };
+    at.accounts.run(change).await?;
+    at.badges.forget().await;
+    tagged(&HeaderMap::new(), &found(&at, named.package).await?)
+}
+
+/// The place, if it is a package.
+fn package_of(place: Place) -> Result<Place, Problem> {
+    match place.package.is_empty() {
+        false => Ok(place),
+        true => Err(Problem(Trouble::refused("package: is missing: `<domain>/<name>`."))),
+    }
+}
+
+async fn found(at: &Dashboard, package: String) -> Result<Settings, Problem> {
+    let settings = move |store: &mut Store| {
+        let (public, badges) = (store.is_public(&package)?, store.has_badges(&package)?);
+        Ok(Settings { package, public, badges })
+    };
+    Ok(at.accounts.run(settings).await?)
+}

@@ -1,0 +1,126 @@
+//! What a page of one package shows of its counts, to its people or to everybody.
+
+use jiff::Timestamp;
+
+use super::figures::{
+    Audience, Completeness, PANELS, Panel, ROWS_MANY, Tile, completeness, download, is_place, tiles,
+};
+use super::series::Series;
+use super::view::View;
+use crate::aggregator::{Ask, By, Query, QueryError};
+use crate::pure::chart::grouped;
+use crate::pure::period::NAMED;
+
+/// What was chosen to be shown.
+pub(super) struct Chosen {
+    /// Each filter: its name, its value, and where it is gone.
+    pub(super) filters: Vec<(&'static str, String, String)>,
+    /// Each named period: its name, where it is, and whether it is this one.
+    pub(super) ranges: Vec<(&'static str, String, bool)>,
+    pub(super) period: String,
+    pub(super) days: [String; 2],
+    pub(super) is_by_days: bool,
+    /// What the form that chooses other days carries along.
+    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) measure: &'static str,
+}
+
+/// What came of it.
+pub(super) struct Counts {
+    pub(super) tiles: Vec<Tile>,
+    /// As SVG.
+    pub(super) chart: String,
+    pub(super) has_before: bool,
+    /// The chart as a table: the time, and the numbers now and before.
+    pub(super) points: Vec<(String, String, String)>,
+    pub(super) piece: &'static str,
+    pub(super) chart_download: String,
+    pub(super) completeness: Option<Completeness>,
+    pub(super) panels: Vec<Panel>,
+    pub(super) ever: String,
+    pub(super) since: String,
+    pub(super) is_empty: bool,
+}
+
+/// Asks for everything at once that this audience may see.
+pub(super) fn counts(
+    query: &Query,
+    package: &str,
+    path: &str,
+    view: &View,
+    now: Timestamp,
+    audience: Audience,
+) -> Result<Counts, QueryError> {
+    let ever = query.rows(&Ask { package: Some(package.to_owned()), ..Ask::default() })?;
+    let since = ever.from.unwrap_or(now);
+    let piece = view.period.piece(since);
+    let is_public = audience == Audience::Everybody;
+    let base = Ask { public: is_public, ..view.ask(Some(package)) };
+    let by_time =
+        Ask { by: vec![Series::unit(piece)], compare: view.compares(since), ..base.clone() };
+    // A part of what a place has may give away what its whole hides.
+    let ever_of = Ask { only: Vec::new(), from: None, to: None, ..base.clone() };
+    let of_panel = |(by, _): &(By, &str)| {
+        let base = if is_public && is_place(*by) { &ever_of } else { &base };
+        Ask { by: vec![*by], top: Some(ROWS_MANY), ..base.clone() }
+    };
+    let asks: Vec<Ask> =
+        std::iter::once(by_time.clone()).chain(PANELS.iter().map(of_panel)).collect();
+    let mut answers = query.all(&asks)?.into_iter();
+    let answer = match answers.next() {
+        Some(Ok(answer)) => answer,
+        // Where the period before has lost its short cells, there is nothing to compare with.
+        Some(Err(_)) | None => query.rows(&Ask { compare: false, ..by_time })?,
+    };
+    let panels = PANELS.iter().zip(answers);
+    let panels =
+        panels.map(|(panel, answer)| Panel::of(*panel, path, view, answer.as_ref().ok(), audience));
+    let series = Series::of(view, piece, since, &answer);
+    let number = view.measure.number;
+    let points = series.points.iter().rev().map(|point| {
+        let before = point.previous.as_ref().map(|before| number((view.measure.of)(before)));
+        let value = number((view.measure.of)(&point.measures));
+        (piece.told(point.begin), value, before.unwrap_or_default())
+    });
+    Ok(Counts {
+        tiles: tiles(path, view, &answer.totals, answer.previous.as_ref()),
+        chart: series.chart(view, now),
+        has_before: answer.previous.is_some(),
+        points: points.collect(),
+        piece: piece.word(),
+        chart_download: download(view, Series::unit(piece)),
+        completeness: completeness(&answer.totals),
+        panels: panels.collect(),
+        ever: grouped(ever.totals.pulls),
+        since: since.strftime("%-d %b %Y").to_string(),
+        is_empty: ever.rows.is_empty(),
+    })
+}
+
+pub(super) fn chosen(path: &str, view: &View) -> Chosen {
+    let filters = view.only.iter().map(|only| {
+        let without = format!("{path}{}", view.without(only.by).query());
+        (only.by.as_str(), only.value.clone(), without)
+    });
+    let ranges = NAMED.iter().map(|(name, _, _)| {
+        let href = format!("{path}{}", view.in_range(name).query());
+        (*name, href, view.period.name == Some(*name))
+    });
+    Chosen {
+        filters: filters.collect(),
+        ranges: ranges.collect(),
+        period: view.period_words(),
+        days: view.typed_days().map(str::to_owned),
+        is_by_days: view.period.name.is_none(),
+        fields: view.fields_beside_time(),
+        measure: view.measure.title,
+    }
+}
+
+/// What people type. Of a package of any domain the host is theirs to say.
+pub(super) fn pull_command(package: &str) -> String {
+    match package.strip_prefix("*/") {
+        Some(name) => format!("docker pull <host>/{name}"),
+        None => format!("docker pull {package}"),
+    }
+}

@@ -1,0 +1,120 @@
+//! `/public/<domain>/<name>`: what everybody sees of a package whose admin has made it public, and where
+//! that is done. One that is not public is absent to whoever may not see it anyway.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Query as Params, State};
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::contents::{Chosen, Counts, chosen, counts, pull_command};
+use super::counted;
+use super::figures::Audience;
+use super::view::View;
+use crate::control::accounts::now_s;
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::address::address;
+use crate::control::dashboard::form::Fields;
+use crate::control::dashboard::page::{Frame, shown};
+use crate::control::dashboard::place::Named;
+use crate::control::dashboard::trouble::Trouble;
+use crate::control::dashboard::viewer::{Signed, Viewer};
+use crate::pure::access::Action;
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new()
+        .route("/public/{*package}", get(public))
+        .route("/settings/public/{*package}", post(switch))
+}
+
+#[derive(Template)]
+#[template(path = "public.html")]
+struct PublicPage {
+    frame: Frame,
+    /// Whether everybody sees it, or only its people, who look at what everybody would.
+    is_public: bool,
+    pull_command: String,
+    /// Where only the same is shown, without any choice.
+    path: String,
+    /// Nothing is downloaded here.
+    downloads: Option<String>,
+    chosen: Chosen,
+    counts: Counts,
+}
+
+async fn public(
+    State(at): State<Dashboard>,
+    viewer: Viewer,
+    Path(package): Path<String>,
+    params: Params<Vec<(String, String)>>,
+) -> Result<Response, Trouble> {
+    let name = package.clone();
+    let is_public = at.accounts.run(move |store| store.is_public(&name)).await?;
+    if !viewer.may_package(Action::Glimpse, &package, is_public) {
+        return Err(Trouble::absent());
+    }
+    let _turn = public_turn()?;
+    let now = Timestamp::now();
+    let view = View::of(&params.0, now).map_err(Trouble::refused)?;
+    let (path, name, asked) = (address("public", &package), package.clone(), view.clone());
+    let found = {
+        let (path, audience) = (path.clone(), Audience::Everybody);
+        counted(&at.query, move |query| counts(query, &name, &path, &asked, now, audience)).await?
+    };
+    if found.is_empty && !at.has_package(&package) {
+        return Err(Trouble::absent());
+    }
+    // The same for everybody, so that it can be kept.
+    let page = PublicPage {
+        frame: Frame::bare(&package),
+        is_public,
+        pull_command: pull_command(&package),
+        downloads: None,
+        chosen: chosen(&path, &view),
+        path,
+        counts: found,
+    };
+    let page = shown(StatusCode::OK, &page);
+    Ok(match is_public {
+        true => ([(CACHE_CONTROL, KEPT)], page).into_response(),
+        false => page,
+    })
+}
+
+/// Leave to ask the counts for whoever it is, for as long as it is held: the people of packages are not
+/// to wait for everybody.
+pub(in crate::control::dashboard) fn public_turn() -> Result<SemaphorePermit<'static>, Trouble> {
+    TURNS.try_acquire().map_err(|_| {
+        let why = "Many look at what is public just now. Try again in a moment.";
+        let busy = Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
+        Trouble { retry_s: Some(5), ..busy }
+    })
+}
+
+/// Makes a package public, or not any more.
+async fn switch(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Path(package): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = Named::find(&at, &signed, Action::Configure, "", &package).await?;
+    let is_public = match fields.text("public") {
+        "on" => true,
+        "off" => false,
+        _ => return Err(Trouble::refused("A package is made public by `on`, or not by `off`.")),
+    };
+    let by = signed.who.actor();
+    at.accounts.run(move |store| store.publish(&by, &named.place, is_public, now_s())).await?;
+    let back = format!("{}#public", address("packages", &package));
+    Ok(Redirect::to(&back).into_response())
+}
+
+/// Strangers' questions that are answered at once.
+static TURNS: Semaphore = Semaphore::const_new(4);
+/// A minute: what is shown is counts.
+const KEPT: &str = "public, max-age=60";
