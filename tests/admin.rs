@@ -21,6 +21,7 @@ use pullgate::control::accounts::Accounts;
 use pullgate::control::acme::{self, Acme};
 use pullgate::control::admin::explain::InForce;
 use pullgate::control::admin::{Options, Sources};
+use pullgate::control::made;
 use pullgate::control::own_secrets::OwnSecrets;
 use pullgate::control::prove::{self, Plan, Prover, Publish};
 use pullgate::control::showcase::Showcase;
@@ -225,6 +226,7 @@ fn started_with(
     plans.adopt(Plan::new(&nothing, snapshot, Arc::new(Keyring::bare())));
     let query = aggregator.query();
     let accounts = Accounts::open(data_dir.path()).unwrap();
+    let makers = made::channel(bounded(1).0).0;
     let handed = None;
     let options = Options {
         listen,
@@ -234,6 +236,7 @@ fn started_with(
         query,
         in_force,
         accounts,
+        makers,
         sign_up: config.admin.sign_up,
         data_dir: data_dir.path().to_owned(),
     };

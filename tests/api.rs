@@ -7,54 +7,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::gate::Gate;
-use support::http::{Answer, Connection};
 use support::person::{PACKAGES, Person, ROCKET, text};
-
-/// A request with a token.
-fn ask(gate: &Gate, token: &str, method: &str, target: &str, more: &[(&str, &str)]) -> Answer {
-    send(gate, token, method, target, more, None)
-}
-
-fn send(
-    gate: &Gate,
-    token: &str,
-    method: &str,
-    target: &str,
-    more: &[(&str, &str)],
-    body: Option<&Value>,
-) -> Answer {
-    let mut headers = vec![format!("Host: {}", gate.admin())];
-    if !token.is_empty() {
-        headers.push(format!("Authorization: Bearer {token}"));
-    }
-    headers.extend(more.iter().map(|(name, value)| format!("{name}: {value}")));
-    let body = body.map(|body| {
-        headers.push("Content-Type: application/json".to_owned());
-        body.to_string()
-    });
-    let mut connection = Connection::open(gate.admin()).unwrap();
-    connection.ask(method, target, &headers, body.unwrap_or_default().as_bytes()).unwrap()
-}
-
-fn json_of(answer: &Answer) -> Value {
-    serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", text(answer)))
-}
-
-/// The status and title of a problem.
-fn problem(answer: &Answer) -> (u64, String) {
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", text(answer));
-    let problem = json_of(answer);
-    assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
-    assert_eq!(problem["status"], answer.status);
-    (problem["status"].as_u64().unwrap(), problem["title"].as_str().unwrap().to_owned())
-}
-
-/// A token that the page makes.
-fn made(person: &mut Person, fields: &[(&str, &str)]) -> String {
-    let page = text(&person.act("/tokens", fields));
-    let at = page.find("pullgate_").unwrap_or_else(|| panic!("no token in\n{page}"));
-    page[at..].split('<').next().unwrap().to_owned()
-}
+use support::program::{ask, json_of, made, problem, send};
 
 #[test]
 fn a_token_reaches_as_far_as_it_says_and_no_further() {
@@ -297,5 +251,5 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 15);
+    assert_eq!(many, 19);
 }

@@ -95,7 +95,13 @@ impl Adoption {
         let snapshot = Snapshot::build(config, generation, circumstances);
         let keyring = Arc::new(keys.keyring(&snapshot.registries));
         let snapshot = Arc::new(snapshot);
-        self.last = Some(Arc::clone(&snapshot));
+        let acme = acme::Plan::new(config, access, &files);
+        Ok(Ready { snapshot, keyring, files, acme, clients, sources })
+    }
+
+    /// What is `ready` of `config` is put in force.
+    pub fn adopted(&mut self, ready: &Ready, config: &Config) {
+        self.last = Some(Arc::clone(&ready.snapshot));
         let lent = lent(config);
         if lent != self.said {
             for words in &lent {
@@ -103,8 +109,6 @@ impl Adoption {
             }
             self.said = lent;
         }
-        let acme = acme::Plan::new(config, access, &files);
-        Ok(Ready { snapshot, keyring, files, acme, clients, sources })
     }
 }
 

@@ -236,14 +236,17 @@ impl DataPlane {
 }
 
 impl Command {
-    /// New requests are decided by `snapshot`, whose registries `keyring` opens; snapshots that no
-    /// worker uses any more are freed.
+    /// New requests are decided by `snapshot`, whose registries `keyring` opens.
     pub fn adopt(&self, snapshot: &Arc<Snapshot>, keyring: &Arc<Keyring>) {
         for worker in self.orders.iter() {
             if !worker.give(Order::Adopt(Arc::clone(snapshot), Arc::clone(keyring))) {
                 tracing::warn!("a worker that is gone did not take the new configuration");
             }
         }
+    }
+
+    /// Frees snapshots that no worker uses any more.
+    pub fn free(&self) {
         // The last request that uses an old one sends it here, most within a turn.
         while self.retired.recv_timeout(RETIRING).is_ok() {}
     }
@@ -270,7 +273,8 @@ impl Command {
         }
     }
 
-    /// Whether all workers answer, in the time that they have.
+    /// Whether all workers answer, in the time that they have: they have followed what they were told
+    /// before.
     pub fn answer(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let (reply, replies) = bounded(self.orders.len());

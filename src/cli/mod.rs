@@ -3,7 +3,9 @@
 
 pub mod account;
 pub mod adopt;
+pub mod adopting;
 pub mod args;
+pub mod books;
 pub mod certs;
 pub mod check;
 mod counts;

@@ -27,8 +27,10 @@ use rustix::process::{
 use crate::aggregator::clock::Clock;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::succession::Beginning;
-use crate::aggregator::{self, Aggregator, Booked, Health, Reconfigured};
+use crate::aggregator::{self, Aggregator, Booked, Health};
 use crate::cli::adopt::{self, Adoption, Ready};
+use crate::cli::adopting::{Adopting, Told, disk, milliseconds};
+use crate::cli::books::Books;
 use crate::cli::data_plane::{self, DataPlane, Ends};
 use crate::cli::drain::{Drain, giving};
 use crate::cli::inherited::Inherited;
@@ -41,9 +43,10 @@ use crate::control::admin::explain::InForce;
 use crate::control::admin::{self, Sources};
 use crate::control::archive::{self, Keeping};
 use crate::control::logging::{self, Dropped};
+use crate::control::made;
 use crate::control::own_secrets::OwnSecrets;
-use crate::control::prove::{self, Plans, Prover};
-use crate::control::reload::{self, Applied, Apply, Files, Reload};
+use crate::control::prove::{self, Prover};
+use crate::control::reload::{self, Files, Reload};
 use crate::control::showcase::Showcase;
 use crate::control::signals::Signals;
 use crate::control::status::Status;
@@ -84,7 +87,7 @@ pub fn run(path: &Path, upgrades: bool) -> ExitCode {
         }
     };
     let options = Options {
-        source: Some(Source { path: path.to_path_buf(), text }),
+        source: Source { path: Some(path.to_path_buf()), text },
         log_dropped: Some(logging.dropped()),
         inherited,
         supervisor: supervised::supervisor(),
@@ -109,8 +112,8 @@ pub fn run(path: &Path, upgrades: bool) -> ExitCode {
 /// What a gateway is started with beside its configuration.
 #[derive(Default)]
 pub struct Options {
-    /// The file that the configuration came from, to be watched.
-    pub source: Option<Source>,
+    /// What the configuration came from.
+    pub source: Source,
     /// Log lines dropped, for `/metrics`.
     pub log_dropped: Option<Dropped>,
     /// Sockets that listen already.
@@ -123,11 +126,12 @@ pub struct Options {
     pub upgrades: bool,
 }
 
-/// A configuration file.
+/// What a configuration came from.
+#[derive(Default)]
 pub struct Source {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What it held when the configuration was checked.
+    /// The file, to be watched, where it is one.
+    pub path: Option<PathBuf>,
+    /// The text.
     pub text: String,
 }
 
@@ -138,7 +142,7 @@ pub struct Running {
     drain: Drain,
     aggregator: Aggregator,
     control: Control,
-    reload: Option<Reload>,
+    reload: Reload,
     access_log: Option<AccessLog>,
     keeping: Keeping,
     _watchdog: Option<Watchdog>,
@@ -165,7 +169,8 @@ pub enum StartError {
     System(io::Error),
 }
 
-/// Starts a gateway. When this returns, clients are listened for; the store opens meanwhile.
+/// Starts a gateway by `config`, which was read from the text of `options`. When this returns, clients are
+/// listened for; the store opens meanwhile.
 pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     prepare_process(&config);
     let data_dir = config.gateway.data_dir.clone();
@@ -185,20 +190,23 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         Some(before) => supervised::as_before(before, options.supervisor, options.watchdog),
         None => (options.supervisor, options.watchdog),
     };
-    let source = options.source.as_ref();
-    let file = source.map_or_else(String::new, |source| source.path.display().to_string());
+    let Source { path, text } = options.source;
+    let file = path.as_ref().map_or_else(String::new, |path| path.display().to_string());
     let files = Files::look_at(adopt::files(&config));
-    let mut adoption = Adoption::new(file).map_err(StartError::System)?;
-    let ready = adoption.ready(&config).map_err(StartError::Files)?;
+    let adoption = Adoption::new(file).map_err(StartError::System)?;
     let lock = match predecessor {
         None => Some(while_busy(|| Lock::take(&data_dir)).map_err(StartError::Data)?),
         Some(_) => None,
     };
+    let accounts = Accounts::open(&data_dir).map_err(StartError::System)?;
+    let (books, config, ready) =
+        Books::open(config, text, adoption, accounts.clone()).map_err(StartError::Files)?;
     let (secrets, keys) = OwnSecrets::open(&data_dir).map_err(StartError::System)?;
     let status = Status::new();
     let (wanted, to_ask) = wanted::channel();
     let showcase = Showcase::new();
     let wake = bounded(1);
+    let (makers, orders) = made::channel(wake.0.clone());
     let Ready { snapshot, keyring, files: shown, acme, clients, sources } = &ready;
     showcase.adopt(shown.clone());
     let standing = Arc::<acme::Record>::default();
@@ -284,25 +292,32 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         },
         query: aggregator.query(),
         in_force: Arc::clone(&in_force),
-        accounts: Accounts::open(&data_dir).map_err(StartError::System)?,
+        accounts,
+        makers: makers.clone(),
         data_dir: data_dir.clone(),
         sign_up: config.admin.sign_up,
     };
     let packages = config.packages.len() as u64;
     let known = Arc::clone(&in_force);
-    let reload = match options.source {
-        None => None,
-        Some(source) => {
-            let told =
-                Told { plans, in_force, showcase, acme: acme_plans, on_disk: keeping.room() };
-            let apply = applying(config, adoption, told, &drain, &aggregator);
-            let Source { path, text } = source;
-            let (status, supervisor) = (Arc::clone(&status), supervisor.clone());
-            let options = reload::Options { path, text, files, apply, status, supervisor, wake };
-            Some(reload::start(options).map_err(StartError::System)?)
-        }
+    let told = Told {
+        plans,
+        in_force,
+        showcase,
+        acme: acme_plans,
+        on_disk: keeping.room(),
+        drain: drain.clone(),
+        recount: Box::new(aggregator.reconfigure()),
     };
-    let signals = signals(&drain, reload.as_ref(), access_log.as_ref());
+    orders.stands(books.standing());
+    let has_file = path.is_some();
+    let text = books.text();
+    let adopter = Box::new(Adopting::new(config, books, told));
+    let options = {
+        let (status, supervisor) = (Arc::clone(&status), supervisor.clone());
+        reload::Options { path, text, files, adopter, orders, status, supervisor, wake }
+    };
+    let reload = reload::start(options).map_err(StartError::System)?;
+    let signals = signals(&drain, has_file.then_some(&reload), access_log.as_ref());
     let workers_to_tell = data_plane.command();
     let rotation = secrets.rotation(Box::new(move |keys| {
         known.sign(keys);
@@ -331,7 +346,12 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     workers.start().map_err(StartError::Workers)?;
     let beginning = match handed_over {
         None => lock.map(|lock| Beginning { lock, before: None }),
-        Some((before, estate)) => Some(before.take_over(estate).map_err(StartError::Upgrade)?),
+        Some((before, estate)) => {
+            let beginning = before.take_over(estate).map_err(StartError::Upgrade)?;
+            // It may have written down more until now.
+            makers.look();
+            Some(beginning)
+        }
     };
     if let Some(beginning) = beginning {
         begin.now(beginning);
@@ -379,9 +399,7 @@ impl Running {
     /// was counted is written. Says whether all of that went well.
     pub fn wait(self) -> bool {
         let drained = self.data_plane.join(|why| self.drain.begin(why));
-        if let Some(reload) = self.reload {
-            reload.stop();
-        }
+        self.reload.stop();
         let written = self.aggregator.stop(drained.rest);
         self.keeping.stop();
         if let Some(access_log) = self.access_log {
@@ -444,53 +462,6 @@ fn signals(drain: &Drain, reload: Option<&Reload>, access_log: Option<&AccessLog
     }
 }
 
-/// Who is told of a changed configuration beside workers and aggregator.
-struct Told {
-    plans: Plans,
-    in_force: Arc<InForce>,
-    showcase: Arc<Showcase>,
-    acme: acme::Plans,
-    on_disk: archive::Room,
-}
-
-/// What puts a changed configuration in force: one new snapshot in every worker, or none.
-fn applying(
-    started: Config,
-    mut adoption: Adoption,
-    told: Told,
-    drain: &Drain,
-    aggregator: &Aggregator,
-) -> Apply {
-    let drain = drain.clone();
-    let recount = aggregator.reconfigure();
-    // Only other keys are compared with what it was started with.
-    let started = Config { packages: Vec::new(), ..started };
-    Box::new(move |text, files| {
-        let (config, warnings) = check(adoption.file(), text)?;
-        *files = Files::look_at(adopt::files(&config));
-        let ready = adoption.ready(&config)?;
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
-        told.in_force.adopt(&ready.snapshot);
-        drain.workers.adopt(&ready.snapshot, &ready.keyring);
-        told.plans.adopt(ready.plan(&config));
-        told.on_disk.resize(disk(&config));
-        let Ready { snapshot, files, acme, clients, sources, .. } = ready;
-        told.showcase.adopt(files);
-        told.acme.send_replace(acme);
-        let (counting, insight) = (config.counting.clone(), config.insight.clone());
-        recount(Reconfigured { counting, insight, clients, sources });
-        drain.timeout_ms.store(milliseconds(config.gateway.drain_timeout), Ordering::Relaxed);
-        let (generation, packages) = (snapshot.generation, config.packages.len());
-        drain.status.adopted(generation, packages as u64);
-        Ok(Applied {
-            summary: format!("{packages} packages, generation {generation}"),
-            needs_restart: reload::needs_restart(&started, &config),
-        })
-    })
-}
-
 fn start_access_log(
     config: &Config,
     lines: Vec<crate::messages::access::AccessReceiver>,
@@ -520,13 +491,4 @@ fn prepare_process(config: &Config) {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!("the limit of open files stays at {:?}: {error}", descriptors.current);
     }
-}
-
-/// How many bytes of manifests are kept on disk: none without any in memory.
-fn disk(config: &Config) -> u64 {
-    if config.cache.memory == 0 { 0 } else { config.cache.disk as u64 }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

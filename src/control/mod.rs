@@ -13,6 +13,7 @@ pub mod databases;
 mod files;
 pub mod keys;
 pub mod logging;
+pub mod made;
 pub mod own_secrets;
 mod private_file;
 pub mod private_socket;

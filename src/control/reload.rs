@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::made::{Errand, Order, Orders};
 use super::status::{Phase, Status};
 use super::supervisor::Supervisor;
 use super::watch::{Stamp, Watch};
@@ -25,14 +26,16 @@ use crate::pure::config::values::Config;
 
 /// What to watch, and what to do with it.
 pub struct Options {
-    /// The configuration file.
-    pub path: PathBuf,
+    /// The configuration file, where it is one.
+    pub path: Option<PathBuf>,
     /// Its text that is in force.
     pub text: String,
     /// The files that it names, as of before they were read.
     pub files: Files,
-    /// Puts a text in force, or says everything that is wrong with it or with a file that it names.
-    pub apply: Apply,
+    /// Puts things in force.
+    pub adopter: Box<dyn Adopter>,
+    /// Changes of packages that are made in the dashboard.
+    pub orders: Orders,
     /// Where reloads are counted.
     pub status: Arc<Status>,
     /// Who is told of them.
@@ -42,8 +45,23 @@ pub struct Options {
     pub wake: (Sender<()>, Receiver<()>),
 }
 
-/// See [`Options::apply`]. The files that the text names are looked at before they are read.
-pub type Apply = Box<dyn FnMut(&str, &mut Files) -> Result<Applied, Vec<Problem>> + Send>;
+/// Puts what was written in force.
+pub trait Adopter: Send {
+    /// Puts the file's text in force, with the packages made in the dashboard beside it, or says everything
+    /// that is wrong with it or with a file that it names. Those are looked at before they are read.
+    fn file(
+        &mut self,
+        text: &str,
+        files: &mut Files,
+        orders: &Orders,
+    ) -> Result<Applied, Vec<Problem>>;
+
+    /// Does what somebody wants at the dashboard, beside the text that is in force, and tells them.
+    fn change(&mut self, order: Order, orders: &Orders);
+
+    /// Puts the packages that the store has in force, where they are others.
+    fn look(&mut self, orders: &Orders);
+}
 
 /// Files that a configuration names, each as of the last look; `None` when there was none.
 #[derive(Default)]
@@ -97,16 +115,17 @@ struct Asked {
 
 /// Begins watching. A change since `options.text` was read is seen too.
 pub fn start(options: Options) -> io::Result<Reload> {
-    let Options { path, text, files, apply, status, supervisor, wake: (waker, wakes) } = options;
+    let Options { path, text, files, adopter, orders, .. } = options;
+    let Options { status, supervisor, wake: (waker, wakes), .. } = options;
     let trigger = Trigger { asked: Arc::default(), waker: waker.clone() };
     let asked = Arc::clone(&trigger.asked);
     let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
-        let watch = Watch::new(waker);
-        let tried = digest(&text);
-        drop(text);
-        let stamp = None;
-        Configuration { watch, path, stamp, files, tried, apply, status, supervisor }
-            .run(&asked, &wakes);
+        let file = path.map(|path| {
+            let (watch, tried) = (Watch::new(waker), digest(&text));
+            drop(text);
+            Configuration { watch, path, stamp: None, files, tried, status, supervisor }
+        });
+        run(file, To { adopter, orders }, &asked, &wakes);
     })?;
     Ok(Reload { trigger, thread })
 }
@@ -165,29 +184,43 @@ struct Configuration {
     files: Files,
     /// The text that was last tried, whether it was accepted or not.
     tried: u64,
-    apply: Apply,
     status: Arc<Status>,
     supervisor: Supervisor,
     watch: Watch,
 }
 
-impl Configuration {
-    fn run(mut self, asked: &Asked, wakes: &Receiver<()>) {
-        self.watch.follow(&self.path);
-        while !asked.stop.load(SeqCst) {
-            if asked.read.swap(false, SeqCst) {
-                self.load(true);
-            } else {
-                self.look();
-            }
-            // Woken or not, what there is to do is looked up.
-            let _ = wakes.recv_timeout(LOOK_EVERY);
-        }
+fn run(mut file: Option<Configuration>, mut to: To, asked: &Asked, wakes: &Receiver<()>) {
+    if let Some(file) = &mut file {
+        file.watch.follow(&file.path);
     }
+    while !asked.stop.load(SeqCst) {
+        let is_asked = asked.read.swap(false, SeqCst);
+        match &mut file {
+            Some(file) if is_asked => file.load(true, &mut to),
+            Some(file) => file.look(&mut to),
+            None => {}
+        }
+        while let Some(errand) = to.orders.next() {
+            match errand {
+                Errand::Change(order) => to.adopter.change(*order, &to.orders),
+                Errand::Look => to.adopter.look(&to.orders),
+            }
+        }
+        // Woken or not, what there is to do is looked up.
+        let _ = wakes.recv_timeout(LOOK_EVERY);
+    }
+}
 
+/// Who puts things in force, and who asks for that beside the file.
+struct To {
+    adopter: Box<dyn Adopter>,
+    orders: Orders,
+}
+
+impl Configuration {
     /// Loads the file if it, or what it names, is another than at the last look, once nobody is
     /// writing to it.
-    fn look(&mut self) {
+    fn look(&mut self, to: &mut To) {
         let stamps = |this: &Self| (Stamp::of(&this.path), this.files.stamps());
         if Stamp::of(&self.path) == self.stamp && !self.files.have_changed() {
             return;
@@ -201,11 +234,11 @@ impl Configuration {
             }
         }
         // The text may be the same, but not what it leads to.
-        self.load(self.files.have_changed());
+        self.load(self.files.have_changed(), to);
     }
 
     /// Reads the file and applies its text if it is `asked` for or new.
-    fn load(&mut self, asked: bool) {
+    fn load(&mut self, asked: bool, to: &mut To) {
         // Taken before reading: what is written meanwhile is then a change.
         self.stamp = Stamp::of(&self.path);
         let named = std::mem::take(&mut self.files).0;
@@ -229,7 +262,7 @@ impl Configuration {
         }
         self.tried = digest;
         let reloading = self.reloading();
-        let outcome = (self.apply)(&text, &mut self.files);
+        let outcome = to.adopter.file(&text, &mut self.files, &to.orders);
         drop(reloading);
         self.status.count_reload(outcome.is_ok());
         match outcome {
@@ -296,6 +329,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
+    use crate::control::made;
     use crate::control::tests::eventually;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -321,6 +355,32 @@ mod tests {
         }
     }
 
+    /// Whoever looks on has what is put in force.
+    struct ToSee(Sender<String>);
+
+    impl Adopter for ToSee {
+        fn file(
+            &mut self,
+            text: &str,
+            files: &mut Files,
+            _: &Orders,
+        ) -> Result<Applied, Vec<Problem>> {
+            if let Some(path) = text.strip_prefix("names ") {
+                *files = Files::look_at([PathBuf::from(path)]);
+            }
+            if text == "broken" {
+                let (file, key, what) = ("pullgate.toml".into(), "word".into(), "none".into());
+                return Err(vec![Problem { file, line: 1, key, what }]);
+            }
+            self.0.send(text.to_owned()).unwrap();
+            Ok(Applied { summary: text.to_owned(), needs_restart: Vec::new() })
+        }
+
+        fn change(&mut self, _: Order, _: &Orders) {}
+
+        fn look(&mut self, _: &Orders) {}
+    }
+
     /// A configuration is one word here, and `broken` is none.
     fn watched(lay_out: impl FnOnce(&Path)) -> Watched {
         watched_at("pullgate.toml", lay_out)
@@ -332,23 +392,22 @@ mod tests {
         let path = dir.path().join(path);
         let text = fs::read_to_string(&path).unwrap();
         let (applied, to_see) = bounded(16);
-        let apply = Box::new(move |text: &str, files: &mut Files| {
-            if let Some(path) = text.strip_prefix("names ") {
-                *files = Files::look_at([PathBuf::from(path)]);
-            }
-            if text == "broken" {
-                let (file, key, what) = ("pullgate.toml".into(), "word".into(), "none".into());
-                return Err(vec![Problem { file, line: 1, key, what }]);
-            }
-            applied.send(text.to_owned()).unwrap();
-            Ok(Applied { summary: text.to_owned(), needs_restart: Vec::new() })
-        });
+        let adopter = Box::new(ToSee(applied));
         let status = Status::new();
         let (files, status_too) = (Files::default(), Arc::clone(&status));
-        let (path_too, wake) = (path.clone(), bounded(1));
+        let (path_too, wake) = (Some(path.clone()), bounded(1));
         let supervisor = Supervisor::default();
-        let options =
-            Options { path: path_too, text, files, apply, status: status_too, supervisor, wake };
+        let orders = made::channel(wake.0.clone()).1;
+        let options = Options {
+            path: path_too,
+            text,
+            files,
+            adopter,
+            orders,
+            status: status_too,
+            supervisor,
+            wake,
+        };
         Watched { dir, path, applied: to_see, status, reload: start(options).unwrap() }
     }
 

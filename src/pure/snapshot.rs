@@ -1,10 +1,12 @@
 //! A configuration compiled for the workers: flat, immutable, read by all of them.
 
+use std::collections::HashSet;
+
 use crate::pure::address::is_public;
 use crate::pure::client::ClientTable;
-use crate::pure::config::values::{Cache, Cidr, Config, Limits, Private, Upstream};
+use crate::pure::config::values::{Cache, Cidr, Config, Limits, Upstream};
 use crate::pure::http1::head::HeadLimits;
-use crate::pure::oci::backend::{authority_of, is_address};
+use crate::pure::oci::backend::{Scheme, authority_of, is_address};
 use crate::pure::origin::{Origin, Url};
 use crate::pure::route::table::{Ports, Table};
 
@@ -45,6 +47,8 @@ pub struct Registry {
     pub base: String,
     /// Hosts that may give its tokens, beside itself and the known ones.
     pub token_hosts: Vec<String>,
+    /// Whether a package in the configuration file names it.
+    pub is_in_file: bool,
 }
 
 /// What a snapshot is made from beside the configuration.
@@ -66,7 +70,14 @@ impl Snapshot {
         let mut routes = Table::build(&config.packages, &config.domains);
         let ports = Ports::of(&config.gateway);
         routes.add_realms(&config.domains, ports);
-        let registries: Vec<_> = routes.registries().map(|base| registry(base, config)).collect();
+        let in_file = in_file(config);
+        let registries = routes.registries().map(|base| {
+            let registry = registry(base, config);
+            let place = (registry.origin.scheme, authority_of(base));
+            let is_in_file = in_file.as_ref().is_none_or(|in_file| in_file.contains(&place));
+            Registry { is_in_file, ..registry }
+        });
+        let registries: Vec<_> = registries.collect();
         routes.carry_over(before.map(|before| &before.routes), now_us);
         Self {
             routes,
@@ -93,18 +104,16 @@ impl Snapshot {
     }
 
     /// Whether `address`, which `host` (as [`Origin`] has it) resolved to, may be dialled at `port`:
-    /// it is public, or the configuration allows it, or a backend is written as that very address.
+    /// it is public, or the configuration allows it, or a backend in its file is written as that very
+    /// address.
     pub fn may_dial(&self, host: &str, port: u16, address: [u8; 16]) -> bool {
-        let is_written = |Registry { origin, .. }: &Registry| {
+        let is_written = |Registry { origin, is_in_file, .. }: &Registry| {
             let is_address = host == "localhost" || is_address(host);
-            is_address && origin.host == host && origin.port == port
+            *is_in_file && is_address && origin.host == host && origin.port == port
         };
         is_public(address)
             || self.registries.iter().any(is_written)
-            || self.upstream.allow_private.iter().any(|private| match private {
-                Private::Network(network) => network.contains(address),
-                Private::Host(named) => named == host,
-            })
+            || self.upstream.allows(host, address)
     }
 }
 
@@ -113,7 +122,15 @@ fn registry(base: &str, config: &Config) -> Registry {
     let Url { origin, .. } = Url::parse(base.as_bytes()).expect("the URL of a checked backend");
     let section = config.registries.iter().find(|one| one.host == authority_of(base));
     let token_hosts = section.map(|one| one.token_hosts.clone()).unwrap_or_default();
-    Registry { origin, base: base.to_owned(), token_hosts }
+    Registry { origin, base: base.to_owned(), token_hosts, is_in_file: true }
+}
+
+/// The registries that packages in the file name; `None` where all packages stand there.
+fn in_file(config: &Config) -> Option<HashSet<(Scheme, &str)>> {
+    config.packages.iter().any(|one| one.line.is_none()).then_some(())?;
+    let written = config.packages.iter().filter(|one| one.line.is_some());
+    let homes = written.flat_map(|one| std::iter::once(&one.backend).chain(&one.others));
+    Some(homes.map(|home| (home.scheme, &*home.authority)).collect())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod origin;
 pub mod pebble;
 pub mod person;
 pub mod process;
+pub mod program;
 pub mod registry;
 pub mod sandbox;
 pub mod scenes;

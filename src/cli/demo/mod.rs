@@ -16,10 +16,10 @@ use self::registry::{Registry, Repository};
 use crate::aggregator::Booked;
 use crate::cli::args::DemoArgs;
 use crate::cli::progress::Progress;
-use crate::cli::serve::{self, Options, Running};
+use crate::cli::serve::{self, Options, Running, Source};
 use crate::control::logging;
 use crate::pure::config::check::check;
-use crate::pure::config::values::{Config, LogLevel};
+use crate::pure::config::values::Config;
 
 pub mod history;
 pub mod image;
@@ -44,7 +44,8 @@ fn demonstrate(args: DemoArgs) -> Result<(), String> {
     let data_dir = tempfile::Builder::new().prefix("pullgate-demo-").tempdir();
     let data_dir = data_dir.map_err(|problem| format!("no temporary directory: {problem}"))?;
 
-    let config = config(args, data_dir.path(), registry.address())?;
+    let text = text(args, data_dir.path(), registry.address());
+    let config = config(&text)?;
     if args.with_history {
         let progress = Progress::start("making up ninety days of pulls");
         let now = Timestamp::now().as_second().max(0).unsigned_abs() / 60;
@@ -53,7 +54,8 @@ fn demonstrate(args: DemoArgs) -> Result<(), String> {
         drop(progress);
     }
     let logging = logging::start(&config.log);
-    let options = Options { log_dropped: Some(logging.dropped()), ..Options::default() };
+    let source = Source { path: None, text };
+    let options = Options { source, log_dropped: Some(logging.dropped()), ..Options::default() };
     let gateway = serve::start(config, options).map_err(|problem| problem.to_string())?;
     let welcome = welcome(&gateway);
     let (pulls, drain) = (gateway.subscribe(), gateway.drain());
@@ -95,20 +97,21 @@ fn start_registry() -> io::Result<Registry> {
 }
 
 /// `config/demo.toml` with what only this run knows.
-fn config(args: DemoArgs, data_dir: &Path, registry: SocketAddr) -> Result<Config, String> {
+fn text(args: DemoArgs, data_dir: &Path, registry: SocketAddr) -> String {
     let own = include_str!("../../../config/demo.toml");
     let more = if args.with_history { history::PACKAGES_TOML } else { "" };
-    let (mut config, _) =
-        check("config/demo.toml", &format!("{own}{more}")).map_err(|problems| {
-            problems.iter().map(|problem| format!("\n{problem}")).collect::<String>()
-        })?;
-    config.gateway.listen = vec![(Ipv4Addr::LOCALHOST, args.port).into()];
-    config.gateway.data_dir = data_dir.to_owned();
-    config.admin.listen = (Ipv4Addr::LOCALHOST, args.admin_port).into();
-    config.log.level = LogLevel::Warn;
-    for package in &mut config.packages {
-        package.backend.authority = registry.to_string();
-    }
+    let data_dir = format!("'{}'", data_dir.display());
+    format!("{own}{more}\n[log]\nlevel = \"warn\"\n")
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", args.port))
+        .replace("127.0.0.1:8081", &format!("127.0.0.1:{}", args.admin_port))
+        .replace("127.0.0.1:5000", &registry.to_string())
+        .replace("\"pullgate-demo\"", &data_dir)
+}
+
+fn config(text: &str) -> Result<Config, String> {
+    let (config, _) = check("config/demo.toml", text).map_err(|problems| {
+        problems.iter().map(|problem| format!("\n{problem}")).collect::<String>()
+    })?;
     Ok(config)
 }
 
@@ -189,8 +192,8 @@ mod tests {
         let args = DemoArgs { port: 1, admin_port: 2, with_history: false };
         let registry = "127.0.0.1:3".parse().unwrap();
         let more = DemoArgs { with_history: true, ..args };
-        let more = config(more, Path::new("/tmp/d"), registry).unwrap();
-        let config = config(args, Path::new("/tmp/d"), registry).unwrap();
+        let more = config(&text(more, Path::new("/tmp/d"), registry)).unwrap();
+        let config = config(&text(args, Path::new("/tmp/d"), registry)).unwrap();
         assert_eq!((config.packages.len(), more.packages.len()), (1, 4));
         assert_eq!(config.gateway.listen, ["127.0.0.1:1".parse().unwrap()]);
         assert_eq!(config.admin.listen, "127.0.0.1:2".parse().unwrap());

@@ -62,6 +62,21 @@ pub fn note(
     Ok(())
 }
 
+/// Writes down what was done to the package made in the dashboard that has this number, so that it is found
+/// whatever that was called then. To be called in the transaction that does it.
+pub fn note_made(
+    connection: &Connection,
+    by: &Actor,
+    deed: &Deed<'_>,
+    made: i64,
+    now_s: i64,
+) -> Result<(), StoreError> {
+    note(connection, by, deed, now_s)?;
+    let sql = "UPDATE audit SET made = ?1 WHERE id = last_insert_rowid()";
+    connection.execute(sql, [made])?;
+    Ok(())
+}
+
 /// An entry of the log.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -85,21 +100,6 @@ impl Store {
     /// What was done to an organisation and its packages, or to a package while it was the
     /// organisation's: so `many` entries before the one numbered `before`, the newest first.
     pub fn audit(&self, place: &Place, before: i64, many: usize) -> Result<Vec<Entry>, StoreError> {
-        let json = |row: &Row<'_>, column| {
-            let text: Option<String> = row.get(column)?;
-            Ok::<_, rusqlite::Error>(text.and_then(|text| serde_json::from_str(&text).ok()))
-        };
-        let read = |row: &Row<'_>| {
-            Ok(Entry {
-                id: row.get(0)?,
-                at_s: row.get(1)?,
-                login: row.get(2)?,
-                deed: row.get(3)?,
-                package: row.get(4)?,
-                before: json(row, 5)?,
-                after: json(row, 6)?,
-            })
-        };
         let mut listed = self.connection.prepare_cached(
             "SELECT id, at_s, login, deed, package, before, after FROM audit
              WHERE organisation = ?1 AND (?2 IS NULL OR package = ?2) AND id < ?3
@@ -107,6 +107,23 @@ impl Store {
         )?;
         let many = i64::try_from(many).unwrap_or(i64::MAX);
         let of = params![place.organisation(), place.package(), before, many];
-        Ok(listed.query_map(of, read)?.collect::<Result<_, _>>()?)
+        Ok(listed.query_map(of, entry)?.collect::<Result<_, _>>()?)
     }
+}
+
+/// An entry, of these columns: id, at_s, login, deed, package, before, after.
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let json = |column| {
+        let text: Option<String> = row.get(column)?;
+        Ok::<_, rusqlite::Error>(text.and_then(|text| serde_json::from_str(&text).ok()))
+    };
+    Ok(Entry {
+        id: row.get(0)?,
+        at_s: row.get(1)?,
+        login: row.get(2)?,
+        deed: row.get(3)?,
+        package: row.get(4)?,
+        before: json(5)?,
+        after: json(6)?,
+    })
 }

@@ -12,6 +12,7 @@ pub mod hash;
 pub mod invitations;
 pub mod organisations;
 pub mod own;
+pub mod packages;
 pub mod people;
 pub mod place;
 mod public;
@@ -66,20 +67,38 @@ impl Accounts {
         Ok(Self { jobs })
     }
 
+    /// The same as [`Accounts::run`] for a thread that may wait.
+    pub fn wait<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, told) = posted(job);
+        self.jobs.blocking_send(job).map_err(|_| StoreError::Stopped)?;
+        told.blocking_recv().map_err(|_| StoreError::Stopped)?
+    }
+
     /// Has the thread do this, and waits for what comes of it. While there are too many jobs, the asker
     /// waits before its own is taken.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (tell, told) = oneshot::channel();
-        let job: Job = Box::new(move |keeper| {
-            // Who no longer listens has gone away.
-            let _ = tell.send(keeper.store().and_then(job));
-        });
+        let (job, told) = posted(job);
         self.jobs.send(job).await.map_err(|_| StoreError::Stopped)?;
         told.await.map_err(|_| StoreError::Stopped)?
     }
+}
+
+/// A job for the thread, and where what comes of it is heard.
+fn posted<T: Send + 'static>(
+    job: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T, StoreError>>) {
+    let (tell, told) = oneshot::channel();
+    let job: Job = Box::new(move |keeper| {
+        // Who no longer listens has gone away.
+        let _ = tell.send(keeper.store().and_then(job));
+    });
+    (job, told)
 }
 
 impl Keeper {

@@ -124,8 +124,12 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<u32> {
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Each step from one version of the tables to the next. What was released is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("tables-1.sql"), include_str!("tables-2.sql"), include_str!("tables-3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("tables-1.sql"),
+    include_str!("tables-2.sql"),
+    include_str!("tables-3.sql"),
+    include_str!("tables-4.sql"),
+];
 
 #[cfg(test)]
 mod tests {

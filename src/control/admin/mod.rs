@@ -28,6 +28,7 @@ use super::acme;
 use super::archive;
 use super::dashboard::{self, Dashboard};
 use super::logging::Dropped;
+use super::made::Makers;
 use super::private_socket;
 use super::prove;
 use super::showcase;
@@ -57,6 +58,8 @@ pub struct Options {
     pub in_force: Arc<InForce>,
     /// Who may sign in.
     pub accounts: Accounts,
+    /// Who changes packages made in the dashboard.
+    pub makers: Makers,
     /// Where secrets of the gateway's own are kept.
     pub data_dir: PathBuf,
     /// And who may make an account.
@@ -107,9 +110,9 @@ impl Server {
     /// returned once more.
     pub(super) fn bind(options: Options) -> io::Result<(Self, std::net::TcpListener)> {
         let Options { listen, handed, control_socket, sources, query, in_force, .. } = options;
-        let Options { accounts, data_dir, sign_up, .. } = options;
-        let known = Arc::clone(&in_force);
-        let dashboard = Dashboard::new(accounts, query.clone(), known, &data_dir, sign_up)?;
+        let Options { accounts, makers, data_dir, sign_up, .. } = options;
+        let (asked, known) = (query.clone(), Arc::clone(&in_force));
+        let dashboard = Dashboard::new(accounts, makers, asked, known, &data_dir, sign_up)?;
         let tcp = match handed {
             Some(handed) => handed,
             None => while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {

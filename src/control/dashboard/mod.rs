@@ -31,6 +31,7 @@ mod page;
 mod people;
 mod place;
 mod set_up;
+mod settled;
 mod sign_in;
 mod tokens;
 mod trouble;
@@ -48,6 +49,7 @@ use axum::middleware;
 use super::accounts::Accounts;
 use super::accounts::hash::Hasher;
 use super::admin::explain::InForce;
+use super::made::Makers;
 use crate::aggregator::Query;
 use crate::messages::random::random;
 use crate::pure::access;
@@ -64,6 +66,8 @@ pub(super) struct Dashboard(Arc<Parts>);
 pub(super) struct Parts {
     /// Who may sign in, and what was done.
     pub(super) accounts: Accounts,
+    /// Who changes packages made here.
+    pub(super) makers: Makers,
     /// Where passwords are hashed.
     pub(super) hasher: Hasher,
     /// The counts.
@@ -95,6 +99,7 @@ impl Dashboard {
     /// That the system gives no random bytes.
     pub(super) fn new(
         accounts: Accounts,
+        makers: Makers,
         query: Query,
         in_force: Arc<InForce>,
         data_dir: &Path,
@@ -102,6 +107,7 @@ impl Dashboard {
     ) -> io::Result<Self> {
         Ok(Self(Arc::new(Parts {
             accounts,
+            makers,
             hasher: Hasher::new(HASHED_AT_ONCE)?,
             query,
             in_force,
@@ -138,9 +144,12 @@ impl Dashboard {
         domains
     }
 
-    /// Whether this package is served, by a rule of its name or by a collection's.
+    /// Whether this package is served, by a rule of its name or by a collection's, or was made here.
     pub(super) fn has_package(&self, name: &str) -> bool {
         let Some((domain, below)) = name.split_once('/') else { return false };
+        if self.makers.standing().packages.contains_key(name) {
+            return true;
+        }
         let is_name = Name::parse(below.as_bytes()).is_ok();
         self.in_force.snapshot().routes.packages().any(|(at, rule)| {
             at == domain && (rule == below || is_name && access::covers(rule, below))

@@ -90,6 +90,8 @@ async fn give_domain(
             store.give_domain(&by, &host, to, now_s())
         })
         .await?;
+    // Packages made there may use less now, or more.
+    at.makers.look();
     Ok(back())
 }
 

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use super::page::{Frame, shown};
 use crate::control::accounts::StoreError;
 use crate::control::accounts::hash::Busy;
+use crate::control::made::Refused;
+use crate::pure::config::made::Wrong;
 
 /// A page that could not be shown, or a deed that was not done.
 #[derive(Debug)]
@@ -21,11 +23,14 @@ pub(super) struct Trouble {
     pub(super) why: String,
     /// In how many seconds to come again.
     pub(super) retry_s: Option<u64>,
+    /// Which fields of what was sent are wrong.
+    pub(super) wrong: Vec<Wrong>,
 }
 
 impl Trouble {
     pub(super) fn new(status: StatusCode, what: &str, why: impl Into<String>) -> Self {
-        Self { status, what: what.to_owned(), why: why.into(), retry_s: None }
+        let (what, why) = (what.to_owned(), why.into());
+        Self { status, what, why, retry_s: None, wrong: Vec::new() }
     }
 
     /// There is no such thing, or not for who asks: both look alike.
@@ -92,6 +97,45 @@ impl From<StoreError> for Trouble {
                            go on. Try again in a moment.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available", why)
             }
+        }
+    }
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Wrong(wrong) => {
+                let why = wrong.iter().map(|Wrong { field, what }| format!("{field}: {what}."));
+                let why = why.collect::<Vec<_>>().join(" ");
+                Self { wrong, ..Self::refused(why) }
+            }
+            Refused::Changed => {
+                let why = "Somebody has changed it since you looked: look again, and then do what is \
+                           still to be done.";
+                Self::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why)
+            }
+            Refused::NotTheirs => {
+                let why = "What a package is called, and at which domain, is for an admin of its \
+                           organisation to say.";
+                Self::new(StatusCode::FORBIDDEN, "Not allowed", why)
+            }
+            Refused::Breaks(from, to) => {
+                let why = format!(
+                    "Who pulls {from} gets an error from then on, until they type {to}; its counts \
+                     begin anew there. Nothing was changed: confirm it if that is what you want."
+                );
+                Self::new(StatusCode::CONFLICT, "This breaks what people type", why)
+            }
+            Refused::Configuration(words) => {
+                let why = format!("Nothing was changed: {words}.");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not now", why)
+            }
+            Refused::Unheard => {
+                let why = "It is written down, but a worker has not said that it knows: the gateway's \
+                           log says why.";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something broke", why)
+            }
+            Refused::Store(error) => error.into(),
         }
     }
 }

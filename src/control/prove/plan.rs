@@ -8,7 +8,6 @@ use super::registry::Names;
 use super::schedule::{Schedule, Subject};
 use crate::messages::keyring::Keyring;
 use crate::pure::config::values::{Config, Credentials, Delivery, Package};
-use crate::pure::oci::backend::Backend;
 use crate::pure::proof::Proof;
 use crate::pure::snapshot::Snapshot;
 
@@ -26,8 +25,8 @@ pub struct Plan {
 pub(super) struct Redirect {
     /// `registry.acme.com/acme/rocket`
     pub(super) public: String,
-    /// Where it stands in the configuration.
-    pub(super) line: usize,
+    /// Where it stands in the configuration; `None` for one that was made in the dashboard.
+    pub(super) line: Option<usize>,
     base: String,
     authority: String,
     /// `None` under a pattern.
@@ -45,7 +44,7 @@ impl Plan {
         }
         for package in &config.packages {
             let bases = bases.entry(&package.domain).or_default();
-            bases.insert(base(&package.backend));
+            bases.insert(package.backend.base());
         }
         let mut redirects = Vec::new();
         for package in &config.packages {
@@ -58,7 +57,7 @@ impl Plan {
             if !may_redirect || (package.delivery != Delivery::Auto && doubt.is_none()) {
                 continue;
             }
-            let names = names.entry(base(backend)).or_default();
+            let names = names.entry(backend.base()).or_default();
             match backend.star {
                 None => names.own.push(backend.repository.clone()),
                 Some(star) => drop(names.patterns.insert((backend.repository.clone(), star))),
@@ -84,10 +83,14 @@ impl Redirect {
                 Proof::Refused | Proof::WithToken => {}
             }
         }
+        let place = match self.line {
+            Some(line) => format!("line {line}"),
+            None => "made in the dashboard".to_owned(),
+        };
         Some(format!(
-            "line {}: {} is redirected to {}, which asks for a login, {}: most clients will fail; \
+            "{place}: {} is redirected to {}, which asks for a login, {}: most clients will fail; \
              set delivery to \"auto\" or \"broker\"",
-            self.line, self.public, self.authority, self.why
+            self.public, self.authority, self.why
         ))
     }
 }
@@ -104,15 +107,11 @@ fn in_doubt(package: &Package, has_several: bool) -> Option<Redirect> {
     Some(Redirect {
         public: format!("{}/{name}", package.domain),
         line: package.line,
-        base: base(backend),
+        base: backend.base(),
         authority: backend.authority.clone(),
         repository: backend.star.is_none().then(|| backend.repository.clone()),
         why,
     })
-}
-
-fn base(backend: &Backend) -> String {
-    [backend.scheme.as_str(), &backend.authority, "/v2/"].concat()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::file::{self, SECTIONS};
 use super::homes::{homes, others_can_stand_in, stars_match};
@@ -26,19 +26,34 @@ use crate::pure::oci::backend::{Backend, Scheme};
 /// Checks the text of the file of this name: its values and what is odd about them, or all that is
 /// wrong with them, in the order of the lines. Nothing but the text is asked.
 pub fn check(file_name: &str, text: &str) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
+    check_with(file_name, text, &[])
+}
+
+/// The same with packages that stand nowhere in the file, behind those that do.
+pub(super) fn check_with(
+    file_name: &str,
+    text: &str,
+    more: &[DeTable<'_>],
+) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
     let mut problems = Problems::new(file_name, text);
     if let Ok(root) = DeTable::parse(text) {
-        return read(Document::new(root.into_inner(), problems, false, SECTIONS));
+        let mut document = Document::new(root.into_inner(), problems, false, SECTIONS);
+        let in_file = document.add("packages", more.iter().cloned().map(DeValue::Table));
+        return read(document, in_file);
     }
     let Broken { readable, mistakes } = Broken::read(text);
     for (at, mistake) in mistakes {
         problems.add(at, "TOML", mistake);
     }
     let (root, _) = DeTable::parse_recoverable(&readable);
-    read(Document::new(root.into_inner(), problems, true, SECTIONS))
+    read(Document::new(root.into_inner(), problems, true, SECTIONS), usize::MAX)
 }
 
-fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
+/// Of the packages, so many stand `in_file`.
+fn read(
+    mut document: Document<'_>,
+    in_file: usize,
+) -> Result<(Config, Vec<Warning>), Vec<Problem>> {
     let gateway = document.once::<Gateway>();
     let admin = document.once::<Admin>();
     let log = document.once::<Log>();
@@ -92,7 +107,7 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     {
         let domains = domains.into_iter().map(|entry| entry.value).collect();
         let registries = registries.into_iter().map(registry).collect();
-        let packages = packages.into_iter().map(package).collect();
+        let packages = packages.into_iter().map(|entry| package(entry, in_file)).collect();
         let config = Config {
             gateway,
             admin,
@@ -113,7 +128,8 @@ fn read(mut document: Document<'_>) -> Result<(Config, Vec<Warning>), Vec<Proble
     Err(document.problems.into_sorted())
 }
 
-fn package(Entry { value, line, .. }: Entry<file::Package>) -> Package {
+fn package(Entry { value, line, index }: Entry<file::Package>, in_file: usize) -> Package {
+    let line = (index < in_file).then_some(line);
     let file::Package { domain, name, backend, others, failover_on_404, .. } = value;
     let file::Package { delivery, credentials, id, .. } = value;
     Package { domain, name, backend, others, failover_on_404, delivery, credentials, id, line }

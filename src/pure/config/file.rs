@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::kinds::{
     Address, AuthorityUrl, CertificateName, Directory, File, Flag, Home, HostName, Id, List,
-    MailAddress, Names, Network, OneOf, OptionalFile, OptionalHome, OptionalRegistryHost,
-    PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
+    MailAddress, Names, Network, OneOf, OptionalFile, OptionalHome, OptionalHostName,
+    OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
@@ -54,6 +54,9 @@ sections! {
         core_dumps: Flag => "false";
         /// How long requests under way may take to finish when the gateway stops.
         drain_timeout: Time { least: ZERO, most: HOUR } => r#""30s""#;
+        /// A domain that is yours with all below it (DNS: `*.pkg.acme.com`). Packages that are made in
+        /// the dashboard without a domain of their own are served at `<organisation>.<shared_domain>`.
+        shared_domain: OptionalHostName => r#""""#, like r#""pkg.acme.com""#;
         /// A file of user agents to know clients by, instead of the built-in one.
         clients_file: OptionalFile => r#""""#, like r#""/etc/pullgate/clients.toml""#;
     }

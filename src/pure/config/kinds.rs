@@ -279,6 +279,27 @@ impl Scalar for HostName {
     }
 }
 
+/// A public host name; empty for none.
+pub struct OptionalHostName;
+
+impl Scalar for OptionalHostName {
+    type Written = String;
+    type Value = Option<String>;
+
+    fn allowed(&self) -> String {
+        "a host name, as \"pkg.acme.com\"; \"\" for none".to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<Option<String>, String> {
+        if written.is_empty() {
+            return Ok(None);
+        }
+        let host = HostName.make(written.clone()).ok();
+        let host = host.filter(|host| host != "*" && !backend::is_address(host));
+        host.map(Some).ok_or_else(|| format!("{} is not a host name", quoted(&written)))
+    }
+}
+
 /// A host name that a certificate is for; `*.` in front of it for all of one more label.
 pub struct CertificateName;
 

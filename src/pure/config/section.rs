@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde_spanned::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::kinds::{Kind, Place};
 use super::problem::{Problem, Problems, key_name, nearest};
@@ -141,6 +141,20 @@ impl<'t> Document<'t> {
         let value = self.root.get(name).unwrap_or(&absent);
         let of = Origin { path: name, broken: self.broken, sections: self.sections };
         read_section(value, &of, &mut self.problems).filter(|_| !self.broken)
+    }
+
+    /// Puts more sections of this name behind those that are written, of which there are so many.
+    pub fn add(&mut self, name: &'static str, more: impl Iterator<Item = DeValue<'t>>) -> usize {
+        let nowhere = |value| Spanned::new(0..0, value);
+        let list = || nowhere(DeValue::Array(DeArray::new()));
+        let key = Spanned::new(0..0, name.into());
+        let sections = self.root.entry::<Spanned<DeString<'_>>>(key).or_insert_with(list);
+        let DeValue::Array(sections) = sections.get_mut() else {
+            return 0;
+        };
+        let written = sections.len();
+        more.for_each(|value| sections.push(nowhere(value)));
+        written
     }
 
     /// Whether a section of this name is written.

@@ -62,6 +62,8 @@ pub struct Gateway {
     pub core_dumps: bool,
     /// How long requests under way may take to finish at a stop.
     pub drain_timeout: Duration,
+    /// The domain below which each organisation has one for packages without a domain of their own.
+    pub shared_domain: Option<String>,
     /// A file that replaces the built-in `clients.toml`.
     pub clients_file: Option<PathBuf>,
 }
@@ -215,6 +217,17 @@ pub struct Upstream {
     pub allow_private: Vec<Private>,
     /// How long a name's addresses are believed.
     pub dns_ttl: Duration,
+}
+
+impl Upstream {
+    /// Whether `address`, which `host` (lower case, without a port) leads to, may be dialled although it
+    /// is not public.
+    pub fn allows(&self, host: &str, address: [u8; 16]) -> bool {
+        self.allow_private.iter().any(|private| match private {
+            Private::Network(network) => network.contains(address),
+            Private::Host(named) => named == host,
+        })
+    }
 }
 
 /// One of `upstream.allow_private`.
@@ -398,8 +411,8 @@ pub struct Package {
     pub credentials: Credentials,
     /// The stable id in the counts, where one is given.
     pub id: Option<String>,
-    /// Where the package begins in the file.
-    pub line: usize,
+    /// Where the package begins in the file; `None` for one that was made in the dashboard.
+    pub line: Option<usize>,
 }
 
 /// A network: an address and how many of its leading bits count. IPv4 networks are kept in their

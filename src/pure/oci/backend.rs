@@ -83,6 +83,11 @@ impl Backend {
         Ok(Self { scheme: scheme.unwrap_or(Scheme::Https), authority, repository, star })
     }
 
+    /// The URL of the registry: `https://ghcr.io/v2/`.
+    pub fn base(&self) -> String {
+        [self.scheme.as_str(), &self.authority, "/v2/"].concat()
+    }
+
     /// The registry's host, without a port.
     pub fn host(&self) -> &str {
         split_port(&self.authority).0

@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::pattern::Star;
+use super::pattern::{Pattern, Star};
 use super::rule::{Host, HostBase, Rule, Terms, Text};
 use crate::pure::config::values::{Credentials, Domain, Package};
 use crate::pure::limits::HOST_BYTES_MAX;
@@ -354,6 +354,13 @@ impl Table {
         Text { at, length: length(text.len()) }
     }
 
+    /// The rule that is written with this domain and name.
+    pub fn of(&self, domain: &str, name: &str) -> Option<Match<'_>> {
+        let host = self.hosts.get(self.host_index(domain.as_bytes())? as usize)?;
+        let Pattern { prefix, star } = Pattern::parse(name).ok()?;
+        Some(self.matched(host, self.rule(host, star, &prefix)?, prefix.len()))
+    }
+
     /// Domain and name of each package, as written.
     pub fn packages(&self) -> impl Iterator<Item = (&str, &str)> {
         self.hosts.iter().flat_map(|host| {
@@ -499,7 +506,6 @@ const ANY: &[u8] = b"*";
 mod tests {
     use super::*;
     use crate::pure::config::values::Delivery;
-    use crate::pure::route::pattern::Pattern;
 
     fn package(domain: &str, name: &str, backend: &str) -> Package {
         Package {
@@ -511,7 +517,7 @@ mod tests {
             delivery: Delivery::Redirect,
             credentials: Credentials::None,
             id: None,
-            line: 0,
+            line: None,
         }
     }
 

@@ -70,7 +70,7 @@ fn package(index: usize, (domain, name): (&str, String), terms: Terms) -> Packag
         delivery,
         credentials,
         id: None,
-        line: 0,
+        line: None,
     }
 }
 

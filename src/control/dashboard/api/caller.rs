@@ -78,6 +78,33 @@ impl Caller {
     }
 }
 
+/// Whether a change that breaks something is meant.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Confirmed {
+    /// `true` where the domain or the name changes: who types the old one gets an error from then on.
+    #[serde(default)]
+    pub(super) confirm: bool,
+}
+
+impl Place {
+    /// It, if it is a package.
+    pub(super) fn package(self) -> Result<Self, Problem> {
+        match self.package.is_empty() {
+            false => Ok(self),
+            true => Err(Problem(Trouble::refused("package: is missing: `<domain>/<name>`."))),
+        }
+    }
+
+    /// It, if it is an organisation.
+    pub(super) fn organisation(self) -> Result<Self, Problem> {
+        match self.package.is_empty() && !self.organisation.is_empty() {
+            true => Ok(self),
+            false => Err(Problem(Trouble::refused("organisation: is missing, and all there is."))),
+        }
+    }
+}
+
 impl FromRequestParts<Dashboard> for Caller {
     type Rejection = Problem;
 
@@ -105,6 +132,14 @@ impl FromRequestParts<Dashboard> for Caller {
 }
 
 impl FromRequestParts<Dashboard> for Place {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {
+        parameters(parts, at).await
+    }
+}
+
+impl FromRequestParts<Dashboard> for Confirmed {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {

@@ -8,6 +8,7 @@
 
 mod audit;
 mod caller;
+mod package;
 mod packages;
 mod people;
 mod problem;
@@ -28,7 +29,8 @@ use super::Dashboard;
 /// All of it, and its description.
 pub(super) fn routes() -> Router<Dashboard> {
     let (routes, described) = OpenApiRouter::<Dashboard>::with_openapi(Api::openapi())
-        .routes(routes!(packages::list))
+        .routes(routes!(packages::list, package::make))
+        .routes(routes!(package::one, package::change, package::remove))
         .routes(routes!(settings::one, settings::change))
         .routes(routes!(pulls::pulls))
         .routes(routes!(people::list))

@@ -13,6 +13,7 @@ use crate::control::accounts::StoreError;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::Role;
+use crate::pure::config::made::Wrong;
 
 /// A [`Trouble`] that is told to a program.
 pub(super) struct Problem(pub(super) Trouble);
@@ -26,6 +27,24 @@ pub(super) struct ProblemBody {
     title: String,
     /// Why, and what to do.
     detail: String,
+    /// Which fields of the body are wrong, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// What is wrong with a field.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FieldError {
+    /// Its name.
+    field: String,
+    /// What is wrong, and what is allowed.
+    detail: String,
+}
+
+impl From<Wrong> for FieldError {
+    fn from(Wrong { field, what }: Wrong) -> Self {
+        Self { field, detail: what }
+    }
 }
 
 /// The body that a program sends, to be looked at once it is known that it may send one.
@@ -65,8 +84,9 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Trouble { status, what, why, retry_s } = self.0;
-        let body = ProblemBody { status: status.as_u16(), title: what, detail: why };
+        let Trouble { status, what, why, retry_s, wrong } = self.0;
+        let errors = wrong.into_iter().map(FieldError::from).collect();
+        let body = ProblemBody { status: status.as_u16(), title: what, detail: why, errors };
         let mut response = (status, Json(body)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -11,7 +11,6 @@ use super::problem::{Problem, ProblemBody, Sent, read};
 use super::tagged::{is_meant, tagged};
 use crate::control::accounts::{Store, now_s};
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::Action;
 
 /// What is switched on and off of a package.
@@ -50,7 +49,7 @@ pub(super) async fn one(
     place: Place,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let package = caller.find(&at, Action::See, &package_of(place)?).await?.package;
+    let package = caller.find(&at, Action::See, &place.package()?).await?.package;
     tagged(&headers, &found(&at, package).await?)
 }
 
@@ -72,7 +71,7 @@ pub(super) async fn change(
     wanted: Sent<WantedSettings>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let named = caller.find(&at, Action::Configure, &package_of(place)?).await?;
+    let named = caller.find(&at, Action::Configure, &place.package()?).await?;
     let wanted = read(wanted)?;
     is_meant(&headers, &found(&at, named.package.clone()).await?)?;
     let (by, place, package) = (caller.who.actor(), named.place, named.package.clone());
@@ -88,14 +87,6 @@ pub(super) async fn change(
     at.accounts.run(change).await?;
     at.badges.forget().await;
     tagged(&HeaderMap::new(), &found(&at, named.package).await?)
-}
-
-/// The place, if it is a package.
-fn package_of(place: Place) -> Result<Place, Problem> {
-    match place.package.is_empty() {
-        false => Ok(place),
-        true => Err(Problem(Trouble::refused("package: is missing: `<domain>/<name>`."))),
-    }
 }
 
 async fn found(at: &Dashboard, package: String) -> Result<Settings, Problem> {

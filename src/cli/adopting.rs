@@ -1,0 +1,187 @@
+//! What puts a changed configuration in force: one new snapshot in every worker, or none.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::aggregator::Reconfigured;
+use crate::cli::adopt::{self, Ready};
+use crate::cli::books::Books;
+use crate::cli::drain::Drain;
+use crate::control::accounts::packages::{Package, Put};
+use crate::control::acme;
+use crate::control::admin::explain::InForce;
+use crate::control::archive;
+use crate::control::made::{Order, Orders, Outcome, Planned, Refused};
+use crate::control::prove::Plans;
+use crate::control::reload::{self, Adopter, Applied, Files};
+use crate::control::showcase::Showcase;
+use crate::pure::config::problem::Problem;
+use crate::pure::config::values::Config;
+
+/// Who is told of a changed configuration beside the workers.
+pub struct Told {
+    /// The prover.
+    pub plans: Plans,
+    /// Who explains what workers decide.
+    pub in_force: Arc<InForce>,
+    /// What clients are shown.
+    pub showcase: Arc<Showcase>,
+    /// Who asks an authority for certificates.
+    pub acme: acme::Plans,
+    /// Who keeps manifests on disk.
+    pub on_disk: archive::Room,
+    /// Who ends the workers, and knows them.
+    pub drain: Drain,
+    /// The aggregator.
+    pub recount: Box<dyn Fn(Reconfigured) + Send>,
+}
+
+/// Puts one configuration after the other in force.
+pub struct Adopting {
+    /// What the process was started with; only keys that it cannot change are compared.
+    started: Config,
+    books: Books,
+    told: Told,
+}
+
+impl Adopting {
+    /// From what the process was `started` with.
+    pub fn new(started: Config, books: Books, told: Told) -> Self {
+        let started = Config { packages: Vec::new(), ..started };
+        Self { started, books, told }
+    }
+
+    /// Tells everybody. Workers have been told when this returns, but not followed yet.
+    fn tell(&self, config: &Config, ready: Ready) {
+        let told = &self.told;
+        told.in_force.adopt(&ready.snapshot);
+        told.drain.workers.adopt(&ready.snapshot, &ready.keyring);
+        told.plans.adopt(ready.plan(config));
+        told.on_disk.resize(disk(config));
+        let Ready { snapshot, files, acme, clients, sources, .. } = ready;
+        told.showcase.adopt(files);
+        told.acme.send_replace(acme);
+        let (counting, insight) = (config.counting.clone(), config.insight.clone());
+        (told.recount)(Reconfigured { counting, insight, clients, sources });
+        let timeout_ms = milliseconds(config.gateway.drain_timeout);
+        told.drain.timeout_ms.store(timeout_ms, Ordering::Relaxed);
+        told.drain.status.adopted(snapshot.generation, config.packages.len() as u64);
+    }
+
+    /// What comes of it. Where that is in force, snapshots before it are still to be freed.
+    fn put(&mut self, order: &Order, orders: &Orders) -> Result<Outcome, Refused> {
+        self.books.read().map_err(Refused::Store)?;
+        let (in_file, _) = self.books.of_file().map_err(refused)?;
+        let planned = self.books.stored().with(order, &in_file)?;
+        let merged = self.books.merged(None, &planned.made).map_err(refused)?;
+        planned.stands(&merged.aside, &self.books.standing())?;
+        let ready = self.books.ready(&merged).map_err(refused)?;
+        let (snapshot, keyring) = (Arc::clone(&ready.snapshot), Arc::clone(&ready.keyring));
+        let Planned { made, owner, put, .. } = planned;
+        if order.is_trial {
+            return Ok(Outcome { package: package(put, 0), snapshot, keyring });
+        }
+        let (by, to_store, now_s) = (order.asker.by.clone(), put.clone(), order.now_s);
+        let store = self.books.accounts();
+        let id = store.wait(move |store| store.put_package(&by, owner, &to_store, now_s));
+        let id = id.map_err(Refused::Store)?;
+        // From here on nothing can fail: it is written down, and will be in force after a crash.
+        let config = self.books.adopt(None, &made, merged, &ready);
+        self.tell(&config, ready);
+        orders.stands(self.books.standing());
+        match self.told.drain.workers.answer(WORKERS_PATIENCE) {
+            true => Ok(Outcome { package: package(put, id), snapshot, keyring }),
+            false => Err(Refused::Unheard),
+        }
+    }
+}
+
+impl Adopter for Adopting {
+    fn file(
+        &mut self,
+        text: &str,
+        files: &mut Files,
+        orders: &Orders,
+    ) -> Result<Applied, Vec<Problem>> {
+        if let Err(error) = self.books.read() {
+            tracing::error!("packages made in the dashboard stay as they were: {error}");
+        }
+        let made = self.books.stored().made();
+        let merged = self.books.merged(Some(text), &made)?;
+        *files = Files::look_at(adopt::files(&merged.config));
+        let ready = self.books.ready(&merged)?;
+        for warning in &merged.warnings {
+            tracing::warn!("{warning}");
+        }
+        let generation = ready.snapshot.generation;
+        let config = self.books.adopt(Some(text), &made, merged, &ready);
+        self.tell(&config, ready);
+        orders.stands(self.books.standing());
+        self.told.drain.workers.free();
+        Ok(Applied {
+            summary: format!("{} packages, generation {generation}", config.packages.len()),
+            needs_restart: reload::needs_restart(&self.started, &config),
+        })
+    }
+
+    fn change(&mut self, order: Order, orders: &Orders) {
+        let outcome = self.put(&order, orders);
+        let is_in_force = !order.is_trial && matches!(outcome, Ok(_) | Err(Refused::Unheard));
+        order.answer(outcome);
+        if is_in_force {
+            self.told.drain.workers.free();
+        }
+    }
+
+    fn look(&mut self, orders: &Orders) {
+        let before = self.books.stored().made();
+        let outcome = match self.books.read() {
+            Err(error) => Err(Refused::Store(error)),
+            Ok(stored) if stored.made() == before => return,
+            Ok(stored) => {
+                let made = stored.made();
+                self.books.merged(None, &made).map_err(refused).and_then(|merged| {
+                    let ready = self.books.ready(&merged).map_err(refused)?;
+                    let config = self.books.adopt(None, &made, merged, &ready);
+                    self.tell(&config, ready);
+                    Ok(())
+                })
+            }
+        };
+        match outcome {
+            Ok(()) => {
+                orders.stands(self.books.standing());
+                self.told.drain.workers.free();
+            }
+            Err(why) => tracing::error!("packages made in the dashboard stay as they were: {why}"),
+        }
+    }
+}
+
+/// The package as it stands then.
+fn package(put: Put, id: i64) -> Option<Package> {
+    match put {
+        Put::Make(written) | Put::Change(_, written) => Some(Package { id, written }),
+        Put::Remove(_) => None,
+    }
+}
+
+/// The text was right when it was put in force, and the files that it names are read anew each time.
+fn refused(problems: Vec<Problem>) -> Refused {
+    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    Refused::Configuration(lines.join("; "))
+}
+
+/// How many bytes of manifests are kept on disk: none without any in memory.
+pub fn disk(config: &Config) -> u64 {
+    if config.cache.memory == 0 { 0 } else { config.cache.disk as u64 }
+}
+
+/// For what counts so.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long every worker may take to follow. One that takes longer has failed.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,237 @@
+//! Packages that were made in the dashboard, and what became of them. Whose one is, its domain says.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::json;
+
+use super::audit::{self, Actor, Deed, Entry, entry};
+use super::store::{Store, StoreError, is_taken};
+use crate::pure::access::OrganisationId;
+use crate::pure::config::made::Written;
+
+/// A package that was made in the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its number, which it keeps under another name.
+    pub id: i64,
+    /// What was written.
+    pub written: Written,
+}
+
+/// What is to be done to one.
+#[derive(Clone, Debug)]
+pub enum Put {
+    /// There is one more, and its domain is the organisation's from now on, where it was nobody's.
+    Make(Written),
+    /// One is changed.
+    Change(Package, Written),
+    /// One goes; what was counted stays.
+    Remove(Package),
+}
+
+impl Store {
+    /// All of them, the oldest first.
+    pub fn packages(&self) -> Result<Vec<Package>, StoreError> {
+        let mut all =
+            self.connection.prepare_cached("SELECT id, written FROM packages ORDER BY id")?;
+        Ok(all.query_map([], package)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The one of this domain and name.
+    pub fn package(&self, domain: &str, name: &str) -> Result<Option<Package>, StoreError> {
+        let sql = "SELECT id, written FROM packages WHERE domain = ?1 AND name = ?2";
+        Ok(self.connection.query_row(sql, [domain, name], package).optional()?)
+    }
+
+    /// Does what is to be done to one of `owner`, and notes who did. Says its number.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for a name that is taken.
+    pub fn put_package(
+        &mut self,
+        by: &Actor,
+        owner: OrganisationId,
+        put: &Put,
+        now_s: i64,
+    ) -> Result<i64, StoreError> {
+        let operator = self.owners()?.operator;
+        let step = self.begin()?;
+        let (id, before, after) = match put {
+            Put::Make(written) => {
+                let sql = "INSERT INTO packages (domain, name, written) VALUES (?1, ?2, ?3)";
+                let row = params![written.domain, written.name, text(written)];
+                step.execute(sql, row).map_err(|error| refused(error, written))?;
+                let id = step.last_insert_rowid();
+                if owner != operator {
+                    claim(&step, by, &written.domain, owner, now_s)?;
+                }
+                (id, None, Some(written))
+            }
+            Put::Change(Package { id, written: before }, after) => {
+                let sql = "UPDATE packages SET domain = ?2, name = ?3, written = ?4 WHERE id = ?1";
+                let row = params![id, after.domain, after.name, text(after)];
+                step.execute(sql, row).map_err(|error| refused(error, after))?;
+                if before.package() != after.package() {
+                    rename(&step, &before.package(), &after.package())?;
+                }
+                (*id, Some(before), Some(after))
+            }
+            Put::Remove(Package { id, written }) => {
+                step.execute("DELETE FROM packages WHERE id = ?1", [id])?;
+                (*id, Some(written), None)
+            }
+        };
+        let what = match put {
+            Put::Make(_) => "package.make",
+            Put::Change(..) => "package.change",
+            Put::Remove(_) => "package.remove",
+        };
+        let name = after.or(before).map(Written::package);
+        let deed = Deed {
+            what,
+            organisation: Some(owner),
+            package: name.as_deref(),
+            before: before.map(|written| json!(written)),
+            after: after.map(|written| json!(written)),
+        };
+        audit::note_made(&step, by, &deed, id, now_s)?;
+        step.commit()?;
+        Ok(id)
+    }
+
+    /// What was done to the packages made in the dashboard that are or last were called so, under
+    /// whatever name: so `many` entries before the one numbered `before`, the newest first.
+    pub fn package_history(
+        &self,
+        owner: OrganisationId,
+        package: &str,
+        before: i64,
+        many: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut listed = self.connection.prepare_cached(
+            "SELECT id, at_s, login, deed, package, before, after FROM audit
+             WHERE made IN (SELECT made FROM audit AS other WHERE made IS NOT NULL
+                            AND package = ?2 AND organisation = ?1
+                            AND id = (SELECT max(id) FROM audit WHERE made = other.made))
+             AND organisation = ?1 AND id < ?3 ORDER BY id DESC LIMIT ?4",
+        )?;
+        let many = i64::try_from(many).unwrap_or(i64::MAX);
+        let rows = listed.query_map(params![owner, package, before, many], entry)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// A domain that nobody has is the organisation's whose package it serves.
+fn claim(
+    step: &Connection,
+    by: &Actor,
+    host: &str,
+    owner: OrganisationId,
+    now_s: i64,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO domains (host, organisation) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    if step.execute(sql, params![host, owner])? > 0 {
+        let deed = Deed {
+            what: "domain.give",
+            organisation: Some(owner),
+            package: None,
+            before: None,
+            after: Some(json!({ "domain": host })),
+        };
+        audit::note(step, by, &deed, now_s)?;
+    }
+    Ok(())
+}
+
+/// Roles on a package, tokens and invitations that reach it, and what is said of its badges and its page
+/// follow it to another name.
+fn rename(step: &Connection, from: &str, to: &str) -> Result<(), StoreError> {
+    for table in ["package_members", "tokens", "invitations", "badges_off", "public_packages"] {
+        let sql = format!("UPDATE OR REPLACE {table} SET package = ?2 WHERE package = ?1");
+        step.execute(&sql, [from, to])?;
+    }
+    Ok(())
+}
+
+fn package(row: &Row<'_>) -> rusqlite::Result<Package> {
+    let text: String = row.get(1)?;
+    let written = serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(Package { id: row.get(0)?, written })
+}
+
+fn text(written: &Written) -> String {
+    json!(written).to_string()
+}
+
+fn refused(error: rusqlite::Error, written: &Written) -> StoreError {
+    match is_taken(&error) {
+        true => StoreError::Refused(format!(
+            "There is a package {} already; choose another name.",
+            written.package()
+        )),
+        false => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::accounts::place::Place;
+    use crate::control::accounts::roles;
+    use crate::control::tests::scratch;
+    use crate::pure::access::Role;
+
+    fn written(domain: &str, name: &str) -> Written {
+        Written { domain: domain.to_owned(), name: name.to_owned(), ..Written::default() }
+    }
+
+    #[test]
+    fn packages_are_made_changed_and_removed_and_all_of_it_is_noted() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let by = Actor { account: Some(ada), login: "ada".to_owned() };
+        let acme = store.owners().unwrap().operator;
+        let first = written("a.b", "x");
+        let id = store.put_package(&by, acme, &Put::Make(first.clone()), 1).unwrap();
+        let again = store.put_package(&by, acme, &Put::Make(first.clone()), 1);
+        assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
+        let step = store.begin().unwrap();
+        let place = Place::new(acme, Some("a.b/x".to_owned()));
+        roles::grant(&step, &by, &place, ada, Role::Member, 1).unwrap();
+        step.commit().unwrap();
+        let (had, second) = (Package { id, written: first }, written("a.b", "y"));
+        store.put_package(&by, acme, &Put::Change(had, second.clone()), 2).unwrap();
+        let now = Package { id, written: second };
+        assert_eq!(store.packages().unwrap(), std::slice::from_ref(&now));
+        assert_eq!(store.package("a.b", "y").unwrap(), Some(now.clone()));
+        assert_eq!(store.package("a.b", "x").unwrap(), None);
+        let roles = store.grants(ada).unwrap().packages;
+        assert_eq!(roles.into_keys().collect::<Vec<_>>(), ["a.b/y"], "a role follows");
+        store.put_package(&by, acme, &Put::Remove(now), 3).unwrap();
+        assert_eq!(store.packages().unwrap(), []);
+        let deeds = |name: &str, before| {
+            let history = store.package_history(acme, name, before, 9).unwrap();
+            history.iter().map(|one| one.deed.clone()).collect::<Vec<_>>()
+        };
+        let all = ["package.remove", "package.change", "package.make"];
+        assert_eq!(deeds("a.b/y", i64::MAX), all, "also under the name before");
+        assert_eq!(deeds("a.b/x", i64::MAX), Vec::<String>::new());
+        assert_eq!(store.package_history(acme + 1, "a.b/y", i64::MAX, 9).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_domain_that_nobody_had_is_its_organisations() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let by = Actor { account: None, login: "operator".to_owned() };
+        let other = store.add_organisation(&by, "other", 1).unwrap();
+        store.put_package(&by, other, &Put::Make(written("other.pkg", "x")), 1).unwrap();
+        assert_eq!(store.owners().unwrap().of_domain("other.pkg"), other);
+        let acme = store.owners().unwrap().operator;
+        store.put_package(&by, acme, &Put::Make(written("acme.pkg", "x")), 1).unwrap();
+        assert!(!store.owners().unwrap().domains.contains_key("acme.pkg"));
+    }
+}

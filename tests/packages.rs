@@ -1,0 +1,294 @@
+//! Packages made in the dashboard: in force at every worker when the answer is there, beside the file,
+//! whose own come first.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+
+use pullgate::cli::demo::image::Image;
+use serde_json::{Value, json};
+use support::clients::{Client as _, Skopeo};
+use support::eventually::eventually;
+use support::gate::{DRIVERS, Gate, UPSTREAM, pullgate};
+use support::hosts::{GATEWAY, REGISTRY};
+use support::http::{Answer, Connection};
+use support::images::image;
+use support::person::{Person, text};
+use support::process::run;
+use support::program::{ask, json_of, made as made_token, problem, send, token_of};
+use support::registry::Registry;
+
+/// What each gateway has beside the packages of a test.
+fn config(more: &str) -> String {
+    format!("workers = 2\nshared_domain = \"pkg.pg.test\"\n{UPSTREAM}{more}")
+}
+
+const OF_FILE: &str = "
+[[packages]]
+domain = \"registry.acme.com\"
+name = \"acme/rocket\"
+backend = \"http://127.0.0.1:5000/acme/rocket\"
+";
+
+/// A package that sends clients where it lives.
+fn redirected(domain: &str, name: &str, backend: &str) -> Value {
+    json!({ "domain": domain, "name": name, "backends": [backend], "delivery": "redirect" })
+}
+
+fn target(package: &str) -> String {
+    format!("/api/v1/package?package={package}")
+}
+
+const MAKE: &str = "/api/v1/packages?organisation=acme";
+
+/// What clients are answered who ask for a manifest, over so many connections at once.
+fn asked(gate: &Gate, host: &str, name: &str, many: usize) -> Vec<Answer> {
+    let ask = || {
+        let mut connection = Connection::open(gate.address()).unwrap();
+        let host = format!("Host: {host}");
+        connection.ask("GET", &format!("/v2/{name}/manifests/latest"), &[host], b"").unwrap()
+    };
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..many).map(|_| scope.spawn(ask)).collect();
+        asking.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+/// Asserts that everybody is sent there, or told that there is nothing.
+fn leads(gate: &Gate, package: &str, to: Option<&str>) {
+    let (host, name) = package.split_once('/').unwrap();
+    for answer in asked(gate, host, name, 24) {
+        match to {
+            Some(to) => {
+                let location = format!("http://{to}/manifests/latest");
+                assert_eq!(answer.header("location"), Some(&*location), "{package}: {answer:?}");
+            }
+            None => assert_eq!(answer.status, 404, "{package}: {answer:?}"),
+        }
+    }
+}
+
+#[test]
+fn it_is_in_force_at_every_worker_when_the_answer_is_there() {
+    for driver in DRIVERS {
+        let mut gate = Gate::start(driver, &config(OF_FILE));
+        let token = token_of(&mut Person::set_up(&mut gate), "acme");
+        let package = "registry.acme.com/acme/sledge";
+        let sledge = |to: &str| redirected("registry.acme.com", "acme/sledge", to);
+        for round in 0..5 {
+            let made = send(&gate, &token, "POST", MAKE, &[], Some(&sledge("http://127.1.1.1/v1")));
+            leads(&gate, package, Some("127.1.1.1/v2/v1"));
+            assert_eq!(made.status, 201, "{round}: {}", text(&made));
+            assert_eq!(
+                made.header("location"),
+                Some(&*target("registry.acme.com%2Facme%2Fsledge"))
+            );
+            let tag = ("If-Match", made.header("etag").unwrap());
+            let moved = sledge("http://127.1.1.2/v1");
+            let moved = send(&gate, &token, "PUT", &target(package), &[tag], Some(&moved));
+            leads(&gate, package, Some("127.1.1.2/v2/v1"));
+            assert_eq!(moved.status, 200, "{}", text(&moved));
+            let tag = ("If-Match", moved.header("etag").unwrap());
+            let removed = ask(&gate, &token, "DELETE", &target(package), &[tag]);
+            leads(&gate, package, None);
+            assert_eq!(removed.status, 204, "{}", text(&removed));
+        }
+    }
+}
+
+/// Real registries, each with an image of its own as `origin/hello:latest`.
+fn registries() -> [(Registry, Image); 2] {
+    ["first", "second"].map(|seed| {
+        let (registry, image) = (Registry::start(), image(seed));
+        registry.push("origin/hello", "latest", &image);
+        (registry, image)
+    })
+}
+
+#[test]
+fn a_real_client_pulls_it_follows_its_move_and_finds_it_gone() {
+    let registries = registries();
+    let mut gate = Gate::start_proxy(DRIVERS[0], &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let package = format!("{GATEWAY}/demo/hello");
+    let lives_on = |registry: &Registry| {
+        let backend = format!("http://{REGISTRY}:{}/origin/hello", registry.address().port());
+        json!({ "domain": GATEWAY, "name": "demo/hello", "backends": [backend] })
+    };
+    let reference = format!("{GATEWAY}:{}/demo/hello:latest", gate.address().port());
+    let pulls = |image: &Image| {
+        let client = Skopeo::new();
+        client.try_pull(&reference).unwrap_or_else(|words| panic!("{words}"));
+        client.assert_holds(&reference, image);
+    };
+    let [(first, one), (second, other)] = &registries;
+    let made = send(&gate, &token, "POST", MAKE, &[], Some(&lives_on(first)));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    pulls(one);
+    // It is there after a restart.
+    gate.stop();
+    gate.launch();
+    pulls(one);
+    let tag = ("If-Match", made.header("etag").unwrap());
+    let to = target(&package);
+    let moved = send(&gate, &token, "PUT", &to, &[tag], Some(&lives_on(second)));
+    assert_eq!(moved.status, 200, "{}", text(&moved));
+    pulls(other);
+    let again = send(&gate, &token, "PUT", &to, &[tag], Some(&lives_on(first)));
+    assert_eq!(problem(&again).0, 412, "somebody else has moved it");
+    let tag = ("If-Match", moved.header("etag").unwrap());
+    assert_eq!(ask(&gate, &token, "DELETE", &to, &[tag]).status, 204);
+    let words = Skopeo::new().try_pull(&reference).unwrap_err();
+    assert!(words.contains("demo/hello"), "{words}");
+    assert_eq!(ask(&gate, &token, "GET", &to, &[]).status, 404);
+    // What was counted stays.
+    gate.stop();
+    assert!(gate.counts(&package).pulls > 0);
+}
+
+#[test]
+fn the_file_comes_first() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let token = token_of(&mut Person::set_up(&mut gate), "acme");
+    let rocket = "registry.acme.com/acme/rocket";
+    let body = redirected("Registry.Acme.COM", "acme/rocket", "http://127.1.1.1/x");
+    let clash = send(&gate, &token, "POST", MAKE, &[], Some(&body));
+    assert_eq!(problem(&clash).0, 400);
+    let said = json_of(&clash);
+    assert_eq!(said["errors"][0]["field"], "name");
+    assert!(text(&clash).contains("in line 13 of the configuration file"), "{said}");
+    let seen = ask(&gate, &token, "GET", &target(rocket), &[]);
+    let read = json_of(&seen);
+    assert_eq!((&read["source"], &read["served"]), (&json!("file"), &json!(true)));
+    assert_eq!(read["written"]["backends"], json!(["http://127.0.0.1:5000/acme/rocket"]));
+    let tag = ("If-Match", seen.header("etag").unwrap());
+    for method in ["PUT", "DELETE"] {
+        let refused = send(&gate, &token, method, &target(rocket), &[tag], Some(&body));
+        assert_eq!(problem(&refused).0, 409, "{}", text(&refused));
+    }
+    // A name that the file gets later is the file's; what was made is there, and says so.
+    let sledge = "registry.acme.com/acme/sledge";
+    let body = redirected("registry.acme.com", "acme/sledge", "http://127.1.1.1/x");
+    assert_eq!(send(&gate, &token, "POST", MAKE, &[], Some(&body)).status, 201);
+    leads(&gate, sledge, Some("127.1.1.1/v2/x"));
+    let before = fs::read_to_string(gate.config_file()).unwrap();
+    let more = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/sledge\"\n\
+                backend = \"http://127.0.0.1:5000/sledge\"\ndelivery = \"redirect\"\n";
+    fs::write(gate.config_file(), format!("{before}\n{more}")).unwrap();
+    let standing = |is_served: bool| {
+        eventually(|| {
+            let read = json_of(&ask(&gate, &token, "GET", &target(sledge), &[]));
+            match read["served"] == is_served {
+                true => Ok(read),
+                false => Err(format!("{read}")),
+            }
+        })
+    };
+    let read = standing(false);
+    assert_eq!(read["source"], "dashboard");
+    assert!(read["errors"][0]["detail"].as_str().unwrap().contains("comes first"), "{read}");
+    leads(&gate, sledge, Some("127.0.0.1:5000/v2/sledge"));
+    fs::write(gate.config_file(), before).unwrap();
+    standing(true);
+    leads(&gate, sledge, Some("127.1.1.1/v2/x"));
+}
+
+#[test]
+fn an_organisation_serves_at_its_own_domains_and_uses_nothing_of_the_operators() {
+    let more = "[[registries]]\nhost = \"127.0.0.1:5000\"\nusername = \"pull\"\n\
+                password_env = \"PATH\"\nplain_http = true\n";
+    let config = config(&format!("{more}{OF_FILE}")).replace("[\"127.0.0.0/8\"]", "[]");
+    let mut gate = Gate::start("epoll", &config);
+    let ada = token_of(&mut Person::set_up(&mut gate), "acme");
+    let mut command = Command::new(pullgate());
+    command.args(["account", "create", "eve", "--organisation", "other", "--data"]);
+    let said = run(command.arg(gate.data_dir()));
+    let mut eve = Person::before(&gate);
+    assert_eq!(eve.sign_in("eve", said.lines().last().unwrap()).status, 303);
+    let eve = token_of(&mut eve, "other");
+    let make = "/api/v1/packages?organisation=other";
+    let written = |domain: &str, backend: &str, credentials: &str| {
+        let body = json!({ "domain": domain, "name": "x", "backends": [backend] });
+        let mut body = body.as_object().unwrap().clone();
+        body.insert("credentials".to_owned(), json!(credentials));
+        Value::Object(body)
+    };
+    for (domain, backend, credentials, field) in [
+        ("registry.acme.com", "ghcr.io/x", "none", "domain"),
+        ("free.example", "ghcr.io/x", "none", "domain"),
+        ("pkg.pg.test", "ghcr.io/x", "none", "domain"),
+        ("acme.pkg.pg.test", "ghcr.io/x", "none", "domain"),
+        ("deep.other.pkg.pg.test", "ghcr.io/x", "none", "domain"),
+        ("*", "ghcr.io/x", "none", "domain"),
+        ("", "http://127.0.0.1:5000/acme/rocket", "none", "backends"),
+        ("", "http://169.254.169.254/latest", "none", "backends"),
+        ("", "http://[::1]/x", "none", "backends"),
+        ("", "127.0.0.1:5000/acme/rocket", "registry", "credentials"),
+        ("", "ghcr.io/<script>", "none", "backends"),
+        ("", "ghcr.io/x", "yours", "credentials"),
+    ] {
+        let body = written(domain, backend, credentials);
+        let refused = send(&gate, &eve, "POST", make, &[], Some(&body));
+        assert_eq!(problem(&refused).0, 400, "{body}");
+        assert_eq!(json_of(&refused)["errors"][0]["field"], field, "{body}: {}", text(&refused));
+        let others = send(&gate, &eve, "POST", MAKE, &[], Some(&body));
+        assert_eq!(problem(&others).0, 404, "what is another's looks as if it were not there");
+    }
+    let body = written("", "ghcr.io/other/x", "none");
+    let made = send(&gate, &eve, "POST", make, &[], Some(&body));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    assert_eq!(json_of(&made)["package"], "other.pkg.pg.test/x");
+    // It is hers alone.
+    let theirs = target("other.pkg.pg.test/x");
+    assert_eq!(ask(&gate, &ada, "GET", &theirs, &[]).status, 404);
+    assert_eq!(ask(&gate, &eve, "GET", &target("registry.acme.com/acme/rocket"), &[]).status, 404);
+    let tag = ("If-Match", made.header("etag").unwrap());
+    assert_eq!(ask(&gate, &ada, "DELETE", &theirs, &[tag]).status, 404);
+    // Below the shared domain each has one.
+    let body = written("other.pkg.pg.test", "ghcr.io/x", "none");
+    let refused = send(&gate, &ada, "POST", MAKE, &[], Some(&body));
+    assert_eq!(json_of(&refused)["errors"][0]["field"], "domain", "{}", text(&refused));
+    // Who runs the gateway uses its accounts and what its file names.
+    let body = written("registry.acme.com", "127.0.0.1:5000/acme/secret", "registry");
+    let made = send(&gate, &ada, "POST", MAKE, &[], Some(&body));
+    assert_eq!(made.status, 201, "{}", text(&made));
+}
+
+#[test]
+fn a_change_of_name_is_confirmed_and_what_people_may_goes_along() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let body = |name: &str| redirected("", name, "http://127.1.1.1/x");
+    let made = send(&gate, &token, "POST", MAKE, &[], Some(&body("sledge")));
+    let old = "acme.pkg.pg.test/sledge";
+    assert_eq!(json_of(&made)["package"], old, "{}", text(&made));
+    assert_eq!(ada.act("/people/invite", &[("package", old), ("role", "member")]).status, 200);
+    let tag = ("If-Match", made.header("etag").unwrap());
+    let (to, written) = (target(old), body("sled"));
+    let refused = send(&gate, &token, "PUT", &to, &[tag], Some(&written));
+    assert_eq!(problem(&refused).0, 409);
+    assert!(text(&refused).contains("until they type acme.pkg.pg.test/sled"), "{}", text(&refused));
+    leads(&gate, old, Some("127.1.1.1/v2/x"));
+    // An admin of the package alone moves it, but does not name it.
+    let of_package = [("package", old), ("label", "p"), ("role", "admin"), ("days", "1")];
+    let of_package = made_token(&mut ada, &of_package);
+    let confirmed = format!("{to}&confirm=true");
+    let refused = send(&gate, &of_package, "PUT", &confirmed, &[tag], Some(&written));
+    assert_eq!(problem(&refused).0, 403, "{}", text(&refused));
+    let renamed = send(&gate, &token, "PUT", &confirmed, &[tag], Some(&written));
+    assert_eq!(renamed.status, 200, "{}", text(&renamed));
+    let new = json_of(&renamed)["package"].as_str().unwrap().to_owned();
+    assert_eq!(new, "acme.pkg.pg.test/sled");
+    leads(&gate, old, None);
+    leads(&gate, &new, Some("127.1.1.1/v2/x"));
+    assert_eq!(ask(&gate, &of_package, "GET", &target(&new), &[]).status, 200);
+    assert!(
+        text(&ada.get(&format!("/people?package={new}"))).contains("Links that nobody has used")
+    );
+}
