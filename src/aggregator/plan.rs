@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -32,12 +33,18 @@ pub(super) struct Plan<'a> {
     now_end: Timestamp,
 }
 
-/// The values of a row, of a pair two, and the first minute of its time.
-type Key = ([String; 2], u32);
-/// Of one package, or of all: counts by package and key.
-type Groups = BTreeMap<(Arc<str>, Key), Measures>;
-/// By package, the values that have a row of their own.
-type Kept = BTreeMap<Arc<str>, BTreeSet<[String; 2]>>;
+/// The values of a row, of a pair two. Shared, and not only because each is named by many rows: an
+/// empty `String` has no place in memory, and to compare with nothing at no place takes a processor with
+/// long vectors (AVX-512) two hundred nanoseconds, for it faults where it need not look.
+type Values = [Rc<str>; 2];
+/// The values, and the first minute of the row's time.
+type Key = (Values, u32);
+/// The counts of one package.
+type Cells = BTreeMap<Key, Measures>;
+/// Those of each package, or of each domain.
+type Groups = BTreeMap<Arc<str>, Cells>;
+/// The values that have a row of their own.
+type Kept = BTreeSet<Values>;
 
 /// Cells that are being added up: a row becomes a text once, and not for each of its cells.
 #[derive(Default)]
@@ -56,13 +63,13 @@ impl Sums {
         *self.sums.entry((number, minute)).or_insert(Measures::ZERO) += measures;
     }
 
-    fn into_cells(self) -> BTreeMap<Key, Measures> {
-        let mut rows = vec![<[String; 2]>::default(); self.numbers.len()];
+    fn into_cells(self) -> Cells {
+        let mut rows = vec![Values::default(); self.numbers.len()];
         for (row, number) in self.numbers {
             let text = String::from_utf8_lossy(&row);
             let (first, second) = text.split_once(CROSS).unwrap_or((&text, ""));
             if let Some(values) = rows.get_mut(number) {
-                *values = [first.to_owned(), second.to_owned()];
+                *values = [first.into(), second.into()];
             }
         }
         let sums = self.sums.into_iter();
@@ -149,64 +156,20 @@ impl<'a> Plan<'a> {
         let mut groups = self.groups(view, &spans)?;
         let mut groups_before = match self.ask.compare {
             false => Groups::new(),
-            true => {
-                // Where short cells are gone more is covered than was asked for: of both the same.
-                let asked = self.asked();
-                let widest = spans.first().zip(spans.last()).map_or(asked, |(first, last)| {
-                    (
-                        asked.0.map(|from| from.min(timestamp(first.from))),
-                        asked.1.max(timestamp(last.to)),
-                    )
-                });
-                let (from, to) = self.before(widest)?;
-                let spans = self.spans((Some(from), Some(to)), kept_from, since);
-                let is_wider = spans.first().is_some_and(|first| timestamp(first.from) < from)
-                    || spans.last().is_some_and(|last| timestamp(last.to) > to);
-                if is_wider {
-                    let words =
-                        "of the period before only whole hours or days are left: compare those";
-                    return Err(QueryError::Question(words.to_owned()));
-                }
-                let shift = minute_of(to) - minute_of(from);
-                let later = |((package, (values, minute)), measures)| {
-                    let minute = if self.unit.is_some() { minute + shift } else { minute };
-                    ((package, (values, minute)), measures)
-                };
-                self.groups(view, &spans)?.into_iter().map(later).collect()
-            }
+            true => self.groups_before(view, &spans, kept_from, since)?,
         };
-        if self.ask.public {
-            let kept = self.crowded(&groups);
-            (groups, groups_before) = (self.only(groups, &kept), self.only(groups_before, &kept));
+        for package in groups_before.keys() {
+            groups.entry(Arc::clone(package)).or_default();
         }
-        if let Some(top) = self.ask.top {
-            let kept = self.first_of(&groups, top);
-            (groups, groups_before) = (self.only(groups, &kept), self.only(groups_before, &kept));
+        let mut rows: Vec<Row> = Vec::with_capacity(groups.values().map(Cells::len).sum());
+        for (package, cells) in groups {
+            let cells_before = groups_before.remove(&package).unwrap_or_default();
+            self.add_rows(&package, cells, cells_before, &mut rows);
         }
-        let mut rows: Vec<Row> = Vec::with_capacity(groups.len());
         let (mut totals, mut totals_before) = (Measures::ZERO, Measures::ZERO);
-        let keys: BTreeSet<_> = groups.keys().chain(groups_before.keys()).collect();
-        for key in keys {
-            let of = |groups: &Groups| groups.get(key).copied().unwrap_or(Measures::ZERO);
-            let (measures, previous) = (of(&groups), of(&groups_before));
-            totals += measures;
-            totals_before += previous;
-            let (package, (values, minute)) = key;
-            let shown = |by| self.shown(by, package, values, *minute);
-            let keys = self.ask.by.iter().map(|by| (*by, shown(*by)));
-            rows.push(Row {
-                package: if self.sums_packages() { Arc::default() } else { Arc::clone(package) },
-                keys: keys.collect(),
-                measures,
-                previous: self.ask.compare.then_some(previous),
-            });
-        }
-        if self.ask.top.is_some() && self.unit.is_none() {
-            // What was asked for most stands first, and the rest last.
-            rows.sort_by_key(|row| {
-                let is_rest = row.keys.iter().all(|(_, value)| value == OTHER);
-                (Arc::clone(&row.package), is_rest, Reverse(row.measures.pulls))
-            });
+        for row in &rows {
+            totals += row.measures;
+            totals_before += row.previous.unwrap_or(Measures::ZERO);
         }
         let from = match self.ask.from {
             Some(_) => spans.first().map(|span| timestamp(span.from)).or(self.ask.from),
@@ -220,6 +183,71 @@ impl<'a> Plan<'a> {
         };
         let previous = self.ask.compare.then_some(totals_before);
         Ok(Answer { from, to: to.unwrap_or(self.now_end), rows, totals, previous })
+    }
+
+    /// What the period before the one that `spans` cover comes to, at the times that follow it.
+    fn groups_before(
+        &self,
+        view: &View,
+        spans: &[Span],
+        kept_from: [u32; Unit::EVERY.len()],
+        since: Option<u32>,
+    ) -> Result<Groups, QueryError> {
+        // Where short cells are gone more is covered than was asked for: of both the same.
+        let asked = self.asked();
+        let widest = spans.first().zip(spans.last()).map_or(asked, |(first, last)| {
+            (asked.0.map(|from| from.min(timestamp(first.from))), asked.1.max(timestamp(last.to)))
+        });
+        let (from, to) = self.before(widest)?;
+        let spans = self.spans((Some(from), Some(to)), kept_from, since);
+        let is_wider = spans.first().is_some_and(|first| timestamp(first.from) < from)
+            || spans.last().is_some_and(|last| timestamp(last.to) > to);
+        if is_wider {
+            let words = "of the period before only whole hours or days are left: compare those";
+            return Err(QueryError::Question(words.to_owned()));
+        }
+        let shift = if self.unit.is_some() { minute_of(to) - minute_of(from) } else { 0 };
+        let later = |((values, minute), measures)| ((values, minute + shift), measures);
+        let groups = self.groups(view, &spans)?.into_iter();
+        let groups =
+            groups.map(|(package, cells)| (package, cells.into_iter().map(later).collect()));
+        Ok(groups.collect())
+    }
+
+    /// Adds the rows of one package: what may be shown of it, and what was asked for.
+    fn add_rows(&self, package: &Arc<str>, cells: Cells, cells_before: Cells, rows: &mut Vec<Row>) {
+        let (mut cells, mut cells_before) = (cells, cells_before);
+        if self.ask.public {
+            let kept = self.crowded(&cells);
+            (cells, cells_before) = (self.only(cells, &kept), self.only(cells_before, &kept));
+        }
+        if let Some(top) = self.ask.top {
+            let kept = self.first_of(&cells, top);
+            (cells, cells_before) = (self.only(cells, &kept), self.only(cells_before, &kept));
+        }
+        for key in cells_before.keys() {
+            cells.entry(key.clone()).or_insert(Measures::ZERO);
+        }
+        let first = rows.len();
+        for (key, measures) in cells {
+            let previous = self.ask.compare.then(|| cells_before.get(&key).copied());
+            let (values, minute) = key;
+            let shown = |by| self.shown(by, package, &values, minute);
+            let keys = self.ask.by.iter().map(|by| (*by, shown(*by)));
+            rows.push(Row {
+                package: if self.sums_packages() { Arc::default() } else { Arc::clone(package) },
+                keys: keys.collect(),
+                measures,
+                previous: previous.map(|previous| previous.unwrap_or(Measures::ZERO)),
+            });
+        }
+        if let (Some(_), None, Some(rows)) = (self.ask.top, self.unit, rows.get_mut(first..)) {
+            // What was asked for most stands first, and the rest last.
+            rows.sort_by_key(|row| {
+                let is_rest = row.keys.iter().all(|(_, value)| value == OTHER);
+                (is_rest, Reverse(row.measures.pulls))
+            });
+        }
     }
 
     /// What the cells in these spans come to, with a row for what is not known; by the domain in the
@@ -275,51 +303,46 @@ impl<'a> Plan<'a> {
             let mut rest = self.cells(view, number, whole, spans)?;
             for ((values, minute), measures) in &known {
                 let tag = values.get(tag_at).filter(|_| is_pair).cloned();
-                let key = ([tag.unwrap_or_default(), String::new()], *minute);
+                let key = ([tag.unwrap_or_default(), Rc::default()], *minute);
                 if let Some(whole) = rest.get_mut(&key) {
                     *whole = whole.without(*measures);
                 }
             }
             for (([tag, _], minute), measures) in rest {
                 let measures = self.dimension.told(measures.without(Measures::ZERO));
-                let unknown = UNKNOWN.to_owned();
+                let unknown = UNKNOWN.into();
                 let values = if tag_at == 0 && is_pair { [tag, unknown] } else { [unknown, tag] };
                 if measures != Measures::ZERO {
                     *known.entry((values, minute)).or_insert(Measures::ZERO) += measures;
                 }
             }
         }
+        known.retain(|(values, _), _| self.is_wanted(values));
+        if known.is_empty() {
+            return Ok(());
+        }
+        let cells = groups.entry(shown).or_default();
         for ((values, minute), measures) in known {
-            if self.is_wanted(&values) {
-                let key = (Arc::clone(&shown), (self.kept(values), minute));
-                *groups.entry(key).or_insert(Measures::ZERO) += measures;
-            }
+            let key = (self.kept(values), minute);
+            *cells.entry(key).or_insert(Measures::ZERO) += measures;
         }
         Ok(())
     }
 
-    /// Of each package what may be shown in public.
-    fn crowded(&self, groups: &Groups) -> Kept {
+    /// What of a package may be shown in public.
+    fn crowded(&self, cells: &Cells) -> Kept {
         let (first, second) = self.dimension.pair().unwrap_or((self.dimension, Dimension::All));
         let needs_crowd = [first, second].iter().any(|one| Dimension::OF_PLACES.contains(one));
-        let mut by_package: BTreeMap<&Arc<str>, BTreeMap<&[String; 2], Measures>> = BTreeMap::new();
-        for ((package, (values, _)), measures) in groups {
-            let cells = by_package.entry(package).or_default();
-            *cells.entry(values).or_insert(Measures::ZERO) += *measures;
-        }
-        let mut kept = Kept::new();
-        for (package, cells) in by_package {
-            let shown = cells.iter().map(|(values, measures)| Shown {
-                values: values.each_ref().map(String::as_str),
-                count: measures.pulls,
-                has_crowd: (needs_crowd && values.iter().all(|value| value != UNKNOWN))
-                    .then_some(measures.public_days > 0),
-            });
-            let hidden = hidden(&shown.collect::<Vec<_>>());
-            let visible = cells.into_keys().enumerate().filter(|(at, _)| !hidden.contains(at));
-            kept.insert(Arc::clone(package), visible.map(|(_, values)| values.clone()).collect());
-        }
-        kept
+        let sums = by_values(cells);
+        let shown = sums.iter().map(|(values, measures)| Shown {
+            values: values.each_ref().map(|value| &**value),
+            count: measures.pulls,
+            has_crowd: (needs_crowd && values.iter().all(|value| **value != *UNKNOWN))
+                .then_some(measures.public_days > 0),
+        });
+        let hidden = hidden(&shown.collect::<Vec<_>>());
+        let visible = sums.into_keys().enumerate().filter(|(at, _)| !hidden.contains(at));
+        visible.map(|(_, values)| values.clone()).collect()
     }
 
     fn cells(
@@ -328,7 +351,7 @@ impl<'a> Plan<'a> {
         package: u32,
         dimension: Dimension,
         spans: &[Span],
-    ) -> Result<BTreeMap<Key, Measures>, CountsError> {
+    ) -> Result<Cells, CountsError> {
         let mut sums = Sums::default();
         for span in spans {
             let range = cell_range(span.unit, package, dimension, span.from..span.to);
@@ -346,27 +369,28 @@ impl<'a> Plan<'a> {
         usize::from(second.is_some() && by.dimension() == second)
     }
 
-    fn is_wanted(&self, values: &[String; 2]) -> bool {
-        let fits = |only: &Only| values.get(self.place_of(only.by)) == Some(&only.value);
+    fn is_wanted(&self, values: &Values) -> bool {
+        let fits =
+            |only: &Only| values.get(self.place_of(only.by)).map(|it| &**it) == Some(&*only.value);
         self.ask.only.iter().filter(|only| only.by != By::Domain).all(fits)
     }
 
     /// Only what the rows are told apart by.
-    fn kept(&self, mut values: [String; 2]) -> [String; 2] {
+    fn kept(&self, mut values: Values) -> Values {
         for (at, value) in values.iter_mut().enumerate() {
             let is_asked = |by: &By| by.dimension().is_some() && self.place_of(*by) == at;
             if !self.ask.by.iter().any(is_asked) {
-                value.clear();
+                *value = Rc::default();
             }
         }
         values
     }
 
-    fn shown(&self, by: By, package: &str, values: &[String; 2], minute: u32) -> String {
+    fn shown(&self, by: By, package: &str, values: &Values, minute: u32) -> String {
         match (by, by.unit()) {
             (By::Domain, _) => domain_of(package).to_owned(),
             (_, Some(_)) => timestamp(minute).to_string(),
-            (_, None) => values.get(self.place_of(by)).cloned().unwrap_or_default(),
+            (_, None) => values.get(self.place_of(by)).map(|it| it.to_string()).unwrap_or_default(),
         }
     }
 
@@ -395,39 +419,26 @@ impl<'a> Plan<'a> {
     }
 
     /// The row of everything that has none of its own.
-    fn rest(&self) -> [String; 2] {
-        self.kept([OTHER, OTHER].map(str::to_owned))
+    fn rest(&self) -> Values {
+        self.kept([OTHER, OTHER].map(Rc::from))
     }
 
-    /// Of each package the values with the most pulls; among equals the order of their names decides.
-    fn first_of(&self, groups: &Groups, top: usize) -> Kept {
+    /// The values with the most pulls; among equals the order of their names decides.
+    fn first_of(&self, cells: &Cells, top: usize) -> Kept {
         let rest = self.rest();
-        let mut sums: BTreeMap<(&Arc<str>, &[String; 2]), Measures> = BTreeMap::new();
-        for ((package, (values, _)), measures) in groups {
-            *sums.entry((package, values)).or_insert(Measures::ZERO) += *measures;
-        }
-        let mut ranked: Vec<_> = sums.into_iter().collect();
-        ranked.sort_by_key(|((package, values), sum)| {
-            (*package, Reverse(sum.pulls), Reverse(sum.requests), *values)
-        });
-        let mut kept = Kept::new();
-        for ((package, values), _) in ranked {
-            let of_package = kept.entry(Arc::clone(package)).or_default();
-            // What is counted together already stays with the rest.
-            if of_package.len() < top && *values != rest {
-                of_package.insert(values.clone());
-            }
-        }
-        kept
+        let mut ranked: Vec<_> = by_values(cells).into_iter().collect();
+        ranked.sort_by_key(|(values, sum)| (Reverse(sum.pulls), Reverse(sum.requests), *values));
+        // What is counted together already stays with the rest.
+        let own = ranked.into_iter().map(|(values, _)| values).filter(|values| **values != rest);
+        own.take(top).cloned().collect()
     }
 
     /// Everything else together.
-    fn only(&self, groups: Groups, kept: &Kept) -> Groups {
-        let mut out = Groups::new();
-        for ((package, (values, minute)), measures) in groups {
-            let is_kept = kept.get(&package).is_some_and(|kept| kept.contains(&values));
-            let values = if is_kept { values } else { self.rest() };
-            *out.entry((package, (values, minute))).or_insert(Measures::ZERO) += measures;
+    fn only(&self, cells: Cells, kept: &Kept) -> Cells {
+        let mut out = Cells::new();
+        for ((values, minute), measures) in cells {
+            let values = if kept.contains(&values) { values } else { self.rest() };
+            *out.entry((values, minute)).or_insert(Measures::ZERO) += measures;
         }
         out
     }
@@ -459,6 +470,15 @@ impl<'a> Plan<'a> {
             if unit < self.dimension.finest() { u32::MAX } else { kept_from[unit as usize] }
         })
     }
+}
+
+/// The sums over all time.
+fn by_values(cells: &Cells) -> BTreeMap<&Values, Measures> {
+    let mut sums = BTreeMap::new();
+    for ((values, _), measures) in cells {
+        *sums.entry(values).or_insert(Measures::ZERO) += *measures;
+    }
+    sums
 }
 
 /// The domain of a package that is shown so.
