@@ -422,7 +422,7 @@ fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<Recor
             dimension: cell.dimension,
             unit: cell.unit,
             minute: cell.minute,
-            value: (*cell.value).into(),
+            value: Arc::clone(&cell.value),
             measures: *measures,
         });
     }

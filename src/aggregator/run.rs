@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::aggregator::schema::{Marker, PackageRecord, Record, RecordCell};
-use crate::pure::pull::rollup::Measures;
+use crate::pure::pull::rollup::{Measures, Unit};
 
 /// What is added to which key of the store, in the order of keys.
 pub type Additions = BTreeMap<Vec<u8>, Measures>;
@@ -78,12 +78,19 @@ impl Run {
         &self.packages
     }
 
-    /// What it adds to which key.
-    pub fn additions(&self) -> Additions {
-        let mut additions = Additions::new();
-        for cell in &self.cells {
-            for key in cell.keys() {
-                *additions.entry(key).or_insert(Measures::ZERO) += cell.measures;
+    /// What it adds to which key, in their order. Cells are put in order by what keys are made of, and
+    /// added up before they become keys: there are fewer of those.
+    pub fn additions(&self) -> Vec<(Vec<u8>, Measures)> {
+        let mut additions = Vec::new();
+        // In the order of keys a longer unit comes first.
+        for unit in Unit::EVERY.into_iter().rev() {
+            let within = self.cells.iter().filter(|cell| cell.unit <= unit);
+            let mut cells: Vec<_> = within.map(|cell| (cell.key(unit), &cell.measures)).collect();
+            cells.sort_unstable_by(|(one, _), (other, _)| one.place().cmp(&other.place()));
+            for same in cells.chunk_by(|(one, _), (other, _)| one == other) {
+                let mut sum = Measures::ZERO;
+                same.iter().for_each(|(_, measures)| sum += **measures);
+                additions.extend(same.first().map(|(key, _)| (key.to_bytes(), sum)));
             }
         }
         additions
@@ -91,7 +98,7 @@ impl Run {
 
     /// Makes it ready to be applied, key by key.
     pub fn begin(self) -> Begun {
-        let additions = self.additions().into_iter().collect();
+        let additions = self.additions();
         let packages = self.packages.into_iter().collect();
         Begun { records: self.records, after: self.after, packages, additions }
     }
@@ -157,7 +164,7 @@ pub struct Unapplied {
 impl Unapplied {
     /// What it adds to which key.
     pub fn additions(&self) -> Additions {
-        let mut additions = self.waiting.additions();
+        let mut additions: Additions = self.waiting.additions().into_iter().collect();
         for (key, measures) in self.begun.iter().cloned().chain(self.fresh.additions()) {
             *additions.entry(key).or_insert(Measures::ZERO) += measures;
         }
@@ -172,7 +179,8 @@ pub const CELLS_WAITING_MAX: usize = 50_000;
 mod tests {
     use super::*;
     use crate::aggregator::schema::Value as _;
-    use crate::pure::pull::rollup::{Dimension, Unit};
+    use crate::pure::pull::rollup::Dimension;
+    use proptest::prelude::*;
 
     fn record(sequence: u64, minutes: &[u32]) -> Record {
         let cell = |minute: &u32| RecordCell {
@@ -217,5 +225,31 @@ mod tests {
         assert_eq!(Marker::decode(&midway.encode()), Some(midway));
         let done = begun.marker(midway, None, 6);
         assert_eq!((done.applied(), done.since, done.epoch, done.digest), (8, Some(9), 2, 6));
+    }
+
+    proptest! {
+        /// The naive twin: every cell is added to each of its keys, in a map.
+        #[test]
+        fn cells_come_to_what_their_keys_come_to(
+            places in prop::collection::vec((0u32..3, 0usize..4, 0u32..3000, "[ab]{0,2}", 1u64..9), 0..60),
+        ) {
+            let cell = |(package, dimension, minute, value, pulls): (u32, usize, u32, String, u64)| {
+                let dimension = Dimension::EVERY[dimension * 5];
+                let unit = dimension.finest();
+                let measures = Measures { pulls, ..Measures::ZERO };
+                let (minute, value) = (unit.floor(minute), value.into());
+                RecordCell { package, dimension, unit, minute, value, measures }
+            };
+            let cells: Vec<RecordCell> = places.into_iter().map(cell).collect();
+            let mut naive = Additions::new();
+            for cell in &cells {
+                for key in cell.keys() {
+                    *naive.entry(key).or_insert(Measures::ZERO) += cell.measures;
+                }
+            }
+            let mut run = Run::default();
+            run.push(&Record { sequence: 1, cells, ..Record::default() });
+            prop_assert_eq!(run.additions(), naive.into_iter().collect::<Vec<_>>());
+        }
     }
 }
