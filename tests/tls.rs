@@ -159,8 +159,8 @@ fn sessions_are_resumed_by_whichever_worker_answers_and_after_a_restart() {
             };
             ask();
             let before = resumed(&sealed.gate);
-            (0..500).for_each(|_| ask());
-            assert!(resumed(&sealed.gate) - before >= 495, "of 500");
+            (0..1000).for_each(|_| ask());
+            assert!(resumed(&sealed.gate) - before >= 990, "of 1,000");
             sealed.gate.stop();
             sealed.gate.launch();
             let mut connection = Connection::open_tls(sealed.tls, &tls, EC).unwrap();
