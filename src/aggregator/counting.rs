@@ -13,6 +13,7 @@ use crate::aggregator::ask::QueryError;
 use crate::aggregator::books::Books;
 use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::{Clock, Look, month_begins};
+use crate::aggregator::giving_way::give_way;
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::inbox::{Arrival, Inbox};
 use crate::aggregator::names::{Bounds, Names};
@@ -381,9 +382,14 @@ impl Aggregating {
 
     fn take(&mut self, until_us: u64, events_max: usize) -> usize {
         let Self { inbox, fold, books, clock, .. } = self;
-        inbox.merge(until_us, events_max, |arrival| match arrival {
-            Arrival::Event(event) => books.take(&event, clock, fold),
-            Arrival::Unfolded(unfolded) => books.take_unfolded(&unfolded, clock),
+        let mut taken = 0;
+        inbox.merge(until_us, events_max, |arrival| {
+            taken += 1;
+            give_way(taken);
+            match arrival {
+                Arrival::Event(event) => books.take(&event, clock, fold),
+                Arrival::Unfolded(unfolded) => books.take_unfolded(&unfolded, clock),
+            }
         })
     }
 
@@ -462,9 +468,9 @@ const PAUSE_FORWARDING: Duration = Duration::from_millis(5);
 /// Where the counts are, for who asks for them meanwhile.
 const ELSEWHERE: &str = "another process takes over; ask again";
 /// How long the thread pauses between two rounds while there are events, and when there are none.
-/// Each waking costs some ten microseconds, whatever it finds; in ten milliseconds a worker that is
-/// as busy as it can be fills a tenth of its way to here.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Each waking costs some ten microseconds, whatever it finds; a round on a worker's core is a pause for
+/// that worker, the longer the more there is to do in it.
+const PAUSE_MIN: Duration = Duration::from_millis(3);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// A round is bounded, so that orders and writing have their turn.
 const EVENTS_PER_ROUND: usize = 50_000;

@@ -24,6 +24,7 @@ pub mod dictionary;
 pub mod erase;
 pub mod export;
 pub mod frame;
+pub mod giving_way;
 pub mod health;
 pub mod inbox;
 pub mod journal;

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::aggregator::clients::Clients;
+use crate::aggregator::giving_way::give_way;
 use crate::aggregator::names::Names;
 use crate::aggregator::places::{NOWHERE, Places};
 use crate::pure::client::Client;
@@ -123,7 +124,8 @@ impl Tally {
             let cell = Cell { package, dimension, value, unit: Unit::Day, minute: today };
             cells.add(cell, Measures { public_days: 1, ..Measures::ZERO });
         }
-        for ((package, row, client, minute), measures) in self.asked.drain() {
+        for (at, ((package, row, client, minute), measures)) in self.asked.drain().enumerate() {
+            give_way(at);
             let client = clients.get(client);
             let mut add = |dimension, value| {
                 cells.add(cell(package, dimension, value, minute), measures);

@@ -412,6 +412,10 @@ impl Window {
         let is_it =
             |known: &Reference| known.hash == named.hash && known.is_digest == named.is_digest;
         let at = self.references.iter().position(is_it).unwrap_or_else(|| {
+            if self.references.is_empty() {
+                // Most clients name one, and there may be a million windows: no room for four.
+                self.references.reserve_exact(1);
+            }
             self.references.push(Reference {
                 hash: named.hash,
                 answer: None,

@@ -1,0 +1,13 @@
+//! Giving way: the aggregator may share its core with a worker, whose clients wait for as long as it
+//! goes on, and what it does once a second takes it many milliseconds.
+
+/// Lets who waits for this core go first, now and then. `at`: how far what takes so long has come.
+pub fn give_way(at: usize) {
+    if at.is_multiple_of(STEPS) {
+        std::thread::yield_now();
+    }
+}
+
+/// Steps between two turns of others. A step is an event or a cell: some tenths of a microsecond up to
+/// three; to ask whether anybody waits takes as long.
+const STEPS: usize = 64;
