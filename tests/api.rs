@@ -55,7 +55,10 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("POST", token_of_acme, Some(&admins), "401 401 403 201 404"),
         ("POST", token_of_acme, Some(&members), "401 401 403 201 404"),
         ("POST", &token_of_rocket, Some(&admins), "401 401 403 201 201"),
+        ("GET", "/api/v1/tokens/999", None, "401 401 404 404 404"),
         ("DELETE", "/api/v1/tokens/999", None, "401 401 403 404 404"),
+        ("GET", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404"),
+        ("DELETE", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404"),
         ("DELETE", "/api/v1/people/999?organisation=acme", None, "401 401 403 404 404"),
         ("GET", "/api/v1/nowhere", None, "404 404 404 404 404"),
     ];
@@ -76,18 +79,74 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/tokens", &[]));
     let items = listed["items"].as_array().unwrap();
     assert!(items.iter().all(|one| one["package"] == ROCKET), "{listed}");
-    let made = send(&gate, &of_package, "POST", &token_of_rocket, &[], Some(&admins));
-    let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/tokens", &[]));
-    let mut items = listed["items"].as_array().unwrap().iter();
-    let made = items.find(|one| one["id"] == json_of(&made)["id"]).unwrap();
-    assert!(made["expires"].is_string(), "it does not outlive what it was made with: {made}");
     let all = json_of(&ask(&gate, &writes, "GET", "/api/v1/tokens", &[]));
     let readers = all["items"].as_array().unwrap().last().unwrap()["id"].as_i64().unwrap();
     let target = format!("/api/v1/tokens/{readers}");
-    assert_eq!(ask(&gate, &of_package, "DELETE", &target, &[]).status, 404);
+    let any = [("If-Match", "*")];
+    assert_eq!(ask(&gate, &of_package, "DELETE", &target, &any).status, 404);
     assert_eq!(ask(&gate, &reads, "GET", people, &[]).status, 200);
-    assert_eq!(ask(&gate, &writes, "DELETE", &target, &[]).status, 204);
+    let tag = ask(&gate, &writes, "GET", &target, &[]).header("etag").unwrap().to_owned();
+    assert_eq!(problem(&ask(&gate, &writes, "DELETE", &target, &[])).0, 428);
+    let other = [("If-Match", "\"other\"")];
+    assert_eq!(problem(&ask(&gate, &writes, "DELETE", &target, &other)).0, 412);
+    assert_eq!(ask(&gate, &writes, "DELETE", &target, &[("If-Match", &tag)]).status, 204);
     assert_eq!(ask(&gate, &reads, "GET", people, &[]).status, 401, "at once");
+}
+
+#[test]
+fn what_a_token_has_made_ends_with_it() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let token = made(&mut ada, &[acme, ("label", "first"), ("role", "admin"), ("days", "1")]);
+    let target = "/api/v1/tokens?organisation=acme";
+    let more = json!({ "role": "admin", "label": "more", "days": 100 });
+    let second = json_of(&send(&gate, &token, "POST", target, &[], Some(&more)));
+    let second = second["token"].as_str().unwrap();
+    let third = json_of(&send(&gate, second, "POST", target, &[], Some(&more)));
+    let third = third["token"].as_str().unwrap();
+    let listed = json_of(&ask(&gate, third, "GET", "/api/v1/tokens", &[]));
+    let ends: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|one| &one["expires"]).collect();
+    assert!(
+        ends.len() == 3 && ends.iter().all(|end| *end == ends[0] && end.is_string()),
+        "{listed}"
+    );
+    let invite = "/api/v1/invitations?organisation=acme";
+    let link = send(&gate, third, "POST", invite, &[], Some(&json!({ "role": "admin" })));
+    let link = json_of(&link)["path"].as_str().unwrap().to_owned();
+    let invited = json_of(&ask(&gate, &token, "GET", invite, &[]));
+    assert_eq!(&invited["items"][0]["expires"], ends[0], "{invited}");
+    let mut guest = Person::before(&gate);
+    assert_eq!(guest.get(&link).status, 200);
+    let first = listed["items"].as_array().unwrap().last().unwrap()["id"].as_i64().unwrap();
+    let target = format!("/api/v1/tokens/{first}");
+    assert_eq!(ask(&gate, &token, "DELETE", &target, &[("If-Match", "*")]).status, 204);
+    for token in [&token, second, third] {
+        assert_eq!(ask(&gate, token, "GET", "/api/v1/tokens", &[]).status, 401);
+    }
+    assert_eq!(guest.get(&link).status, 404);
+}
+
+#[test]
+fn an_invitation_is_withdrawn_by_who_means_it() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let token = made(&mut ada, &[acme, ("label", "a"), ("role", "admin"), ("days", "1")]);
+    let invite = "/api/v1/invitations?organisation=acme";
+    send(&gate, &token, "POST", invite, &[], Some(&json!({ "role": "member" })));
+    let listed = json_of(&ask(&gate, &token, "GET", invite, &[]));
+    let id = listed["items"][0]["id"].as_i64().unwrap();
+    let target = format!("/api/v1/invitations/{id}?organisation=acme");
+    let found = ask(&gate, &token, "GET", &target, &[]);
+    assert_eq!(json_of(&found), listed["items"][0]);
+    let tag = found.header("etag").unwrap();
+    assert_eq!(problem(&ask(&gate, &token, "DELETE", &target, &[])).0, 428);
+    let other = [("If-Match", "\"other\"")];
+    assert_eq!(problem(&ask(&gate, &token, "DELETE", &target, &other)).0, 412);
+    assert_eq!(ask(&gate, &token, "DELETE", &target, &[("If-Match", tag)]).status, 204);
+    assert_eq!(ask(&gate, &token, "GET", &target, &[]).status, 404);
 }
 
 #[test]
@@ -251,5 +310,5 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 19);
+    assert_eq!(many, 21);
 }

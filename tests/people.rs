@@ -160,7 +160,7 @@ fn wrong_names_and_passwords_look_alike_and_soon_cost_time() {
         pages.push(text(&answer).replace(&format!("value=\"{login}\""), "…"));
     }
     assert_eq!(pages[0], pages[1], "nobody learns which accounts there are");
-    // An account's tries run out, whoever tries, and even the right password waits then.
+    // A network's tries at an account run out, and there even the right password waits then.
     let mut last = guesser.sign_in("ada", "not the right one");
     for _ in 0..8 {
         last = guesser.sign_in("ada", "not the right one");
@@ -170,6 +170,11 @@ fn wrong_names_and_passwords_look_alike_and_soon_cost_time() {
     assert!((1..=60).contains(&wait) && text(&last).contains("Wait "), "{wait}");
     let answer = guesser.sign_in("ada", PASSWORD);
     assert_eq!(answer.status, 429);
+    // But nobody locks anybody out: from elsewhere it is let in at once, and what was tried there stands.
+    let mut owner = Person::before(&gate);
+    owner.from = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9)));
+    assert_eq!(owner.sign_in("ada", PASSWORD).status, 303);
+    assert_eq!(guesser.sign_in("ada", PASSWORD).status, 429);
     // A network's run out too, whatever the accounts, and whoever a stranger says to be; another's do not.
     for number in 0..30 {
         guesser.also = vec![format!("x-forwarded-for: 192.0.2.{number}")];
@@ -179,11 +184,37 @@ fn wrong_names_and_passwords_look_alike_and_soon_cost_time() {
     let mut elsewhere = Person::before(&gate);
     elsewhere.from = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9)));
     assert_eq!(elsewhere.sign_in("somebody-else", "not the right one").status, 401);
-    // After its wait it goes.
-    eventually(|| match elsewhere.sign_in("ada", PASSWORD).status {
+}
+
+#[test]
+fn who_guesses_from_everywhere_locks_nobody_out_and_who_waited_goes_on() {
+    let mut gate = gate();
+    Person::set_up(&mut gate);
+    let from = |last| {
+        let mut person = Person::before(&gate);
+        person.from = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 1, last)));
+        person
+    };
+    // Who has had to wait is let in after that.
+    let mut guesser = from(11);
+    for _ in 0..5 {
+        assert_eq!(guesser.sign_in("ada", "not the right one").status, 401);
+    }
+    let tried = |person: &mut Person| person.sign_in("ada", PASSWORD).status;
+    assert_eq!(tried(&mut guesser), 429);
+    eventually(|| match tried(&mut guesser) {
         303 => Ok(()),
         status => Err(format!("{status}")),
     });
+    for last in 1..6 {
+        let mut guesser = from(last);
+        for _ in 0..4 {
+            assert_eq!(guesser.sign_in("ada", "not the right one").status, 401);
+        }
+    }
+    // Each try at the account takes a while by now, and none is refused.
+    assert_eq!(from(9).sign_in("ada", "not the right one").status, 401);
+    assert_eq!(from(10).sign_in("ada", PASSWORD).status, 303);
 }
 
 #[test]

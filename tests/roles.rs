@@ -240,6 +240,37 @@ fn a_domain_is_given_with_its_packages_and_at_once() {
 }
 
 #[test]
+fn a_role_on_a_collection_ends_where_a_package_has_a_rule_of_its_own() {
+    let rules = ["acme/*", "acme/secret"].map(|name| {
+        let domain = "registry.acme.com";
+        format!("\n[[packages]]\ndomain = \"{domain}\"\nname = \"{name}\"\nbackend = \"ghcr.io/{name}\"\n")
+    });
+    let keys = "sign_up = \"invitation\"\n";
+    let mut gate = Gate::start_with_admin("epoll", keys, &rules.concat());
+    let mut ada = Person::set_up(&mut gate);
+    let collection = "registry.acme.com/acme/*";
+    let mut pia = invited(&gate, &mut ada, ("package", collection), "admin", "pia");
+    let secret = ("package", "registry.acme.com/acme/secret");
+    assert_eq!(pia.get(&format!("/people?package={collection}")).status, 200);
+    let list = text(&pia.get("/"));
+    assert!(list.contains("acme/*") && !list.contains("acme/secret"), "{list}");
+    for page in ["/packages/", "/people?package=", "/live/", "/download/"] {
+        assert_eq!(pia.get(&format!("{page}{}", secret.1)).status, 404, "{page}");
+    }
+    assert_eq!(pia.act("/people/invite", &[secret, ("role", "admin")]).status, 404);
+    assert_eq!(pia.act("/tokens", &[secret, ("label", "a"), ("role", "member")]).status, 404);
+    // A token of the collection ends there too, even its admin's.
+    let page = ada.act("/tokens", &[("package", collection), ("label", "a"), ("role", "admin")]);
+    let page = text(&page);
+    let token = &page[page.find("pullgate_").unwrap()..];
+    let bearer = format!("Authorization: Bearer {}", token.split('<').next().unwrap());
+    let mut program = Person::before(&gate);
+    program.also = vec![bearer];
+    let listed = text(&program.get("/api/v1/packages"));
+    assert!(listed.contains("acme/*") && !listed.contains("acme/secret"), "{listed}");
+}
+
+#[test]
 fn an_invitation_works_once_and_for_who_is_here_already() {
     let World { gate, mut ada, mut eve, .. } = world();
     let link = link(&ada.act("/people/invite", &[("organisation", "acme"), ("role", "member")]));
@@ -287,9 +318,16 @@ fn a_new_password_ends_other_sessions_and_needs_the_old_one() {
         assert_eq!(answer.status, status);
         assert!(text(&answer).contains(why), "{why}");
     }
+    let acme = ("organisation", "acme");
+    ada.act("/tokens", &[acme, ("label", "report"), ("role", "admin")]);
+    let link = link(&ada.act("/people/invite", &[acme, ("role", "admin")]));
+    assert!(text(&ada.get("/tokens")).contains("report"));
+    assert!(text(&ada.get("/account")).contains("so do all your API tokens"));
     let fields = [("password", PASSWORD), ("new_password", new)];
     assert_eq!(ada.act("/account/password", &fields).status, 303);
     assert_eq!(ada.get("/").status, 200);
+    assert!(!text(&ada.get("/tokens")).contains("report"), "whoever had the password may have it");
+    assert_eq!(Person::before(&gate).get(&link).status, 404);
     assert_eq!(elsewhere.get("/").status, 303, "another browser's session is over");
     let mut person = Person::before(&gate);
     assert_eq!(person.sign_in("ada", PASSWORD).status, 401);

@@ -257,6 +257,17 @@ fn what_is_beyond_the_bounds_is_counted_together_and_totals_are_exact() {
     let packages = query.rows(&Ask::default()).unwrap();
     assert_eq!((packages.rows.len(), packages.totals.requests), (11, 3000));
     assert_eq!(packages.totals.pulls, 3000, "names without a row of their own do not fold");
+    // Who asks for all of them may be refused, and is told what to do; one row of each package is no matter.
+    let few = query.clone().bounded(100);
+    assert_eq!(few.rows(&Ask::default()).unwrap().rows.len(), 11);
+    for by in [vec![By::Tag], vec![By::Tag, By::Client]] {
+        let refused =
+            few.rows(&Ask { by, top: Some(1), ..Ask::default() }).unwrap_err().to_string();
+        assert!(refused.starts_with("this comes to more than 100 rows: ask for less"), "{refused}");
+    }
+    let package = Some(packages.rows[0].package.to_string());
+    let one = Ask { package, by: vec![By::Tag], ..Ask::default() };
+    assert!(few.rows(&one).unwrap().rows.len() <= 21);
     for (by, rows_max) in [(By::Tag, 21), (By::Client, 6), (By::Family, 6)] {
         let answer = query.rows(&Ask { by: vec![by], ..Ask::default() }).unwrap();
         // Of clients rows have no part.

@@ -13,7 +13,6 @@ use crate::aggregator::answer::{Answer, Row};
 use crate::aggregator::ask::{Ask, By, Only, QueryError};
 use crate::aggregator::clients::OTHER;
 use crate::aggregator::clock::Clock;
-use crate::aggregator::counts::CountsError;
 use crate::aggregator::schema::cell_range;
 use crate::aggregator::tally::UNKNOWN;
 use crate::aggregator::view::View;
@@ -31,6 +30,8 @@ pub(super) struct Plan<'a> {
     unit: Option<Unit>,
     /// The end of the current minute: what is counted now is before it.
     now_end: Timestamp,
+    /// How many rows there may be beside one for each package.
+    rows_max: usize,
 }
 
 /// The values of a row, of a pair two. Shared, and not only because each is named by many rows: an
@@ -130,7 +131,8 @@ impl<'a> Plan<'a> {
                          the domain";
             return Err(QueryError::Question(words.to_owned()));
         }
-        let plan = Self { ask, number: None, dimension, unit, now_end };
+        let rows_max = usize::MAX;
+        let plan = Self { ask, number: None, dimension, unit, now_end, rows_max };
         if ask.compare {
             plan.before(plan.asked())?;
         }
@@ -140,6 +142,11 @@ impl<'a> Plan<'a> {
     /// The same of one package.
     pub(super) fn of_package(self, number: u32) -> Self {
         Self { number: Some(number), ..self }
+    }
+
+    /// The same, refused where it comes to more rows.
+    pub(super) fn bounded(self, rows_max: usize) -> Self {
+        Self { rows_max, ..self }
     }
 
     /// The unit of time that rows are told apart by.
@@ -252,15 +259,17 @@ impl<'a> Plan<'a> {
 
     /// What the cells in these spans come to, with a row for what is not known; by the domain in the
     /// package's stead where that is asked for.
-    fn groups(&self, view: &View, spans: &[Span]) -> Result<Groups, CountsError> {
-        let mut groups = Groups::new();
+    fn groups(&self, view: &View, spans: &[Span]) -> Result<Groups, QueryError> {
+        let (mut groups, mut rows, mut packages) = (Groups::new(), 0, 0);
         let mut next = self.number.unwrap_or(0);
         while let Some((number, package)) = view.package(next)? {
             if self.number.is_some_and(|wanted| wanted != number) {
                 break;
             }
             if self.has(&package.shown) {
-                self.add_package(view, number, &package.shown, spans, &mut groups)?;
+                rows += self.add_package(view, number, &package.shown, spans, &mut groups)?;
+                packages += 1;
+                self.is_within(rows.saturating_sub(packages))?;
             }
             let Some(following) = number.checked_add(1) else {
                 break;
@@ -282,7 +291,7 @@ impl<'a> Plan<'a> {
         self.ask.by.contains(&By::Domain) && self.number.is_none()
     }
 
-    /// Adds what the cells of one package come to.
+    /// Adds what the cells of one package come to; says how many rows that is more.
     fn add_package(
         &self,
         view: &View,
@@ -290,7 +299,7 @@ impl<'a> Plan<'a> {
         shown: &str,
         spans: &[Span],
         groups: &mut Groups,
-    ) -> Result<(), CountsError> {
+    ) -> Result<usize, QueryError> {
         let shown: Arc<str> = if self.sums_packages() { domain_of(shown) } else { shown }.into();
         let mut known = self.cells(view, number, self.dimension, spans)?;
         if let Some(whole) = self.dimension.whole() {
@@ -319,14 +328,15 @@ impl<'a> Plan<'a> {
         }
         known.retain(|(values, _), _| self.is_wanted(values));
         if known.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let cells = groups.entry(shown).or_default();
+        let before = cells.len();
         for ((values, minute), measures) in known {
             let key = (self.kept(values), minute);
             *cells.entry(key).or_insert(Measures::ZERO) += measures;
         }
-        Ok(())
+        Ok(cells.len() - before)
     }
 
     /// What of a package may be shown in public.
@@ -351,16 +361,32 @@ impl<'a> Plan<'a> {
         package: u32,
         dimension: Dimension,
         spans: &[Span],
-    ) -> Result<Cells, CountsError> {
+    ) -> Result<Cells, QueryError> {
         let mut sums = Sums::default();
         for span in spans {
             let range = cell_range(span.unit, package, dimension, span.from..span.to);
             view.cells(range, |cell, measures| {
-                let minute = self.unit.map_or(0, |unit| unit.floor(cell.minute));
-                sums.add(cell.value, minute, measures);
+                // One beyond the bound is enough to be refused.
+                if sums.sums.len() <= self.rows_max {
+                    let minute = self.unit.map_or(0, |unit| unit.floor(cell.minute));
+                    sums.add(cell.value, minute, measures);
+                }
             })?;
+            self.is_within(sums.sums.len())?;
         }
         Ok(sums.into_cells())
+    }
+
+    fn is_within(&self, rows: usize) -> Result<(), QueryError> {
+        match rows > self.rows_max {
+            false => Ok(()),
+            true => Err(QueryError::Question(format!(
+                "this comes to more than {} rows: ask for less time, longer units of time, one \
+                 package, or fewer things at once; `pullgate export` on the gateway's machine writes \
+                 as many as there are",
+                self.rows_max
+            ))),
+        }
     }
 
     /// Where a word's value stands among those of a row.

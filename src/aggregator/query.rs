@@ -12,12 +12,14 @@ use crate::aggregator::lock::Lock;
 use crate::aggregator::plan::Plan;
 use crate::aggregator::view::View;
 use crate::aggregator::{Booked, Order};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 /// Answers questions, from any thread.
 #[derive(Clone)]
 pub struct Query {
     source: Source,
+    /// How many rows there may be beside one for each package.
+    rows_max: usize,
 }
 
 #[derive(Clone)]
@@ -48,25 +50,33 @@ impl Deref for Held {
 impl Query {
     /// Questions to a running aggregator.
     pub(super) fn live(orders: Sender<Order>) -> Self {
-        Self { source: Source::Live(orders) }
+        Self { source: Source::Live(orders), rows_max: usize::MAX }
     }
 
     /// Questions to a store that nobody else has open.
     pub(super) fn offline(view: View, lock: Lock) -> Self {
-        Self { source: Source::Offline(Arc::new((view, lock))) }
+        Self { source: Source::Offline(Arc::new((view, lock))), rows_max: usize::MAX }
+    }
+
+    /// The same, for who may not have as many rows as they like: of what comes to more than `rows_max`
+    /// beside one for each package, counted before any is put together with others, no more than that is
+    /// held in memory, and the question is refused.
+    pub fn bounded(self, rows_max: usize) -> Self {
+        Self { rows_max, ..self }
     }
 
     /// Answers `ask`. Reads the store in the caller's thread, which may take a while where much is
     /// asked for.
     pub fn rows(&self, ask: &Ask) -> Result<Answer, QueryError> {
-        let plan = Plan::of(ask)?;
+        let plan = Plan::of(ask)?.bounded(self.rows_max);
         self.read(|view| plan.run(view))
     }
 
     /// Answers several questions by what was counted at one moment, so that their sums agree. Each
     /// may be refused by itself.
     pub fn all(&self, asks: &[Ask]) -> Result<Vec<Result<Answer, QueryError>>, QueryError> {
-        let plans: Vec<_> = asks.iter().map(Plan::of).collect();
+        let plan = |ask| Plan::of(ask).map(|plan| plan.bounded(self.rows_max));
+        let plans: Vec<_> = asks.iter().map(plan).collect();
         self.read(|view| {
             let answers = plans.iter().map(|plan| match plan {
                 Err(refused) => Ok(Err(refused.clone())),
@@ -110,7 +120,7 @@ impl Query {
             Source::Live(orders) => orders,
         };
         let (reply, view) = bounded(1);
-        orders.send(Order::View(reply)).map_err(|_| QueryError::Stopped)?;
+        give(orders, Order::View(reply))?;
         let view = view.recv_timeout(VIEW_TIMEOUT).map_err(|error| match error {
             RecvTimeoutError::Disconnected => QueryError::Stopped,
             RecvTimeoutError::Timeout => {
@@ -128,11 +138,23 @@ impl Query {
         };
         let (reply, done) = bounded(1);
         let order = Order::Amend(Box::new(amendment), reply);
-        orders.send(order).map_err(|_| QueryError::Stopped)?;
+        give(orders, order)?;
         done.recv().map_err(|_| QueryError::Stopped)?
     }
 }
 
+/// Tells the aggregator, which takes up what it is told within milliseconds unless it is stuck.
+fn give(orders: &Sender<Order>, order: Order) -> Result<(), QueryError> {
+    orders.send_timeout(order, ORDER_TIMEOUT).map_err(|error| match error {
+        SendTimeoutError::Disconnected(_) => QueryError::Stopped,
+        SendTimeoutError::Timeout(_) => {
+            QueryError::Unavailable("the aggregator takes up no questions".to_owned())
+        }
+    })
+}
+
+/// How long it may take up nothing.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the aggregator may take to give a view: it opens the store first.
 const VIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a view is taken again because the store was written to meanwhile.

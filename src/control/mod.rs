@@ -19,6 +19,7 @@ mod private_file;
 pub mod private_socket;
 pub mod prove;
 pub mod reload;
+mod serving;
 pub mod showcase;
 pub mod signals;
 pub mod status;

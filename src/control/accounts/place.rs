@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pure::access::{Object, OrganisationId};
+use crate::pure::access::OrganisationId;
 
 /// Where roles are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +24,6 @@ impl Place {
         match package {
             None => Self::Organisation(owner),
             Some(name) => Self::Package { name, owner },
-        }
-    }
-
-    /// As roles are asked about it.
-    pub fn object(&self) -> Object<'_> {
-        match self {
-            Self::Organisation(id) => Object::Organisation(*id),
-            Self::Package { name, owner } => {
-                Object::Package { name, owner: *owner, is_public: false }
-            }
         }
     }
 

@@ -46,7 +46,33 @@ pub enum By {
     },
 }
 
+/// A token that something is made with: what is made ends with it, and lasts no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MadeWith {
+    /// The token's number.
+    pub token: i64,
+    /// When it ends, where it does.
+    pub expires_s: Option<i64>,
+}
+
+impl MadeWith {
+    /// Until when something lasts that is made with a token, or with none, and wanted to end at
+    /// `expires_s`.
+    pub fn until(made_with: Option<Self>, expires_s: Option<i64>) -> Option<i64> {
+        let own = made_with.and_then(|token| token.expires_s);
+        [expires_s, own].into_iter().flatten().min()
+    }
+}
+
 impl Who {
+    /// The token that they came by.
+    pub fn made_with(&self) -> Option<MadeWith> {
+        match self.by {
+            By::Session(_) => None,
+            By::Token { id: token, expires_s, .. } => Some(MadeWith { token, expires_s }),
+        }
+    }
+
     /// As the audit log names them.
     pub fn actor(&self) -> Actor {
         Actor { account: Some(self.account), login: self.login.clone() }

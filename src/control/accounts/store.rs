@@ -129,6 +129,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables-2.sql"),
     include_str!("tables-3.sql"),
     include_str!("tables-4.sql"),
+    include_str!("tables-5.sql"),
 ];
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::audit::{self, Actor, Deed};
 use super::people::role;
 use super::place::Place;
-use super::sessions::{By, Known, Who};
+use super::sessions::{By, Known, MadeWith, Who};
 use super::store::{Store, StoreError};
 use crate::pure::access::{Reach, Role};
 use crate::pure::secret;
@@ -22,6 +22,8 @@ pub struct Wanted {
     pub most: Role,
     /// When it ends, where it does.
     pub expires_s: Option<i64>,
+    /// The token that it is made with, where it is not its owner who makes it.
+    pub made_with: Option<MadeWith>,
 }
 
 /// A token as it is listed.
@@ -57,12 +59,13 @@ impl Store {
         secret_text: &str,
         now_s: i64,
     ) -> Result<i64, StoreError> {
-        let Wanted { label, place, most, expires_s } = wanted;
+        let Wanted { label, place, most, expires_s, made_with } = wanted;
+        let expires_s = MadeWith::until(*made_with, *expires_s);
         let step = self.begin()?;
         step.execute(
             "INSERT INTO tokens
-                 (account, label, secret, organisation, package, role, created_s, expires_s)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                 (account, label, secret, organisation, package, role, created_s, expires_s, made_with)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 by.account,
                 label,
@@ -71,7 +74,8 @@ impl Store {
                 place.package(),
                 most.word(),
                 now_s,
-                expires_s
+                expires_s,
+                made_with.map(|with| with.token)
             ],
         )?;
         let id = step.last_insert_rowid();
@@ -205,7 +209,7 @@ const SEEN_EVERY_S: i64 = 60;
 mod tests {
     use super::*;
     use crate::control::tests::scratch;
-    use crate::pure::access::Action;
+    use crate::pure::access::{Action, Object};
 
     #[test]
     fn a_token_gives_what_its_account_has_and_no_more() {
@@ -219,11 +223,13 @@ mod tests {
             place: acme.clone(),
             most: Role::Member,
             expires_s: Some(100),
+            made_with: None,
         };
         let id = store.add_token(&by, &wanted, "one", 0).unwrap();
         let known = store.by_token("one", 99).unwrap();
-        assert!(known.grants.may(Action::See, acme.object()));
-        assert!(!known.grants.may(Action::Configure, acme.object()));
+        let object = Object::Organisation(acme.organisation());
+        assert!(known.grants.may(Action::See, object));
+        assert!(!known.grants.may(Action::Configure, object));
         for (text, now_s) in [("two", 0), ("one", 100)] {
             assert!(matches!(store.by_token(text, now_s), Err(StoreError::Absent)), "{text}");
         }
@@ -238,5 +244,33 @@ mod tests {
         assert_eq!(store.tokens_at(&acme).unwrap().len(), 1);
         store.revoke_token_at(&by, &acme, id, 1).unwrap();
         assert_eq!(store.tokens_at(&acme).unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_made_with_a_token_ends_with_it_and_is_no_longer() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let by = Actor { account: Some(ada), login: "ada".to_owned() };
+        let acme = Place::Organisation(store.owners().unwrap().operator);
+        let wanted = |expires_s, made_with| Wanted {
+            label: "report".to_owned(),
+            place: acme.clone(),
+            most: Role::Admin,
+            expires_s,
+            made_with,
+        };
+        store.add_token(&by, &wanted(Some(100), None), "one", 0).unwrap();
+        let with = |store: &mut Store, text| store.by_token(text, 1).unwrap().who.made_with();
+        let first = with(&mut store, "one");
+        store.add_token(&by, &wanted(None, first), "two", 0).unwrap();
+        let second = with(&mut store, "two");
+        store.add_token(&by, &wanted(Some(500), second), "three", 0).unwrap();
+        store.invite(&by, first, &acme, Role::Admin, "link", 0).unwrap();
+        assert!(store.tokens_of(ada).unwrap().iter().all(|one| one.expires_s == Some(100)));
+        assert_eq!(store.invitations(&acme, 0).unwrap()[0].expires_s, 100);
+        store.revoke_own_token(&by, first.unwrap().token, 1).unwrap();
+        assert_eq!(store.tokens_of(ada).unwrap(), []);
+        assert_eq!(store.invitations(&acme, 0).unwrap(), []);
     }
 }

@@ -31,6 +31,7 @@ use super::logging::Dropped;
 use super::made::Makers;
 use super::private_socket;
 use super::prove;
+use super::serving::{Patience, Serving};
 use super::showcase;
 use super::status::Status;
 use super::while_busy;
@@ -158,19 +159,29 @@ impl Server {
     pub(super) async fn serve(self, stopped: impl Future<Output = bool>) -> bool {
         let (stop, stopping) = watch::channel(());
         let mut servers = JoinSet::new();
+        let limits = self.in_force.snapshot().limits.clone();
+        let patience = Patience { head: limits.header_timeout, body: limits.write_timeout };
         let admin = health::routes(self.status)
             .merge(metrics::routes(Arc::clone(&self.metrics)))
-            .merge(dashboard::routes(self.dashboard.clone()))
-            .into_make_service_with_connect_info::<SocketAddr>();
+            .merge(dashboard::routes(self.dashboard.clone()));
         let accounts = accounts::routes(self.dashboard.accounts.clone());
         tokio::spawn(self.dashboard.announce(self.address));
-        let admin = axum::serve(self.tcp, admin).with_graceful_shutdown(end(stopping.clone()));
-        servers.spawn(admin.into_future());
+        let admin = Serving {
+            what: "the admin listener",
+            listener: self.tcp,
+            routes: admin,
+            connections_max: CONNECTIONS_MAX,
+            patience,
+        };
+        servers.spawn(admin.run(stopping.clone()));
         let socket = self.unix.map(|(unix, path)| {
             let routes =
                 socket::routes(self.query).merge(explain::routes(self.in_force)).merge(accounts);
             let control = axum::serve(unix, routes.merge(self.certs));
-            servers.spawn(control.with_graceful_shutdown(end(stopping)).into_future());
+            let control = control.with_graceful_shutdown(end(stopping)).into_future();
+            servers.spawn(async {
+                let _ = control.await;
+            });
             path
         });
         let mut ticks = tokio::time::interval(TAKEN_EVERY);
@@ -196,6 +207,8 @@ async fn end(mut stopping: watch::Receiver<()>) {
     let _ = stopping.changed().await;
 }
 
+/// Connections of the admin listener at once, of people, programs and scrapers.
+const CONNECTIONS_MAX: usize = 256;
 /// How often is taken what workers hand over, so that a scrape is never further behind.
 const TAKEN_EVERY: Duration = Duration::from_millis(500);
 /// How long an answer under way may hold up the end of the process.

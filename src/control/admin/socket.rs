@@ -87,7 +87,7 @@ fn send_all(mut export: Export, lines: &Sender<Bytes>) {
 }
 
 /// An answer's body, as long as somebody sends.
-struct Lines(Receiver<Bytes>);
+pub(in crate::control) struct Lines(pub(in crate::control) Receiver<Bytes>);
 
 impl hyper::body::Body for Lines {
     type Data = Bytes;

@@ -70,7 +70,8 @@ async fn join(
     let invited = invited(&at, &key).await?;
     if let Some(who) = &viewer.who {
         let guest = Guest::Known(who.account);
-        at.accounts.run(move |store| store.accept(&key, guest, now_s())).await?;
+        let snapshot = at.in_force.snapshot();
+        at.accounts.run(move |store| store.accept(&key, guest, &snapshot.routes, now_s())).await?;
         return Ok(Redirect::to("/").into_response());
     }
     if at.sign_up == SignUp::Closed {
@@ -90,10 +91,11 @@ async fn join(
     let password = at.hasher.hash(fields.text("password").to_owned()).await?;
     let session = cookie.renewed()?;
     let (before, secret, key) = (cookie.text.clone(), session.text.clone(), key.clone());
+    let snapshot = at.in_force.snapshot();
     at.accounts
         .run(move |store| {
             let guest = Guest::New { login, password };
-            let account = store.accept(&key, guest, now_s())?;
+            let account = store.accept(&key, guest, &snapshot.routes, now_s())?;
             store.open_session(account, &before, &secret, &browser, now_s())
         })
         .await?;
@@ -101,8 +103,8 @@ async fn join(
 }
 
 async fn invited(at: &Dashboard, key: &str) -> Result<Invited, Trouble> {
-    let key = key.to_owned();
-    Ok(at.accounts.run(move |store| store.invited(&key, now_s())).await?)
+    let (key, snapshot) = (key.to_owned(), at.in_force.snapshot());
+    Ok(at.accounts.run(move |store| store.invited(&key, &snapshot.routes, now_s())).await?)
 }
 
 fn page(

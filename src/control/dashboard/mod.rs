@@ -20,6 +20,7 @@ mod api;
 mod assets;
 mod badges;
 mod cookie;
+mod counted;
 mod form;
 mod headers;
 mod history;
@@ -52,11 +53,10 @@ use super::admin::explain::InForce;
 use super::made::Makers;
 use crate::aggregator::Query;
 use crate::messages::random::random;
-use crate::pure::access;
 use crate::pure::config::values::SignUp;
-use crate::pure::oci::name::Name;
 use crate::pure::secret;
 use badges::Badges;
+use packages::live::Seats;
 use sign_in::Gatekeeper;
 
 /// What all pages have.
@@ -76,6 +76,8 @@ pub(super) struct Parts {
     pub(super) in_force: Arc<InForce>,
     /// What badges say.
     badges: Badges,
+    /// Who watches pulls.
+    seats: Seats,
     /// Who may make an account.
     pub(super) sign_up: SignUp,
     /// Who has failed to sign in lately.
@@ -109,8 +111,9 @@ impl Dashboard {
             accounts,
             makers,
             hasher: Hasher::new(HASHED_AT_ONCE)?,
-            query,
+            query: query.bounded(counted::ROWS_MAX),
             in_force,
+            seats: Seats::new(),
             badges: Badges::open(data_dir)?,
             sign_up,
             gatekeeper: Gatekeeper::new(),
@@ -150,10 +153,9 @@ impl Dashboard {
         if self.makers.standing().packages.contains_key(name) {
             return true;
         }
-        let is_name = Name::parse(below.as_bytes()).is_ok();
-        self.in_force.snapshot().routes.packages().any(|(at, rule)| {
-            at == domain && (rule == below || is_name && access::covers(rule, below))
-        })
+        let snapshot = self.in_force.snapshot();
+        let is_served = snapshot.routes.serving(name).is_some_and(|(at, _)| at == domain);
+        is_served || snapshot.routes.packages().any(|rule| rule == (domain, below))
     }
 
     /// Says in the log how the first account is made, as long as there is none.

@@ -107,7 +107,7 @@ async fn page(
     link: String,
 ) -> Result<Response, Trouble> {
     let (place, now_s) = (named.place.clone(), now_s());
-    let may_grant = signed.may(Action::Grant, place.object());
+    let may_grant = signed.may_place(Action::Grant, &place);
     let (members, invitations, tokens) = at
         .accounts
         .run(move |store| {
@@ -164,7 +164,7 @@ async fn invite(
     let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
     let key = secret::text(&bytes);
     let link = format!("{}/join?key={key}", signed.origin());
-    at.accounts.run(move |store| store.invite(&by, &place, to, &key, now_s())).await?;
+    at.accounts.run(move |store| store.invite(&by, None, &place, to, &key, now_s())).await?;
     page(&at, &signed, named, link).await
 }
 

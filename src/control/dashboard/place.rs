@@ -42,10 +42,10 @@ impl Named {
                 Place::new(id.ok_or_else(Trouble::absent)?, None)
             }
         };
-        if !viewer.may(Action::See, place.object()) {
+        if !viewer.may_place(Action::See, &place) {
             return Err(Trouble::absent());
         }
-        if !viewer.may(action, place.object()) {
+        if !viewer.may_place(action, &place) {
             return Err(Trouble::forbidden());
         }
         let (organisation, package) = match place {

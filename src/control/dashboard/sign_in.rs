@@ -1,15 +1,18 @@
 //! `/sign-in` and `/sign-out`.
 //!
-//! Who fails is slowed down, by account and by network, in memory: a network is known by a number that no
-//! address can be made of, and not at all after a restart.
+//! Who fails is slowed down, in memory, where a network is known by a number that no address can be made of,
+//! and not at all after a restart. What waits is a network that tries an account, and a network that tries
+//! any: so nobody locks an account's owner out, who comes from elsewhere. Where an account is tried from
+//! ever new networks, each try at it takes a few seconds, the owner's too.
 
 use std::convert::Infallible;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{ConnectInfo, FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
@@ -39,35 +42,61 @@ pub(super) fn routes() -> Router<Dashboard> {
 /// Who has failed lately.
 pub(super) struct Gatekeeper {
     hasher: RandomState,
-    failed: Mutex<(Throttle, Throttle)>,
+    failed: Mutex<Failed>,
+}
+
+struct Failed {
+    /// At an account, from a network.
+    there: Throttle,
+    /// From a network, at any account.
+    from: Throttle,
+    /// At an account, from any network.
+    at: Throttle,
 }
 
 impl Gatekeeper {
     pub(super) fn new() -> Self {
-        let failed = (Throttle::new(OF_ACCOUNT), Throttle::new(OF_NETWORK));
-        Self { hasher: RandomState::new(), failed: Mutex::new(failed) }
+        let [there, from, at] = [OF_BOTH, OF_NETWORK, OF_ACCOUNT].map(Throttle::new);
+        Self { hasher: RandomState::new(), failed: Mutex::new(Failed { there, from, at }) }
     }
 
-    /// Takes a try for failed until [`Self::well_done`] says otherwise.
+    /// Takes a try for failed until [`Self::well_done`] says otherwise. Comes back a few seconds later
+    /// where an account is tried from everywhere.
+    ///
+    /// # Errors
+    /// That this network has to wait.
     pub(super) async fn attempt(&self, login: &str, network: Network) -> Result<(), Trouble> {
-        let (account, now_s) = (self.hasher.hash_one(login), monotonic_us() / 1_000_000);
-        let (accounts, networks) = &mut *self.failed.lock().await;
-        let waits =
-            accounts.check(account, now_s).err().max(networks.check(network.0, now_s).err());
+        let (there, account) = self.keys(login, network);
+        let now_s = monotonic_us() / 1_000_000;
+        let mut failed = self.failed.lock().await;
+        let Failed { there: both, from, at } = &mut *failed;
+        let waits = both.check(there, now_s).err().max(from.check(network.0, now_s).err());
         if let Some(wait_s) = waits {
             return Err(Trouble::too_often(wait_s));
         }
-        accounts.count(account, now_s);
-        networks.count(network.0, now_s);
+        let slowed_s = at.check(account, now_s).err().unwrap_or_default();
+        both.count(there, now_s);
+        from.count(network.0, now_s);
+        at.count(account, now_s);
+        drop(failed);
+        // Connections are bounded, and so are those who wait here.
+        tokio::time::sleep(Duration::from_secs(slowed_s)).await;
         Ok(())
     }
 
     /// It was who they said.
     pub(super) async fn well_done(&self, login: &str, network: Network) {
-        let (accounts, networks) = &mut *self.failed.lock().await;
-        accounts.forget(self.hasher.hash_one(login));
-        // Not forgotten: who has an account of their own may guess others' as slowly as everybody.
-        networks.take_back(network.0);
+        let (there, account) = self.keys(login, network);
+        let mut failed = self.failed.lock().await;
+        failed.there.forget(there);
+        // Not forgotten: who has an account of their own may guess others' as slowly as everybody, and
+        // who guesses an account goes on while its owner signs in.
+        failed.from.take_back(network.0);
+        failed.at.take_back(account);
+    }
+
+    fn keys(&self, login: &str, network: Network) -> (u64, u64) {
+        (self.hasher.hash_one((login, network.0)), self.hasher.hash_one(login))
     }
 }
 
@@ -79,8 +108,8 @@ impl FromRequestParts<Dashboard> for Network {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map_or([0; 16], |ConnectInfo(peer)| mapped(peer.ip()));
+        let peer = parts.extensions.get::<SocketAddr>();
+        let peer = peer.map_or([0; 16], |peer| mapped(peer.ip()));
         let mut fields = ForwardedFields::default();
         for value in parts.headers.get_all("forwarded") {
             fields.push_forwarded(value.as_bytes());
@@ -186,13 +215,15 @@ fn local(next: &str) -> &str {
     if is_ours { next } else { "/" }
 }
 
-/// A person's mistakes cost nothing; a guesser has a thousand tries a day at one account, and who signs in
-/// meanwhile waits a minute at most.
-const OF_ACCOUNT: Limits =
+/// A person's mistakes cost nothing; a guesser has a thousand tries a day at one account from each network.
+const OF_BOTH: Limits =
     Limits { free: 5, wait_max_s: 60, forgotten_after_s: 3600, many_max: 10_000 };
 /// A network may be a whole office.
 const OF_NETWORK: Limits =
     Limits { free: 30, wait_max_s: 900, forgotten_after_s: 3600, many_max: 10_000 };
+/// Four seconds at the most: whoever has ten thousand networks is slowed down, and the owner is let in.
+const OF_ACCOUNT: Limits =
+    Limits { free: 20, wait_max_s: 4, forgotten_after_s: 3600, many_max: 10_000 };
 
 #[cfg(test)]
 mod tests {

@@ -94,7 +94,8 @@ async fn make(
     let named = Named::find(&at, &signed, needed, organisation, package).await?;
     let now = now_s();
     let expires_s = days.map(|days| now + days * 24 * 3600);
-    let wanted = Wanted { label, place: named.place, most, expires_s };
+    let made_with = None;
+    let wanted = Wanted { label, place: named.place, most, expires_s, made_with };
     let (text, by) = (new_token()?, signed.who.actor());
     let made = text.clone();
     at.accounts.run(move |store| store.add_token(&by, &wanted, &text, now)).await?;

@@ -1,6 +1,7 @@
 //! Who asks, and what they may.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -12,11 +13,13 @@ use super::cookie;
 use super::page::Frame;
 use super::trouble::Trouble;
 use crate::control::accounts::people::Owners;
+use crate::control::accounts::place::Place;
 use crate::control::accounts::sessions::{Known, Who};
 use crate::control::accounts::{StoreError, now_s};
 use crate::pure::access::{Action, Grants, Object, OrganisationId};
 use crate::pure::query::put_encoded;
 use crate::pure::secret;
+use crate::pure::snapshot::Snapshot;
 
 /// Whoever asks for a page: somebody who is signed in, or nobody.
 pub(super) struct Viewer {
@@ -25,6 +28,8 @@ pub(super) struct Viewer {
     grants: Grants,
     /// Whose packages are.
     pub(super) owners: Owners,
+    /// Which rules serve them.
+    snapshot: Arc<Snapshot>,
     form_token: String,
     origin: String,
 }
@@ -37,15 +42,26 @@ pub(super) struct Signed {
 }
 
 impl Viewer {
-    /// Whether they may do this to that.
-    pub(super) fn may(&self, action: Action, object: Object<'_>) -> bool {
+    fn may(&self, action: Action, object: Object<'_>) -> bool {
         self.grants.may(action, object)
     }
 
     /// Whether they may do this to the package `<domain>/<name>`, of which the caller knows whether it
     /// has a page for everybody.
     pub(super) fn may_package(&self, action: Action, name: &str, is_public: bool) -> bool {
-        self.may(action, self.owners.package(name, is_public))
+        let rule = self.snapshot.routes.serving(name);
+        self.may(action, self.owners.package(name, rule, is_public))
+    }
+
+    /// The same of an organisation, or of a package as one of the organisation that the place says.
+    pub(super) fn may_place(&self, action: Action, place: &Place) -> bool {
+        match place {
+            Place::Organisation(id) => self.may_organisation(action, *id),
+            Place::Package { name, owner } => {
+                let (owner, rule) = (*owner, self.snapshot.routes.serving(name));
+                self.may(action, Object::Package { name, rule, owner, is_public: false })
+            }
+        }
     }
 
     /// The same of an organisation.
@@ -87,15 +103,24 @@ impl Viewer {
     }
 
     /// Who comes with a token, and no form.
-    pub(super) fn by_token(known: Known, headers: &HeaderMap) -> Self {
-        let Known { who, grants, owners } = known;
-        let (form_token, origin) = (String::new(), cookie::origin(headers));
-        Self { who: Some(who), grants, owners, form_token, origin }
+    pub(super) fn by_token(known: Known, at: &Dashboard, headers: &HeaderMap) -> Self {
+        Self { origin: cookie::origin(headers), ..Self::known(known, at) }
     }
 
-    fn nobody(form_token: String, origin: String) -> Self {
-        let (grants, owners) = (Grants::default(), Owners::default());
-        Self { who: None, grants, owners, form_token, origin }
+    fn known(known: Known, at: &Dashboard) -> Self {
+        let Known { who, grants, owners } = known;
+        Self { who: Some(who), grants, owners, ..Self::nobody(at) }
+    }
+
+    fn nobody(at: &Dashboard) -> Self {
+        Self {
+            who: None,
+            grants: Grants::default(),
+            owners: Owners::default(),
+            snapshot: at.in_force.snapshot(),
+            form_token: String::new(),
+            origin: String::new(),
+        }
     }
 }
 
@@ -113,15 +138,13 @@ impl FromRequestParts<Dashboard> for Viewer {
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Trouble> {
         let origin = cookie::origin(&parts.headers);
         let Some(cookie) = cookie::sent(&parts.headers) else {
-            return Ok(Self::nobody(String::new(), origin));
+            return Ok(Self { origin, ..Self::nobody(at) });
         };
         let form_token = secret::form_token(cookie);
         let secret = cookie.to_owned();
         match at.accounts.run(move |store| store.by_session(&secret, now_s())).await {
-            Ok(Known { who, grants, owners }) => {
-                Ok(Self { who: Some(who), grants, owners, form_token, origin })
-            }
-            Err(StoreError::Absent) => Ok(Self::nobody(form_token, origin)),
+            Ok(known) => Ok(Self { form_token, origin, ..Self::known(known, at) }),
+            Err(StoreError::Absent) => Ok(Self { form_token, origin, ..Self::nobody(at) }),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,5 +1,7 @@
 //! What badges say of a package, and by which address they are found.
 
+use std::fmt;
+
 use ring::hmac;
 
 use super::colour::Colour;
@@ -14,9 +16,41 @@ pub struct Figures {
     /// Pulls of the last thirty days.
     pub pulls_of_month: u64,
     /// Companies that were told apart in the month before this one.
-    pub companies: u64,
+    pub companies: Companies,
     /// Of the last thirty days' tags that are versions the one with the most pulls.
     pub version: Option<String>,
+}
+
+/// How many companies there were, as everybody may know it: that there were a few is told of no number
+/// below `insight.k_public`, for whoever watches it would see each of them come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Companies {
+    /// So many.
+    Many(u64),
+    /// Fewer than so many.
+    Fewer(u64),
+}
+
+impl Companies {
+    /// `many`, where that is a crowd.
+    pub fn shown(many: u64, k_public: u64) -> Self {
+        if many < k_public { Self::Fewer(k_public) } else { Self::Many(many) }
+    }
+}
+
+impl Default for Companies {
+    fn default() -> Self {
+        Self::Many(0)
+    }
+}
+
+impl fmt::Display for Companies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Many(many) => f.write_str(&short(*many)),
+            Self::Fewer(than) => write!(f, "<{than}"),
+        }
+    }
 }
 
 /// What a badge is about.
@@ -56,7 +90,7 @@ impl About {
         let message = figures.and_then(|figures| match self {
             Self::Pulls => Some(short(figures.pulls)),
             Self::LatestMonth => Some(format!("{}/month", short(figures.pulls_of_month))),
-            Self::Companies => Some(short(figures.companies)),
+            Self::Companies => Some(figures.companies.to_string()),
             Self::Version => figures.version.clone(),
         });
         if message.is_none() {
@@ -68,11 +102,11 @@ impl About {
     }
 }
 
-/// The identifier in the addresses of a package's badges: whoever does not have `key` cannot tell it from
-/// the name.
-pub fn id(key: &[u8; 32], package: &str) -> String {
+/// The identifier in the address of one badge of a package: whoever does not have `key` cannot tell it from
+/// the name, nor from that of another badge of the package.
+pub fn id(key: &[u8; 32], package: &str, about: About) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let tag = hmac::sign(&key, package.as_bytes());
+    let tag = hmac::sign(&key, format!("{} {package}", about.word()).as_bytes());
     tag.as_ref().iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -102,7 +136,7 @@ mod tests {
         let figures = Figures {
             pulls: 12_345,
             pulls_of_month: 678,
-            companies: 9,
+            companies: Companies::shown(12, 10),
             version: Some("2.4.0".to_owned()),
         };
         let said = |about: About, figures: Option<&Figures>| {
@@ -110,17 +144,23 @@ mod tests {
             format!("{} {}", badge.label, badge.message)
         };
         let all = About::EVERY.map(|about| said(about, Some(&figures)));
-        assert_eq!(all, ["pulls 12k", "pulls 678/month", "companies 9", "version 2.4.0"]);
+        assert_eq!(all, ["pulls 12k", "pulls 678/month", "companies 12", "version 2.4.0"]);
         assert_eq!(said(About::Version, Some(&Figures::default())), "version unknown");
         assert_eq!(said(About::Pulls, None), "pulls not found");
+        for few in [0, 9] {
+            let companies = Companies::shown(few, 10);
+            let few = Figures { companies, ..Figures::default() };
+            assert_eq!(said(About::Companies, Some(&few)), "companies <10");
+        }
     }
 
     #[test]
-    fn an_identifier_is_a_packages_own_and_another_key_gives_another() {
-        let one = id(&[1; 32], "a.b/c");
-        assert_eq!((one.len(), &one), (24, &id(&[1; 32], "a.b/c")));
-        assert_ne!(one, id(&[1; 32], "a.b/d"));
-        assert_ne!(one, id(&[2; 32], "a.b/c"));
+    fn an_identifier_is_one_badges_own_and_another_key_gives_another() {
+        let one = id(&[1; 32], "a.b/c", About::Pulls);
+        assert_eq!((one.len(), &one), (24, &id(&[1; 32], "a.b/c", About::Pulls)));
+        assert_ne!(one, id(&[1; 32], "a.b/c", About::Companies));
+        assert_ne!(one, id(&[1; 32], "a.b/d", About::Pulls));
+        assert_ne!(one, id(&[2; 32], "a.b/c", About::Pulls));
     }
 
     #[test]

@@ -114,6 +114,15 @@ impl Table {
         Site { table: self, exact: exact.map(host), any: self.any.map(host), is_over_tls: false }
     }
 
+    /// The rule that serves the package `<domain>/<name>`, as its domain and pattern. A rule with a star is
+    /// served by none.
+    pub fn serving<'t>(&'t self, package: &'t str) -> Option<(&'t str, &'t str)> {
+        let (domain, name) = package.split_once('/')?;
+        let found = self.site(domain.as_bytes()).find(Name::parse(name.as_bytes()).ok()?)?;
+        let pattern = if found.collection.is_empty() { name } else { found.collection };
+        Some((found.domain, pattern))
+    }
+
     fn host_index(&self, name: &[u8]) -> Option<u32> {
         let is_it = |index: &u32| self.text(self.hosts[*index as usize].name).as_bytes() == name;
         self.by_host.find(self.hash(0, None, name), is_it).copied()
@@ -595,6 +604,15 @@ mod tests {
         assert_eq!((rocket.location, rocket.tail_from), ("https://ghcr.io/v2/acme/", 5));
         let exact = find("acme/x");
         assert_eq!((exact.id, exact.collection, exact.tail_from), ("", "", 6));
+        for (package, rule) in [
+            ("a.b/acme/rocket", Some(("a.b", "acme/*"))),
+            ("a.b/acme/x", Some(("a.b", "acme/x"))),
+            ("a.b/acme/*", None),
+            ("a.b/other", None),
+            ("c.d/acme/x", None),
+        ] {
+            assert_eq!(table.serving(package), rule, "{package}");
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl FromRequestParts<Dashboard> for Caller {
                 let token = token.map(|(_, token)| token.trim().to_owned()).unwrap_or_default();
                 let known = at.accounts.run(move |store| store.by_token(&token, now_s())).await;
                 match known {
-                    Ok(known) => Viewer::by_token(known, &parts.headers),
+                    Ok(known) => Viewer::by_token(known, at, &parts.headers),
                     Err(StoreError::Absent) => return Err(unknown()),
                     Err(error) => return Err(error.into()),
                 }

@@ -36,9 +36,9 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(people::list))
         .routes(routes!(people::one, people::change, people::remove))
         .routes(routes!(people::invitations, people::invite))
-        .routes(routes!(people::withdraw))
+        .routes(routes!(people::invitation, people::withdraw))
         .routes(routes!(tokens::list, tokens::make))
-        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::one, tokens::revoke))
         .routes(routes!(audit::list))
         .split_for_parts();
     let mut described = described;

@@ -177,18 +177,32 @@ pub(super) async fn invitations(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
-    let listed = at.accounts.run(move |store| store.invitations(&place, now_s())).await?;
-    let shown = listed.into_iter().map(|one| Invitation {
-        id: one.id,
-        role: one.role.word(),
-        by: one.by,
-        expires: time(one.expires_s),
-    });
-    let list = List::part(shown.collect(), &part, |one: &Invitation| one.id.to_string());
-    tagged(&headers, &list)
+    let listed = open(&at, &place).await?;
+    tagged(&headers, &List::part(listed, &part, |one: &Invitation| one.id.to_string()))
 }
 
-/// Invites whoever opens the link that this answers with, once, for a week.
+/// One of them.
+#[utoipa::path(
+    get, path = "/api/v1/invitations/{invitation}", tag = "people",
+    params(Place, ("invitation" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Invitation),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn invitation(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(invitation): Path<i64>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let place = caller.find(&at, Action::Grant, &place).await?.place;
+    tagged(&headers, &open_one(&at, &place, invitation).await?)
+}
+
+/// Invites whoever opens the link that this answers with, once, for a week, and no longer than the token
+/// lasts that it is made with.
 #[utoipa::path(
     post, path = "/api/v1/invitations", tag = "people", params(Place), request_body = WantedRole,
     responses(
@@ -208,15 +222,19 @@ pub(super) async fn invite(
     let bytes = random::<32>().map_err(|error| Problem(Trouble::failed(&error)))?;
     let key = secret::text(&bytes);
     let invite = Invite { path: format!("/join?key={key}") };
-    let by = caller.who.actor();
-    at.accounts.run(move |store| store.invite(&by, &place, to, &key, now_s())).await?;
+    let (by, with) = (caller.who.actor(), caller.who.made_with());
+    at.accounts.run(move |store| store.invite(&by, with, &place, to, &key, now_s())).await?;
     Ok((StatusCode::CREATED, Json(invite)).into_response())
 }
 
 /// Takes back an invitation.
 #[utoipa::path(
     delete, path = "/api/v1/invitations/{invitation}", tag = "people",
-    params(Place, ("invitation" = i64, Path, description = "Its number")),
+    params(
+        Place,
+        ("invitation" = i64, Path, description = "Its number"),
+        ("If-Match" = String, Header, description = "The ETag of the invitation")
+    ),
     responses(
         (status = 204),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
@@ -227,12 +245,32 @@ pub(super) async fn withdraw(
     caller: Caller,
     place: Place,
     Path(invitation): Path<i64>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
     let place = caller.find(&at, Action::Grant, &place).await?.place;
+    is_meant(&headers, &open_one(&at, &place, invitation).await?)?;
     let by = caller.who.actor();
     at.accounts.run(move |store| store.withdraw(&by, &place, invitation, now_s())).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The invitations to a place that nobody has taken.
+async fn open(at: &Dashboard, place: &place::Place) -> Result<Vec<Invitation>, Problem> {
+    let place = place.clone();
+    let listed = at.accounts.run(move |store| store.invitations(&place, now_s())).await?;
+    let shown = listed.into_iter().map(|one| Invitation {
+        id: one.id,
+        role: one.role.word(),
+        by: one.by,
+        expires: time(one.expires_s),
+    });
+    Ok(shown.collect())
+}
+
+async fn open_one(at: &Dashboard, place: &place::Place, id: i64) -> Result<Invitation, Problem> {
+    let found = open(at, place).await?.into_iter().find(|one| one.id == id);
+    found.ok_or_else(|| StoreError::Absent.into())
 }
 
 async fn found(at: &Dashboard, place: &place::Place, account: i64) -> Result<Person, Problem> {

@@ -1,16 +1,17 @@
 //! `GET /api/v1/pulls`
 
 use axum::extract::{Query as Params, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::caller::Caller;
 use super::problem::{Problem, ProblemBody};
 use super::tagged::tagged;
-use crate::aggregator::{Ask, QueryError};
+use crate::aggregator::Ask;
 use crate::control::admin::socket::ask;
 use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::counted::counted;
 use crate::control::dashboard::packages::public_turn;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Viewer;
@@ -60,19 +61,8 @@ pub(super) async fn pulls(
     };
     let _turn = if is_public { Some(public_turn()?) } else { None };
     let ask = if is_public { asked? } else { of_people(caller?.viewer, asked?)? };
-    let query = at.query.clone();
-    let answer = tokio::task::spawn_blocking(move || query.rows(&ask)).await;
-    match answer {
-        Ok(Ok(answer)) => tagged(&headers, &answer),
-        Ok(Err(error @ QueryError::Question(_))) => {
-            Err(Problem(Trouble::refused(error.to_string())))
-        }
-        Ok(Err(error @ (QueryError::Unavailable(_) | QueryError::Stopped))) => {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Err(Problem(Trouble::new(status, "Not available", error.to_string())))
-        }
-        Err(error) => Err(Problem(Trouble::failed(&error))),
-    }
+    let answer = counted(&at.query, move |query| query.rows(&ask)).await?;
+    tagged(&headers, &answer)
 }
 
 /// The question, if this viewer may see all of the package that it is about.

@@ -37,7 +37,16 @@ impl<T> List<T> {
 
 /// The answer to a GET: 304 where the caller has it already.
 pub(super) fn tagged(headers: &HeaderMap, body: &impl Serialize) -> Result<Response, Problem> {
-    let (text, tag) = written(body)?;
+    tagged_by(headers, body, body)
+}
+
+/// The same of what is more than its `state`, by which it is the same or another.
+pub(super) fn tagged_by(
+    headers: &HeaderMap,
+    body: &impl Serialize,
+    state: &impl Serialize,
+) -> Result<Response, Problem> {
+    let ((text, _), (_, tag)) = (written(body)?, written(state)?);
     if is_among(headers, IF_NONE_MATCH.as_str(), &tag) == Some(true) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, value(&tag))]).into_response());
     }
@@ -45,7 +54,8 @@ pub(super) fn tagged(headers: &HeaderMap, body: &impl Serialize) -> Result<Respo
     Ok(([(CONTENT_TYPE, kind), (ETAG, value(&tag))], text).into_response())
 }
 
-/// Whether the caller means to change what is there now, `body` being how it would be answered.
+/// Whether the caller means to change what is there now, `body` being the state that the answer to a GET
+/// is tagged by.
 ///
 /// # Errors
 /// 428 where they do not say what they mean, 412 where it is something else by now.

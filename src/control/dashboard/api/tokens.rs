@@ -9,14 +9,12 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read, role};
-use super::tagged::{List, tagged};
-use crate::control::accounts::now_s;
-use crate::control::accounts::sessions::By;
+use super::tagged::{List, is_meant, tagged, tagged_by};
 use crate::control::accounts::tokens::{Token, Wanted};
+use crate::control::accounts::{StoreError, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::tokens::{DAYS_MAX, new_token};
-use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::{Action, Role};
 use crate::pure::account;
 
@@ -39,6 +37,13 @@ pub(super) struct Listed {
     expires: Option<String>,
     /// When it was used last; null for never.
     used: Option<String>,
+}
+
+impl Listed {
+    /// All of it that its owner gave it.
+    fn state(&self) -> impl Serialize {
+        (self.id, &self.label, &self.organisation, &self.package, self.role, &self.expires)
+    }
 }
 
 /// What a token is to be.
@@ -77,24 +82,31 @@ pub(super) async fn list(
     part: Part,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let account = caller.who.account;
-    let tokens = at.accounts.run(move |store| store.tokens_of(account)).await?;
-    let seen = tokens.into_iter().filter(|one| caller.viewer.may(Action::See, one.place.object()));
-    let listed = |one: Token| Listed {
-        id: one.id,
-        label: one.label,
-        organisation: one.organisation,
-        package: one.place.package().map(str::to_owned),
-        role: one.most.word(),
-        created: time(one.created_s),
-        expires: one.expires_s.map(time),
-        used: one.seen_s.map(time),
-    };
-    let list = List::part(seen.map(listed).collect(), &part, |one: &Listed| one.id.to_string());
-    tagged(&headers, &list)
+    let list = reached(&at, &caller).await?;
+    tagged(&headers, &List::part(list, &part, |one: &Listed| one.id.to_string()))
 }
 
-/// Makes a token of the caller's account that reaches the place, and no further than the caller does.
+/// One of them. Its ETag stays when it is used.
+#[utoipa::path(
+    get, path = "/api/v1/tokens/{token}", tag = "tokens",
+    params(("token" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Listed),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn one(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    Path(token): Path<i64>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let found = reached_one(&at, &caller, token).await?;
+    tagged_by(&headers, &found, &found.state())
+}
+
+/// Makes a token of the caller's account that reaches the place, and no further than the caller does. It
+/// ends with the token that it is made with.
 #[utoipa::path(
     post, path = "/api/v1/tokens", tag = "tokens", params(Place), request_body = WantedToken,
     responses(
@@ -114,19 +126,10 @@ pub(super) async fn make(
     let label = label.map_err(|why| Problem::refused(format!("label: {why}.")))?;
     let most = role(&wanted.role)?;
     let now = now_s();
-    let wanted_end = match wanted.days {
+    let expires_s = match wanted.days {
         None => None,
         Some(days) if (1..=DAYS_MAX).contains(&days) => Some(now + days * 24 * 3600),
         Some(_) => return Err(Problem::refused(format!("days: is 1 to {DAYS_MAX}."))),
-    };
-    // A token's token ends with it at the latest.
-    let own_end = match caller.who.by {
-        By::Session(_) => None,
-        By::Token { expires_s, .. } => expires_s,
-    };
-    let expires_s = match (wanted_end, own_end) {
-        (Some(wanted), Some(own)) => Some(wanted.min(own)),
-        (wanted, own) => wanted.or(own),
     };
     let needed = match most {
         Role::Member => Action::See,
@@ -134,7 +137,8 @@ pub(super) async fn make(
     };
     let place = caller.find(&at, needed, &place).await?.place;
     let (by, token) = (caller.who.actor(), new_token()?);
-    let (wanted, text) = (Wanted { label, place, most, expires_s }, token.clone());
+    let made_with = caller.who.made_with();
+    let (wanted, text) = (Wanted { label, place, most, expires_s, made_with }, token.clone());
     let id = at.accounts.run(move |store| store.add_token(&by, &wanted, &text, now)).await?;
     Ok((StatusCode::CREATED, Json(Made { id, token })).into_response())
 }
@@ -142,7 +146,10 @@ pub(super) async fn make(
 /// Ends a token of the caller's account that reaches no further than the caller does.
 #[utoipa::path(
     delete, path = "/api/v1/tokens/{token}", tag = "tokens",
-    params(("token" = i64, Path, description = "Its number")),
+    params(
+        ("token" = i64, Path, description = "Its number"),
+        ("If-Match" = String, Header, description = "The ETag of the token")
+    ),
     responses(
         (status = 204),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
@@ -152,17 +159,37 @@ pub(super) async fn revoke(
     State(at): State<Dashboard>,
     caller: Caller,
     Path(token): Path<i64>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let account = caller.who.account;
-    let tokens = at.accounts.run(move |store| store.tokens_of(account)).await?;
-    let is_reached = tokens
-        .iter()
-        .any(|one| one.id == token && caller.viewer.may(Action::See, one.place.object()));
-    if !is_reached {
-        return Err(Problem(Trouble::absent()));
-    }
+    is_meant(&headers, &reached_one(&at, &caller, token).await?.state())?;
     let by = caller.who.actor();
     at.accounts.run(move |store| store.revoke_own_token(&by, token, now_s())).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The tokens of the caller's account that reach no further than the caller does, the newest first.
+async fn reached(at: &Dashboard, caller: &Caller) -> Result<Vec<Listed>, Problem> {
+    let account = caller.who.account;
+    let tokens = at.accounts.run(move |store| store.tokens_of(account)).await?;
+    let seen = tokens.into_iter().filter(|one| caller.viewer.may_place(Action::See, &one.place));
+    Ok(seen.map(listed).collect())
+}
+
+async fn reached_one(at: &Dashboard, caller: &Caller, id: i64) -> Result<Listed, Problem> {
+    let found = reached(at, caller).await?.into_iter().find(|one| one.id == id);
+    found.ok_or_else(|| StoreError::Absent.into())
+}
+
+fn listed(one: Token) -> Listed {
+    Listed {
+        id: one.id,
+        label: one.label,
+        organisation: one.organisation,
+        package: one.place.package().map(str::to_owned),
+        role: one.most.word(),
+        created: time(one.created_s),
+        expires: one.expires_s.map(time),
+        used: one.seen_s.map(time),
+    }
 }

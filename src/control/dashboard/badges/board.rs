@@ -11,20 +11,29 @@ use tokio::sync::Mutex;
 
 use crate::aggregator::{Ask, By, Query, QueryError};
 use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::counted::counted;
 use crate::control::private_file;
 use crate::messages::random::random;
-use crate::pure::badge::figures::{Figures, id, version};
+use crate::pure::badge::figures::{About, Companies, Figures, id, version};
 use crate::pure::period::Piece;
 
 /// The badges of all packages.
 pub(in crate::control::dashboard) struct Badges {
     key: [u8; 32],
-    /// When it was made, and what it says. Whoever finds it too old makes it anew, and others wait.
-    board: Mutex<Option<(Instant, Arc<Board>)>>,
+    /// What they say. Whoever finds it too old makes it anew, and others wait.
+    board: Mutex<Option<Held>>,
+}
+
+/// What badges say.
+struct Held {
+    /// Until when they do.
+    until: Instant,
+    /// `None` where that could not be found out.
+    board: Option<Arc<Board>>,
 }
 
 /// By the identifier in the address.
-pub(super) type Board = HashMap<String, Arc<Figures>>;
+pub(super) type Board = HashMap<String, (About, Arc<Figures>)>;
 
 impl Badges {
     /// With the key that `data_dir` has, or a new one. Should it not be readable, or not be kept, that is
@@ -51,9 +60,9 @@ impl Badges {
         Ok(Self { key, board: Mutex::new(None) })
     }
 
-    /// The identifier of a package's badges.
-    pub(in crate::control::dashboard) fn id(&self, package: &str) -> String {
-        id(&self.key, package)
+    /// The identifier of one of a package's badges.
+    pub(in crate::control::dashboard) fn id(&self, package: &str, about: About) -> String {
+        id(&self.key, package, about)
     }
 
     /// Makes them anew for whoever asks next: some were turned on or off.
@@ -61,38 +70,44 @@ impl Badges {
         *self.board.lock().await = None;
     }
 
-    /// What is said now.
-    pub(super) async fn board(&self, at: &Dashboard) -> Result<Arc<Board>, String> {
+    /// What is said now; `None` where that cannot be found out, which the log says.
+    pub(super) async fn board(&self, at: &Dashboard) -> Option<Arc<Board>> {
         let mut held = self.board.lock().await;
-        if let Some((made, board)) = &*held
-            && made.elapsed() < FRESH
+        if let Some(Held { until, board }) = &*held
+            && Instant::now() < *until
         {
-            return Ok(Arc::clone(board));
+            return board.clone();
         }
-        let off = match at.accounts.run(|store| store.badges_off()).await {
-            Ok(off) => off,
-            // Whose badges are off is not known: none are shown.
-            Err(error) => return Err(error.to_string()),
+        let (board, fresh) = match self.made(at).await {
+            Ok(board) => (Some(Arc::new(board)), FRESH),
+            Err(words) => {
+                tracing::warn!("badges cannot be made: {words}");
+                // What was said before is better than nothing. Whoever asks for a badge is anybody, and is
+                // not to have what failed tried again each time.
+                (held.take().and_then(|held| held.board), FAILED)
+            }
         };
-        let query = at.query.clone();
+        *held = Some(Held { until: Instant::now() + fresh, board: board.clone() });
+        board
+    }
+
+    async fn made(&self, at: &Dashboard) -> Result<Board, String> {
+        // Where it is not known whose badges are off, none are shown.
+        let off = at.accounts.run(|store| store.badges_off()).await;
+        let off = off.map_err(|error| error.to_string())?;
         let snapshot = at.in_force.snapshot();
         let names: Vec<String> =
             snapshot.routes.packages().map(|(domain, name)| format!("{domain}/{name}")).collect();
-        let counted = tokio::task::spawn_blocking(move || figures(&query, names, Timestamp::now()));
-        let figures = match counted.await {
-            Ok(Ok(figures)) => figures,
-            // What was said before is better than nothing.
-            Ok(Err(error)) => match &*held {
-                Some((_, board)) => return Ok(Arc::clone(board)),
-                None => return Err(error.to_string()),
-            },
-            Err(error) => return Err(error.to_string()),
-        };
+        let k_public = snapshot.k_public as u64;
+        let figures =
+            counted(&at.query, move |query| figures(query, names, k_public, Timestamp::now()));
+        let figures = figures.await.map_err(|trouble| trouble.why)?;
         let on = figures.into_iter().filter(|(name, _)| !off.contains(name));
-        let board = on.map(|(name, figures)| (self.id(&name), Arc::new(figures)));
-        let board = Arc::new(board.collect());
-        *held = Some((Instant::now(), Arc::clone(&board)));
-        Ok(board)
+        let badges = on.flat_map(|(name, figures)| {
+            let figures = Arc::new(figures);
+            About::EVERY.map(|about| (self.id(&name, about), (about, Arc::clone(&figures))))
+        });
+        Ok(badges.collect())
     }
 }
 
@@ -100,6 +115,7 @@ impl Badges {
 fn figures(
     query: &Query,
     names: Vec<String>,
+    k_public: u64,
     now: Timestamp,
 ) -> Result<HashMap<String, Figures>, QueryError> {
     let today = Piece::Day.end(now);
@@ -113,16 +129,18 @@ fn figures(
         Ask { from: Some(before), to: Some(month), ..Ask::default() },
         Ask { by: vec![By::Tag], top: Some(TAGS), ..lately },
     ];
+    let none = Figures { companies: Companies::shown(0, k_public), ..Figures::default() };
     let mut all: HashMap<String, Figures> =
-        names.into_iter().map(|name| (name, Figures::default())).collect();
+        names.into_iter().map(|name| (name, none.clone())).collect();
     let mut tags: HashMap<String, Vec<String>> = HashMap::new();
     for (number, answer) in query.all(&asks)?.into_iter().enumerate() {
         for row in answer?.rows {
-            let figures = all.entry(row.package.to_string()).or_default();
+            let figures = all.entry(row.package.to_string());
+            let figures = figures.or_insert_with(|| none.clone());
             match number {
                 0 => figures.pulls = row.measures.pulls,
                 1 => figures.pulls_of_month = row.measures.pulls,
-                2 => figures.companies = row.measures.monthly_companies,
+                2 => figures.companies = Companies::shown(row.measures.monthly_companies, k_public),
                 _ => {
                     let tags = tags.entry(row.package.to_string()).or_default();
                     tags.extend(row.keys.into_iter().map(|(_, tag)| tag));
@@ -142,5 +160,7 @@ fn figures(
 const NAME: &str = "badges.key";
 /// How old what a badge says may be.
 const FRESH: Duration = Duration::from_secs(60);
+/// How long what failed is not tried again.
+const FAILED: Duration = Duration::from_secs(10);
 /// Tags among which the version with the most pulls is looked for.
 const TAGS: usize = 20;

@@ -15,8 +15,11 @@ pub(in crate::control::dashboard) struct Code {
     pub(in crate::control::dashboard) texts: [(&'static str, String); 4],
 }
 
-/// All badges of the identifier `id`, on a gateway whose pages are below `origin`.
-pub(in crate::control::dashboard) fn codes(origin: &str, id: &str) -> Vec<Code> {
+/// All badges of a package, each with its identifier, on a gateway whose pages are below `origin`.
+pub(in crate::control::dashboard) fn codes(
+    origin: &str,
+    id: impl Fn(About) -> String,
+) -> Vec<Code> {
     let code = |about: About| {
         let told = match about {
             About::Pulls => "pulls",
@@ -24,7 +27,7 @@ pub(in crate::control::dashboard) fn codes(origin: &str, id: &str) -> Vec<Code> 
             About::Companies => "companies of the last month",
             About::Version => "the version that is pulled most",
         };
-        let path = format!("/badges/{id}/{}.svg", about.word());
+        let path = format!("/badges/{}/{}.svg", id(about), about.word());
         let url = format!("{origin}{path}");
         let quoted = text(&url);
         let texts = [
@@ -44,7 +47,7 @@ mod tests {
 
     #[test]
     fn each_language_has_the_whole_address() {
-        let codes = codes("https://counts.acme.com", "0a1b");
+        let codes = codes("https://counts.acme.com", |_| "0a1b".to_owned());
         assert_eq!(codes.len(), 4);
         let texts = codes[0].texts.each_ref().map(|(_, text)| text.as_str());
         assert_eq!(

@@ -85,7 +85,7 @@ async fn badge(
         look.take(key, value);
     }
     // Whether there is no such package, its badges are off, or nothing can be read now, is not told.
-    let figures = at.badges.figures(&at, &id).await;
+    let figures = at.badges.figures(&at, &id, about).await;
     let status = if figures.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let badge = about.badge(figures.as_deref(), look);
     let body = if *ending == "svg" { badge.svg() } else { badge.endpoint() };
@@ -109,15 +109,11 @@ async fn badge(
 }
 
 impl Badges {
-    /// What the badges with this identifier say; `None` where there are none.
-    async fn figures(&self, at: &Dashboard, id: &str) -> Option<Arc<Figures>> {
-        match self.board(at).await {
-            Ok(board) => board.get(id).cloned(),
-            Err(words) => {
-                tracing::warn!("badges cannot be made: {words}");
-                None
-            }
-        }
+    /// What the badge with this identifier says; `None` where there is none.
+    async fn figures(&self, at: &Dashboard, id: &str, about: About) -> Option<Arc<Figures>> {
+        let board = self.board(at).await?;
+        let (of, figures) = board.get(id)?;
+        (*of == about).then(|| Arc::clone(figures))
     }
 }
 

@@ -75,7 +75,7 @@ async fn detail(
     let off = at.accounts.run(|store| store.badges_off()).await?;
     let badges = match off.contains(&package) {
         true => Vec::new(),
-        false => codes(&origin(&headers), &at.badges.id(&package)),
+        false => codes(&origin(&headers), |about| at.badges.id(&package, about)),
     };
     let page = DetailPage {
         badges,

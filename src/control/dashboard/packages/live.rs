@@ -1,9 +1,8 @@
 //! `/live/<domain>/<name>`: each pull of a package as it is counted, as server-sent events (HTML
 //! Standard, 9.2). Nobody has to hear of all of them: whoever is too slow misses some.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,12 +13,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use crossbeam_channel::{Receiver, TryRecvError};
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use serde_json::json;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::aggregator::Booked;
+use crate::control::admin::socket::Lines;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
@@ -37,68 +38,98 @@ async fn live(
     if !signed.may_package(Action::See, &package, false) {
         return Err(Trouble::absent());
     }
-    let Ok(seat) = SEATS.try_acquire() else {
+    let seat = at.seats.take(signed.who.account).await.map_err(|whose| {
         let why = format!(
-            "{SEATS_MAX} pages are watching pulls already. This page works without; load it again to \
-             see newer counts."
+            "{whose} are watching pulls already. This page works without; load it again to see newer \
+             counts."
         );
-        return Err(Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Too many watch", why));
-    };
+        Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Too many watch", why)
+    })?;
+    let body = watch(package, at.query.subscribe(), seat, LIFE);
+    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
+}
+
+/// Who watches at once: each costs the aggregator a few texts for each pull.
+pub(in crate::control::dashboard) struct Seats {
+    all: Arc<Semaphore>,
+    /// Of each account that has any.
+    own: Mutex<HashMap<i64, Arc<Semaphore>>>,
+}
+
+/// Until it is dropped, somebody watches.
+struct Seat(#[expect(dead_code, reason = "held, not read")] [OwnedSemaphorePermit; 2]);
+
+impl Seats {
+    pub(in crate::control::dashboard) fn new() -> Self {
+        Self { all: Arc::new(Semaphore::new(SEATS_MAX)), own: Mutex::new(HashMap::new()) }
+    }
+
+    /// A seat for this account.
+    ///
+    /// # Errors
+    /// Who has all seats, in words.
+    async fn take(&self, account: i64) -> Result<Seat, String> {
+        let mut own = self.own.lock().await;
+        own.retain(|_, seats| seats.available_permits() < SEATS_OF_ACCOUNT_MAX);
+        let seats = own.entry(account);
+        let seats = seats.or_insert_with(|| Arc::new(Semaphore::new(SEATS_OF_ACCOUNT_MAX)));
+        let own = Arc::clone(seats)
+            .try_acquire_owned()
+            .map_err(|_| format!("{SEATS_OF_ACCOUNT_MAX} pages of yours"))?;
+        let one =
+            Arc::clone(&self.all).try_acquire_owned().map_err(|_| format!("{SEATS_MAX} pages"))?;
+        Ok(Seat([own, one]))
+    }
+}
+
+/// A body that goes on for as long as somebody reads it, `life` at most: then the browser asks again, and
+/// it is looked anew whether it may. Whether it is read or not, the seat is free after that.
+fn watch(package: String, booked: Receiver<Booked>, seat: Seat, life: Duration) -> Lines {
+    let (lines, body) = channel(EVENTS_WAITING_MAX);
+    tokio::spawn(async move {
+        let _ = timeout(life, tell(&package, &booked, &lines)).await;
+        drop(seat);
+    });
+    Lines(body)
+}
+
+/// Tells of each pull, until nobody listens or the aggregator says no more.
+async fn tell(package: &str, booked: &Receiver<Booked>, lines: &Sender<Bytes>) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let feed = Feed { package, booked: at.query.subscribe(), looks, looked: 0, _seat: seat };
-    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(feed)).into_response())
-}
-
-/// A body that goes on for as long as somebody reads it, [`LOOKS_MAX`] at most: then the browser asks
-/// again, and whether it still may is looked at again.
-struct Feed {
-    package: String,
-    booked: Receiver<Booked>,
-    looks: Interval,
-    looked: u32,
-    _seat: SemaphorePermit<'static>,
-}
-
-impl hyper::body::Body for Feed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    for looked in 0u32.. {
+        tokio::select! {
+            _ = looks.tick() => {}
+            () = lines.closed() => return,
+        }
+        let mut text = String::new();
+        if looked == 0 {
+            // Something has to come, so that the browser knows that it is heard.
+            text.push_str("retry: 3000\n: watching\n\n");
+        } else if looked.is_multiple_of(LOOKS_QUIET) {
+            text.push_str(": still there\n\n");
+        }
+        let mut has_ended = false;
         loop {
-            ready!(self.looks.poll_tick(context));
-            self.looked += 1;
-            if self.looked > LOOKS_MAX {
-                return Poll::Ready(None);
-            }
-            let mut text = String::new();
-            if self.looked == 1 {
-                // Something has to come, so that the browser knows that it is heard.
-                text.push_str("retry: 3000\n: watching\n\n");
-            } else if self.looked.is_multiple_of(LOOKS_QUIET) {
-                text.push_str(": still there\n\n");
-            }
-            let mut has_ended = false;
-            loop {
-                match self.booked.try_recv() {
-                    Ok(booked) if booked.package == self.package => text.push_str(&event(&booked)),
-                    Ok(_) => {}
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        has_ended = true;
-                        break;
-                    }
+            match booked.try_recv() {
+                Ok(booked) if booked.package == package => text.push_str(&event(&booked)),
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    has_ended = true;
+                    break;
                 }
             }
-            if !text.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(text.into()))));
+        }
+        if !text.is_empty() {
+            // Who does not read for so long is gone, or holds the seat for nothing.
+            match timeout(READ_PATIENCE, lines.send(text.into())).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
             }
-            if has_ended {
-                return Poll::Ready(None);
-            }
+        }
+        if has_ended {
+            return;
         }
     }
 }
@@ -110,15 +141,18 @@ fn event(booked: &Booked) -> String {
     format!("event: pull\ndata: {told}\n\n")
 }
 
-/// Who watches at once: each costs the aggregator a few texts for each pull.
-static SEATS: Semaphore = Semaphore::const_new(SEATS_MAX);
 const SEATS_MAX: usize = 64;
+/// A few windows of one person.
+const SEATS_OF_ACCOUNT_MAX: usize = 8;
 /// How often is looked what has come: a pull is to be seen within two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Fifteen seconds: proxies give up on what is quiet for longer.
 const LOOKS_QUIET: u32 = 60;
-/// Ten minutes.
-const LOOKS_MAX: u32 = 40 * 60;
+const LIFE: Duration = Duration::from_secs(600);
+/// Texts that wait for who reads.
+const EVENTS_WAITING_MAX: usize = 2;
+/// How long they may wait.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -136,5 +170,37 @@ mod tests {
         let told = event(&booked);
         assert_eq!(told.matches('\n').count(), 3, "{told}");
         assert!(told.ends_with("\n\n") && told.contains(r#""tag":"x\n\ndata: y""#), "{told}");
+    }
+
+    #[test]
+    fn a_seat_is_free_again_whether_the_body_is_read_or_not_and_an_account_has_a_few() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let seats = Seats::new();
+            let (_feed, booked) = crossbeam_channel::bounded(1);
+            let watched = |seat, life| watch("a.b/c".to_owned(), booked.clone(), seat, life);
+            let mut bodies = Vec::new();
+            for _ in 0..SEATS_OF_ACCOUNT_MAX - 1 {
+                bodies.push(watched(seats.take(1).await.unwrap(), LIFE));
+            }
+            // Nobody reads this one, and nobody gives it up.
+            let kept = watched(seats.take(1).await.unwrap(), Duration::ZERO);
+            assert!(seats.take(2).await.is_ok(), "another's are another's");
+            let until_free = async || {
+                while seats.take(1).await.is_err() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            until_free().await;
+            drop(kept);
+            let again = watched(seats.take(1).await.unwrap(), LIFE);
+            assert_eq!(seats.take(1).await.err().as_deref(), Some("8 pages of yours"));
+            drop(again);
+            until_free().await;
+            drop(bodies);
+            while seats.all.available_permits() < SEATS_MAX {
+                tokio::task::yield_now().await;
+            }
+        });
     }
 }

@@ -1,0 +1,102 @@
+//! How much of the admin listener anybody can take: connections, slow heads and bodies, pages that watch,
+//! and rows of an answer.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use std::net::IpAddr;
+
+use support::eventually::eventually;
+use support::gate::Gate;
+use support::http::Connection;
+use support::person::{PACKAGES, Person, ROCKET, text};
+
+fn gate(limits: &str) -> Gate {
+    Gate::start("epoll", &format!("{PACKAGES}\n[limits]\n{limits}"))
+}
+
+#[test]
+fn connections_are_bounded_and_one_too_many_is_told_so() {
+    let gate = gate("header_timeout = \"60s\"\n");
+    let mut held = Vec::new();
+    let refused = loop {
+        let mut connection = Connection::open(gate.admin()).unwrap();
+        connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        match connection.answer(false) {
+            Ok(answer) if answer.status == 200 => held.push(connection),
+            // What it has sent may have the answer reset before it is read.
+            Err(_) => break None,
+            Ok(answer) => break Some(answer),
+        }
+        assert!(held.len() <= 256, "there is no bound");
+    };
+    assert_eq!(held.len(), 256);
+    if let Some(refused) = refused {
+        assert_eq!(refused.status, 503);
+        assert!(text(&refused).contains("too many connections at once"));
+        assert!(refused.is_whole && refused.header("retry-after").is_some());
+    }
+    let mut silent = Connection::open(gate.admin()).unwrap();
+    assert_eq!(silent.answer(false).unwrap().status, 503, "said before anything is sent");
+    held.pop();
+    eventually(|| {
+        let mut next = Connection::open(gate.admin()).map_err(|error| error.to_string())?;
+        let answer = next.ask("GET", "/healthz", &["Host: x".to_owned()], b"");
+        answer.map(drop).map_err(|error| error.to_string())
+    });
+}
+
+#[test]
+fn slow_heads_quiet_connections_and_slow_bodies_are_given_up() {
+    let gate = gate("header_timeout = \"1s\"\nwrite_timeout = \"1s\"\n");
+    let open = || Connection::open(gate.admin()).unwrap();
+    let mut slow = open();
+    slow.send(b"GET / HTTP/1.1\r\nHost:").unwrap();
+    let mut quiet = open();
+    quiet.ask("GET", "/healthz", &["Host: x".to_owned()], b"").unwrap();
+    let mut silent = open();
+    let mut body = open();
+    let head = "POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\nlogin=ada";
+    body.send(head.as_bytes()).unwrap();
+    for (connection, what) in [(&mut slow, "slow"), (&mut quiet, "quiet"), (&mut silent, "silent")]
+    {
+        connection.closed().unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    let answer = body.answer(false).unwrap();
+    assert_eq!(answer.status, 400);
+    assert!(text(&answer).contains("the body was not there within 1 s"), "{}", text(&answer));
+    // And no body is longer than a form.
+    let mut long = open();
+    let head = "POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\n";
+    long.send(&[head.as_bytes(), &[b'a'; 70_000]].concat()).unwrap();
+    assert_eq!(long.answer(false).unwrap().status, 400);
+}
+
+#[test]
+fn an_account_watches_with_a_few_pages_and_another_still_can() {
+    let mut gate = gate("");
+    let ada = Person::set_up(&mut gate);
+    let cookie = format!("Cookie: {}", ada.cookie.unwrap());
+    let watch = || {
+        let mut connection = Connection::open(gate.admin()).unwrap();
+        let head =
+            format!("GET /live/{ROCKET} HTTP/1.1\r\nHost: {}\r\n{cookie}\r\n\r\n", gate.admin());
+        connection.send(head.as_bytes()).unwrap();
+        (connection.head().unwrap().status, connection)
+    };
+    let mut held: Vec<_> = (0..8).map(|_| watch()).collect();
+    assert!(held.iter().all(|(status, _)| *status == 200));
+    let (status, _) = watch();
+    assert_eq!(status, 503, "a ninth");
+    let mut elsewhere = Person::before(&gate);
+    elsewhere.from = Some(IpAddr::from([127, 0, 0, 9]));
+    assert_eq!(elsewhere.sign_in("ada", support::person::PASSWORD).status, 303, "pages go on");
+    held.pop();
+    eventually(|| match watch() {
+        (200, _) => Ok(()),
+        (status, _) => Err(format!("{status}")),
+    });
+}
