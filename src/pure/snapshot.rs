@@ -107,15 +107,22 @@ impl Snapshot {
     }
 
     /// Whether `address`, which `host` (as [`Origin`] has it) resolved to, may be dialled at `port`:
-    /// it is public, or the configuration allows it, or a backend in its file is written as that very
-    /// address.
-    pub fn may_dial(&self, host: &str, port: u16, address: [u8; 16]) -> bool {
+    /// it is public, or the configuration allows it, or it is asked as the `registry` that a backend in
+    /// the file writes as that very address. Where a redirect has led, or a person, nobody is asked as a
+    /// registry: what the operator wrote for one package opens nothing to others'.
+    pub fn may_dial(
+        &self,
+        registry: Option<usize>,
+        host: &str,
+        port: u16,
+        address: [u8; 16],
+    ) -> bool {
         let is_written = |Registry { origin, is_in_file, .. }: &Registry| {
             let is_address = host == "localhost" || is_address(host);
             *is_in_file && is_address && origin.host == host && origin.port == port
         };
         is_public(address)
-            || self.registries.iter().any(is_written)
+            || registry.and_then(|at| self.registries.get(at)).is_some_and(is_written)
             || self.upstream.allows(host, address)
     }
 }
@@ -169,9 +176,12 @@ mod tests {
             ]
         );
         let loopback = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
-        assert!(snapshot.may_dial("127.0.0.1", 5000, loopback), "written in a backend");
-        assert!(!snapshot.may_dial("127.0.0.1", 5001, loopback), "nothing beside it");
-        assert!(!snapshot.may_dial("ghcr.io", 443, loopback), "a name that leads inside");
+        let may_dial = |registry, host, port| snapshot.may_dial(registry, host, port, loopback);
+        assert!(may_dial(Some(1), "127.0.0.1", 5000), "written in a backend");
+        assert!(!may_dial(Some(0), "127.0.0.1", 5000), "but in another's");
+        assert!(!may_dial(None, "127.0.0.1", 5000), "a redirect there");
+        assert!(!may_dial(Some(1), "127.0.0.1", 5001), "nothing beside it");
+        assert!(!may_dial(Some(0), "ghcr.io", 443), "a name that leads inside");
     }
 
     #[test]
@@ -181,9 +191,9 @@ mod tests {
              [[packages]]\ndomain = \"a.b\"\nname = \"x\"\nbackend = \"ghcr.io/x\"\n",
         );
         let mapped = |a, b, c, d| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
-        assert!(snapshot.may_dial("a.b", 443, mapped(10, 1, 2, 3)));
-        assert!(snapshot.may_dial("registry.internal", 5000, mapped(192, 168, 0, 1)));
-        assert!(!snapshot.may_dial("a.b", 443, mapped(192, 168, 0, 1)));
-        assert!(snapshot.may_dial("a.b", 443, mapped(192, 0, 2, 1)));
+        assert!(snapshot.may_dial(None, "a.b", 443, mapped(10, 1, 2, 3)));
+        assert!(snapshot.may_dial(None, "registry.internal", 5000, mapped(192, 168, 0, 1)));
+        assert!(!snapshot.may_dial(None, "a.b", 443, mapped(192, 168, 0, 1)));
+        assert!(snapshot.may_dial(None, "a.b", 443, mapped(192, 0, 2, 1)));
     }
 }

@@ -74,7 +74,7 @@ impl Asker {
         let registry = &self.snapshot.registries[index];
         let addresses = self.resolve(&registry.origin).await?;
         let is_for_all = is_for_all(&registry.origin, &addresses);
-        let response = self.get(&url(registry, "")?, None).await?;
+        let response = self.get(index, &url(registry, "")?, None).await?;
         let challenge = (response.status == StatusCode::UNAUTHORIZED).then(|| {
             let lines = response.challenges().filter_map(|line| std::str::from_utf8(line).ok());
             lines.collect::<Vec<_>>().join(", ")
@@ -85,7 +85,7 @@ impl Asker {
     async fn repository(&self, index: usize, name: &str) -> Result<Proof, Failed> {
         let registry = &self.snapshot.registries[index];
         let tags = url(registry, &format!("{name}/tags/list?n=1"))?;
-        let response = self.get_following(tags.clone()).await?;
+        let response = self.get_following(index, tags.clone()).await?;
         if response.status == StatusCode::OK {
             // Somebody's login page may answer 200 too.
             let is_list = serde_json::from_slice::<serde_json::Map<_, _>>(&response.body).is_ok();
@@ -104,22 +104,22 @@ impl Asker {
         }
         let scope = challenge::scope(scope.as_deref(), name);
         let target = challenge::token_target(&realm, service.as_deref(), &[scope], None);
-        let granted = self.get(&Url { target, ..realm }, None).await?;
+        let granted = self.get(index, &Url { target, ..realm }, None).await?;
         if granted.status != StatusCode::OK {
             return Ok(Proof::Refused);
         }
         let Ok(granted) = challenge::granted(&granted.body) else {
             return Ok(Proof::Refused);
         };
-        let response = self.get(&tags, Some(&format!("Bearer {}", granted.token))).await?;
+        let response = self.get(index, &tags, Some(&format!("Bearer {}", granted.token))).await?;
         let is_granted = response.status == StatusCode::OK;
         Ok(if is_granted { Proof::WithToken } else { Proof::Refused })
     }
 
     /// As a client that has no credentials follows redirects: wherever they lead.
-    async fn get_following(&self, mut url: Url) -> Result<Response, Failed> {
+    async fn get_following(&self, index: usize, mut url: Url) -> Result<Response, Failed> {
         for _ in 0..REDIRECTS_MAX {
-            let response = self.get(&url, None).await?;
+            let response = self.get(index, &url, None).await?;
             let Some(location) = response.redirects_to() else {
                 return Ok(response);
             };
@@ -134,9 +134,14 @@ impl Asker {
 
     /// One exchange over a connection of its own; an answer that asks to come back later is a
     /// failure.
-    async fn get(&self, url: &Url, authorization: Option<&str>) -> Result<Response, Failed> {
+    async fn get(
+        &self,
+        index: usize,
+        url: &Url,
+        authorization: Option<&str>,
+    ) -> Result<Response, Failed> {
         let exchange = async {
-            let stream = self.dial(&url.origin).await?;
+            let stream = self.dial(index, &url.origin).await?;
             match url.origin.scheme {
                 Scheme::Http => get_over(TokioIo::new(stream), url, authorization).await,
                 Scheme::Https => {
@@ -157,11 +162,12 @@ impl Asker {
         Ok(response)
     }
 
-    async fn dial(&self, origin: &Origin) -> Result<TcpStream, Failed> {
+    async fn dial(&self, index: usize, origin: &Origin) -> Result<TcpStream, Failed> {
+        let registry = (self.snapshot.registries[index].origin == *origin).then_some(index);
         let mut last =
             failed("its addresses may not be dialled; upstream.allow_private names some");
         for address in by_turns(self.resolve(origin).await?) {
-            if !self.snapshot.may_dial(&origin.host, origin.port, mapped(address)) {
+            if !self.snapshot.may_dial(registry, &origin.host, origin.port, mapped(address)) {
                 continue;
             }
             let connecting = TcpStream::connect((address, origin.port));

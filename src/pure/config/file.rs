@@ -153,7 +153,8 @@ sections! {
         ca_file: OptionalFile => r#""""#, like r#""/etc/pullgate/ca.pem""#;
         /// Networks and hosts that may be dialled although they are not public: loopback, private,
         /// link-local and their like are refused, so that nobody is led into your own network. A
-        /// `backend` that is written as such an address is allowed as it stands.
+        /// `backend` in this file that is written as such an address is allowed as it stands, for its own
+        /// package: not where a redirect leads.
         allow_private: PRIVATE => "[]", like r#"["10.0.0.0/8", "registry.internal"]"#;
         /// How long a name's addresses are believed. If it cannot be resolved again, the old ones
         /// serve on.

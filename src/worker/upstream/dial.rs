@@ -36,7 +36,9 @@ pub async fn dial(
 async fn connect(worker: &Rc<Worker>, adopted: &Rc<Adopted>, way: &Rc<Way>) -> Result<Link, Fault> {
     let origin = &way.origin;
     let found = worker.upstreams.resolver.resolve(worker, &origin.host).await?;
-    let may_dial = |address: &IpAddr| adopted.may_dial(&origin.host, origin.port, mapped(*address));
+    let may_dial = |address: &IpAddr| {
+        adopted.may_dial(way.registry, &origin.host, origin.port, mapped(*address))
+    };
     let allowed: Vec<IpAddr> = found.iter().copied().filter(may_dial).collect();
     if allowed.is_empty() {
         worker.complain_of(format_args!(
