@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
+use pullgate::aggregator::clock::{Clock, Look};
 use pullgate::aggregator::{Amendment, Ask, By, Erasure, Query, Reconfigured, Scope};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
@@ -260,6 +261,16 @@ fn start(data_dir: &Path, counting: Counting, labels: &str) -> Gateway {
 }
 
 fn start_with(data_dir: &Path, counting: Counting, labels: &str, names: &[&str]) -> Gateway {
+    start_at(Arc::new(Clock::look), data_dir, counting, labels, names)
+}
+
+fn start_at(
+    look: Look,
+    data_dir: &Path,
+    counting: Counting,
+    labels: &str,
+    names: &[&str],
+) -> Gateway {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places");
     let database = |name: &&str| {
         let bytes = std::fs::read(golden.join(name).with_extension("mmdb")).unwrap();
@@ -267,7 +278,8 @@ fn start_with(data_dir: &Path, counting: Counting, labels: &str, names: &[&str])
     };
     let databases = names.iter().map(database).collect();
     let sources = Sources::new(databases, Labels::parse(labels).unwrap(), true);
-    Gateway::start_from(Options { sources: Arc::new(sources), ..options(data_dir, counting) }, 1)
+    let sources = Arc::new(sources);
+    Gateway::start_from(Options { sources, look, ..options(data_dir, counting) }, 1)
 }
 
 /// What docker sends for a multi-arch tag.
@@ -371,7 +383,12 @@ fn companies_that_an_erasure_leaves_do_not_count_again() {
 #[test]
 fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
     let dir = tempfile::tempdir().unwrap();
-    let mut gateway = start(dir.path(), counting(), "");
+    let yesterday: Look = Arc::new(|| {
+        let Clock { now_us, .. } = Clock::look();
+        let wall_us = jiff::Timestamp::now().as_microsecond() - 86_400_000_000;
+        Clock::at(now_us, wall_us - i64::try_from(now_us).unwrap())
+    });
+    let mut gateway = start_at(yesterday, dir.path(), counting(), "", &["GeoLite2-City-Test"]);
     for (address, clients) in [("81.2.69.", 160..172), ("89.160.20.", 112..124)] {
         for client in clients {
             pull(&mut gateway, &format!("{address}{client}"), "latest");
@@ -381,12 +398,16 @@ fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
         pull(&mut gateway, &format!("175.16.199.{client}"), "latest");
     }
     gateway.stop();
+    // What comes today is not seen to come.
+    let mut gateway = start(dir.path(), counting(), "");
+    pull(&mut gateway, "89.160.20.112", "latest");
+    gateway.stop();
     let query = opened(dir.path());
-    assert_eq!(pulls(&query, &["country"], &[]), ["CN 3", "GB 12", "SE 12"]);
+    assert_eq!(pulls(&query, &["country"], &[]), ["CN 3", "GB 12", "SE 13"]);
     let public = |by: &[&str]| shown(&query, &Ask { public: true, ..ask(by, &[]) });
     // China is too few, and alone it would be the rest.
     assert_eq!(public(&["country"]), ["(other) 15", "SE 12"]);
-    assert_eq!(public(&["tag"]), ["latest 27"]);
+    assert_eq!(public(&["tag"]), ["latest 28"]);
     // What a difference would tell is not answered.
     let since = Some(jiff::Timestamp::UNIX_EPOCH);
     for ask in [

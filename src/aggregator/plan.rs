@@ -32,6 +32,8 @@ pub(super) struct Plan<'a> {
     now_end: Timestamp,
     /// How many rows there may be beside one for each package.
     rows_max: usize,
+    /// Until when is asked for, where that is not now.
+    until: Option<Timestamp>,
 }
 
 /// The values of a row, of a pair two. Shared, and not only because each is named by many rows: an
@@ -132,7 +134,10 @@ impl<'a> Plan<'a> {
             return Err(QueryError::Question(words.to_owned()));
         }
         let rows_max = usize::MAX;
-        let plan = Self { ask, number: None, dimension, unit, now_end, rows_max };
+        // Two answers of one day would differ by single pulls.
+        let today = timestamp(Unit::Day.floor(Clock::look().minute_now()));
+        let until = if ask.public && is_of_places { Some(today) } else { ask.to };
+        let plan = Self { ask, number: None, dimension, unit, now_end, until, rows_max };
         if ask.compare {
             plan.before(plan.asked())?;
         }
@@ -158,7 +163,7 @@ impl<'a> Plan<'a> {
     pub(super) fn run(&self, view: &View) -> Result<Answer, QueryError> {
         let since = view.since();
         let kept_from = view.kept_from()?;
-        let period = (self.ask.from, self.ask.to);
+        let period = (self.ask.from, self.until);
         let spans = self.spans(period, kept_from, since);
         let mut groups = self.groups(view, &spans)?;
         let mut groups_before = match self.ask.compare {
@@ -184,8 +189,8 @@ impl<'a> Plan<'a> {
                 timestamp(since.max(kept_from[self.unit.unwrap_or(Unit::Ever) as usize]))
             }),
         };
-        let to = match self.ask.to {
-            Some(_) => spans.last().map(|span| timestamp(span.to)).or(self.ask.to),
+        let to = match self.until {
+            Some(_) => spans.last().map(|span| timestamp(span.to)).or(self.until),
             None => Some(self.now_end),
         };
         let previous = self.ask.compare.then_some(totals_before);
@@ -422,7 +427,7 @@ impl<'a> Plan<'a> {
 
     /// From when and until when it is asked for.
     fn asked(&self) -> (Option<Timestamp>, Timestamp) {
-        (self.ask.from, self.ask.to.unwrap_or(self.now_end))
+        (self.ask.from, self.until.unwrap_or(self.now_end))
     }
 
     /// The period that is as long as this one and ends where it begins.
@@ -483,8 +488,9 @@ impl<'a> Plan<'a> {
         let Some(since) = since else {
             return Vec::new();
         };
-        // Nothing was counted before the first minute: no need to look there.
-        let from = from.map_or(since, minute_of).max(Unit::Day.floor(since));
+        // Nothing was counted before the first minute: no need to look there. Its day is whole all the same:
+        // some of what is counted is counted by the day.
+        let from = from.map_or(0, minute_of).max(Unit::Day.floor(since));
         let to = to.map_or_else(
             || minute_of(self.now_end),
             |to| {

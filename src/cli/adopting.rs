@@ -134,27 +134,31 @@ impl Adopter for Adopting {
         }
     }
 
-    fn look(&mut self, orders: &Orders) {
-        let before = self.books.stored().made();
-        let outcome = match self.books.read() {
-            Err(error) => Err(Refused::Store(error)),
-            Ok(stored) if stored.made() == before => return,
-            Ok(stored) => {
-                let made = stored.made();
-                self.books.merged(None, &made).map_err(refused).and_then(|merged| {
-                    let ready = self.books.ready(&merged).map_err(refused)?;
-                    let config = self.books.adopt(None, &made, merged, &ready);
-                    self.tell(&config, ready);
-                    Ok(())
-                })
-            }
-        };
-        match outcome {
-            Ok(()) => {
+    fn look(&mut self, orders: &Orders) -> bool {
+        if let Err(error) = self.books.read() {
+            tracing::error!("packages made in the dashboard stay as they were: {error}");
+            return false;
+        }
+        if !self.books.is_behind() {
+            return true;
+        }
+        let made = self.books.stored().made();
+        let outcome = self.books.merged(None, &made).and_then(|merged| {
+            let ready = self.books.ready(&merged)?;
+            Ok((merged, ready))
+        });
+        match outcome.map_err(refused) {
+            Ok((merged, ready)) => {
+                let config = self.books.adopt(None, &made, merged, &ready);
+                self.tell(&config, ready);
                 orders.stands(self.books.standing());
                 self.told.drain.workers.free();
+                true
             }
-            Err(why) => tracing::error!("packages made in the dashboard stay as they were: {why}"),
+            Err(why) => {
+                tracing::error!("packages made in the dashboard stay as they were: {why}");
+                false
+            }
         }
     }
 }

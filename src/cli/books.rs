@@ -15,6 +15,8 @@ pub struct Books {
     text: String,
     /// What the store had last.
     stored: Stored,
+    /// The packages of it that are in force, or were set aside.
+    adopted: Vec<Made>,
     accounts: Accounts,
     standing: Standing,
     adoption: Adoption,
@@ -33,7 +35,7 @@ impl Books {
         accounts: Accounts,
     ) -> Result<(Self, Config, Ready), Vec<Problem>> {
         let (stored, standing) = (Stored::default(), Standing::default());
-        let mut books = Self { text, stored, accounts, standing, adoption };
+        let mut books = Self { text, stored, adopted: Vec::new(), accounts, standing, adoption };
         if let Err(error) = books.read() {
             tracing::error!("packages made in the dashboard are not served: {error}");
         }
@@ -62,6 +64,11 @@ impl Books {
     /// What the store had when it was read last.
     pub fn stored(&self) -> &Stored {
         &self.stored
+    }
+
+    /// Whether others are in force than the store had when it was read last.
+    pub fn is_behind(&self) -> bool {
+        self.stored.made() != self.adopted
     }
 
     /// Where it is written down.
@@ -119,6 +126,7 @@ impl Books {
             }
         }
         self.standing = standing;
+        self.adopted = made.to_vec();
         self.adoption.adopted(ready, &config);
         config
     }

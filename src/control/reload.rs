@@ -59,8 +59,8 @@ pub trait Adopter: Send {
     /// Does what somebody wants at the dashboard, beside the text that is in force, and tells them.
     fn change(&mut self, order: Order, orders: &Orders);
 
-    /// Puts the packages that the store has in force, where they are others.
-    fn look(&mut self, orders: &Orders);
+    /// Puts the packages that the store has in force, where they are others; whether they are then.
+    fn look(&mut self, orders: &Orders) -> bool;
 }
 
 /// Files that a configuration names, each as of the last look; `None` when there was none.
@@ -193,6 +193,8 @@ fn run(mut file: Option<Configuration>, mut to: To, asked: &Asked, wakes: &Recei
     if let Some(file) = &mut file {
         file.watch.follow(&file.path);
     }
+    // What could not be read at the start may be there by now.
+    let mut is_behind = true;
     while !asked.stop.load(SeqCst) {
         let is_asked = asked.read.swap(false, SeqCst);
         match &mut file {
@@ -203,9 +205,11 @@ fn run(mut file: Option<Configuration>, mut to: To, asked: &Asked, wakes: &Recei
         while let Some(errand) = to.orders.next() {
             match errand {
                 Errand::Change(order) => to.adopter.change(*order, &to.orders),
-                Errand::Look => to.adopter.look(&to.orders),
+                Errand::Look => is_behind = true,
             }
         }
+        // Until it has succeeded, also where a change before it has read the same.
+        is_behind = is_behind && !to.adopter.look(&to.orders);
         // Woken or not, what there is to do is looked up.
         let _ = wakes.recv_timeout(LOOK_EVERY);
     }
@@ -378,7 +382,9 @@ mod tests {
 
         fn change(&mut self, _: Order, _: &Orders) {}
 
-        fn look(&mut self, _: &Orders) {}
+        fn look(&mut self, _: &Orders) -> bool {
+            true
+        }
     }
 
     /// A configuration is one word here, and `broken` is none.
@@ -413,6 +419,50 @@ mod tests {
 
     fn one_file(dir: &Path) {
         fs::write(dir.join("pullgate.toml"), "one").unwrap();
+    }
+
+    /// Succeeds at the third look.
+    struct Late(Sender<()>, u32);
+
+    impl Adopter for Late {
+        fn file(&mut self, _: &str, _: &mut Files, _: &Orders) -> Result<Applied, Vec<Problem>> {
+            unreachable!("there is no file")
+        }
+
+        fn change(&mut self, _: Order, _: &Orders) {}
+
+        fn look(&mut self, _: &Orders) -> bool {
+            self.1 += 1;
+            self.0.send(()).unwrap();
+            self.1 >= 3
+        }
+    }
+
+    #[test]
+    fn what_the_store_has_is_looked_for_until_it_is_in_force() {
+        let ((looked, to_see), wake) = (bounded(9), bounded(1));
+        let (makers, orders) = made::channel(wake.0.clone());
+        let options = Options {
+            path: None,
+            text: String::new(),
+            files: Files::default(),
+            adopter: Box::new(Late(looked, 0)),
+            orders,
+            status: Status::new(),
+            supervisor: Supervisor::default(),
+            wake,
+        };
+        let reload = start(options).unwrap();
+        let looks = |many| {
+            for _ in 0..many {
+                to_see.recv_timeout(Duration::from_secs(10)).expect("a look");
+            }
+        };
+        looks(3);
+        makers.look();
+        looks(1);
+        reload.stop();
+        assert!(to_see.try_recv().is_err(), "one that has succeeded is enough");
     }
 
     #[test]

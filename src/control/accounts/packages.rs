@@ -29,11 +29,23 @@ pub enum Put {
 }
 
 impl Store {
-    /// All of them, the oldest first.
+    /// All of them, the oldest first. One that this version of the program cannot read is left out, and
+    /// said in the log: the others are served.
     pub fn packages(&self) -> Result<Vec<Package>, StoreError> {
         let mut all =
             self.connection.prepare_cached("SELECT id, written FROM packages ORDER BY id")?;
-        Ok(all.query_map([], package)?.collect::<Result<_, _>>()?)
+        let mut packages = Vec::new();
+        for row in all.query_map([], |row| Ok((row.get(0)?, package(row))))? {
+            match row? {
+                (_, Ok(package)) => packages.push(package),
+                (id, Err(rusqlite::Error::FromSqlConversionFailure(_, _, error))) => {
+                    let id: i64 = id;
+                    tracing::error!("package {id} of the dashboard cannot be read: {error}");
+                }
+                (_, Err(error)) => return Err(error.into()),
+            }
+        }
+        Ok(packages)
     }
 
     /// The one of this domain and name.
@@ -219,6 +231,22 @@ mod tests {
         assert_eq!(deeds("a.b/y", i64::MAX), all, "also under the name before");
         assert_eq!(deeds("a.b/x", i64::MAX), Vec::<String>::new());
         assert_eq!(store.package_history(acme + 1, "a.b/y", i64::MAX, 9).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_keeps_no_other_from_being_served() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let by = Actor { account: None, login: "operator".to_owned() };
+        let acme = store.owners().unwrap().operator;
+        for name in ["x", "y"] {
+            store.put_package(&by, acme, &Put::Make(written("a.b", name)), 1).unwrap();
+        }
+        let sql = "UPDATE packages SET written = '{\"of\": \"another version\"}' WHERE name = 'x'";
+        store.connection.execute(sql, []).unwrap();
+        let left: Vec<_> = store.packages().unwrap().into_iter().map(|it| it.written).collect();
+        assert_eq!(left, [written("a.b", "y")]);
     }
 
     #[test]
