@@ -238,6 +238,7 @@ fn started_with(
         accounts,
         makers,
         sign_up: config.admin.sign_up,
+        resolver: None,
         data_dir: data_dir.path().to_owned(),
     };
     let rotation = secrets.rotation(Box::new(|_| ()));

@@ -33,6 +33,7 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let member = json!({ "role": "member" });
     let admins = json!({ "role": "admin", "label": "more" });
     let members = json!({ "role": "member", "label": "more" });
+    let (named, hosted) = (json!({ "name": "third" }), json!({ "host": "a.b" }));
     // Each row: no token, one that is none, one that reads, one that writes, one of a package.
     #[rustfmt::skip]
     let table: Vec<(&str, &str, Option<&Value>, &str)> = vec![
@@ -60,6 +61,13 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("GET", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404"),
         ("DELETE", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404"),
         ("DELETE", "/api/v1/people/999?organisation=acme", None, "401 401 403 404 404"),
+        ("GET", "/api/v1/organisations", None, "401 401 200 200 200"),
+        ("POST", "/api/v1/organisations", Some(&named), "401 401 403 201 404"),
+        ("GET", "/api/v1/domains?organisation=acme", None, "401 401 200 200 404"),
+        ("POST", "/api/v1/domains?organisation=acme", Some(&hosted), "401 401 403 403 404"),
+        ("GET", "/api/v1/domains/a.b?organisation=acme", None, "401 401 404 404 404"),
+        ("PUT", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 404 404"),
+        ("DELETE", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 404 404"),
         ("GET", "/api/v1/nowhere", None, "404 404 404 404 404"),
     ];
     for (method, target, body, expected) in table {
@@ -303,12 +311,12 @@ fn the_description_names_what_there_is() {
                 assert!(page.contains(&format!("{method} {path}")), "{method} {path}: {page}");
                 // It is there, and asks who that is.
                 let target = path.replace("{account}", "1").replace("{invitation}", "1");
-                let target = target.replace("{token}", "1");
+                let target = target.replace("{token}", "1").replace("{host}", "a.b");
                 let answer = anybody.ask(&method, &target, &[], b"");
                 assert_eq!(answer.status, 401, "{method} {path}");
                 many += 1;
             }
         }
     }
-    assert_eq!(many, 21);
+    assert_eq!(many, 28);
 }

@@ -147,6 +147,7 @@ delivery = "redirect"
         Action::Redirect(_) => 'r',
         Action::Forward(_) => 'f',
         Action::Grant(_) => 'g',
+        Action::HandOn(_) => 'd',
         Action::Secure(_) => 'h',
         Action::Say(_) => 's',
         Action::Refuse(_) => 'x',

@@ -57,6 +57,9 @@ pub struct ServeArgs {
     /// Take over from the gateway that runs on the same data_dir, unnoticed by clients
     #[arg(long)]
     pub upgrade: bool,
+    /// The name server that is asked for the records that prove domains, instead of this machine's
+    #[arg(long, value_name = "ADDRESS")]
+    pub resolver: Option<SocketAddr>,
 }
 
 /// Of `serve` and `check`.

@@ -37,7 +37,7 @@ use args::{Cli, Command};
 /// not, 2 when the command line makes no sense.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args.config.config, args.upgrade),
+        Command::Serve(args) => serve::run(&args.config.config, args.upgrade, args.resolver),
         Command::Check(args) => check::run(&args.config),
         Command::Demo(args) => demo::run(args),
         Command::Pulls(args) => pulls::run(&args),

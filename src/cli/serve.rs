@@ -58,9 +58,9 @@ use crate::pure::config::problem::Problem;
 use crate::pure::config::values::{AccessLog as AccessKind, Config};
 
 /// Serves by the file at `path` until a signal ends it, or another process takes over. `upgrades` where
-/// this one takes over itself. Status 0 after an orderly stop, 1 with words where the gateway cannot
+/// this one takes over itself; `resolver` is asked what proves domains. Status 0 after an orderly stop, 1 with words where the gateway cannot
 /// start.
-pub fn run(path: &Path, upgrades: bool) -> ExitCode {
+pub fn run(path: &Path, upgrades: bool, resolver: Option<SocketAddr>) -> ExitCode {
     let name = path.display().to_string();
     let text = match super::check::read(path) {
         Ok(text) => text,
@@ -93,6 +93,7 @@ pub fn run(path: &Path, upgrades: bool) -> ExitCode {
         supervisor: supervised::supervisor(),
         watchdog: supervised::watchdog(),
         upgrades,
+        resolver,
     };
     match start(config, options) {
         Ok(running) => {
@@ -124,6 +125,8 @@ pub struct Options {
     pub watchdog: Option<Duration>,
     /// Whether it takes over from the gateway that runs on the same `data_dir`.
     pub upgrades: bool,
+    /// The name server that is asked what proves domains, where it is not the machine's.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// What a configuration came from.
@@ -296,6 +299,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         makers: makers.clone(),
         data_dir: data_dir.clone(),
         sign_up: config.admin.sign_up,
+        resolver: options.resolver,
     };
     let packages = config.packages.len() as u64;
     let known = Arc::clone(&in_force);

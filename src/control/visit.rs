@@ -86,6 +86,18 @@ pub async fn look_up(servers: &[SocketAddr], name: &str) -> Result<Said, String>
     Err(last)
 }
 
+/// The texts that the first of the `servers` that answers has of `name`.
+pub async fn texts(servers: &[SocketAddr], name: &str) -> Result<Vec<String>, String> {
+    let mut last = "there is no name server to ask".to_owned();
+    for server in servers {
+        match ask(*server, name, Kind::Txt).await {
+            Ok(said) => return Ok(said.texts),
+            Err(why) => last = format!("{server}: {why}"),
+        }
+    }
+    Err(last)
+}
+
 async fn look_up_at(server: SocketAddr, name: &str) -> Result<Said, String> {
     let mut found = Said::default();
     let mut name = name.to_owned();

@@ -92,6 +92,8 @@ pub enum Counter {
     RequestsTags,
     /// A request for referrers.
     RequestsReferrers,
+    /// A request for the dashboard, by its host name.
+    RequestsDashboard,
     /// A request for anything else, or one that is no request at all.
     RequestsOther,
     /// A request that came in one receive with the one before it.
@@ -381,6 +383,7 @@ pub const COUNTERS: &[Family<Counter>] = &[
             (Counter::RequestsBlob, "blob"),
             (Counter::RequestsTags, "tags"),
             (Counter::RequestsReferrers, "referrers"),
+            (Counter::RequestsDashboard, "dashboard"),
             (Counter::RequestsOther, "other"),
         ],
     },

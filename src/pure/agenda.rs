@@ -8,9 +8,10 @@ use crate::pure::config::values::{Config, Proving};
 use crate::pure::oci::backend::is_address;
 
 /// The domains of `config` that can have a certificate, `own` not being among those of files: those
-/// that packages name. An address, a star and what has no dot get none of a public authority.
+/// that packages name, and the dashboard's. An address, a star and what has no dot get none of a public authority.
 pub fn domains<'c>(config: &'c Config, own: &[Box<str>]) -> BTreeSet<&'c str> {
-    let named = config.packages.iter().map(|package| package.domain.as_str());
+    let of_packages = config.packages.iter().map(|package| package.domain.as_str());
+    let named = of_packages.chain(config.admin.domain.as_deref());
     let can_be_had = |domain: &&str| {
         domain.contains('.')
             && !is_address(domain)

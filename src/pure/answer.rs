@@ -31,7 +31,7 @@ pub fn write(out: &mut Out<'_>, manner: &Manner<'_>, action: &Action<'_>) {
             welcome(&mut words, *site, host);
             encode::text(out, manner, words.written(0));
         }
-        Action::Forward(_) | Action::Grant(_) => {}
+        Action::Forward(_) | Action::Grant(_) | Action::HandOn(_) => {}
         Action::Refuse(refusal) => {
             let mut memory = [0; WORDS_BYTES_MAX];
             let mut words = Out::new(&mut memory, 0);

@@ -1,6 +1,8 @@
 //! The heart: one request head becomes one action. Twin of `docs/request.md`; the two move
 //! together.
 
+use std::path::Path;
+
 use crate::pure::config::values::{Credentials, Delivery};
 use crate::pure::desk::{Challenge, Errand, LIFE_S, OwnKeys, Shown, Signed};
 use crate::pure::door::{self, Door, ToHttps};
@@ -44,6 +46,8 @@ pub enum Action<'r> {
     Forward(Forward<'r>),
     /// A registry is asked about the client's login: for a token, or whether it is right.
     Grant(Errand<'r>),
+    /// It is the dashboard's, and goes by this socket to the control plane, whatever it asks for.
+    HandOn(&'r Path),
     /// The gateway answers by itself.
     Say(Say<'r>),
     /// The request is refused.
@@ -228,7 +232,10 @@ pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
     let refuse_with =
         |fault, site, name| Action::Refuse(Refusal { site, host, name, ..Refusal::of(fault) });
     let refuse = |kind, site, name| refuse_with(Fault::new(kind, ""), site, name);
-    if matches!(head.method, Method::Other(_)) {
+    // For `*` and for CONNECT there is no path.
+    let is_page = head.path.starts_with(b"/");
+    let dashboard = known.snapshot.dashboard_at(host).filter(|_| is_page);
+    if matches!(head.method, Method::Other(_)) && dashboard.is_none() {
         return refuse(Kind::MethodUnsupported, None, None);
     }
     if let Some(say) = well_known(known, head.path) {
@@ -241,6 +248,9 @@ pub fn decide<'r>(known: Known<'r>, head: &RequestHead<'r>) -> Action<'r> {
     }
     if let Some(to) = known.door.to_https(known.snapshot, head) {
         return Action::Secure(to);
+    }
+    if let Some(socket) = dashboard {
+        return Action::HandOn(socket);
     }
     let endpoint = match Endpoint::parse(head.path) {
         Ok(endpoint) => endpoint,

@@ -100,6 +100,7 @@ fn told(action: &Action<'_>) -> String {
             to.put(&mut out);
             format!("308 to {}", String::from_utf8_lossy(out.written(0)))
         }
+        Action::HandOn(socket) => format!("to {}", socket.display()),
         Action::Say(Say::Base) => "200".to_owned(),
         Action::Grant(errand) => {
             let purpose = match errand.purpose {

@@ -9,6 +9,8 @@ pub enum Kind {
     A,
     /// IPv6 addresses (RFC 3596).
     Aaaa,
+    /// Texts (RFC 1035, 3.3.14).
+    Txt,
 }
 
 /// What a name server says of a name.
@@ -18,6 +20,8 @@ pub struct Said {
     pub aliases: Vec<String>,
     /// Where the last of them is.
     pub addresses: Vec<IpAddr>,
+    /// The texts that are there; of one that is no UTF-8 nothing.
+    pub texts: Vec<String>,
 }
 
 /// The question about `name`, known by `id`; `None` for what is no host name.
@@ -73,11 +77,23 @@ pub fn answer(id: u16, answer: &[u8]) -> Option<Result<Said, Refused>> {
             (INTERNET, AAAA) => {
                 said.addresses.push(Ipv6Addr::from(*data.first_chunk::<16>()?).into());
             }
+            (INTERNET, TXT) => said.texts.extend(text(data)?),
             _ => {}
         }
         reader.skip(length)?;
     }
     Some(Ok(said))
+}
+
+/// The one text that strings of at most 255 bytes make together; the outer `None` where they do not fit.
+fn text(mut strings: &[u8]) -> Option<Option<String>> {
+    let mut text = Vec::new();
+    while let Some((length, rest)) = strings.split_first() {
+        let (string, behind) = rest.split_at_checked(usize::from(*length))?;
+        text.extend_from_slice(string);
+        strings = behind;
+    }
+    Some(String::from_utf8(text).ok())
 }
 
 /// The name server does not answer this (RFC 1035, 4.1.1: its code).
@@ -89,6 +105,7 @@ impl Kind {
         match self {
             Self::A => A,
             Self::Aaaa => AAAA,
+            Self::Txt => TXT,
         }
     }
 }
@@ -149,6 +166,7 @@ const HEAD_BYTES: usize = 12;
 const INTERNET: u16 = 1;
 const A: u16 = 1;
 const CNAME: u16 = 5;
+const TXT: u16 = 16;
 const AAAA: u16 = 28;
 const NO_SUCH_NAME: u8 = 3;
 /// A name has at most 127 labels; there may be a few places where it goes on.
@@ -204,6 +222,17 @@ mod tests {
         assert_eq!(answer(9, &none), Some(Ok(Said::default())));
         none[3] = 5;
         assert_eq!(answer(9, &none), Some(Err(Refused(5))));
+    }
+
+    #[test]
+    fn the_strings_of_a_text_are_one() {
+        let here = &b"\xc0\x0c"[..];
+        let records =
+            [(here, TXT, &b"\x02ab\x00\x01c"[..]), (here, TXT, b"\x01\xff"), (here, TXT, b"")];
+        let said = answer(9, &answered(9, "a.b", &records)).unwrap().unwrap();
+        assert_eq!(said.texts, ["abc", ""]);
+        let short = answered(9, "a.b", &[(here, TXT, b"\x03ab")]);
+        assert_eq!(answer(9, &short), None);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Report {
         let domain = found.domain;
         match &found.names {
             Err(why) => self.change(format!("DNS: {domain} could not be looked up: {why}")),
-            Ok(Said { aliases, addresses }) => {
+            Ok(Said { aliases, addresses, .. }) => {
                 let way = [domain].into_iter().chain(aliases.iter().map(String::as_str));
                 let way = way.collect::<Vec<_>>().join(" is an alias (CNAME) of ");
                 if addresses.is_empty() {
@@ -254,7 +254,8 @@ mod tests {
 
     fn findings(config: &Config) -> Findings<'_> {
         let address: IpAddr = [192, 0, 2, 1].into();
-        let names = Ok(Said { aliases: vec!["gw.acme.net".to_owned()], addresses: vec![address] });
+        let (aliases, addresses) = (vec!["gw.acme.net".to_owned()], vec![address]);
+        let names = Ok(Said { aliases, addresses, ..Said::default() });
         let certificate =
             Some(Shown { issuer: "CN=E7".to_owned(), ends: "2027".to_owned(), wrong: None });
         let (plain, tls) = ((80, Seen::Us), (443, Seen::Us));

@@ -39,6 +39,7 @@ pub fn steps(known: Known<'_>, head: &RequestHead<'_>) -> Vec<String> {
             steps.push(format!("answer: {what} {}{for_what}", authority_of(&registry.base)));
         }
         Action::Secure(_) => steps.push("answer: 308, the same is to be asked over TLS".to_owned()),
+        Action::HandOn(_) => steps.push("answer: by the dashboard, whose host that is".to_owned()),
         Action::Say(Say::Base) => steps.push("answer: 200, clients need not log in".to_owned()),
         Action::Say(Say::Challenge(challenge)) => {
             steps.push(format!("answer: 401, tokens are given at {}", challenge.realm));

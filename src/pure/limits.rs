@@ -47,6 +47,13 @@ pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// are outside every other bound.
 pub const REFUSING_MAX: usize = 32;
 
+/// A request's body that the dashboard takes, in bytes: a form, or what a program sends to the API.
+pub const DASHBOARD_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests for the dashboard that one worker has under way at once, pages that watch among them: pulls
+/// are not to share their descriptors with more.
+pub const HANDED_ON_MAX: usize = 128;
+
 /// Descriptors kept free of client connections, where `limits.connections` follows from the
 /// descriptor limit: listeners, rings, the store, the admin listener.
 pub const DESCRIPTORS_RESERVED: u64 = 96;

@@ -46,6 +46,7 @@ pub fn observe<'r>(
         }
         Action::Forward(_)
         | Action::Grant(_)
+        | Action::HandOn(_)
         | Action::Secure(_)
         | Action::Say(_)
         | Action::Refuse(_) => return None,

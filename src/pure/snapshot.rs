@@ -1,14 +1,16 @@
 //! A configuration compiled for the workers: flat, immutable, read by all of them.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use crate::pure::address::is_public;
 use crate::pure::client::ClientTable;
 use crate::pure::config::values::{Cache, Cidr, Config, Limits, Upstream};
 use crate::pure::http1::head::HeadLimits;
+use crate::pure::limits::HOST_BYTES_MAX;
 use crate::pure::oci::backend::{Scheme, authority_of, is_address};
 use crate::pure::origin::{Origin, Url};
-use crate::pure::route::table::{Ports, Table};
+use crate::pure::route::table::{Ports, Table, host_name};
 
 /// What a worker decides by. Built once per configuration, never written afterwards.
 pub struct Snapshot {
@@ -34,6 +36,10 @@ pub struct Snapshot {
     pub https_port: Option<u16>,
     /// Whether answers say which rule and delivery were chosen.
     pub explain_header: bool,
+    /// The dashboard's host name, where it has one: lower case, without a port.
+    dashboard: Option<String>,
+    /// The control plane's socket that requests for it go to.
+    dashboard_socket: PathBuf,
     /// `insight.k_public`, for what is shown to everybody.
     pub k_public: usize,
     /// Counts up with each configuration that was adopted, from 1.
@@ -96,9 +102,23 @@ impl Snapshot {
             trusted_proxies: config.gateway.trusted_proxies.clone(),
             https_port: ports.tls.filter(|_| config.gateway.https_redirect),
             explain_header: config.gateway.explain_header,
+            dashboard: config.admin.domain.clone(),
+            // A running process keeps the directory that it has locked.
+            dashboard_socket: before.map_or_else(
+                || config.gateway.data_dir.join(DASHBOARD_SOCKET),
+                |before| before.dashboard_socket.clone(),
+            ),
             k_public: config.insight.k_public,
             generation,
         }
+    }
+
+    /// The socket that leads to the dashboard, if `host` is its name, as a client sent it.
+    pub fn dashboard_at(&self, host: &[u8]) -> Option<&Path> {
+        let dashboard = self.dashboard.as_ref()?;
+        let mut room = [0; HOST_BYTES_MAX];
+        let is_it = host_name(host, &mut room) == Some(dashboard.as_bytes());
+        is_it.then_some(&self.dashboard_socket)
     }
 
     /// Whether `address` is a trusted proxy's.
@@ -142,6 +162,9 @@ fn in_file(config: &Config) -> Option<HashSet<(Scheme, &str)>> {
     let homes = written.flat_map(|one| std::iter::once(&one.backend).chain(&one.others));
     Some(homes.map(|home| (home.scheme, &*home.authority)).collect())
 }
+
+/// The name in `data_dir` of the socket by which workers reach the dashboard.
+pub const DASHBOARD_SOCKET: &str = "dashboard.sock";
 
 #[cfg(test)]
 mod tests {
@@ -195,5 +218,27 @@ mod tests {
         assert!(snapshot.may_dial(None, "registry.internal", 5000, mapped(192, 168, 0, 1)));
         assert!(!snapshot.may_dial(None, "a.b", 443, mapped(192, 168, 0, 1)));
         assert!(snapshot.may_dial(None, "a.b", 443, mapped(192, 0, 2, 1)));
+    }
+
+    #[test]
+    fn the_dashboard_is_known_by_its_name_and_keeps_its_socket() {
+        let text = |host: &str, dir: &str| {
+            format!("[gateway]\ndata_dir = \"{dir}\"\n[admin]\ndomain = \"{host}\"\n")
+        };
+        let first = snapshot(&text("Pullgate.ACME.com:8443", "/var/lib/one"));
+        let socket = Path::new("/var/lib/one/dashboard.sock");
+        for host in ["pullgate.acme.com", "PULLGATE.acme.com.:443"] {
+            assert_eq!(first.dashboard_at(host.as_bytes()), Some(socket), "{host}");
+        }
+        for host in ["", "acme.com", "pullgate.acme.com.evil.example", "x.pullgate.acme.com"] {
+            assert_eq!(first.dashboard_at(host.as_bytes()), None, "{host}");
+        }
+        let (config, _) = check("f", &text("counts.acme.com", "/var/lib/two")).unwrap();
+        let (clients, before) = (ClientTable::built_in(), Some(&first));
+        let around = Circumstances { clients, via: "pullgate-1", before, now_us: 6 };
+        let second = Snapshot::build(&config, 2, around);
+        assert_eq!(second.dashboard_at(b"counts.acme.com"), Some(socket));
+        assert_eq!(second.dashboard_at(b"pullgate.acme.com"), None);
+        assert_eq!(snapshot("").dashboard_at(b""), None);
     }
 }

@@ -83,10 +83,13 @@ pub fn manner_of(worker: &Worker, head: &RequestHead<'_>, ends: bool) -> (Next, 
 
 fn said(next: Next, version: Version) -> Connection {
     match (next, version) {
-        (Next::Receive | Next::Answer | Next::Forward, Version::Http11 | Version::Http2) => {
-            Connection::Stays
+        (
+            Next::Receive | Next::Answer | Next::Forward | Next::HandOn,
+            Version::Http11 | Version::Http2,
+        ) => Connection::Stays,
+        (Next::Receive | Next::Answer | Next::Forward | Next::HandOn, Version::Http10) => {
+            Connection::StaysSaid
         }
-        (Next::Receive | Next::Answer | Next::Forward, Version::Http10) => Connection::StaysSaid,
         (Next::Close | Next::Part, _) => Connection::Closes,
     }
 }
@@ -109,6 +112,8 @@ pub enum Next {
     Receive,
     /// For the next request, still in its buffer, a registry is to be asked.
     Forward,
+    /// The next request, still in its buffer, is the dashboard's.
+    HandOn,
     /// The connection ends, as the client wished.
     Close,
     /// The connection ends though the client may still be sending.
@@ -156,7 +161,7 @@ pub fn batch(
             answered.next = Next::Answer;
             break;
         };
-        if next == Next::Forward {
+        if matches!(next, Next::Forward | Next::HandOn) {
             answered.next = next;
             break;
         }
@@ -244,6 +249,7 @@ impl Turn<'_> {
                     }
                 }
             }
+            Action::HandOn(_) => return Some(Next::HandOn),
             Action::Grant(_) | Action::Secure(_) | Action::Say(_) | Action::Refuse(_) => {}
         }
         let serving = kept.as_ref().map(|kept| Serving::new(kept, head, bytes));
@@ -251,7 +257,10 @@ impl Turn<'_> {
         if !fits && matches!(action, Action::Forward(_) | Action::Grant(_)) {
             return Some(Next::Forward);
         }
-        let parts = matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
+        // Of what stands behind a request with another method nothing is known: it may have a body.
+        let may_have_body = matches!(head.method, Method::Other(_));
+        let parts = may_have_body
+            || matches!(&action, Action::Refuse(refusal) if refusal.fault.kind.row().closes);
         let next = match (parts, head.keep_alive) {
             (false, true) if !worker.is_draining() => Next::Receive,
             (false, false) => Next::Close,
@@ -336,7 +345,7 @@ impl Turn<'_> {
                 meters.add(Counter::ManifestsFromMemory, 1);
                 (record::asked(&plan.endpoint), seen.unwrap_or(200))
             }
-            Action::Grant(_) => unreachable!("answered by `forward`"),
+            Action::Grant(_) | Action::HandOn(_) => unreachable!("answered aside"),
         };
         let read_at_us = self.now_us;
         record::answered(

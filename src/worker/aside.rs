@@ -73,7 +73,7 @@ pub fn serve<'c>(
                     Some(resolve::serve(down, redirect, &exchange(&asked, &plan)).await?)
                 }
                 // Decided otherwise by what became known meanwhile.
-                Action::Secure(_) | Action::Say(_) | Action::Refuse(_) => {
+                Action::HandOn(_) | Action::Secure(_) | Action::Say(_) | Action::Refuse(_) => {
                     return Ok((input, Next::Answer));
                 }
             };

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use monoio::buf::{IoBufMut, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
 use monoio::net::TcpStream;
@@ -13,15 +14,22 @@ use rustix::io::Errno;
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
 use crate::pure::fault::{Fault, Kind};
+use crate::pure::http1::chunked::Chunked;
+use crate::pure::http1::handed;
 use crate::pure::http1::proxy_header::{self, ProxyHeader};
-use crate::pure::limits::{BUFFER_BYTES, BUFFERS_WAITING_MAX, LINGER_BYTES_MAX};
+use crate::pure::http1::response::Framing;
+use crate::pure::limits::{
+    BUFFER_BYTES, BUFFERS_WAITING_MAX, DASHBOARD_BODY_BYTES_MAX, LINGER_BYTES_MAX,
+};
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Line};
+use crate::worker::hand_on::{Handed, Unread};
 use crate::worker::over::Over;
 use crate::worker::slots::Phase;
 use crate::worker::tls::{self, Session};
-use crate::worker::{Entrance, Refusing, Worker, aside, http2};
+use crate::worker::within::within;
+use crate::worker::{Entrance, Refusing, Worker, aside, http2, sweeps};
 
 /// Serves the connection until either side ends it. `over_tls` where it came to a TLS listener.
 pub fn serve(
@@ -140,8 +148,11 @@ impl Connection {
                 let served = aside::serve(&mut down, &self.client, input).await?;
                 (self.input, next) = (Some(served.0), served.1);
             }
+            if next == Next::HandOn {
+                next = Box::pin(self.hand_on()).await?;
+            }
             match next {
-                Next::Answer | Next::Forward => {}
+                Next::Answer | Next::Forward | Next::HandOn => {}
                 Next::Receive => return Ok(()),
                 Next::Close => {
                     self.down.say_end();
@@ -152,6 +163,88 @@ impl Connection {
                     return Box::pin(self.linger()).await.and(Err(Over));
                 }
             }
+        }
+    }
+
+    /// Hands the request at the front of what has come on to the dashboard, with its body, which may
+    /// not have come yet.
+    async fn hand_on(&mut self) -> Result<Next, Over> {
+        let read_at_us = monotonic_us();
+        let worker = Rc::clone(&self.down.worker);
+        let snapshot = worker.snapshot();
+        let Some(input) = &mut self.input else { return Err(Over) };
+        // It parsed a moment ago, unless by other bounds: then the next batch refuses it.
+        let Ok(Some(head)) = self.client.parse(input.filled(), &snapshot.head) else {
+            return Ok(Next::Answer);
+        };
+        let bytes: Box<[u8]> = input.filled().get(..head.length).unwrap_or_default().into();
+        input.consume(bytes.len());
+        let framing = match handed::framing(&bytes) {
+            Ok(framing) => framing,
+            Err(fault) => {
+                self.input = None;
+                self.refuse(fault).await?;
+                return Err(Over);
+            }
+        };
+        let is_here = self.input.as_ref().is_some_and(|input| !input.is_empty());
+        if framing != Framing::None && !is_here && handed::expects_word(&bytes) {
+            self.down.send(Bytes::from_static(CONTINUE)).await?;
+        }
+        let patience = sweeps(snapshot.limits.write_timeout);
+        let body = match within(&worker, patience, self.gather(framing)).await {
+            Some(body) => body?,
+            None => Err(Unread::TooLate),
+        };
+        let Ok(Some(head)) = self.client.parse(&bytes, &snapshot.head) else { return Err(Over) };
+        let (client, mut down) = (&self.client, Downstream::Line(&mut self.down));
+        let request = Handed { client, head: &head, bytes: &bytes, read_at_us };
+        match (body, snapshot.dashboard_at(head.host.unwrap_or_default())) {
+            (Ok(body), Some(socket)) => request.serve(&mut down, socket, &body).await,
+            (Err(why), _) => request.give_up(&mut down, why).await,
+            // Another configuration has come meanwhile, by which the host is no dashboard's.
+            (Ok(_), None) => Err(Over),
+        }
+    }
+
+    /// A request's body, which stands at the front of what has come or is to come.
+    async fn gather(&mut self, framing: Framing) -> Result<Result<Vec<u8>, Unread>, Over> {
+        let mut left = match framing {
+            Framing::None | Framing::UntilClose => return Ok(Ok(Vec::new())),
+            Framing::Length(length) => match usize::try_from(length) {
+                Ok(length) if length <= DASHBOARD_BODY_BYTES_MAX => length,
+                Ok(_) | Err(_) => return Ok(Err(Unread::TooLong)),
+            },
+            Framing::Chunked => usize::MAX,
+        };
+        let (mut body, mut chunks) = (Vec::new(), Chunked::new());
+        self.down.wait(Phase::Forwarding);
+        loop {
+            while let Some(input) = self.input.as_mut().filter(|input| !input.is_empty()) {
+                let (skip, data, is_over) = match framing {
+                    Framing::Chunked => {
+                        let Ok(step) = chunks.decode(input.filled()) else {
+                            return Ok(Err(Unread::Malformed));
+                        };
+                        (step.skip, step.data, step.done)
+                    }
+                    Framing::None | Framing::Length(_) | Framing::UntilClose => {
+                        let data = left.min(input.filled().len());
+                        left -= data;
+                        (0, data, left == 0)
+                    }
+                };
+                let piece = input.filled().get(skip..skip + data).unwrap_or_default();
+                if body.len() + piece.len() > DASHBOARD_BODY_BYTES_MAX {
+                    return Ok(Err(Unread::TooLong));
+                }
+                body.extend_from_slice(piece);
+                input.consume(skip + data);
+                if is_over {
+                    return Ok(Ok(body));
+                }
+            }
+            self.receive_more().await?;
         }
     }
 
@@ -240,6 +333,11 @@ impl Connection {
             // The whole head has its time, however many receives it takes.
             self.down.wait(Phase::Head);
         }
+        self.receive_more().await
+    }
+
+    /// Receives more behind what is there, whatever the connection waits for.
+    async fn receive_more(&mut self) -> Result<(), Over> {
         if self.down.tls.is_some() {
             return Box::pin(self.receive_sealed()).await;
         }
@@ -378,6 +476,9 @@ impl Connection {
 
 /// What a client is told that speaks plain HTTP where TLS is spoken.
 const PLAIN_TO_TLS: &str = "this port speaks TLS, not plain HTTP; ask for https://";
+
+/// What a client waits for before it sends its body (RFC 9110, 10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// More than a receive can bring.
 const QUIET: usize = usize::MAX;

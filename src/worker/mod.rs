@@ -13,6 +13,7 @@ pub mod driver;
 pub mod forward;
 pub mod grant;
 pub mod guard;
+pub mod hand_on;
 pub mod http2;
 pub mod letters;
 pub mod listener;
@@ -243,6 +244,8 @@ pub struct Worker {
     usher: usher::Usher,
     /// Refused connections that are being told so.
     refusing: Cell<usize>,
+    /// Requests for the dashboard under way.
+    handed_on: Cell<usize>,
     orders: RefCell<Option<Receiver<Order>>>,
 }
 
@@ -326,6 +329,7 @@ fn begin(parts: Parts) -> io::Result<(Rc<Worker>, tick::Waitable)> {
         sweepers: RefCell::default(),
         usher: usher::Usher::default(),
         refusing: Cell::new(0),
+        handed_on: Cell::new(0),
         orders: RefCell::new(Some(orders.to_follow)),
     });
     monoio::spawn(tick::answer_doorbell(Rc::clone(&worker), doorbell));

@@ -68,7 +68,17 @@ impl Gate {
 
     /// Like [`Self::start`], with more keys of `[admin]`.
     pub fn start_with_admin(driver: &str, keys: &str, config: &str) -> Self {
-        let mut gate = Self::write(driver, config);
+        Self::start_with_admin_and(driver, keys, config, |_| ())
+    }
+
+    /// Both.
+    pub fn start_with_admin_and(
+        driver: &str,
+        keys: &str,
+        config: &str,
+        prepare: impl Fn(&mut Command) + Send + Sync + 'static,
+    ) -> Self {
+        let mut gate = Self { prepare: Box::new(prepare), ..Self::write(driver, config) };
         let text = fs::read_to_string(gate.config_file()).expect("the configuration");
         let text = text.replacen("[admin]\n", &format!("[admin]\n{keys}"), 1);
         fs::write(gate.config_file(), text).expect("the configuration");

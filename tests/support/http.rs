@@ -143,6 +143,19 @@ impl Connection {
         }
     }
 
+    /// Reads lines until one has `mark` in it; all of them.
+    pub fn until(&mut self, mark: &str) -> io::Result<String> {
+        let mut came = String::new();
+        loop {
+            let line = self.line()?;
+            came += &line;
+            came.push('\n');
+            if line.contains(mark) {
+                return Ok(came);
+            }
+        }
+    }
+
     /// Waits until the server has closed the connection without another word.
     pub fn closed(&mut self) -> io::Result<()> {
         match self.0.fill_buf()? {

@@ -27,6 +27,8 @@ pub const ROCKET: &str = "registry.acme.com/acme/rocket";
 /// A person with a browser.
 pub struct Person {
     admin: SocketAddr,
+    /// What it calls the dashboard, where that is not its address.
+    pub host: Option<String>,
     /// What its cookie holds, as `name=value`.
     pub cookie: Option<String>,
     /// More lines that it sends, `x-forwarded-proto: https` for one.
@@ -43,7 +45,7 @@ impl Person {
 
     /// The same, before one of which only the address is known.
     pub fn at(admin: SocketAddr) -> Self {
-        Self { admin, cookie: None, also: Vec::new(), from: None }
+        Self { admin, host: None, cookie: None, also: Vec::new(), from: None }
     }
 
     /// Makes the first account by the link in the gateway's log, as `ada` of `acme`.
@@ -120,7 +122,8 @@ impl Person {
 
     /// Any request.
     pub fn ask(&mut self, method: &str, target: &str, more: &[String], body: &[u8]) -> Answer {
-        let mut headers = vec![format!("Host: {}", self.admin)];
+        let host = self.host.clone().unwrap_or_else(|| self.admin.to_string());
+        let mut headers = vec![format!("Host: {host}")];
         headers.extend(self.cookie.iter().map(|cookie| format!("Cookie: {cookie}")));
         headers.extend(self.also.iter().chain(more).cloned());
         let connection = match self.from {

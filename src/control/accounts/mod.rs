@@ -7,6 +7,7 @@
 
 pub mod audit;
 mod badges;
+pub mod claims;
 pub mod command;
 pub mod hash;
 pub mod invitations;

@@ -130,6 +130,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables-3.sql"),
     include_str!("tables-4.sql"),
     include_str!("tables-5.sql"),
+    include_str!("tables-6.sql"),
 ];
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! line ask a running gateway. Nothing here is on a request's way.
 
 mod accounts;
+mod behind_workers;
 mod certs;
 mod counting;
 pub mod explain;
@@ -40,6 +41,7 @@ use crate::messages::latency::LatencyReceiver;
 use crate::messages::meters::Meters;
 use crate::messages::quotas::QuotaReceiver;
 use crate::pure::config::values::SignUp;
+use crate::pure::snapshot::DASHBOARD_SOCKET;
 use explain::InForce;
 
 /// What the admin listener needs.
@@ -65,6 +67,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// And who may make an account.
     pub sign_up: SignUp,
+    /// The name server that is asked what proves domains, where it is not the machine's.
+    pub resolver: Option<SocketAddr>,
 }
 
 /// What `/metrics` and `/readyz` read.
@@ -98,6 +102,8 @@ pub(super) struct Server {
     tcp: TcpListener,
     address: SocketAddr,
     unix: Option<(UnixListener, PathBuf)>,
+    /// Where workers hand requests for the dashboard on.
+    behind_workers: Option<(UnixListener, PathBuf)>,
     metrics: Arc<metrics::Page>,
     certs: Router,
     status: Arc<Status>,
@@ -111,9 +117,10 @@ impl Server {
     /// returned once more.
     pub(super) fn bind(options: Options) -> io::Result<(Self, std::net::TcpListener)> {
         let Options { listen, handed, control_socket, sources, query, in_force, .. } = options;
-        let Options { accounts, makers, data_dir, sign_up, .. } = options;
+        let Options { accounts, makers, data_dir, sign_up, resolver, .. } = options;
         let (asked, known) = (query.clone(), Arc::clone(&in_force));
-        let dashboard = Dashboard::new(accounts, makers, asked, known, &data_dir, sign_up)?;
+        let (status, joining) = (Arc::clone(&sources.status), (sign_up, resolver));
+        let dashboard = Dashboard::new(accounts, makers, asked, known, &data_dir, joining, status)?;
         let tcp = match handed {
             Some(handed) => handed,
             None => while_busy(|| std::net::TcpListener::bind(listen)).map_err(|error| {
@@ -123,18 +130,19 @@ impl Server {
         tcp.set_nonblocking(true)?;
         let once_more = tcp.try_clone()?;
         let tcp = TcpListener::from_std(tcp)?;
-        let unix = match control_socket {
-            Some(path) => {
-                let unix = private_socket::bind("control socket", &path)?;
-                unix.set_nonblocking(true)?;
-                Some((UnixListener::from_std(unix)?, path))
-            }
-            None => None,
+        let socket = |what, path: PathBuf| {
+            let unix = private_socket::bind(what, &path)?;
+            unix.set_nonblocking(true)?;
+            io::Result::Ok((UnixListener::from_std(unix)?, path))
         };
+        let beside = control_socket.as_ref().map(|path| path.with_file_name(DASHBOARD_SOCKET));
+        let behind_workers = beside.map(|path| socket("dashboard's socket", path)).transpose()?;
+        let unix = control_socket.map(|path| socket("control socket", path)).transpose()?;
         let server = Self {
             address: tcp.local_addr()?,
             tcp,
             unix,
+            behind_workers,
             status: Arc::clone(&sources.status),
             certs: certs::routes(Arc::clone(&sources.certificates), Arc::clone(&sources.acme)),
             metrics: Arc::new(metrics::Page::new(sources)),
@@ -165,7 +173,7 @@ impl Server {
             .merge(metrics::routes(Arc::clone(&self.metrics)))
             .merge(dashboard::routes(self.dashboard.clone()));
         let accounts = accounts::routes(self.dashboard.accounts.clone());
-        tokio::spawn(self.dashboard.announce(self.address));
+        tokio::spawn(self.dashboard.clone().announce(self.address));
         let admin = Serving {
             what: "the admin listener",
             listener: self.tcp,
@@ -174,6 +182,17 @@ impl Server {
             patience,
         };
         servers.spawn(admin.run(stopping.clone()));
+        let behind_workers = self.behind_workers.map(|(listener, path)| {
+            let behind_workers = Serving {
+                what: "the dashboard's socket",
+                listener,
+                routes: behind_workers::routes(dashboard::routes(self.dashboard.clone())),
+                connections_max: CONNECTIONS_MAX,
+                patience,
+            };
+            servers.spawn(behind_workers.run(stopping.clone()));
+            path
+        });
         let socket = self.unix.map(|(unix, path)| {
             let routes =
                 socket::routes(self.query).merge(explain::routes(self.in_force)).merge(accounts);
@@ -192,8 +211,8 @@ impl Server {
                 _ = ticks.tick() => self.metrics.take(),
             }
         };
-        if let Some(path) = socket.filter(|_| is_over) {
-            // Who finds no socket reads the store itself.
+        for path in [socket, behind_workers].into_iter().flatten().filter(|_| is_over) {
+            // Who finds no control socket reads the store itself.
             let _ = std::fs::remove_file(path);
         }
         drop(stop);

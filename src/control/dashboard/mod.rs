@@ -21,6 +21,7 @@ mod assets;
 mod badges;
 mod cookie;
 mod counted;
+mod domains;
 mod form;
 mod headers;
 mod history;
@@ -34,6 +35,7 @@ mod place;
 mod set_up;
 mod settled;
 mod sign_in;
+mod sign_up;
 mod tokens;
 mod trouble;
 mod viewer;
@@ -51,6 +53,7 @@ use super::accounts::Accounts;
 use super::accounts::hash::Hasher;
 use super::admin::explain::InForce;
 use super::made::Makers;
+use super::status::Status;
 use crate::aggregator::Query;
 use crate::messages::random::random;
 use crate::pure::config::values::SignUp;
@@ -80,6 +83,10 @@ pub(super) struct Parts {
     seats: Seats,
     /// Who may make an account.
     pub(super) sign_up: SignUp,
+    /// The name server that is asked what proves domains, where it is not the machine's.
+    resolver: Option<SocketAddr>,
+    /// Whether the gateway stops.
+    status: Arc<Status>,
     /// Who has failed to sign in lately.
     gatekeeper: Gatekeeper,
     /// What the set-up link ends in.
@@ -105,7 +112,8 @@ impl Dashboard {
         query: Query,
         in_force: Arc<InForce>,
         data_dir: &Path,
-        sign_up: SignUp,
+        (sign_up, resolver): (SignUp, Option<SocketAddr>),
+        status: Arc<Status>,
     ) -> io::Result<Self> {
         Ok(Self(Arc::new(Parts {
             accounts,
@@ -116,6 +124,8 @@ impl Dashboard {
             seats: Seats::new(),
             badges: Badges::open(data_dir)?,
             sign_up,
+            resolver,
+            status,
             gatekeeper: Gatekeeper::new(),
             set_up: secret::text(&random::<32>()?),
         })))
@@ -186,6 +196,8 @@ pub(super) fn routes(dashboard: Dashboard) -> Router {
         .merge(people::routes())
         .merge(set_up::routes())
         .merge(sign_in::routes())
+        .merge(sign_up::routes())
+        .merge(domains::routes())
         .merge(tokens::routes())
         .merge(assets::routes())
         .fallback(trouble::no_such_page)

@@ -16,6 +16,7 @@ use crate::control::accounts::organisations::Organisation;
 use crate::control::accounts::{StoreError, now_s};
 use crate::pure::access::Action;
 use crate::pure::account;
+use crate::pure::config::values::SignUp;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new()
@@ -59,15 +60,26 @@ async fn add(
     signed: Signed,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    signed.must_configure_gateway()?;
+    // Where anybody may make an account, an organisation is its founder's.
+    let founds = at.sign_up == SignUp::Open && !signed.may_gateway(Action::Configure);
+    if !founds {
+        signed.must_configure_gateway()?;
+    }
     let name = match account::organisation(fields.text("organisation")) {
         Ok(name) => name,
         Err(why) => {
             let wrong = format!("The organisation's name {why}.");
+            if founds {
+                return Err(Trouble::refused(wrong));
+            }
             return page(&at, &signed, StatusCode::BAD_REQUEST, &wrong).await;
         }
     };
-    let by = signed.who.actor();
+    let (by, account) = (signed.who.actor(), signed.who.account);
+    if founds {
+        at.accounts.run(move |store| store.found(&by, account, &name, now_s())).await?;
+        return Ok(Redirect::to("/people").into_response());
+    }
     at.accounts.run(move |store| store.add_organisation(&by, &name, now_s())).await?;
     Ok(back())
 }

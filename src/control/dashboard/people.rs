@@ -21,6 +21,7 @@ use crate::control::accounts::roles::Member;
 use crate::control::accounts::tokens::Token;
 use crate::messages::random::random;
 use crate::pure::access::{Action, Role};
+use crate::pure::config::values::SignUp;
 use crate::pure::secret;
 
 pub(super) fn routes() -> Router<Dashboard> {
@@ -48,6 +49,8 @@ struct PlacesPage {
     frame: Frame,
     /// Whether they see all organisations.
     may_gateway: bool,
+    /// Whether they may found one.
+    may_found: bool,
     /// Name and query of each.
     organisations: Vec<(String, String)>,
     packages: Vec<(String, String)>,
@@ -97,7 +100,9 @@ async fn places(at: &Dashboard, signed: &Signed) -> Result<Response, Trouble> {
         .map(|name| link("package", name))
         .collect();
     let (frame, may_gateway) = (signed.frame("People"), signed.may_gateway(Action::See));
-    Ok(shown(StatusCode::OK, &PlacesPage { frame, may_gateway, organisations, packages }))
+    let may_found = at.sign_up == SignUp::Open;
+    let page = PlacesPage { frame, may_gateway, may_found, organisations, packages };
+    Ok(shown(StatusCode::OK, &page))
 }
 
 async fn page(

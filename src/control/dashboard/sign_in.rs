@@ -31,6 +31,7 @@ use crate::control::accounts::now_s;
 use crate::control::accounts::sessions::By;
 use crate::messages::clock::monotonic_us;
 use crate::pure::browser;
+use crate::pure::config::values::SignUp;
 use crate::pure::http1::forwarded::{ForwardedFields, client_address, client_key, mapped};
 use crate::pure::secret;
 use crate::pure::throttle::{Limits, Throttle};
@@ -136,14 +137,21 @@ struct SignInPage<'p> {
     login: &'p str,
     next: &'p str,
     wrong: bool,
+    /// Whether anybody may make an account.
+    is_open: bool,
 }
 
-async fn door(viewer: Viewer, cookie: Cookie, Query(next): Query<Next>) -> Response {
+async fn door(
+    State(at): State<Dashboard>,
+    viewer: Viewer,
+    cookie: Cookie,
+    Query(next): Query<Next>,
+) -> Response {
     let next = next.next.as_deref().map_or("/", local);
     if viewer.who.is_some() {
         return Redirect::to(next).into_response();
     }
-    cookie.keep(page(StatusCode::OK, &cookie, "", next, false))
+    cookie.keep(page(&at, StatusCode::OK, &cookie, "", next, false))
 }
 
 async fn sign_in(
@@ -159,7 +167,7 @@ async fn sign_in(
     let found = at.accounts.run(move |store| store.credentials(&wanted)).await?;
     let kept = found.as_ref().map(|found| found.password.clone());
     let is_right = at.hasher.is_right(fields.text("password").to_owned(), kept).await?;
-    let wrong = || Ok(page(StatusCode::UNAUTHORIZED, &cookie, &login, next, true));
+    let wrong = || Ok(page(&at, StatusCode::UNAUTHORIZED, &cookie, &login, next, true));
     let (Some(found), true) = (found, is_right) else {
         return wrong();
     };
@@ -189,10 +197,18 @@ async fn sign_out(
     Ok(cookie.forget(Redirect::to("/sign-in").into_response()))
 }
 
-fn page(status: StatusCode, cookie: &Cookie, login: &str, next: &str, wrong: bool) -> Response {
+fn page(
+    at: &Dashboard,
+    status: StatusCode,
+    cookie: &Cookie,
+    login: &str,
+    next: &str,
+    wrong: bool,
+) -> Response {
     let form_token = secret::form_token(&cookie.text);
     let frame = Frame { form_token, ..Frame::bare("Sign in") };
-    shown(status, &SignInPage { frame, login, next, wrong })
+    let is_open = at.sign_up == SignUp::Open;
+    shown(status, &SignInPage { frame, login, next, wrong, is_open })
 }
 
 /// Which browser it is, in words.

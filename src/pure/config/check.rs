@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 use super::file::{self, SECTIONS};
 use super::homes::{homes, others_can_stand_in, stars_match};
 use super::listeners::{
-    admin_stands_apart, binding_is_whole, certificates_are_apart, listeners_stand_apart,
-    odd_certificates,
+    admin_domain_stands_apart, admin_stands_apart, binding_is_whole, certificates_are_apart,
+    listeners_stand_apart, odd_certificates,
 };
 use super::logins::{accounts_are_whole, domains_can_log_in, logins_can_work, odd_logins};
 use super::problem::{Problem, Problems, Warning};
@@ -72,6 +72,7 @@ fn read(
     apply_plain_http(&registries, &mut packages);
     let listening = listening(gateway.as_ref(), admin.as_ref());
     admin_stands_apart(&mut document, gateway.as_ref(), admin.as_ref());
+    admin_domain_stands_apart(&mut document, admin.as_ref(), &domains, &packages);
     nothing_twice(&mut document, "domains", "host", &domains, |one| Some(&one.host));
     nothing_twice(&mut document, "registries", "host", &registries, |one| Some(&one.host));
     listeners_stand_apart(&mut document, gateway.as_ref());

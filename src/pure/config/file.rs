@@ -65,9 +65,12 @@ sections! {
     "admin" once Admin {
         /// Where `/metrics`, `/healthz`, `/readyz` and the dashboard are served.
         listen: Address => r#""127.0.0.1:8081""#;
+        /// A host name that clients' listeners know the dashboard by, beside `listen`: requests for it go
+        /// to the dashboard and to nothing else, and it gets a certificate like a package's domain.
+        domain: OptionalHostName => r#""""#, like r#""pullgate.acme.com""#;
         /// Who may make an account at the dashboard: only the operator (`closed`, by `pullgate account`),
-        /// or also whom an admin has sent a link (`invitation`). Who has an account can be invited
-        /// either way.
+        /// or also whom an admin has sent a link (`invitation`), or anybody (`open`): then a domain is an
+        /// organisation's once a TXT record proves it. Who has an account can be invited either way.
         sign_up: SIGN_UP => r#""closed""#;
     }
 
@@ -410,8 +413,12 @@ const CHALLENGE: OneOf<Proving> = OneOf {
     elsewhere: &[("dns-01", "names are proven by port 80 or 443")],
 };
 const SIGN_UP: OneOf<SignUp> = OneOf {
-    words: &[("closed", SignUp::Closed), ("invitation", SignUp::Invitation)],
-    elsewhere: &[("open", "accounts are made by the operator or by invitation")],
+    words: &[
+        ("closed", SignUp::Closed),
+        ("invitation", SignUp::Invitation),
+        ("open", SignUp::Open),
+    ],
+    elsewhere: &[],
 };
 const UNIQUE_WINDOW: OneOf<UniqueWindow> =
     OneOf { words: &[("day", UniqueWindow::Day), ("month", UniqueWindow::Month)], elsewhere: &[] };

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::file::Package;
 use super::problem::Warning;
 use super::section::{Document, Entry, Spot};
-use super::values::{Acme, Admin, CertificateFiles, Gateway};
+use super::values::{Acme, Admin, CertificateFiles, Domain, Gateway};
 
 /// The operator's own door is not one of the clients'.
 pub(super) fn admin_stands_apart(
@@ -25,6 +26,33 @@ pub(super) fn admin_stands_apart(
             );
             document.wrong(("admin", None, "listen"), what);
         }
+    }
+}
+
+/// The dashboard's host name is no package's: what it is asked for never reaches a registry.
+pub(super) fn admin_domain_stands_apart(
+    document: &mut Document<'_>,
+    admin: Option<&Admin>,
+    domains: &[Entry<Domain>],
+    packages: &[Entry<Package>],
+) {
+    let Some(domain) = admin.and_then(|admin| admin.domain.as_deref()) else {
+        return;
+    };
+    let of_packages =
+        packages.iter().map(|one| ("packages", one.index, "domain", &one.value.domain));
+    let of_domains = domains.iter().map(|one| ("domains", one.index, "host", &one.value.host));
+    let all: Vec<_> = of_packages
+        .chain(of_domains)
+        .filter(|(.., host)| *host == domain)
+        .map(|(section, index, key, _)| (section, Some(index), key))
+        .collect();
+    let line = document.line(("admin", None, "domain"));
+    for spot in all {
+        let what = format!(
+            "{domain} is the dashboard's name (admin.domain, line {line}); they cannot share one"
+        );
+        document.wrong(spot, what);
     }
 }
 

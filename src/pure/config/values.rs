@@ -84,6 +84,8 @@ pub enum Driver {
 pub struct Admin {
     /// Where `/metrics`, `/healthz`, `/readyz` and the dashboard are served.
     pub listen: SocketAddr,
+    /// A host name that clients' listeners know the dashboard by; lower case, without a port.
+    pub domain: Option<String>,
     /// Who may make an account at the dashboard.
     pub sign_up: SignUp,
 }
@@ -95,6 +97,8 @@ pub enum SignUp {
     Closed,
     /// And whom an admin invites.
     Invitation,
+    /// And anybody, with an organisation of their own.
+    Open,
 }
 
 /// `[log]`

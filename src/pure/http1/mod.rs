@@ -4,6 +4,7 @@ pub mod body;
 pub mod chunked;
 pub mod encode;
 pub mod forwarded;
+pub mod handed;
 pub mod head;
 mod lines;
 pub mod pass;

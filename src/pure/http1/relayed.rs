@@ -123,10 +123,11 @@ fn put(out: &mut Out<'_>, name: &str, value: &[u8]) {
     out.put(value);
 }
 
-/// The reason phrases of what registries answer; clients do not read them (RFC 9112, 4).
-const fn reason(status: u16) -> &'static str {
+/// The reason phrases of what registries, and the control plane, answer; clients do not read them (RFC 9112, 4).
+pub(super) const fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         202 => "Accepted",
         204 => "No Content",
         206 => "Partial Content",
@@ -142,7 +143,12 @@ const fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
         416 => "Range Not Satisfiable",
+        428 => "Precondition Required",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         502 => "Bad Gateway",

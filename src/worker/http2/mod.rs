@@ -22,13 +22,16 @@ use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::Out;
 use crate::pure::http2::frames::Flood;
 use crate::pure::http2::message::{Pseudo, write_request};
+use crate::pure::limits::DASHBOARD_BODY_BYTES_MAX;
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Line};
 use crate::worker::guard::guarded;
+use crate::worker::hand_on::{Handed, Unread};
 use crate::worker::over::Over;
 use crate::worker::slots::{Phase, Seat};
-use crate::worker::{Worker, aside};
+use crate::worker::within::within;
+use crate::worker::{Worker, aside, sweeps};
 use stream::{Shared, Stream};
 use wire::{Handle, Wire};
 
@@ -193,6 +196,9 @@ impl Served {
         if next == Next::Forward {
             drop(output);
             forward_it(Rc::clone(worker), Rc::clone(client), stream, input);
+        } else if next == Next::HandOn {
+            drop(output);
+            hand_it_on(Rc::clone(worker), Rc::clone(client), stream, input, body);
         } else {
             // A client that is gone need not be told.
             let _ = stream.answer(output.filled());
@@ -216,6 +222,58 @@ fn forward_it(worker: Rc<Worker>, client: Rc<Client>, mut stream: Stream, input:
         stream.end(served.is_ok());
     });
     monoio::spawn(guarded(guarding, forwarded, (task, busy)));
+}
+
+/// Hands it on to the dashboard, in a task of its own, once its body is there.
+fn hand_it_on(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    mut stream: Stream,
+    input: Buffer,
+    mut body: RecvStream,
+) {
+    let read_at_us = monotonic_us();
+    let (busy, task) = (worker.begin(), stream.begin_task());
+    let guarding = Rc::clone(&worker);
+    let handed = Box::pin(async move {
+        let snapshot = worker.snapshot();
+        let patience = sweeps(snapshot.limits.write_timeout);
+        let gathered = within(&worker, patience, gather(&mut body)).await;
+        let served = match client.parse(input.filled(), &snapshot.head) {
+            Ok(Some(head)) => {
+                let (client, bytes) = (&*client, input.filled());
+                let request = Handed { client, head: &head, bytes, read_at_us };
+                let mut down = Downstream::Stream(&mut stream);
+                match (gathered, snapshot.dashboard_at(head.host.unwrap_or_default())) {
+                    (Some(Ok(Ok(body))), Some(socket)) => {
+                        request.serve(&mut down, socket, &body).await
+                    }
+                    (Some(Ok(Err(why))), _) => request.give_up(&mut down, why).await,
+                    (None, _) => request.give_up(&mut down, Unread::TooLate).await,
+                    (Some(Err(Over)), _) | (Some(Ok(Ok(_))), None) => Err(Over),
+                }
+            }
+            Ok(None) | Err(_) => Err(Over),
+        };
+        stream.end(served.is_ok());
+        // Not before: who gives up a body that is still coming resets its stream, and the answer with it.
+        drop(body);
+    });
+    monoio::spawn(guarded(guarding, handed, (task, busy)));
+}
+
+/// A request's body.
+async fn gather(body: &mut RecvStream) -> Result<Result<Vec<u8>, Unread>, Over> {
+    let mut gathered = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece.map_err(|_| Over)?;
+        if gathered.len() + piece.len() > DASHBOARD_BODY_BYTES_MAX {
+            return Ok(Err(Unread::TooLong));
+        }
+        gathered.extend_from_slice(&piece);
+        body.flow_control().release_capacity(piece.len()).map_err(|_| Over)?;
+    }
+    Ok(Ok(gathered))
 }
 
 /// Writes the request's head as HTTP/1.1 has it.

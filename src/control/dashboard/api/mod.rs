@@ -8,6 +8,7 @@
 
 mod audit;
 mod caller;
+mod organisations;
 mod package;
 mod packages;
 mod people;
@@ -40,6 +41,9 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::one, tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(organisations::list, organisations::make))
+        .routes(routes!(organisations::domains, organisations::claim))
+        .routes(routes!(organisations::domain, organisations::check, organisations::withdraw))
         .split_for_parts();
     let mut described = described;
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
@@ -62,6 +66,7 @@ pub(super) fn routes() -> Router<Dashboard> {
         (name = "pulls", description = "What was counted"),
         (name = "people", description = "Who has which role"),
         (name = "tokens", description = "What programs come with"),
+        (name = "organisations", description = "Whose packages are, and whose domains"),
         (name = "audit", description = "Who did what"),
     )
 )]

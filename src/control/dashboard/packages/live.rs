@@ -24,6 +24,7 @@ use crate::control::admin::socket::Lines;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
+use crate::control::status::{Phase, Status};
 use crate::pure::access::Action;
 
 pub(super) fn routes() -> Router<Dashboard> {
@@ -45,7 +46,8 @@ async fn live(
         );
         Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Too many watch", why)
     })?;
-    let body = watch(package, at.query.subscribe(), seat, LIFE);
+    let status = Arc::clone(&at.status);
+    let body = watch(package, at.query.subscribe(), status, seat, LIFE);
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
 }
 
@@ -82,19 +84,26 @@ impl Seats {
     }
 }
 
-/// A body that goes on for as long as somebody reads it, `life` at most: then the browser asks again, and
-/// it is looked anew whether it may. Whether it is read or not, the seat is free after that.
-fn watch(package: String, booked: Receiver<Booked>, seat: Seat, life: Duration) -> Lines {
+/// A body that goes on for as long as somebody reads it and the gateway does not stop, `life` at most: then
+/// the browser asks again, and it is looked anew whether it may. Whether it is read or not, the seat is
+/// free after that.
+fn watch(
+    package: String,
+    booked: Receiver<Booked>,
+    status: Arc<Status>,
+    seat: Seat,
+    life: Duration,
+) -> Lines {
     let (lines, body) = channel(EVENTS_WAITING_MAX);
     tokio::spawn(async move {
-        let _ = timeout(life, tell(&package, &booked, &lines)).await;
+        let _ = timeout(life, tell(&package, &booked, &status, &lines)).await;
         drop(seat);
     });
     Lines(body)
 }
 
 /// Tells of each pull, until nobody listens or the aggregator says no more.
-async fn tell(package: &str, booked: &Receiver<Booked>, lines: &Sender<Bytes>) {
+async fn tell(package: &str, booked: &Receiver<Booked>, status: &Status, lines: &Sender<Bytes>) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for looked in 0u32.. {
@@ -128,7 +137,8 @@ async fn tell(package: &str, booked: &Receiver<Booked>, lines: &Sender<Bytes>) {
                 Ok(Err(_)) | Err(_) => return,
             }
         }
-        if has_ended {
+        // Workers that drain wait for what they have handed on.
+        if has_ended || status.phase() == Phase::Draining {
             return;
         }
     }
@@ -178,7 +188,10 @@ mod tests {
         runtime.block_on(async {
             let seats = Seats::new();
             let (_feed, booked) = crossbeam_channel::bounded(1);
-            let watched = |seat, life| watch("a.b/c".to_owned(), booked.clone(), seat, life);
+            let status = Status::new();
+            let watched = |seat, life| {
+                watch("a.b/c".to_owned(), booked.clone(), Arc::clone(&status), seat, life)
+            };
             let mut bodies = Vec::new();
             for _ in 0..SEATS_OF_ACCOUNT_MAX - 1 {
                 bodies.push(watched(seats.take(1).await.unwrap(), LIFE));

@@ -1,0 +1,236 @@
+//! Where anybody may make an account: organisations that people found, and domains that they prove to be
+//! theirs.
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use serde_json::json;
+
+use super::audit::{self, Actor, Deed};
+use super::organisations::put_organisation;
+use super::people::{add_account, put_member};
+use super::store::{Store, StoreError};
+use crate::pure::access::{OrganisationId, Role};
+
+/// A domain that an organisation says is its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// It.
+    pub host: String,
+    /// What its TXT record has to say.
+    pub text: String,
+}
+
+impl Store {
+    /// Makes an account for whoever it is, and an organisation with it as its admin. Says which account
+    /// that is. `password` is as [`super::hash`] keeps it.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] while nobody runs the gateway; [`StoreError::Refused`] for names that are
+    /// taken.
+    pub fn sign_up(
+        &mut self,
+        login: &str,
+        password: &str,
+        organisation: &str,
+        now_s: i64,
+    ) -> Result<i64, StoreError> {
+        if !self.has_accounts()? {
+            return Err(StoreError::Absent);
+        }
+        let step = self.begin()?;
+        let account = add_account(&step, login, password, now_s)?;
+        let id = put_organisation(&step, organisation, false, now_s)?;
+        put_member(&step, account, id, Role::Admin)?;
+        let by = Actor { account: Some(account), login: login.to_owned() };
+        let after = Some(json!({ "login": login, "organisation": organisation }));
+        audit::note(&step, &by, &Deed { after, ..of(id, "account.sign_up") }, now_s)?;
+        step.commit()?;
+        Ok(account)
+    }
+
+    /// Makes another organisation with this account as its admin.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for a name that is taken, and for who has many.
+    pub fn found(
+        &mut self,
+        by: &Actor,
+        account: i64,
+        name: &str,
+        now_s: i64,
+    ) -> Result<OrganisationId, StoreError> {
+        let step = self.begin()?;
+        let sql = "SELECT count(*) FROM members WHERE account = ?1 AND role = 'admin'";
+        if step.query_row(sql, [account], |row| row.get::<_, i64>(0))? >= FOUNDED_MAX {
+            let words = format!("You are admin of {FOUNDED_MAX} organisations already.");
+            return Err(StoreError::Refused(words));
+        }
+        let id = put_organisation(&step, name, false, now_s)?;
+        put_member(&step, account, id, Role::Admin)?;
+        let after = Some(json!({ "name": name }));
+        audit::note(&step, by, &Deed { after, ..of(id, "organisation.make") }, now_s)?;
+        step.commit()?;
+        Ok(id)
+    }
+
+    /// The domains that an organisation has claimed and not proven, by name.
+    pub fn claims(&self, organisation: OrganisationId) -> Result<Vec<Claim>, StoreError> {
+        let read = |row: &Row<'_>| Ok(Claim { host: row.get(0)?, text: row.get(1)? });
+        let sql = "SELECT host, text FROM claims WHERE organisation = ?1 ORDER BY host";
+        let mut listed = self.connection.prepare_cached(sql)?;
+        Ok(listed.query_map([organisation], read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Claims a domain, to be proven by this text. One that was claimed before keeps its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for one that is an organisation's already, and for too many.
+    pub fn claim(
+        &mut self,
+        by: &Actor,
+        organisation: OrganisationId,
+        host: &str,
+        text: &str,
+        now_s: i64,
+    ) -> Result<Claim, StoreError> {
+        let step = self.begin()?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM domains WHERE host = ?1)";
+        if step.query_row(sql, [host], |row| row.get(0))? {
+            return Err(taken(host));
+        }
+        let sql = "SELECT count(*) FROM claims WHERE organisation = ?1";
+        if step.query_row(sql, [organisation], |row| row.get::<_, i64>(0))? >= CLAIMS_MAX {
+            let words = format!(
+                "There are {CLAIMS_MAX} domains that nobody has proven: prove or withdraw some first."
+            );
+            return Err(StoreError::Refused(words));
+        }
+        let sql = "INSERT INTO claims (host, organisation, text, created_s) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT DO NOTHING";
+        if step.execute(sql, params![host, organisation, text, now_s])? > 0 {
+            let after = Some(json!({ "domain": host }));
+            audit::note(&step, by, &Deed { after, ..of(organisation, "domain.claim") }, now_s)?;
+        }
+        let sql = "SELECT text FROM claims WHERE host = ?1 AND organisation = ?2";
+        let text = step.query_row(sql, params![host, organisation], |row| row.get(0))?;
+        step.commit()?;
+        Ok(Claim { host: host.to_owned(), text })
+    }
+
+    /// The claim is proven: the domain is the organisation's, and everybody's claims to it are over.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] for what it has not claimed; [`StoreError::Refused`] where another was faster.
+    pub fn prove(
+        &mut self,
+        by: &Actor,
+        organisation: OrganisationId,
+        host: &str,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let sql = "SELECT 1 FROM claims WHERE host = ?1 AND organisation = ?2";
+        let is_there = self.connection.query_row(sql, params![host, organisation], |_| Ok(()));
+        is_there.optional()?.ok_or(StoreError::Absent)?;
+        // Between this and what follows nobody else's job runs.
+        if self.owners()?.domains.contains_key(host) {
+            return Err(taken(host));
+        }
+        self.give_domain(by, host, organisation, now_s)?;
+        self.connection.execute("DELETE FROM claims WHERE host = ?1", [host])?;
+        Ok(())
+    }
+
+    /// Takes a claim back.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] for what it has not claimed.
+    pub fn unclaim(
+        &mut self,
+        by: &Actor,
+        organisation: OrganisationId,
+        host: &str,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let step = self.begin()?;
+        let sql = "DELETE FROM claims WHERE host = ?1 AND organisation = ?2";
+        if step.execute(sql, params![host, organisation])? == 0 {
+            return Err(StoreError::Absent);
+        }
+        let before = Some(json!({ "domain": host }));
+        audit::note(&step, by, &Deed { before, ..of(organisation, "domain.unclaim") }, now_s)?;
+        step.commit()?;
+        Ok(())
+    }
+}
+
+fn of(organisation: OrganisationId, what: &str) -> Deed<'_> {
+    Deed { what, organisation: Some(organisation), package: None, before: None, after: None }
+}
+
+fn taken(host: &str) -> StoreError {
+    let words = format!("{host} is an organisation's already; ask who runs the gateway.");
+    StoreError::Refused(words)
+}
+
+/// Organisations that one account may have made or be admin of, before it makes another.
+const FOUNDED_MAX: i64 = 10;
+/// Domains of an organisation that nobody has proven.
+const CLAIMS_MAX: i64 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::scratch;
+    use crate::pure::access::{Action, Object};
+
+    #[test]
+    fn who_signs_up_has_an_organisation_and_what_is_proven_first() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let early = store.sign_up("eve", "$hash", "evil", 0);
+        assert!(matches!(early, Err(StoreError::Absent)), "nobody runs the gateway: {early:?}");
+        store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let eve = store.sign_up("eve", "$hash", "moon", 1).unwrap();
+        for (login, organisation) in [("eve", "other"), ("bob", "moon"), ("bob", "acme")] {
+            let again = store.sign_up(login, "$hash", organisation, 1);
+            assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
+        }
+        let bob = store.sign_up("bob", "$hash", "mars", 1).unwrap();
+        let moon = store.organisation_named("moon").unwrap().unwrap();
+        let mars = store.organisation_named("mars").unwrap().unwrap();
+        let grants = store.grants(eve).unwrap();
+        assert!(grants.may(Action::Grant, Object::Organisation(moon)));
+        assert!(!grants.may(Action::See, Object::Organisation(mars)));
+        let operator = store.owners().unwrap().operator;
+        assert!(!grants.may(Action::See, Object::Gateway { operator }));
+        let by_eve = Actor { account: Some(eve), login: "eve".to_owned() };
+        let by_bob = Actor { account: Some(bob), login: "bob".to_owned() };
+        let first = store.claim(&by_eve, moon, "moon.example", "one", 2).unwrap();
+        let again = store.claim(&by_eve, moon, "moon.example", "two", 3).unwrap();
+        assert_eq!((first.text.as_str(), &first), ("one", &again));
+        // Another may claim it too: who proves it has it.
+        store.claim(&by_bob, mars, "moon.example", "three", 3).unwrap();
+        assert!(matches!(
+            store.prove(&by_eve, mars + 1, "moon.example", 4),
+            Err(StoreError::Absent)
+        ));
+        store.prove(&by_eve, moon, "moon.example", 4).unwrap();
+        assert_eq!(store.owners().unwrap().of_domain("moon.example"), moon);
+        assert_eq!(store.claims(mars).unwrap(), []);
+        assert!(matches!(store.prove(&by_bob, mars, "moon.example", 5), Err(StoreError::Absent)));
+        let late = store.claim(&by_bob, mars, "moon.example", "four", 5);
+        assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
+        store.claim(&by_bob, mars, "mars.example", "five", 6).unwrap();
+        store.unclaim(&by_bob, mars, "mars.example", 7).unwrap();
+        assert!(matches!(store.unclaim(&by_bob, mars, "mars.example", 7), Err(StoreError::Absent)));
+        for number in 0..CLAIMS_MAX {
+            store.claim(&by_bob, mars, &format!("{number}.example"), "t", 8).unwrap();
+        }
+        let more = store.claim(&by_bob, mars, "more.example", "t", 8);
+        assert!(matches!(more, Err(StoreError::Refused(_))), "{more:?}");
+        for number in 1..FOUNDED_MAX {
+            store.found(&by_bob, bob, &format!("mars-{number}"), 9).unwrap();
+        }
+        let more = store.found(&by_bob, bob, "more", 9);
+        assert!(matches!(more, Err(StoreError::Refused(_))), "{more:?}");
+    }
+}

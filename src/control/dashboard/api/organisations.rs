@@ -1,0 +1,265 @@
+//! `/api/v1/organisations` and `/api/v1/domains`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::{Caller, Part, Place};
+use super::problem::{Problem, ProblemBody, Sent, read};
+use super::tagged::{List, is_meant, tagged};
+use crate::control::accounts::claims::Claim;
+use crate::control::accounts::{StoreError, now_s};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::domains::{Domains, prove, put_claim, record_name};
+use crate::control::dashboard::trouble::Trouble;
+use crate::pure::access::{Action, OrganisationId};
+use crate::pure::account;
+
+/// An organisation that the caller has a role on.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Organisation {
+    /// Its name.
+    #[schema(example = "acme")]
+    name: String,
+    /// The domains that are its own by name.
+    domains: Vec<String>,
+}
+
+/// What an organisation is to be called.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct WantedOrganisation {
+    /// 1 to 63 letters, digits and hyphens.
+    #[schema(example = "moon")]
+    name: String,
+}
+
+/// A domain of an organisation.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OwnDomain {
+    /// It.
+    #[schema(example = "registry.acme.com")]
+    host: String,
+    /// Whether it is the organisation's. Else it has said so, and the record is to prove it.
+    is_proven: bool,
+    /// The TXT record that proves it; null where it is proven.
+    record: Option<Record>,
+}
+
+/// A TXT record.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Record {
+    /// Where it stands.
+    #[schema(example = "_pullgate.registry.acme.com")]
+    name: String,
+    /// What it says.
+    text: String,
+}
+
+/// A domain that an organisation says is its own.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct WantedDomain {
+    /// It.
+    #[schema(example = "registry.acme.com")]
+    host: String,
+}
+
+/// The organisations that the caller has a role on, by name.
+#[utoipa::path(
+    get, path = "/api/v1/organisations", tag = "organisations", params(Part),
+    responses(
+        (status = 200, body = List<Organisation>),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn list(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    part: Part,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let organisations = at.accounts.run(|store| store.organisations()).await?;
+    let seen = organisations.into_iter().filter(|one| {
+        caller.viewer.may_organisation(Action::See, one.id)
+            || caller.viewer.may_gateway(Action::See)
+    });
+    let told = seen.map(|one| Organisation { name: one.name, domains: one.domains });
+    tagged(&headers, &List::part(told.collect(), &part, |one| one.name.clone()))
+}
+
+/// Makes an organisation, which has nobody yet: for who runs the gateway.
+#[utoipa::path(
+    post, path = "/api/v1/organisations", tag = "organisations", request_body = WantedOrganisation,
+    responses(
+        (status = 201, body = Organisation),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn make(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    wanted: Sent<WantedOrganisation>,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    caller.viewer.must_configure_gateway()?;
+    let name = account::organisation(&read(wanted)?.name);
+    let name = name.map_err(|why| Problem::refused(format!("name: {why}.")))?;
+    let (by, wanted) = (caller.who.actor(), name.clone());
+    at.accounts.run(move |store| store.add_organisation(&by, &wanted, now_s())).await?;
+    Ok((StatusCode::CREATED, Json(Organisation { name, domains: Vec::new() })).into_response())
+}
+
+/// The domains of the organisation, and those that it has claimed, by name.
+#[utoipa::path(
+    get, path = "/api/v1/domains", tag = "organisations", params(Place, Part),
+    responses(
+        (status = 200, body = List<OwnDomain>),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn domains(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    part: Part,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let organisation = found(&at, &caller, Action::See, &place).await?;
+    let domains = all(&at, organisation).await?;
+    tagged(&headers, &List::part(domains, &part, |one| one.host.clone()))
+}
+
+/// One of them.
+#[utoipa::path(
+    get, path = "/api/v1/domains/{host}", tag = "organisations",
+    params(Place, ("host" = String, Path, description = "The domain")),
+    responses(
+        (status = 200, body = OwnDomain),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn domain(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(host): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let organisation = found(&at, &caller, Action::See, &place).await?;
+    tagged(&headers, &one(&at, organisation, &host).await?)
+}
+
+/// Says that a domain is the organisation's; it is answered which TXT record is to prove that. Where
+/// anybody may make an account.
+#[utoipa::path(
+    post, path = "/api/v1/domains", tag = "organisations", params(Place), request_body = WantedDomain,
+    responses(
+        (status = 201, body = OwnDomain),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn claim(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    wanted: Sent<WantedDomain>,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    let organisation = found(&at, &caller, Action::Configure, &place).await?;
+    let wanted = read(wanted)?;
+    let claim = put_claim(&at, caller.who.actor(), organisation, &wanted.host).await?;
+    Ok((StatusCode::CREATED, Json(claimed(claim))).into_response())
+}
+
+/// Looks for the record; where it is there, the domain is the organisation's from now on. Else 409 says
+/// what was found.
+#[utoipa::path(
+    put, path = "/api/v1/domains/{host}", tag = "organisations",
+    params(
+        Place,
+        ("host" = String, Path, description = "The domain"),
+        ("If-Match" = String, Header, description = "The ETag of the domain")
+    ),
+    responses(
+        (status = 200, body = OwnDomain),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn check(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(host): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    let organisation = found(&at, &caller, Action::Configure, &place).await?;
+    is_meant(&headers, &one(&at, organisation, &host).await?)?;
+    prove(&at, caller.who.actor(), organisation, &host).await?;
+    tagged(&HeaderMap::new(), &one(&at, organisation, &host).await?)
+}
+
+/// Takes back what was said of a domain that is not proven.
+#[utoipa::path(
+    delete, path = "/api/v1/domains/{host}", tag = "organisations",
+    params(
+        Place,
+        ("host" = String, Path, description = "The domain"),
+        ("If-Match" = String, Header, description = "The ETag of the domain")
+    ),
+    responses(
+        (status = 204),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn withdraw(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(host): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    caller.writes()?;
+    let organisation = found(&at, &caller, Action::Configure, &place).await?;
+    is_meant(&headers, &one(&at, organisation, &host).await?)?;
+    let by = caller.who.actor();
+    at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The organisation, if they may do this to it; a package has no domains.
+async fn found(
+    at: &Dashboard,
+    caller: &Caller,
+    action: Action,
+    place: &Place,
+) -> Result<OrganisationId, Problem> {
+    if !place.package.is_empty() {
+        return Err(Problem(Trouble::refused("package: organisations have domains.")));
+    }
+    Ok(caller.find(at, action, place).await?.place.organisation())
+}
+
+async fn all(at: &Dashboard, organisation: OrganisationId) -> Result<Vec<OwnDomain>, Problem> {
+    let Domains { owned, claimed: claims } = Domains::of(at, organisation).await?;
+    let owned = owned.into_iter().map(|host| OwnDomain { host, is_proven: true, record: None });
+    let mut all: Vec<OwnDomain> = owned.chain(claims.into_iter().map(claimed)).collect();
+    all.sort_by(|one, other| one.host.cmp(&other.host));
+    Ok(all)
+}
+
+async fn one(
+    at: &Dashboard,
+    organisation: OrganisationId,
+    host: &str,
+) -> Result<OwnDomain, Problem> {
+    let found = all(at, organisation).await?.into_iter().find(|one| one.host == host);
+    found.ok_or_else(|| StoreError::Absent.into())
+}
+
+fn claimed(Claim { host, text }: Claim) -> OwnDomain {
+    let record = Some(Record { name: record_name(&host), text });
+    OwnDomain { host, is_proven: false, record }
+}

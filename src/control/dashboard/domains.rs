@@ -1,0 +1,260 @@
+//! `/domains?organisation=…`: the domains of an organisation, and, where anybody may make an account, how it
+//! proves that one is its own: by a TXT record (RFC 1035, 3.3.14) that only who has the domain can set.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::Dashboard;
+use super::form::Fields;
+use super::page::{Frame, shown};
+use super::place::Named;
+use super::trouble::Trouble;
+use super::viewer::Signed;
+use crate::control::accounts::audit::Actor;
+use crate::control::accounts::claims::Claim;
+use crate::control::accounts::now_s;
+use crate::control::visit;
+use crate::messages::random::random;
+use crate::pure::access::{Action, OrganisationId};
+use crate::pure::config::values::SignUp;
+use crate::pure::oci::backend;
+use crate::pure::secret;
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new()
+        .route("/domains", get(list))
+        .route("/domains/claim", post(claim))
+        .route("/domains/check", post(check))
+        .route("/domains/withdraw", post(withdraw))
+}
+
+/// The domains of an organisation.
+pub(super) struct Domains {
+    /// Those that are its own.
+    pub(super) owned: Vec<String>,
+    /// Those that it has claimed.
+    pub(super) claimed: Vec<Claim>,
+}
+
+/// Where the record of a claim stands.
+pub(super) fn record_name(host: &str) -> String {
+    format!("_pullgate.{host}")
+}
+
+impl Domains {
+    pub(super) async fn of(at: &Dashboard, organisation: OrganisationId) -> Result<Self, Trouble> {
+        let (owners, claimed) = at
+            .accounts
+            .run(move |store| Ok((store.owners()?, store.claims(organisation)?)))
+            .await?;
+        let own = owners.domains.into_iter().filter(|(_, owner)| *owner == organisation);
+        let mut owned: Vec<String> = own.map(|(host, _)| host).collect();
+        owned.sort_unstable();
+        Ok(Self { owned, claimed })
+    }
+}
+
+/// Claims a domain for an organisation, whose admin asks.
+///
+/// # Errors
+/// In words, for what cannot be claimed.
+pub(super) async fn put_claim(
+    at: &Dashboard,
+    by: Actor,
+    organisation: OrganisationId,
+    written: &str,
+) -> Result<Claim, Trouble> {
+    is_open(at)?;
+    let host = claimable(at, written).map_err(Trouble::refused)?;
+    let bytes = random::<16>().map_err(|error| Trouble::failed(&error))?;
+    let text = format!("pullgate-domain={}", secret::text(&bytes));
+    let claim = at.accounts.run(move |store| store.claim(&by, organisation, &host, &text, now_s()));
+    Ok(claim.await?)
+}
+
+/// Looks for the record of a claim; where it is there, the domain is the organisation's.
+///
+/// # Errors
+/// In words, with what was found instead.
+pub(super) async fn prove(
+    at: &Dashboard,
+    by: Actor,
+    organisation: OrganisationId,
+    host: &str,
+) -> Result<(), Trouble> {
+    is_open(at)?;
+    let Domains { claimed, .. } = Domains::of(at, organisation).await?;
+    let claim = claimed.into_iter().find(|one| one.host == host).ok_or_else(Trouble::absent)?;
+    // What is served meanwhile by the configuration is nobody's to claim any more.
+    let host = claimable(at, &claim.host).map_err(Trouble::refused)?;
+    let Ok(_turn) = LOOK_UPS.try_acquire() else {
+        let why = "Many domains are looked up just now. Try again in a moment.";
+        let busy = Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
+        return Err(Trouble { retry_s: Some(5), ..busy });
+    };
+    let servers = at.resolver.map_or_else(visit::name_servers, |server| vec![server]);
+    let name = record_name(&host);
+    let not_yet = |why: String| Err(Trouble::new(StatusCode::CONFLICT, "Not proven yet", why));
+    match visit::texts(&servers, &name).await {
+        Ok(texts) if texts.iter().any(|text| secret::is_same(text.trim(), &claim.text)) => {}
+        Ok(texts) => {
+            let seen = match texts.len() {
+                0 => "no TXT record is there".to_owned(),
+                many => format!("of {many} TXT records there none says that"),
+            };
+            return not_yet(format!(
+                "At {name} should be a TXT record that says `{}`, but {seen}. A new record may take some \
+                 minutes to be seen everywhere; then check again.",
+                claim.text
+            ));
+        }
+        Err(why) => return not_yet(format!("{name} cannot be looked up: {why}. Try again.")),
+    }
+    at.accounts.run(move |store| store.prove(&by, organisation, &host, now_s())).await?;
+    at.makers.look();
+    Ok(())
+}
+
+/// A host name that an organisation may say is its own, in lower case.
+fn claimable(at: &Dashboard, written: &str) -> Result<String, String> {
+    let written = written.trim().trim_end_matches('.');
+    let authority = backend::authority(written).filter(|it| !it.contains(':'));
+    let host = authority.filter(|host| host.contains('.') && !backend::is_address(host));
+    let Some(host) = host else {
+        return Err("A domain is a host name, as `registry.acme.com`.".to_owned());
+    };
+    if at.in_force.snapshot().dashboard_at(host.as_bytes()).is_some() {
+        return Err(format!("{host} is the dashboard's own name."));
+    }
+    let standing = at.makers.standing();
+    let shared = standing.shared_domain.as_deref();
+    if shared.is_some_and(|shared| host == shared || host.ends_with(&format!(".{shared}"))) {
+        return Err(format!("{host} is below the domain that all organisations share here."));
+    }
+    if at.domains().contains(&host) {
+        return Err(format!(
+            "{host} is served here already; ask who runs the gateway to give it to you."
+        ));
+    }
+    Ok(host)
+}
+
+fn is_open(at: &Dashboard) -> Result<(), Trouble> {
+    match at.sign_up {
+        SignUp::Open => Ok(()),
+        SignUp::Closed | SignUp::Invitation => {
+            let why = "Domains are given to organisations by who runs this gateway.";
+            Err(Trouble::new(StatusCode::FORBIDDEN, "Not allowed", why))
+        }
+    }
+}
+
+/// Which organisation.
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    organisation: String,
+}
+
+#[derive(Template)]
+#[template(path = "domains.html")]
+struct DomainsPage<'p> {
+    frame: Frame,
+    organisation: &'p str,
+    domains: Domains,
+    /// Whether who asks may claim some.
+    may_claim: bool,
+    wrong: &'p str,
+}
+
+async fn list(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Trouble> {
+    let named = Named::find(&at, &signed, Action::See, &asked.organisation, "").await?;
+    page(&at, &signed, &named, StatusCode::OK, "").await
+}
+
+async fn page(
+    at: &Dashboard,
+    signed: &Signed,
+    named: &Named,
+    status: StatusCode,
+    wrong: &str,
+) -> Result<Response, Trouble> {
+    let domains = Domains::of(at, named.place.organisation()).await?;
+    let may_claim = at.sign_up == SignUp::Open && signed.may_place(Action::Configure, &named.place);
+    let organisation = named.name();
+    let frame = signed.frame(&format!("Domains of {organisation}"));
+    Ok(shown(status, &DomainsPage { frame, organisation, domains, may_claim, wrong }))
+}
+
+async fn claim(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = configured(&at, &signed, &fields).await?;
+    let organisation = named.place.organisation();
+    let done = put_claim(&at, signed.who.actor(), organisation, fields.text("domain")).await;
+    told(&at, &signed, &named, done.map(drop)).await
+}
+
+async fn check(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = configured(&at, &signed, &fields).await?;
+    let organisation = named.place.organisation();
+    let done = prove(&at, signed.who.actor(), organisation, fields.text("domain")).await;
+    told(&at, &signed, &named, done).await
+}
+
+async fn withdraw(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = configured(&at, &signed, &fields).await?;
+    let (by, organisation) = (signed.who.actor(), named.place.organisation());
+    let host = fields.text("domain").to_owned();
+    at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
+    Ok(back(&named))
+}
+
+/// The page again: with what is wrong, where that can be said beside the form.
+async fn told(
+    at: &Dashboard,
+    signed: &Signed,
+    named: &Named,
+    done: Result<(), Trouble>,
+) -> Result<Response, Trouble> {
+    match done {
+        Ok(()) => Ok(back(named)),
+        Err(Trouble {
+            status: status @ (StatusCode::BAD_REQUEST | StatusCode::CONFLICT),
+            why,
+            ..
+        }) => page(at, signed, named, status, &why).await,
+        Err(trouble) => Err(trouble),
+    }
+}
+
+async fn configured(at: &Dashboard, signed: &Signed, fields: &Fields) -> Result<Named, Trouble> {
+    Named::find(at, signed, Action::Configure, fields.text("organisation"), "").await
+}
+
+fn back(named: &Named) -> Response {
+    Redirect::to(&format!("/domains?{}", named.query())).into_response()
+}
+
+/// Domains that are looked up at once.
+static LOOK_UPS: Semaphore = Semaphore::const_new(8);

@@ -1,0 +1,243 @@
+//! Where anybody may make an account: signing up, organisations of one's own, and domains that a TXT record
+//! proves, before a name server of the test's.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+use support::gate::Gate;
+use support::http::{Answer, Connection};
+use support::person::{PACKAGES, PASSWORD, Person, text};
+
+/// A name server that says of each name the texts that it has, and of others that there are none.
+struct Names {
+    at: SocketAddr,
+    told: Sender<(String, Vec<String>)>,
+}
+
+impl Names {
+    fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        let (told, news) = channel();
+        thread::spawn(move || {
+            let (mut known, mut room) = (HashMap::new(), [0; 512]);
+            while let Ok((length, from)) = socket.recv_from(&mut room) {
+                known.extend(news.try_iter());
+                socket.send_to(&answer(&room[..length], &known), from).unwrap();
+            }
+        });
+        Self { at, told }
+    }
+
+    fn say(&self, name: &str, texts: &[&str]) {
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        self.told.send((name.to_owned(), texts)).unwrap();
+    }
+}
+
+/// The question again, with a record for each text (RFC 1035, 4).
+fn answer(question: &[u8], known: &HashMap<String, Vec<String>>) -> Vec<u8> {
+    let (mut labels, mut at) = (Vec::new(), 12);
+    while question[at] > 0 {
+        let end = at + 1 + usize::from(question[at]);
+        labels.push(String::from_utf8(question[at + 1..end].to_vec()).unwrap());
+        at = end;
+    }
+    assert_eq!(&question[at + 1..], [0, 16, 0, 1], "a text is asked for");
+    let texts = known.get(&labels.join(".")).cloned().unwrap_or_default();
+    let mut answer = question.to_vec();
+    answer[2] |= 0x80;
+    if texts.is_empty() {
+        answer[3] |= 3;
+    }
+    answer[7] = u8::try_from(texts.len()).unwrap();
+    for text in texts {
+        let length = u8::try_from(text.len()).unwrap();
+        answer.extend([0xc0, 0x0c, 0, 16, 0, 1, 0, 0, 0, 60, 0, length + 1, length]);
+        answer.extend(text.bytes());
+    }
+    answer
+}
+
+fn gate(names: &Names) -> Gate {
+    let keys = "sign_up = \"open\"\ndomain = \"pullgate.acme.com\"\n";
+    let at = names.at;
+    Gate::start_with_admin_and("epoll", keys, PACKAGES, move |command| {
+        command.arg("--resolver").arg(at.to_string());
+    })
+}
+
+fn signed_up(gate: &Gate, login: &str, organisation: &str, last: u8) -> Person {
+    let mut person = Person::before(gate);
+    person.from = Some(IpAddr::from([127, 0, 0, last]));
+    let fields = [("login", login), ("organisation", organisation), ("password", PASSWORD)];
+    let answer = person.fill_in("/sign-up", &fields);
+    assert_eq!(answer.status, 303, "{}", text(&answer));
+    person
+}
+
+/// What the page says that the record of this domain has to say.
+fn wanted(page: &str, host: &str) -> String {
+    let row = page.split(&format!("<th scope=\"row\">{host}</th>")).nth(1).expect("the row");
+    assert!(row.contains(&format!("<code>_pullgate.{host}</code>")), "{row}");
+    let at = row.find("pullgate-domain=").expect("the text");
+    row[at..].split('<').next().unwrap().to_owned()
+}
+
+#[test]
+fn anybody_makes_an_account_with_an_organisation_of_its_own() {
+    let names = Names::start();
+    let mut gate = gate(&names);
+    let mut early = Person::before(&gate);
+    let fields = [("login", "eve"), ("organisation", "moon"), ("password", PASSWORD)];
+    assert_eq!(early.fill_in("/sign-up", &fields).status, 404, "nobody runs the gateway yet");
+    let mut ada = Person::set_up(&mut gate);
+    assert!(text(&early.get("/sign-in")).contains("href=\"/sign-up\""));
+    for (login, organisation, password, status, why) in [
+        ("eve", "a b", PASSWORD, 400, "organisation&#39;s name is made of"),
+        ("eve", "moon", "short", 400, "fewer than 12"),
+        ("ada", "moon", PASSWORD, 409, "There is an account `ada` already"),
+        ("eve", "acme", PASSWORD, 409, "There is an organisation `acme` already"),
+    ] {
+        let fields = [("login", login), ("organisation", organisation), ("password", password)];
+        let answer = early.fill_in("/sign-up", &fields);
+        assert_eq!(answer.status, status, "{}", text(&answer));
+        assert!(text(&answer).contains(why), "{}", text(&answer));
+    }
+    let mut eve = signed_up(&gate, "eve", "moon", 9);
+    assert_eq!(eve.get("/people?organisation=moon").status, 200);
+    for target in ["/people?organisation=acme", "/organisations", "/domains?organisation=acme"] {
+        assert_eq!(eve.get(target).status, 404, "{target}");
+    }
+    assert!(!text(&eve.get("/")).contains("acme/rocket"));
+    // Another organisation is its founder's too.
+    assert_eq!(eve.act("/organisations", &[("organisation", "mars")]).status, 303);
+    assert_eq!(eve.get("/domains?organisation=mars").status, 200);
+    assert_eq!(
+        ada.get("/domains?organisation=mars").status,
+        404,
+        "who runs the gateway lists it only"
+    );
+    assert!(text(&ada.get("/organisations")).contains("mars"));
+    // A network gets a few accounts, and waits then.
+    let mut statuses = Vec::new();
+    for number in 0..12 {
+        let mut person = Person::before(&gate);
+        person.from = Some(IpAddr::from([127, 0, 0, 77]));
+        let (login, of) = (format!("p{number}"), format!("o{number}"));
+        let fields = [("login", login.as_str()), ("organisation", &of), ("password", PASSWORD)];
+        statuses.push(person.fill_in("/sign-up", &fields).status);
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+}
+
+#[test]
+fn a_domain_is_an_organisations_once_a_record_proves_it() {
+    let names = Names::start();
+    let mut gate = gate(&names);
+    let mut ada = Person::set_up(&mut gate);
+    let mut eve = signed_up(&gate, "eve", "moon", 9);
+    let mut bob = signed_up(&gate, "bob", "mars", 10);
+    let claim = |person: &mut Person, organisation, domain| {
+        person.act("/domains/claim", &[("organisation", organisation), ("domain", domain)])
+    };
+    for (domain, why) in [
+        ("registry.acme.com", "is served here already"),
+        ("Pullgate.acme.com", "is the dashboard&#39;s own name"),
+        ("localhost", "A domain is a host name"),
+        ("192.0.2.1", "A domain is a host name"),
+        ("moon.example:8080", "A domain is a host name"),
+        ("*.moon.example", "A domain is a host name"),
+        ("", "A domain is a host name"),
+    ] {
+        let answer = claim(&mut eve, "moon", domain);
+        assert_eq!(answer.status, 400, "{domain}");
+        assert!(text(&answer).contains(why), "{domain}: {}", text(&answer));
+    }
+    assert_eq!(claim(&mut eve, "mars", "moon.example").status, 404, "another's organisation");
+    assert_eq!(claim(&mut eve, "moon", " Registry.Moon.example. ").status, 303);
+    assert_eq!(
+        claim(&mut bob, "mars", "registry.moon.example").status,
+        303,
+        "who proves it has it"
+    );
+    let host = "registry.moon.example";
+    let page = text(&eve.get("/domains?organisation=moon"));
+    let record = wanted(&page, host);
+    let fields = [("organisation", "moon"), ("domain", host)];
+    for (texts, why) in [
+        (vec![], "no TXT record is there"),
+        (vec!["v=spf1 -all", "pullgate-domain=00"], "of 2 TXT records there none says that"),
+    ] {
+        names.say("_pullgate.registry.moon.example", &texts);
+        let answer = eve.act("/domains/check", &fields);
+        assert_eq!(answer.status, 409);
+        assert!(text(&answer).contains(why), "{}", text(&answer));
+    }
+    names.say("_pullgate.registry.moon.example", &["other", &record]);
+    // The record proves it for who has claimed it by that text, and for nobody else.
+    let others = [("organisation", "mars"), ("domain", host)];
+    assert_eq!(bob.act("/domains/check", &others).status, 409);
+    assert_eq!(eve.act("/domains/check", &fields).status, 303);
+    let page = text(&eve.get("/domains?organisation=moon"));
+    assert!(page.contains("<li>registry.moon.example</li>") && !page.contains(&record), "{page}");
+    assert_eq!(bob.act("/domains/check", &others).status, 404, "its claim is over");
+    assert_eq!(claim(&mut bob, "mars", host).status, 409);
+    assert!(text(&ada.get("/organisations")).contains(host));
+    assert!(text(&eve.get("/history?organisation=moon")).contains("domain.give"));
+}
+
+#[test]
+fn programs_claim_and_prove_domains_too() {
+    let names = Names::start();
+    let mut gate = gate(&names);
+    Person::set_up(&mut gate);
+    let mut eve = signed_up(&gate, "eve", "moon", 9);
+    let fields = [("organisation", "moon"), ("label", "a"), ("role", "admin"), ("days", "1")];
+    let page = text(&eve.act("/tokens", &fields));
+    let token = page[page.find("pullgate_").unwrap()..].split('<').next().unwrap().to_owned();
+    let ask = |method: &str, target: &str, more: &[&str], body: Option<Value>| -> Answer {
+        let mut headers = vec![format!("Host: {}", gate.admin())];
+        headers.push(format!("Authorization: Bearer {token}"));
+        headers.extend(more.iter().map(|line| (*line).to_owned()));
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        headers.push("Content-Type: application/json".to_owned());
+        let mut connection = Connection::open(gate.admin()).unwrap();
+        connection.ask(method, target, &headers, body.as_bytes()).unwrap()
+    };
+    let of = |answer: &Answer| -> Value { serde_json::from_slice(&answer.body).unwrap() };
+    let listed = of(&ask("GET", "/api/v1/organisations", &[], None));
+    assert_eq!(listed["items"], json!([{ "name": "moon", "domains": [] }]));
+    let made = ask("POST", "/api/v1/organisations", &[], Some(json!({ "name": "venus" })));
+    assert_eq!(made.status, 404, "the gateway is another's");
+    let all = "/api/v1/domains?organisation=moon";
+    let claimed = ask("POST", all, &[], Some(json!({ "host": "moon.example" })));
+    assert_eq!(claimed.status, 201, "{}", text(&claimed));
+    let claimed = of(&claimed);
+    assert_eq!(claimed["record"]["name"], "_pullgate.moon.example");
+    let one = "/api/v1/domains/moon.example?organisation=moon";
+    let found = ask("GET", one, &[], None);
+    assert_eq!(of(&found), claimed);
+    let tag = format!("If-Match: {}", found.header("etag").unwrap());
+    assert_eq!(ask("PUT", one, &[], None).status, 428);
+    assert_eq!(ask("PUT", one, &[&tag], None).status, 409, "no record yet");
+    names.say("_pullgate.moon.example", &[claimed["record"]["text"].as_str().unwrap()]);
+    let proven = of(&ask("PUT", one, &[&tag], None));
+    assert_eq!(proven, json!({ "host": "moon.example", "is_proven": true, "record": null }));
+    assert_eq!(ask("DELETE", one, &[&tag], None).status, 412, "it is another by now");
+    assert_eq!(ask("DELETE", one, &["If-Match: *"], None).status, 404, "nothing is claimed");
+    assert_eq!(ask("POST", all, &[], Some(json!({ "host": "x" }))).status, 400);
+    ask("POST", all, &[], Some(json!({ "host": "gone.example" })));
+    let gone = "/api/v1/domains/gone.example?organisation=moon";
+    assert_eq!(ask("DELETE", gone, &["If-Match: *"], None).status, 204);
+    let listed = of(&ask("GET", all, &[], None));
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(ask("GET", "/api/v1/domains?organisation=acme", &[], None).status, 404);
+}
