@@ -31,6 +31,11 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let token_of_acme = "/api/v1/tokens?organisation=acme";
     let token_of_rocket = format!("/api/v1/tokens?package={ROCKET}");
     let member = json!({ "role": "member" });
+    let written = json!({ "name": "acme/rocket", "backends": ["ghcr.io/acme/rocket"] });
+    let undone = json!({ "change": 1 });
+    let of_rocket = |what: &str| format!("/api/v1/package{what}?package={ROCKET}");
+    let (package, check) = (of_rocket(""), of_rocket("/check"));
+    let (history, revert) = (of_rocket("/history"), of_rocket("/revert"));
     let admins = json!({ "role": "admin", "label": "more" });
     let members = json!({ "role": "member", "label": "more" });
     let (named, hosted) = (json!({ "name": "third" }), json!({ "host": "a.b" }));
@@ -47,6 +52,14 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("PUT", &settings, Some(&public), "401 401 403 428 428"),
         ("PUT", settings_of_sledge, Some(&public), "401 401 403 428 404"),
         ("GET", "/api/v1/settings", None, "401 401 400 400 400"),
+        ("GET", &package, None, "401 401 200 200 200"),
+        ("GET", "/api/v1/package?package=registry.acme.com/acme/sledge", None, "401 401 200 200 404"),
+        ("POST", "/api/v1/packages?organisation=acme", Some(&member), "401 401 403 400 404"),
+        ("PUT", &package, Some(&written), "401 401 403 409 409"),
+        ("DELETE", &package, None, "401 401 403 409 409"),
+        ("POST", &check, Some(&written), "401 401 403 409 409"),
+        ("GET", &history, None, "401 401 403 200 200"),
+        ("POST", &revert, Some(&undone), "401 401 403 428 428"),
         ("GET", "/api/v1/pulls", None, "401 401 400 400 400"),
         ("GET", "/api/v1/tokens", None, "401 401 200 200 200"),
         ("GET", "/api/v1/audit?organisation=acme", None, "401 401 403 200 404"),
@@ -318,5 +331,5 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 28);
+    assert_eq!(many, 31);
 }

@@ -462,6 +462,23 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
     browser
         .until("[...document.querySelectorAll('.badges img')].every(it => it.naturalWidth > 40)");
 
+    // A package is made and served, without a page loaded in between.
+    browser.open(&at("/settings/package/%2A/demo/hello"));
+    let lives_at = browser.eval("document.querySelector('dl code').textContent");
+    browser.open(&at("/packages/new?organisation=acme"));
+    watch_for_violations(&mut browser);
+    browser.eval(&format!(
+        "document.getElementById('domain').value = 'made.example'; \
+         document.getElementById('name').value = 'demo/new'; \
+         document.getElementById('backends').value = {lives_at}; 0"
+    ));
+    browser.eval("document.querySelector('main form button').click()");
+    browser.until("location.pathname === '/packages/made.example/demo/new'");
+    let mut client = Connection::open(demo.gateway).unwrap();
+    let host = ["Host: made.example".to_owned()];
+    let answer = client.ask("GET", "/v2/demo/new/manifests/latest", &host, b"").unwrap();
+    assert!(answer.status < 400, "{answer:?}");
+
     // Seen: at a desk, in the dark, and on a phone, where nothing is wider than the screen.
     let rocket = |range: &str| format!("{ROCKET}?range={range}");
     for (name, path, screen) in [
@@ -471,6 +488,8 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
         ("package-dark", rocket("30d"), Screen { is_dark: true, ..DESK }),
         ("package-phone", rocket("30d"), PHONE),
         ("packages-phone", "/".to_owned(), PHONE),
+        ("package-new-phone", "/packages/new?organisation=acme".to_owned(), PHONE),
+        ("package-settings", "/settings/package/made.example/demo/new".to_owned(), DESK),
     ] {
         browser.set_screen(screen);
         browser.open(&at(&path));

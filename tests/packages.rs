@@ -14,13 +14,15 @@ use serde_json::{Value, json};
 use support::clients::{Client as _, Skopeo};
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, UPSTREAM, pullgate};
-use support::hosts::{GATEWAY, REGISTRY};
+use support::hosts::{GATEWAY, REGISTRY, TOKENS};
 use support::http::{Answer, Connection};
 use support::images::image;
 use support::person::{Person, text};
 use support::process::run;
 use support::program::{ask, json_of, made as made_token, problem, send, token_of};
 use support::registry::Registry;
+use support::tokens::RIGHT;
+use support::world::{Kind, Storage, World};
 
 /// What each gateway has beside the packages of a test.
 fn config(more: &str) -> String {
@@ -204,7 +206,8 @@ fn an_organisation_serves_at_its_own_domains_and_uses_nothing_of_the_operators()
                 password_env = \"PATH\"\nplain_http = true\n";
     let config = config(&format!("{more}{OF_FILE}")).replace("[\"127.0.0.0/8\"]", "[]");
     let mut gate = Gate::start("epoll", &config);
-    let ada = token_of(&mut Person::set_up(&mut gate), "acme");
+    let mut person = Person::set_up(&mut gate);
+    let ada = token_of(&mut person, "acme");
     let mut command = Command::new(pullgate());
     command.args(["account", "create", "eve", "--organisation", "other", "--data"]);
     let said = run(command.arg(gate.data_dir()));
@@ -249,6 +252,11 @@ fn an_organisation_serves_at_its_own_domains_and_uses_nothing_of_the_operators()
     assert_eq!(ask(&gate, &eve, "GET", &target("registry.acme.com/acme/rocket"), &[]).status, 404);
     let tag = ("If-Match", made.header("etag").unwrap());
     assert_eq!(ask(&gate, &ada, "DELETE", &theirs, &[tag]).status, 404);
+    // Another becomes hers when it is given to her.
+    let body = written("free.example", "ghcr.io/other/x", "none");
+    let given = [("organisation", "other"), ("domain", "free.example")];
+    assert_eq!(person.act("/organisations/domain", &given).status, 303);
+    assert_eq!(send(&gate, &eve, "POST", make, &[], Some(&body)).status, 201);
     // Below the shared domain each has one.
     let body = written("other.pkg.pg.test", "ghcr.io/x", "none");
     let refused = send(&gate, &ada, "POST", MAKE, &[], Some(&body));
@@ -291,4 +299,240 @@ fn a_change_of_name_is_confirmed_and_what_people_may_goes_along() {
     assert!(
         text(&ada.get(&format!("/people?package={new}"))).contains("Links that nobody has used")
     );
+}
+
+/// The number of the newest change.
+fn newest(gate: &Gate, token: &str, package: &str) -> i64 {
+    let to = format!("/api/v1/package/history?package={package}&limit=1");
+    let history = json_of(&ask(gate, token, "GET", &to, &[]));
+    history["items"][0]["id"].as_i64().unwrap_or_else(|| panic!("{history}"))
+}
+
+#[test]
+fn what_became_of_it_is_seen_and_undone() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let token = token_of(&mut Person::set_up(&mut gate), "acme");
+    let package = "registry.acme.com/acme/sledge";
+    let at = |backend: &str| redirected("registry.acme.com", "acme/sledge", backend);
+    let made = send(&gate, &token, "POST", MAKE, &[], Some(&at("http://127.1.1.1/x")));
+    let made_by = newest(&gate, &token, package);
+    let tag = ("If-Match", made.header("etag").unwrap());
+    let to = target(package);
+    let moved = send(&gate, &token, "PUT", &to, &[tag], Some(&at("http://127.1.1.2/x")));
+    let moved_by = newest(&gate, &token, package);
+    let tag = ("If-Match", moved.header("etag").unwrap());
+    let revert = |change: i64, more: &[(&str, &str)]| {
+        let to = format!("/api/v1/package/revert?package={package}");
+        send(&gate, &token, "POST", &to, more, Some(&json!({ "change": change })))
+    };
+    assert_eq!(problem(&revert(moved_by, &[])).0, 428);
+    assert_eq!(problem(&revert(made_by, &[tag])).0, 400, "there is nothing before that");
+    assert_eq!(problem(&revert(1, &[tag])).0, 404, "a change of something else");
+    let back = revert(moved_by, &[tag]);
+    assert_eq!(back.status, 200, "{}", text(&back));
+    leads(&gate, package, Some("127.1.1.1/v2/x"));
+    // One that was removed comes back, and is the same one.
+    let tag = ("If-Match", back.header("etag").unwrap());
+    assert_eq!(ask(&gate, &token, "DELETE", &to, &[tag]).status, 204);
+    leads(&gate, package, None);
+    let removed_by = newest(&gate, &token, package);
+    let back = revert(removed_by, &[]);
+    assert_eq!(back.status, 200, "{}", text(&back));
+    leads(&gate, package, Some("127.1.1.1/v2/x"));
+    let history = format!("/api/v1/package/history?package={package}");
+    let told = json_of(&ask(&gate, &token, "GET", &history, &[]));
+    let deeds: Vec<_> = told["items"].as_array().unwrap().iter().map(|one| &one["deed"]).collect();
+    let expected =
+        ["package.restore", "package.remove", "package.change", "package.change", "package.make"];
+    assert_eq!(deeds, expected);
+    assert_eq!(told["items"][2]["before"]["backends"], json!(["http://127.1.1.2/x"]));
+    assert_eq!(told["items"][0]["by"], "ada");
+    // A name that is taken meanwhile is refused as always.
+    let tag = ("If-Match", back.header("etag").unwrap());
+    assert_eq!(ask(&gate, &token, "DELETE", &to, &[tag]).status, 204);
+    let removed_by = newest(&gate, &token, package);
+    let other = send(&gate, &token, "POST", MAKE, &[], Some(&at("http://127.1.1.3/x")));
+    assert_eq!(other.status, 201, "{}", text(&other));
+    let tag = ("If-Match", other.header("etag").unwrap());
+    let refused = revert(removed_by, &[tag]);
+    assert_eq!(json_of(&refused)["errors"][0]["field"], "name", "{}", text(&refused));
+}
+
+#[test]
+fn where_it_is_to_live_is_looked_at_before() {
+    let (registry, image) = (Registry::start(), image("first"));
+    for tag in ["latest", "1.0"] {
+        registry.push("origin/hello", tag, &image);
+    }
+    let mut gate = Gate::start_proxy(DRIVERS[1], &config(OF_FILE));
+    let token = token_of(&mut Person::set_up(&mut gate), "acme");
+    let check = "/api/v1/package/check?organisation=acme";
+    let looked = |gate: &Gate, token: &str, name: &str, backend: &str| {
+        let body = redirected("registry.acme.com", name, backend);
+        let answer = send(gate, token, "POST", check, &[], Some(&body));
+        assert_eq!(answer.status, 200, "{}", text(&answer));
+        json_of(&answer)
+    };
+    let port = registry.address().port();
+    for (name, repository, works, words) in [
+        ("x", "origin/hello", true, "/origin/hello exists: 2 tags; anybody can pull it"),
+        ("x", "origin/nothing", false, " has no origin/nothing, or does not show it"),
+        ("x/*", "origin/*", true, " answers; what it has is seen when somebody pulls"),
+    ] {
+        let backend = format!("http://{REGISTRY}:{port}/{repository}");
+        let seen = looked(&gate, &token, name, &backend);
+        assert_eq!(seen["works"], works, "{seen}");
+        let told = seen["backends"][0]["detail"].as_str().unwrap();
+        assert!(told.starts_with(&format!("{REGISTRY}:{port}")) && told.contains(words), "{told}");
+    }
+    let seen = looked(&gate, &token, "x", "http://127.1.1.1:1/x");
+    assert!(
+        seen["backends"][0]["detail"].as_str().unwrap().contains("could not be asked"),
+        "{seen}"
+    );
+    // Nothing was made by that.
+    leads(&gate, "registry.acme.com/x", None);
+    // A name that leads inside is not followed: nothing arrives there.
+    let front = registry.front();
+    let strict = config(OF_FILE).replace("[\"127.0.0.0/8\"]", "[]");
+    let mut gate = Gate::start_proxy(DRIVERS[1], &strict);
+    let token = token_of(&mut Person::set_up(&mut gate), "acme");
+    let backend = format!("http://{REGISTRY}:{}/origin/hello", front.address().port());
+    let seen = looked(&gate, &token, "x", &backend);
+    let told = seen["backends"][0]["detail"].as_str().unwrap();
+    assert!(seen["works"] == false && told.contains("its addresses may not be dialled"), "{seen}");
+    assert_eq!(front.connections(), 0);
+}
+
+#[test]
+fn by_pages_alone() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let new = "/packages/new?organisation=acme";
+    assert!(text(&ada.get("/")).contains(new));
+    let fields = |name: &'static str, backends: &'static str, act: &'static str| {
+        [
+            ("domain", ""),
+            ("name", name),
+            ("backends", backends),
+            ("delivery", "redirect"),
+            ("credentials", "none"),
+            ("description", "\"><script>alert(1)</script>"),
+            ("act", act),
+        ]
+    };
+    // What is wrong stands beside its field, and what was typed is text.
+    let answer = ada.fill_in(new, &fields("<script>alert(2)</script>", "a:b:c/d", "save"));
+    let page = text(&answer);
+    assert_eq!(answer.status, 400, "{page}");
+    assert!(page.contains("is not a repository name") && page.contains("aria-invalid"), "{page}");
+    assert!(!page.contains("<script>alert"), "{page}");
+    // What does not work is said before it is saved, and saved where that does not matter.
+    let dead = fields("sledge", "http://127.1.1.1:1/x", "check");
+    let answer = ada.fill_in(new, &dead);
+    assert_eq!(answer.status, 200);
+    assert!(text(&answer).contains("127.1.1.1:1 could not be asked"), "{}", text(&answer));
+    let dead = fields("sledge", "http://127.1.1.1:1/x", "save");
+    let answer = ada.fill_in(new, &dead);
+    assert_eq!(answer.status, 409);
+    let page = text(&answer);
+    assert!(page.contains("people could not pull this"), "{page}");
+    let package = "acme.pkg.pg.test/sledge";
+    leads(&gate, package, None);
+    let anyway = [&dead[..], &[("anyway", "yes")]].concat();
+    let answer = ada.send_form(&page, "/packages/new", &anyway);
+    assert_eq!(answer.status, 303, "{}", text(&answer));
+    assert_eq!(answer.header("location"), Some(&*format!("/packages/{package}")));
+    leads(&gate, package, Some("127.1.1.1:1/v2/x"));
+    for page in [format!("/packages/{package}"), format!("/settings/package/{package}")] {
+        let page = text(&ada.get(&page));
+        assert!(page.contains("alert(1)") && !page.contains("<script>alert"), "{page}");
+    }
+    // Moved, by somebody who has looked at what is there.
+    let settings = format!("/settings/package/{package}");
+    let before = text(&ada.get(&settings));
+    let moved = fields("sledge", "http://127.1.1.2:1/x", "save");
+    let moved = [&moved[..], &[("anyway", "yes")]].concat();
+    assert_eq!(ada.send_form(&before, &settings, &moved).status, 303);
+    leads(&gate, package, Some("127.1.1.2:1/v2/x"));
+    assert_eq!(ada.send_form(&before, &settings, &moved).status, 412, "it is another by now");
+    let without_token: Vec<_> =
+        moved.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    assert_eq!(ada.post(&settings, &without_token).status, 403, "of another site");
+    // Undone.
+    let page = text(&ada.get(&settings));
+    assert!(page.contains("<del>http://127.1.1.1:1/x</del>"), "{page}");
+    let revert = format!("/settings/revert/{package}");
+    assert_eq!(ada.send_form(&page, &revert, &[]).status, 303);
+    leads(&gate, package, Some("127.1.1.1:1/v2/x"));
+    // Another name is confirmed first.
+    let page = text(&ada.get(&settings));
+    let named = fields("sled", "http://127.1.1.1:1/x", "save");
+    let named = [&named[..], &[("anyway", "yes")]].concat();
+    let asked = ada.send_form(&page, &settings, &named);
+    assert_eq!(asked.status, 409);
+    assert!(text(&asked).contains("until they type acme.pkg.pg.test/sled;"), "{}", text(&asked));
+    let confirmed = [&named[..], &[("confirm", "yes")]].concat();
+    assert_eq!(ada.send_form(&text(&asked), &settings, &confirmed).status, 303);
+    leads(&gate, package, None);
+    let package = "acme.pkg.pg.test/sled";
+    let settings = format!("/settings/package/{package}");
+    // So is undoing that.
+    let revert = format!("/settings/revert/{package}");
+    let page = text(&ada.get(&settings));
+    let asked = ada.send_form(&page, &revert, &[]);
+    assert_eq!(asked.status, 409, "{}", text(&asked));
+    assert!(text(&asked).contains("This breaks what people type"), "{}", text(&asked));
+    leads(&gate, package, Some("127.1.1.1:1/v2/x"));
+    // Removed, which is confirmed too, and brought back.
+    let remove = format!("/settings/remove/{package}");
+    assert_eq!(ada.send_form(&page, &remove, &[]).status, 400);
+    assert_eq!(ada.send_form(&page, &remove, &[("confirm", "yes")]).status, 303);
+    leads(&gate, package, None);
+    let page = text(&ada.get(&settings));
+    assert!(page.contains("It was removed"), "{page}");
+    assert_eq!(ada.send_form(&page, &revert, &[]).status, 303);
+    leads(&gate, package, Some("127.1.1.1:1/v2/x"));
+    // Of the file's it is shown what they are.
+    let page = text(&ada.get("/settings/package/registry.acme.com/acme/rocket"));
+    assert!(page.contains("stands in the gateway's configuration file"), "{page}");
+    assert!(
+        page.contains("http://127.0.0.1:5000/acme/rocket") && !page.contains("<textarea"),
+        "{page}"
+    );
+}
+
+#[test]
+fn the_gateway_s_account_is_looked_at_by_that() {
+    let storage = Storage::with(["origin/hidden".to_owned()]);
+    for kind in [Kind::Htpasswd, Kind::Token] {
+        let world = World::start(kind, &storage);
+        let password = world.directory().join("password");
+        fs::write(&password, RIGHT.password).unwrap();
+        let account = format!(
+            "{UPSTREAM}[[registries]]\nhost = \"{}\"\ntoken_hosts = [\"{TOKENS}\"]\nplain_http = true\n\
+             username = \"{}\"\npassword_file = \"{}\"\n",
+            world.authority(),
+            RIGHT.user,
+            password.display(),
+        );
+        let mut gate = Gate::start_proxy(DRIVERS[0], &account);
+        let token = token_of(&mut Person::set_up(&mut gate), "acme");
+        let check = "/api/v1/package/check?organisation=acme";
+        for (credentials, works, words) in [
+            ("none", false, "does not show origin/hidden to who is asking for it"),
+            ("registry", true, "exists: 1 tag; the gateway's account can pull it"),
+            ("client", true, "answers; what it has is seen when somebody pulls"),
+        ] {
+            let backends = [format!("{}/origin/hidden", world.authority())];
+            let body = json!({ "domain": GATEWAY, "name": "x", "backends": backends,
+                               "credentials": credentials });
+            let seen = send(&gate, &token, "POST", check, &[], Some(&body));
+            assert_eq!(seen.status, 200, "{}", text(&seen));
+            let seen = json_of(&seen);
+            let told = seen["backends"][0]["detail"].as_str().unwrap();
+            assert!(seen["works"] == works && told.contains(words), "{kind:?}: {seen}");
+            assert!(!seen.to_string().contains(RIGHT.password));
+        }
+    }
 }

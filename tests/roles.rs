@@ -108,12 +108,22 @@ fn every_page_and_form_by_everybody() {
     let people_of_rocket = format!("/people?package={ROCKET}");
     let (public_page, publish) =
         (format!("/public/{ROCKET}"), format!("/settings/public/{ROCKET}"));
+    let (written, removed) =
+        (format!("/settings/package/{ROCKET}"), format!("/settings/remove/{ROCKET}"));
+    let reverted = format!("/settings/revert/{ROCKET}");
     // Each row: nobody, acme's member, acme's admin, another's admin, the package's member and admin.
     // `door` is sent to sign in.
     type Row<'r> = (&'r str, &'r str, Vec<(&'r str, &'r str)>, &'r str);
     #[rustfmt::skip]
     let table: Vec<Row<'_>> = vec![
         ("GET", "/", vec![], "door 200 200 200 200 200"),
+        ("GET", "/packages/new?organisation=acme", vec![], "door 403 200 404 404 404"),
+        ("GET", "/packages/new?organisation=nowhere", vec![], "door 404 404 404 404 404"),
+        ("POST", "/packages/new", vec![acme, ("name", "x")], "door 403 400 404 404 404"),
+        ("GET", &written, vec![], "door 200 200 404 200 200"),
+        ("POST", &written, vec![], "door 403 409 404 403 409"),
+        ("POST", &removed, vec![], "door 403 409 404 403 409"),
+        ("POST", &reverted, vec![("change", "1")], "door 403 404 404 403 404"),
         ("GET", "/sign-in", vec![], "200 303 303 303 303 303"),
         ("GET", "/account", vec![], "door 200 200 200 200 200"),
         ("GET", "/account/second-factor", vec![], "door 200 200 200 200 200"),
@@ -236,7 +246,9 @@ fn a_domain_is_given_with_its_packages_and_at_once() {
     assert_eq!(ada.act("/organisations/domain", &to("acme")).status, 303);
     assert!(text(&ada.get("/")).contains(ROCKET));
     for (fields, status) in [
-        ([("organisation", "acme"), ("domain", "elsewhere.example")], 400),
+        ([("organisation", "other"), ("domain", "Elsewhere.example")], 303),
+        ([("organisation", "acme"), ("domain", "no host")], 400),
+        ([("organisation", "acme"), ("domain", "*")], 400),
         ([("organisation", "nowhere"), domain], 404),
     ] {
         assert_eq!(ada.act("/organisations/domain", &fields).status, status, "{fields:?}");

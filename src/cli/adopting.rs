@@ -167,6 +167,7 @@ impl Adopter for Adopting {
 fn package(put: Put, id: i64) -> Option<Package> {
     match put {
         Put::Make(written) | Put::Change(_, written) => Some(Package { id, written }),
+        Put::Restore(package) => Some(package),
         Put::Remove(_) => None,
     }
 }

@@ -51,6 +51,15 @@ pub enum Change {
     },
     /// A package, as it was when they looked, goes.
     Remove(Package),
+    /// One that went comes back.
+    Restore {
+        /// Whose it is.
+        organisation: OrganisationId,
+        /// Its number.
+        id: i64,
+        /// What is written.
+        written: Written,
+    },
 }
 
 /// What the thread that reloads the configuration is asked for.
@@ -102,6 +111,11 @@ pub enum Refused {
     Unheard,
     /// The accounts' database says no.
     Store(StoreError),
+}
+
+impl Refused {
+    /// What [`Refused::Breaks`] is called.
+    pub const BREAKS: &str = "This breaks what people type";
 }
 
 impl fmt::Display for Refused {
@@ -265,14 +279,21 @@ impl Stored {
         let operator = self.owners.operator;
         let mut made = self.made();
         let (at, owner, put) = match &order.change {
-            Change::Make { organisation, written } => {
+            Change::Make { organisation, written }
+            | Change::Restore { organisation, written, .. } => {
                 let written = written.clone().tidied();
                 let domain = self.domain(*organisation, &written.domain, config);
                 let domain = domain.map_err(|wrong| Refused::Wrong(vec![wrong]))?;
                 let written = Written { domain, ..written };
                 let is_operators = *organisation == operator && order.asker.runs_gateway;
                 made.push(Made { written: written.clone(), is_operators });
-                (Some(made.len() - 1), *organisation, Put::Make(written))
+                let put = match order.change {
+                    Change::Restore { id, .. } => Put::Restore(Package { id, written }),
+                    Change::Make { .. } | Change::Change { .. } | Change::Remove(_) => {
+                        Put::Make(written)
+                    }
+                };
+                (Some(made.len() - 1), *organisation, put)
             }
             Change::Change { from, to } => {
                 let at = self.place(from)?;

@@ -26,6 +26,19 @@ pub enum Put {
     Change(Package, Written),
     /// One goes; what was counted stays.
     Remove(Package),
+    /// One that went comes back, under its number.
+    Restore(Package),
+}
+
+/// A change that was made, and the package that it was made to.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The change.
+    pub entry: Entry,
+    /// The package's number.
+    pub made: i64,
+    /// The package as it is; `None` for one that went.
+    pub present: Option<Package>,
 }
 
 impl Store {
@@ -68,9 +81,14 @@ impl Store {
         let operator = self.owners()?.operator;
         let step = self.begin()?;
         let (id, before, after) = match put {
-            Put::Make(written) => {
-                let sql = "INSERT INTO packages (domain, name, written) VALUES (?1, ?2, ?3)";
-                let row = params![written.domain, written.name, text(written)];
+            Put::Make(written) | Put::Restore(Package { written, .. }) => {
+                let number = match put {
+                    Put::Restore(Package { id, .. }) => Some(*id),
+                    Put::Make(_) | Put::Change(..) | Put::Remove(_) => None,
+                };
+                let sql =
+                    "INSERT INTO packages (id, domain, name, written) VALUES (?1, ?2, ?3, ?4)";
+                let row = params![number, written.domain, written.name, text(written)];
                 step.execute(sql, row).map_err(|error| refused(error, written))?;
                 let id = step.last_insert_rowid();
                 if owner != operator {
@@ -96,6 +114,7 @@ impl Store {
             Put::Make(_) => "package.make",
             Put::Change(..) => "package.change",
             Put::Remove(_) => "package.remove",
+            Put::Restore(_) => "package.restore",
         };
         let name = after.or(before).map(Written::package);
         let deed = Deed {
@@ -108,6 +127,25 @@ impl Store {
         audit::note_made(&step, by, &deed, id, now_s)?;
         step.commit()?;
         Ok(id)
+    }
+
+    /// The change of this number, if it is in the [history](Store::package_history) of these.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] where it is not.
+    pub fn package_change(
+        &self,
+        owner: OrganisationId,
+        package: &str,
+        change: i64,
+    ) -> Result<Changed, StoreError> {
+        let found = self.package_history(owner, package, change.saturating_add(1), 1)?;
+        let entry = found.into_iter().find(|one| one.id == change).ok_or(StoreError::Absent)?;
+        let sql = "SELECT made FROM audit WHERE id = ?1";
+        let made = self.connection.query_row(sql, [change], |row| row.get(0))?;
+        let sql = "SELECT id, written FROM packages WHERE id = ?1";
+        let present = self.connection.query_row(sql, [made], self::package).optional()?;
+        Ok(Changed { entry, made, present })
     }
 
     /// What was done to the packages made in the dashboard that are or last were called so, under
@@ -221,7 +259,7 @@ mod tests {
         assert_eq!(store.package("a.b", "x").unwrap(), None);
         let roles = store.grants(ada).unwrap().packages;
         assert_eq!(roles.into_keys().collect::<Vec<_>>(), ["a.b/y"], "a role follows");
-        store.put_package(&by, acme, &Put::Remove(now), 3).unwrap();
+        store.put_package(&by, acme, &Put::Remove(now.clone()), 3).unwrap();
         assert_eq!(store.packages().unwrap(), []);
         let deeds = |name: &str, before| {
             let history = store.package_history(acme, name, before, 9).unwrap();
@@ -231,6 +269,15 @@ mod tests {
         assert_eq!(deeds("a.b/y", i64::MAX), all, "also under the name before");
         assert_eq!(deeds("a.b/x", i64::MAX), Vec::<String>::new());
         assert_eq!(store.package_history(acme + 1, "a.b/y", i64::MAX, 9).unwrap().len(), 0);
+        let newest = store.package_history(acme, "a.b/y", i64::MAX, 1).unwrap().remove(0).id;
+        let change = |name: &str, number| store.package_change(acme, name, number);
+        let gone = change("a.b/y", newest).unwrap();
+        assert_eq!((gone.made, gone.present), (id, None));
+        assert!(matches!(change("a.b/x", newest), Err(StoreError::Absent)));
+        assert!(matches!(change("a.b/y", 1), Err(StoreError::Absent)), "another sort of entry");
+        store.put_package(&by, acme, &Put::Restore(now.clone()), 4).unwrap();
+        let there = store.package_change(acme, "a.b/y", newest).unwrap();
+        assert_eq!(there.present, Some(now));
     }
 
     #[test]

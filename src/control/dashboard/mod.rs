@@ -26,10 +26,12 @@ mod form;
 mod headers;
 mod history;
 mod join;
+mod making;
 mod organisations;
 mod own;
 mod packages;
 mod page;
+mod past;
 mod people;
 mod place;
 mod set_up;
@@ -53,6 +55,7 @@ use super::accounts::Accounts;
 use super::accounts::hash::Hasher;
 use super::admin::explain::InForce;
 use super::made::Makers;
+use super::prove::look::Onlooker;
 use super::status::Status;
 use crate::aggregator::Query;
 use crate::messages::random::random;
@@ -71,6 +74,8 @@ pub(super) struct Parts {
     pub(super) accounts: Accounts,
     /// Who changes packages made here.
     pub(super) makers: Makers,
+    /// Who looks where they are to live.
+    pub(super) onlooker: Onlooker,
     /// Where passwords are hashed.
     pub(super) hasher: Hasher,
     /// The counts.
@@ -118,6 +123,7 @@ impl Dashboard {
         Ok(Self(Arc::new(Parts {
             accounts,
             makers,
+            onlooker: Onlooker::default(),
             hasher: Hasher::new(HASHED_AT_ONCE)?,
             query: query.bounded(counted::ROWS_MAX),
             in_force,
@@ -191,6 +197,8 @@ pub(super) fn routes(dashboard: Dashboard) -> Router {
         .merge(api::routes())
         .merge(history::routes())
         .merge(join::routes())
+        .merge(making::routes())
+        .merge(past::routes())
         .merge(organisations::routes())
         .merge(own::routes())
         .merge(people::routes())

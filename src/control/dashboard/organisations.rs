@@ -16,7 +16,9 @@ use crate::control::accounts::organisations::Organisation;
 use crate::control::accounts::{StoreError, now_s};
 use crate::pure::access::Action;
 use crate::pure::account;
+use crate::pure::config::kinds::{HostName, Scalar as _};
 use crate::pure::config::values::SignUp;
+use crate::pure::oci::backend::is_address;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new()
@@ -90,11 +92,11 @@ async fn give_domain(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     signed.must_configure_gateway()?;
-    let host = fields.text("domain").to_owned();
-    if !at.domains().contains(&host) {
-        let wrong = "No package is served at this domain.";
+    let host = HostName.make(fields.text("domain").trim().to_owned());
+    let Some(host) = host.ok().filter(|host| host != "*" && !is_address(host)) else {
+        let wrong = "The domain is no host name, as registry.acme.com.";
         return page(&at, &signed, StatusCode::BAD_REQUEST, wrong).await;
-    }
+    };
     let (by, name) = (signed.who.actor(), fields.text("organisation").to_owned());
     at.accounts
         .run(move |store| {

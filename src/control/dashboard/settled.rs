@@ -14,6 +14,7 @@ use crate::pure::config::made::{Written, Wrong};
 use crate::pure::config::values::{Credentials, Delivery};
 use crate::pure::route::pattern::Pattern;
 use crate::pure::route::table::{Match, Table};
+use crate::pure::secret;
 
 /// A package as it is written.
 pub(super) struct Settled {
@@ -58,6 +59,27 @@ impl Settled {
             Trouble::new(StatusCode::CONFLICT, "Not here", why)
         })
     }
+}
+
+/// Whose the package of this name is or was, for who may change it.
+///
+/// # Errors
+/// [`Trouble::absent`] for who may not see it, [`Trouble::forbidden`] for who may not change it.
+pub(super) fn configurable(viewer: &Viewer, package: &str) -> Result<OrganisationId, Trouble> {
+    if !viewer.may_package(Action::See, package, false) {
+        return Err(Trouble::absent());
+    }
+    match viewer.may_package(Action::Configure, package, false) {
+        true => Ok(viewer.owner_of(package)),
+        false => Err(Trouble::forbidden()),
+    }
+}
+
+/// What stands for this state of a package in a form.
+pub(super) fn seen(package: &Package) -> String {
+    let Package { id, written } = package;
+    let text = serde_json::json!({ "id": id, "written": written }).to_string();
+    secret::text(&secret::kept(&text))
 }
 
 /// Who asks, for the thread that puts it in force. `owner` is whose the package is or is to be.

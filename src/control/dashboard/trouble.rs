@@ -124,7 +124,7 @@ impl From<Refused> for Trouble {
                     "Who pulls {from} gets an error from then on, until they type {to}; its counts \
                      begin anew there. Nothing was changed: confirm it if that is what you want."
                 );
-                Self::new(StatusCode::CONFLICT, "This breaks what people type", why)
+                Self::new(StatusCode::CONFLICT, Refused::BREAKS, why)
             }
             Refused::Configuration(words) => {
                 let why = format!("Nothing was changed: {words}.");

@@ -9,12 +9,13 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, LINK, LOCATION, RETRY_AFTER, USER_AGENT};
 use hyper::rt::{Read, Write};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -70,7 +71,7 @@ impl Asker {
         asked.unwrap_or_else(|failed| Answer::Failed(failed.retry_after))
     }
 
-    async fn base(&self, index: usize) -> Result<Facts, Failed> {
+    pub(super) async fn base(&self, index: usize) -> Result<Facts, Failed> {
         let registry = &self.snapshot.registries[index];
         let addresses = self.resolve(&registry.origin).await?;
         let is_for_all = is_for_all(&registry.origin, &addresses);
@@ -83,37 +84,59 @@ impl Asker {
     }
 
     async fn repository(&self, index: usize, name: &str) -> Result<Proof, Failed> {
+        Ok(match self.listed(index, name, 1, None).await? {
+            // Somebody's login page may answer 200 too.
+            Listed::Shown(How::Open, response) if !response.is_object() => Proof::Refused,
+            Listed::Shown(How::Open, _) => Proof::Open,
+            Listed::Shown(How::WithToken, _) => Proof::WithToken,
+            Listed::Shown(How::ByAccount, _) | Listed::Refused(_) => Proof::Refused,
+        })
+    }
+
+    /// Asks for so `many` of a repository's tags, as a stranger, or else by an `account`
+    /// (`Authorization`): where the registry wants that itself, or at its token service.
+    pub(super) async fn listed(
+        &self,
+        index: usize,
+        name: &str,
+        many: usize,
+        account: Option<&str>,
+    ) -> Result<Listed, Failed> {
         let registry = &self.snapshot.registries[index];
-        let tags = url(registry, &format!("{name}/tags/list?n=1"))?;
+        let tags = url(registry, &format!("{name}/tags/list?n={many}"))?;
         let response = self.get_following(index, tags.clone()).await?;
         if response.status == StatusCode::OK {
-            // Somebody's login page may answer 200 too.
-            let is_list = serde_json::from_slice::<serde_json::Map<_, _>>(&response.body).is_ok();
-            return Ok(if is_list { Proof::Open } else { Proof::Refused });
+            return Ok(Listed::Shown(How::Open, response));
         }
+        let refused = Listed::Refused(response.status);
         if response.status != StatusCode::UNAUTHORIZED {
-            return Ok(Proof::Refused);
+            return Ok(refused);
         }
-        let Ok(Some(Challenge::Bearer { realm, service, scope })) =
-            challenge::parse(response.challenges())
-        else {
-            return Ok(Proof::Refused);
+        let (authorization, how) = match (challenge::parse(response.challenges()), account) {
+            (Ok(Some(Challenge::Bearer { realm, service, scope })), account) => {
+                if !challenge::may_be_realm(&realm, &registry.origin, &registry.token_hosts) {
+                    return Ok(refused);
+                }
+                let scope = challenge::scope(scope.as_deref(), name);
+                let target = challenge::token_target(&realm, service.as_deref(), &[scope], None);
+                let granted = self.get(index, &Url { target, ..realm }, account).await?;
+                if granted.status != StatusCode::OK {
+                    return Ok(refused);
+                }
+                let Ok(granted) = challenge::granted(&granted.body) else {
+                    return Ok(refused);
+                };
+                let how = if account.is_some() { How::ByAccount } else { How::WithToken };
+                (format!("Bearer {}", granted.token), how)
+            }
+            (Ok(Some(Challenge::Basic)), Some(account)) => (account.to_owned(), How::ByAccount),
+            _ => return Ok(refused),
         };
-        if !challenge::may_be_realm(&realm, &registry.origin, &registry.token_hosts) {
-            return Ok(Proof::Refused);
-        }
-        let scope = challenge::scope(scope.as_deref(), name);
-        let target = challenge::token_target(&realm, service.as_deref(), &[scope], None);
-        let granted = self.get(index, &Url { target, ..realm }, None).await?;
-        if granted.status != StatusCode::OK {
-            return Ok(Proof::Refused);
-        }
-        let Ok(granted) = challenge::granted(&granted.body) else {
-            return Ok(Proof::Refused);
-        };
-        let response = self.get(index, &tags, Some(&format!("Bearer {}", granted.token))).await?;
-        let is_granted = response.status == StatusCode::OK;
-        Ok(if is_granted { Proof::WithToken } else { Proof::Refused })
+        let response = self.get(index, &tags, Some(&authorization)).await?;
+        Ok(match response.status {
+            StatusCode::OK => Listed::Shown(how, response),
+            status => Listed::Refused(status),
+        })
     }
 
     /// As a client that has no credentials follows redirects: wherever they lead.
@@ -203,13 +226,47 @@ pub(super) fn is_for_all(origin: &Origin, addresses: &[IpAddr]) -> bool {
         && addresses.iter().all(|address| is_public(mapped(*address)))
 }
 
-struct Response {
+/// Who may see a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Anybody.
+    Open,
+    /// Who has a token, which anybody gets.
+    WithToken,
+    /// The gateway's account.
+    ByAccount,
+}
+
+/// What came of asking for tags.
+pub(super) enum Listed {
+    /// A list, or what is taken for one.
+    Shown(How, Response),
+    /// None.
+    Refused(StatusCode),
+}
+
+/// What was answered.
+pub(super) struct Response {
     status: StatusCode,
     fields: HeaderMap,
     body: Bytes,
 }
 
 impl Response {
+    /// What the body says, if it is JSON of this kind.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    fn is_object(&self) -> bool {
+        self.json::<serde_json::Map<_, _>>().is_some()
+    }
+
+    /// Whether it goes on elsewhere (distribution specification, "Listing Tags").
+    pub(super) fn has_more(&self) -> bool {
+        self.fields.contains_key(LINK)
+    }
+
     fn challenges(&self) -> impl Iterator<Item = &[u8]> {
         self.fields.get_all("www-authenticate").iter().map(|value| value.as_bytes())
     }
@@ -227,8 +284,9 @@ impl Response {
 }
 
 /// Why a question has no answer.
-struct Failed {
-    why: String,
+pub(super) struct Failed {
+    /// In words.
+    pub(super) why: String,
     retry_after: Option<Duration>,
 }
 

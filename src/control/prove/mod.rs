@@ -12,6 +12,7 @@
 mod ask;
 #[cfg(test)]
 mod dialogues;
+pub mod look;
 mod plan;
 mod record;
 mod registry;
@@ -32,6 +33,7 @@ use crate::messages::clock::monotonic_us;
 use crate::messages::wanted::WantedReceiver;
 use crate::pure::proof::{Proof, Proofs};
 use ask::Asker;
+pub use ask::How;
 pub use plan::Plan;
 use plan::Redirect;
 pub use record::Record;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody};
 use super::tagged::{List, tagged};
+use crate::control::accounts::audit;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::trouble::Trouble;
@@ -50,15 +51,18 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Configure, &place).await?.place;
-    let before = match part.after.as_str() {
-        "" => i64::MAX,
-        text => {
-            let refused = || Problem(Trouble::refused("after: is the `next` of the part before."));
-            text.parse().map_err(|_| refused())?
-        }
-    };
+    let before = before(&part)?;
     let (many, limit) = (part.limit + 1, part.limit);
     let entries = at.accounts.run(move |store| store.audit(&place, before, many)).await?;
+    listed(&headers, entries, limit)
+}
+
+/// So many of these, of which the store has left out what comes before.
+pub(super) fn listed(
+    headers: &HeaderMap,
+    entries: Vec<audit::Entry>,
+    limit: usize,
+) -> Result<Response, Problem> {
     let shown = entries.into_iter().map(|one| Entry {
         id: one.id,
         at: time(one.at_s),
@@ -68,7 +72,17 @@ pub(super) async fn list(
         before: one.before,
         after: one.after,
     });
-    // The store has left out what comes before; what is left begins the list.
     let from_here = Part { limit, after: String::new() };
-    tagged(&headers, &List::part(shown.collect(), &from_here, |one: &Entry| one.id.to_string()))
+    tagged(headers, &List::part(shown.collect(), &from_here, |one: &Entry| one.id.to_string()))
+}
+
+/// Before which entry the part begins that is asked for.
+pub(super) fn before(part: &Part) -> Result<i64, Problem> {
+    match part.after.as_str() {
+        "" => Ok(i64::MAX),
+        text => {
+            let refused = || Problem(Trouble::refused("after: is the `next` of the part before."));
+            text.parse().map_err(|_| refused())
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod audit;
 mod caller;
 mod organisations;
 mod package;
+mod package_past;
 mod packages;
 mod people;
 mod problem;
@@ -32,6 +33,9 @@ pub(super) fn routes() -> Router<Dashboard> {
     let (routes, described) = OpenApiRouter::<Dashboard>::with_openapi(Api::openapi())
         .routes(routes!(packages::list, package::make))
         .routes(routes!(package::one, package::change, package::remove))
+        .routes(routes!(package_past::check))
+        .routes(routes!(package_past::history))
+        .routes(routes!(package_past::revert))
         .routes(routes!(settings::one, settings::change))
         .routes(routes!(pulls::pulls))
         .routes(routes!(people::list))

@@ -180,7 +180,8 @@ async fn meant(at: &Dashboard, name: &str, headers: &HeaderMap) -> Result<Made, 
     Ok(made)
 }
 
-async fn answer(at: &Dashboard, name: &str) -> Result<Response, Problem> {
+/// The package of this name, as it is now.
+pub(super) async fn answer(at: &Dashboard, name: &str) -> Result<Response, Problem> {
     tagged(&HeaderMap::new(), &Package::from(Settled::of(at, name).await?))
 }
 

@@ -16,6 +16,7 @@ use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::address::address;
 use crate::control::dashboard::badges::{Code, codes};
 use crate::control::dashboard::page::{Frame, shown};
+use crate::control::dashboard::settled::Settled;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
 use crate::pure::access::Action;
@@ -39,6 +40,10 @@ struct DetailPage {
     /// None where they are off.
     badges: Vec<Code>,
     may_configure: bool,
+    /// Where it is seen what is written of it.
+    settings: String,
+    /// What its people say of it.
+    description: String,
     /// Where badges are switched on and off.
     badges_switch: String,
     is_public: bool,
@@ -77,7 +82,11 @@ async fn detail(
         true => Vec::new(),
         false => codes(&origin(&headers), |about| at.badges.id(&package, about)),
     };
+    let written = Settled::of(&at, &package).await.map(|settled| settled.written);
+    let description = written.map(|written| written.description).unwrap_or_default();
     let page = DetailPage {
+        settings: address("settings/package", &package),
+        description,
         badges,
         may_configure,
         badges_switch: address("settings/badges", &package),

@@ -1,7 +1,7 @@
 //! `/`: the packages that somebody may see, those with the most pulls first.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use askama::Template;
 use axum::Router;
@@ -50,6 +50,8 @@ struct ListPage {
     pulls: String,
     /// The pages before and after this one.
     turns: [Option<String>; 2],
+    /// For which organisations they make packages, and where.
+    makes: Vec<(String, String)>,
 }
 
 /// One package.
@@ -62,6 +64,8 @@ struct Listed {
     clients: String,
     /// As SVG.
     spark: String,
+    /// Whether it was made here and is not served by that.
+    is_unserved: bool,
 }
 
 /// A package and what it came to, now and before.
@@ -97,6 +101,9 @@ async fn list(
     .await?;
     let snapshot = at.in_force.snapshot();
     let configured = snapshot.routes.packages().map(|(domain, name)| format!("{domain}/{name}"));
+    let made = at.makers.standing();
+    let unserved = made.packages.iter().filter(|(_, wrong)| !wrong.is_empty());
+    let configured = configured.chain(unserved.clone().map(|(name, _)| name.clone()));
     let configured = configured.filter(|name| signed.may_package(Action::See, name, false));
     let (collections, names): (Vec<String>, Vec<String>) =
         configured.partition(|name| name.ends_with('*'));
@@ -137,10 +144,29 @@ async fn list(
         (page + 1 < pages).then(|| href(range, page + 1)),
     ];
     let (period, asked) = (view.period_words(), view);
-    let packages = counted(&at.query, move |query| listed(query, on_page, &asked, now)).await?;
+    let unserved: HashSet<String> = unserved.map(|(name, _)| name.clone()).collect();
+    let packages =
+        counted(&at.query, move |query| listed(query, on_page, &asked, &unserved, now)).await?;
+    let organisations = at.accounts.run(|store| store.organisations()).await?;
+    let makes = organisations.into_iter().filter(|one| {
+        // Whose packages they configure all.
+        signed.may_organisation(Action::Configure, one.id)
+    });
+    let makes = makes.map(|one| (address_new(&one.name), one.name)).collect();
     let (frame, pulls) = (signed.frame("Packages"), grouped(pulls));
-    let page =
-        ListPage { frame, wanted, range, ranges, period, packages, collections, all, pulls, turns };
+    let page = ListPage {
+        frame,
+        wanted,
+        range,
+        ranges,
+        period,
+        packages,
+        collections,
+        all,
+        pulls,
+        turns,
+        makes,
+    };
     Ok(shown(StatusCode::OK, &page))
 }
 
@@ -149,6 +175,7 @@ fn listed(
     query: &Query,
     totals: Vec<Total>,
     view: &View,
+    unserved: &HashSet<String>,
     now: Timestamp,
 ) -> Result<Vec<Listed>, QueryError> {
     let since = match view.period.from {
@@ -165,7 +192,9 @@ fn listed(
         let told = format!("Pulls per {} of {package}", piece.word());
         let (domain, name) = package.split_once('/').unwrap_or(("", &package));
         let before = before.filter(|before| before.requests > 0 || before.checks > 0);
+        let is_unserved = unserved.contains(&package);
         Listed {
+            is_unserved,
             name: name.to_owned(),
             domain: domain.to_owned(),
             href: format!("{}{}", address("packages", &package), view.query()),
@@ -176,6 +205,13 @@ fn listed(
         }
     });
     Ok(packages.collect())
+}
+
+/// Where a package of an organisation is made.
+fn address_new(organisation: &str) -> String {
+    let mut address = "/packages/new?organisation=".to_owned();
+    put_encoded(&mut address, organisation);
+    address
 }
 
 /// Packages on one page.

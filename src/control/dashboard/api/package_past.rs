@@ -1,0 +1,173 @@
+//! `/api/v1/package/…`: whether a package would work, what became of it, and how a change is undone.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::audit::{Entry, before, listed};
+use super::caller::{Caller, Confirmed, Part, Place};
+use super::package::{Package, WrittenPackage, answer};
+use super::problem::{Problem, ProblemBody, Sent, read};
+use super::tagged::{List, is_meant};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::past::undo;
+use crate::control::dashboard::settled::{Settled, asker, configurable};
+use crate::control::dashboard::trouble::Trouble;
+use crate::control::made::Change;
+use crate::control::prove::look::{Found, Sight, Tags};
+use crate::pure::access::Action;
+
+/// What the registries say.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Checked {
+    /// Whether people could pull, as far as that can be known.
+    works: bool,
+    /// Each backend, in order.
+    backends: Vec<CheckedBackend>,
+}
+
+/// What one of them says.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CheckedBackend {
+    /// The registry.
+    #[schema(example = "ghcr.io")]
+    registry: String,
+    /// The repository there; for a collection what stands before the star.
+    repository: String,
+    /// Whether people could pull there.
+    works: bool,
+    /// So many tags were listed; null where they were not asked for.
+    tags: Option<usize>,
+    /// Whether there are more.
+    more_tags: bool,
+    /// All of it in words.
+    #[schema(example = "ghcr.io/acme/rocket exists: 14 tags; anybody can pull it")]
+    detail: String,
+}
+
+/// Which change.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reverted {
+    /// Its number in the history.
+    change: i64,
+}
+
+/// Asks the registries of a package that could be made, of the organisation, or that the package could
+/// become. Nothing is changed; what is wrong with it is said as if it were.
+#[utoipa::path(
+    post, path = "/api/v1/package/check", tag = "packages", params(Place),
+    request_body = WrittenPackage,
+    responses(
+        (status = 200, body = Checked),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn check(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    wanted: Sent<WrittenPackage>,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    let named = caller.find(&at, Action::Configure, &place).await?;
+    let written = read(wanted)?.into();
+    let owner = named.place.organisation();
+    let change = match named.package.as_str() {
+        "" => Change::Make { organisation: owner, written },
+        name => {
+            let from = Settled::of(&at, name).await?.changeable()?;
+            Change::Change { from, to: written }
+        }
+    };
+    let asker = asker(&caller.viewer, &caller.who, owner, false);
+    let outcome = at.makers.try_out(asker, change).await.map_err(Trouble::from)?;
+    let package = outcome.package.map(|one| one.written).unwrap_or_default();
+    let (domain, name) = (package.domain.as_str(), package.name.as_str());
+    let sights = at.onlooker.look(&outcome.snapshot, &outcome.keyring, (domain, name)).await;
+    let Some(sights) = sights else {
+        let why = "Too many registries are being asked just now. Try again in a moment.";
+        let trouble = Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
+        return Err(Problem(Trouble { retry_s: Some(5), ..trouble }));
+    };
+    let works = sights.iter().all(Sight::works);
+    let backends = sights.into_iter().map(CheckedBackend::from).collect();
+    Ok(Json(Checked { works, backends }).into_response())
+}
+
+/// What became of the package, if it was made in the dashboard, under whatever name, the newest first; also
+/// of one that was removed.
+#[utoipa::path(
+    get, path = "/api/v1/package/history", tag = "packages", params(Place, Part),
+    responses(
+        (status = 200, body = List<Entry>),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn history(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    part: Part,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = place.package()?.package;
+    let owner = configurable(&caller.viewer, &name)?;
+    let (before, many) = (before(&part)?, part.limit + 1);
+    let entries =
+        at.accounts.run(move |store| store.package_history(owner, &name, before, many)).await?;
+    listed(&headers, entries, part.limit)
+}
+
+/// Undoes a change: the package is what it was before, as one more change. One that was removed comes back.
+/// It is in force when this answers.
+#[utoipa::path(
+    post, path = "/api/v1/package/revert", tag = "packages",
+    params(
+        Place, Confirmed,
+        ("If-Match" = Option<String>, Header, description = "The ETag of the package, if it is there")
+    ),
+    request_body = Reverted,
+    responses(
+        (status = 200, body = Package),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn revert(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    confirmed: Confirmed,
+    headers: HeaderMap,
+    wanted: Sent<Reverted>,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    let name = place.package()?.package;
+    let owner = configurable(&caller.viewer, &name)?;
+    let Reverted { change } = read(wanted)?;
+    match Settled::of(&at, &name).await {
+        Ok(settled) => is_meant(&headers, &Package::from(settled))?,
+        Err(trouble) if trouble.status == StatusCode::NOT_FOUND => {}
+        Err(trouble) => return Err(trouble.into()),
+    }
+    let asker = asker(&caller.viewer, &caller.who, owner, confirmed.confirm);
+    let outcome = undo(&at, asker, owner, &name, change).await?;
+    answer(&at, &outcome.package.map(|one| one.written.package()).unwrap_or_default()).await
+}
+
+impl From<Sight> for CheckedBackend {
+    fn from(sight: Sight) -> Self {
+        let (works, detail) = (sight.works(), sight.to_string());
+        let tags = match &sight.found {
+            Found::Repository { tags, .. } => Some(*tags),
+            Found::Registry | Found::Refused(_) | Found::NoList | Found::Failed(_) => None,
+        };
+        let more_tags = tags.is_some_and(|tags| tags.and_more);
+        let tags = tags.map(|Tags { many, .. }| many);
+        let Sight { registry, repository, .. } = sight;
+        Self { registry, repository, works, tags, more_tags, detail }
+    }
+}

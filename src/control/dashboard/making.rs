@@ -1,0 +1,351 @@
+//! `/packages/new` and `/settings/package/<domain>/<name>`: what is written of a package, and how it is
+//! made, moved and removed. Where it is to live is looked at before it is put in force.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+
+use super::Dashboard;
+use super::address::address;
+use super::form::Fields;
+use super::page::{Frame, shown};
+use super::past::{Change as Past, past};
+use super::settled::{Settled, asker, configurable, seen};
+use super::trouble::Trouble;
+use super::viewer::Signed;
+use crate::control::accounts::now_s;
+use crate::control::made::{Change, Refused};
+use crate::pure::access::{Action, OrganisationId};
+use crate::pure::config::made::{Written, Wrong};
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new()
+        .route("/packages/new", get(blank).post(make))
+        .route("/settings/package/{*package}", get(settings).post(change))
+        .route("/settings/remove/{*package}", post(remove))
+}
+
+/// Whose a new package is to be.
+#[derive(Deserialize)]
+struct Asked {
+    organisation: String,
+}
+
+/// Where a package is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Nowhere yet.
+    New,
+    /// In the configuration file.
+    File,
+    /// Here.
+    Dashboard,
+    /// It was removed.
+    Gone,
+}
+
+#[derive(Template)]
+#[template(path = "package_written.html")]
+struct WrittenPage {
+    frame: Frame,
+    source: Source,
+    /// Where the form goes.
+    action: String,
+    /// Whose a new one is.
+    organisation: String,
+    /// `<domain>/<name>` of one that there is, and where its counts are.
+    package: String,
+    page: String,
+    written: Written,
+    /// Which state of it was looked at.
+    seen: String,
+    may_configure: bool,
+    /// Whether they say what it is called.
+    may_name: bool,
+    /// The domain that its organisation has below the shared one.
+    own_domain: String,
+    /// Other domains of its organisation.
+    domains: Vec<String>,
+    alert: String,
+    wrong: Vec<Wrong>,
+    /// What its registries say: whether that is well, and in words.
+    checked: Vec<(bool, String)>,
+    /// Whether it is to be said that what speaks against it does not matter.
+    asks_anyway: bool,
+    /// Whether it is to be said that a change of name is meant.
+    asks_confirmation: bool,
+    /// What became of it, the newest first.
+    past: Vec<Past>,
+}
+
+impl WrittenPage {
+    /// What is wrong with a field; empty where nothing is.
+    fn of(&self, field: &str) -> String {
+        let wrong = self.wrong.iter().filter(|one| one.field == field);
+        wrong.map(|one| format!("It {}.", one.what)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What a form says beside what is written.
+struct Said {
+    written: Written,
+    is_check: bool,
+    /// Speaking against it does not matter.
+    anyway: bool,
+    /// A change of name is meant.
+    confirms: bool,
+}
+
+async fn blank(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Trouble> {
+    let (_, page) = new_page(&at, &signed, &asked.organisation).await?;
+    Ok(shown(StatusCode::OK, &page))
+}
+
+async fn make(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let (organisation, page) = new_page(&at, &signed, fields.text("organisation")).await?;
+    let said = said(&fields);
+    let page = WrittenPage { written: said.written.clone(), ..page };
+    let change = Change::Make { organisation, written: said.written.clone() };
+    put(&at, &signed, organisation, change, said, page).await
+}
+
+async fn settings(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Path(package): Path<String>,
+) -> Result<Response, Trouble> {
+    let page = page_of(&at, &signed, &package).await?;
+    Ok(shown(StatusCode::OK, &page))
+}
+
+async fn change(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Path(package): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let owner = configurable(&signed, &package)?;
+    let from = Settled::of(&at, &package).await?.changeable()?;
+    if seen(&from) != fields.text("seen") {
+        return Err(Refused::Changed.into());
+    }
+    let said = said(&fields);
+    let page = page_of(&at, &signed, &package).await?;
+    let page = WrittenPage { written: said.written.clone(), wrong: Vec::new(), ..page };
+    let change = Change::Change { from, to: said.written.clone() };
+    put(&at, &signed, owner, change, said, page).await
+}
+
+async fn remove(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Path(package): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let owner = configurable(&signed, &package)?;
+    let from = Settled::of(&at, &package).await?.changeable()?;
+    if seen(&from) != fields.text("seen") {
+        return Err(Refused::Changed.into());
+    }
+    if fields.text("confirm") != "yes" {
+        let why = "Nothing was removed. Go back and tick that you want to remove it: who pulls it gets \
+                   an error from then on.";
+        return Err(Trouble::refused(why));
+    }
+    let asker = asker(&signed, &signed.who, owner, true);
+    at.makers.put(asker, Change::Remove(from), now_s()).await?;
+    Ok(Redirect::to(&address("settings/package", &package)).into_response())
+}
+
+/// Looks where it is to live, and puts it in force; or shows what speaks against it.
+async fn put(
+    at: &Dashboard,
+    signed: &Signed,
+    owner: OrganisationId,
+    change: Change,
+    said: Said,
+    page: WrittenPage,
+) -> Result<Response, Trouble> {
+    let asker = asker(signed, &signed.who, owner, said.confirms);
+    let outcome = match at.makers.try_out(asker.clone(), change.clone()).await {
+        Ok(outcome) => outcome,
+        Err(Refused::Wrong(wrong)) => {
+            let alert = "Nothing was changed: see what is wrong below.".to_owned();
+            return Ok(shown(StatusCode::BAD_REQUEST, &WrittenPage { alert, wrong, ..page }));
+        }
+        Err(refused) => return Err(refused.into()),
+    };
+    let package = outcome.package.as_ref().map(|one| &one.written);
+    let (domain, name) = package.map(|it| (&*it.domain, &*it.name)).unwrap_or_default();
+    let sights = at.onlooker.look(&outcome.snapshot, &outcome.keyring, (domain, name)).await;
+    let checked: Vec<(bool, String)> = match sights {
+        Some(sights) => sights.iter().map(|one| (one.works(), one.to_string())).collect(),
+        None => vec![(false, "Too many registries are being asked just now".to_owned())],
+    };
+    let page = WrittenPage { checked, ..page };
+    if said.is_check {
+        return Ok(shown(StatusCode::OK, &page));
+    }
+    let is_renamed = page.source == Source::Dashboard && format!("{domain}/{name}") != page.package;
+    let asks_confirmation = is_renamed && !said.confirms;
+    let asks_anyway = page.checked.iter().any(|(works, _)| !works) && !said.anyway;
+    if asks_confirmation || asks_anyway {
+        let alert = match asks_confirmation {
+            true => format!(
+                "Nothing was changed yet. Who pulls {} gets an error from then on, until they type \
+                 {domain}/{name}; its counts begin anew there.",
+                page.package
+            ),
+            false => "Nothing was changed yet: people could not pull this.".to_owned(),
+        };
+        let page = WrittenPage { alert, asks_confirmation, asks_anyway, ..page };
+        return Ok(shown(StatusCode::CONFLICT, &page));
+    }
+    match at.makers.put(asker, change, now_s()).await {
+        Ok(outcome) => {
+            let name = outcome.package.map(|one| one.written.package()).unwrap_or_default();
+            Ok(Redirect::to(&address("packages", &name)).into_response())
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// The page of a new package of the organisation of this name.
+async fn new_page(
+    at: &Dashboard,
+    signed: &Signed,
+    organisation: &str,
+) -> Result<(OrganisationId, WrittenPage), Trouble> {
+    let name = organisation.to_owned();
+    let id = at.accounts.run(move |store| store.organisation_named(&name)).await?;
+    let id = id.ok_or_else(Trouble::absent)?;
+    match (signed.may_organisation(Action::See, id), signed.may_organisation(Action::Configure, id))
+    {
+        (_, true) => {}
+        (true, false) => return Err(Trouble::forbidden()),
+        (false, false) => return Err(Trouble::absent()),
+    }
+    let frame = signed.frame("A new package");
+    let page = page(at, signed, frame, id).await?;
+    let written = Written {
+        delivery: "auto".to_owned(),
+        credentials: "none".to_owned(),
+        ..Written::default()
+    };
+    let (action, organisation) = ("/packages/new".to_owned(), organisation.to_owned());
+    let page = WrittenPage { action, organisation, written, may_name: true, ..page };
+    Ok((id, WrittenPage { may_configure: true, ..page }))
+}
+
+/// The page of one that there is, or was.
+async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<WrittenPage, Trouble> {
+    if !signed.may_package(Action::See, package, false) {
+        return Err(Trouble::absent());
+    }
+    let may_configure = signed.may_package(Action::Configure, package, false);
+    let owner = signed.owner_of(package);
+    let past = match may_configure {
+        true => past(at, owner, package).await?,
+        false => Vec::new(),
+    };
+    let page = page(at, signed, signed.frame(&format!("Settings of {package}")), owner).await?;
+    let page = WrittenPage {
+        action: address("settings/package", package),
+        package: package.to_owned(),
+        page: address("packages", package),
+        may_configure,
+        may_name: signed.may_organisation(Action::Configure, owner),
+        past,
+        ..page
+    };
+    match Settled::of(at, package).await {
+        Ok(Settled { made: Some(made), written, wrong, .. }) => {
+            let alert = match wrong.is_empty() {
+                true => String::new(),
+                false => "It is not served by this: see what is wrong below.".to_owned(),
+            };
+            let (source, seen) = (Source::Dashboard, seen(&made));
+            Ok(WrittenPage { source, seen, written, wrong, alert, ..page })
+        }
+        Ok(Settled { written, .. }) => Ok(WrittenPage { source: Source::File, written, ..page }),
+        Err(trouble) if trouble.status == StatusCode::NOT_FOUND && !page.past.is_empty() => {
+            Ok(WrittenPage { source: Source::Gone, ..page })
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// What all of them have.
+async fn page(
+    at: &Dashboard,
+    signed: &Signed,
+    frame: Frame,
+    owner: OrganisationId,
+) -> Result<WrittenPage, Trouble> {
+    let organisations = at.accounts.run(|store| store.organisations()).await?;
+    let of = organisations.into_iter().find(|one| one.id == owner);
+    let (name, mut domains) = of.map(|one| (one.name, one.domains)).unwrap_or_default();
+    if owner == signed.owners.operator {
+        // Those of nobody else.
+        domains = at.domains();
+        domains.retain(|domain| signed.owners.of_domain(domain) == owner);
+    }
+    let shared = at.makers.standing().shared_domain.clone();
+    let own_domain = shared.map(|shared| format!("{name}.{shared}")).unwrap_or_default();
+    domains.retain(|domain| *domain != own_domain);
+    domains.truncate(DOMAINS_SHOWN);
+    Ok(WrittenPage {
+        frame,
+        source: Source::New,
+        action: String::new(),
+        organisation: String::new(),
+        package: String::new(),
+        page: String::new(),
+        written: Written::default(),
+        seen: String::new(),
+        may_configure: false,
+        may_name: false,
+        own_domain,
+        domains,
+        alert: String::new(),
+        wrong: Vec::new(),
+        checked: Vec::new(),
+        asks_anyway: false,
+        asks_confirmation: false,
+        past: Vec::new(),
+    })
+}
+
+fn said(fields: &Fields) -> Said {
+    let text = |name| fields.text(name).to_owned();
+    let written = Written {
+        domain: text("domain"),
+        name: text("name"),
+        backends: fields.text("backends").split_whitespace().map(str::to_owned).collect(),
+        failover_on_404: fields.text("failover_on_404") == "yes",
+        delivery: text("delivery"),
+        credentials: text("credentials"),
+        description: text("description"),
+    };
+    Said {
+        written: written.tidied(),
+        is_check: fields.text("act") == "check",
+        anyway: fields.text("anyway") == "yes",
+        confirms: fields.text("confirm") == "yes",
+    }
+}
+
+/// What is offered to choose from.
+const DOMAINS_SHOWN: usize = 100;

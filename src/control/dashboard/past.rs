@@ -1,0 +1,194 @@
+//! What became of a package that was made here, and how a change is undone: by another one.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::post;
+use serde_json::Value;
+
+use super::Dashboard;
+use super::address::address;
+use super::form::Fields;
+use super::page::{Frame, shown, time};
+use super::settled::{asker, configurable};
+use super::trouble::Trouble;
+use super::viewer::Signed;
+use crate::control::accounts::audit::Entry;
+use crate::control::accounts::now_s;
+use crate::control::made::{Asker, Change as Wanted, Outcome, Refused};
+use crate::pure::access::OrganisationId;
+use crate::pure::config::made::Written;
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new().route("/settings/revert/{*package}", post(revert))
+}
+
+/// A change, as it is shown.
+pub(super) struct Change {
+    /// Its number.
+    pub(super) id: i64,
+    pub(super) at: String,
+    pub(super) by: String,
+    pub(super) what: &'static str,
+    /// Each field that is another then: its name, before, and then.
+    pub(super) fields: Vec<(String, String, String)>,
+    /// Whether there is something before it to go back to.
+    pub(super) is_reverted_to: bool,
+}
+
+/// The changes of the package of this name, the newest first.
+pub(super) async fn past(
+    at: &Dashboard,
+    owner: OrganisationId,
+    package: &str,
+) -> Result<Vec<Change>, Trouble> {
+    let name = package.to_owned();
+    let entries = at
+        .accounts
+        .run(move |store| store.package_history(owner, &name, i64::MAX, CHANGES_SHOWN))
+        .await?;
+    Ok(entries.iter().map(Change::of).collect())
+}
+
+impl Change {
+    fn of(entry: &Entry) -> Self {
+        let what = match entry.deed.as_str() {
+            "package.make" => "made it",
+            "package.restore" => "brought it back",
+            "package.remove" => "removed it",
+            _ => "changed it",
+        };
+        let of = |value: &Option<Value>, field: &str| {
+            value.as_ref().and_then(|value| value.get(field)).map(told).unwrap_or_default()
+        };
+        let keys = |value: &Option<Value>| {
+            let object = value.as_ref().and_then(Value::as_object);
+            object.into_iter().flatten().map(|(key, _)| key.clone()).collect::<Vec<_>>()
+        };
+        let mut fields = keys(&entry.before);
+        fields.extend(keys(&entry.after));
+        fields.sort_unstable();
+        fields.dedup();
+        let fields = fields.into_iter().filter_map(|field| {
+            let (before, after) = (of(&entry.before, &field), of(&entry.after, &field));
+            (before != after).then_some((field, before, after))
+        });
+        Self {
+            id: entry.id,
+            at: time(entry.at_s),
+            by: entry.login.clone(),
+            what,
+            fields: fields.collect(),
+            is_reverted_to: entry.before.is_some(),
+        }
+    }
+}
+
+/// A value for people.
+fn told(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Bool(false) => String::new(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(told).collect::<Vec<_>>().join(", "),
+        Value::Object(_) => value.to_string(),
+    }
+}
+
+/// Undoes the change of this number: the package is what it was before, as one more change. Everything that
+/// a change is held to holds for it too.
+pub(super) async fn undo(
+    at: &Dashboard,
+    asker: Asker,
+    owner: OrganisationId,
+    package: &str,
+    change: i64,
+) -> Result<Outcome, Trouble> {
+    let name = package.to_owned();
+    let found = at.accounts.run(move |store| store.package_change(owner, &name, change)).await?;
+    let before =
+        found.entry.before.and_then(|before| serde_json::from_value::<Written>(before).ok());
+    let Some(written) = before else {
+        let why =
+            "It was made then, so there is nothing before that to go back to: remove it instead.";
+        return Err(Trouble::refused(why));
+    };
+    let wanted = match found.present {
+        Some(from) => Wanted::Change { from, to: written },
+        None => Wanted::Restore { organisation: owner, id: found.made, written },
+    };
+    Ok(at.makers.put(asker, wanted, now_s()).await?)
+}
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage {
+    frame: Frame,
+    action: String,
+    back: String,
+    why: String,
+    change: i64,
+}
+
+async fn revert(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Path(package): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let owner = configurable(&signed, &package)?;
+    let change = fields.number("change")?;
+    let asker = asker(&signed, &signed.who, owner, fields.text("confirm") == "yes");
+    match undo(&at, asker, owner, &package, change).await {
+        Ok(outcome) => {
+            let name = outcome.package.map_or(package, |one| one.written.package());
+            Ok(Redirect::to(&address("settings/package", &name)).into_response())
+        }
+        Err(Trouble { status: StatusCode::CONFLICT, what, why, .. })
+            if fields.text("confirm") != "yes" && what == Refused::BREAKS =>
+        {
+            let page = ConfirmPage {
+                frame: signed.frame(&what),
+                action: address("settings/revert", &package),
+                back: address("settings/package", &package),
+                why,
+                change,
+            };
+            Ok(shown(StatusCode::CONFLICT, &page))
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// Changes on one page.
+const CHANGES_SHOWN: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_change_has_changed_is_told_by_its_fields() {
+        let entry = Entry {
+            id: 7,
+            at_s: 0,
+            login: "ada".to_owned(),
+            deed: "package.change".to_owned(),
+            package: None,
+            before: Some(json!({ "backends": ["a", "b"], "name": "x", "failover_on_404": false })),
+            after: Some(json!({ "backends": ["a"], "name": "x", "failover_on_404": true })),
+        };
+        let change = Change::of(&entry);
+        let text = |text: &str| text.to_owned();
+        let expected = [
+            (text("backends"), text("a, b"), text("a")),
+            (text("failover_on_404"), text(""), text("yes")),
+        ];
+        assert_eq!((change.fields, change.is_reverted_to), (expected.to_vec(), true));
+    }
+}
