@@ -23,6 +23,9 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let people = "/api/v1/people?organisation=acme";
     let rocket = format!("/api/v1/pulls?package={ROCKET}");
     let sledge = "/api/v1/pulls?package=registry.acme.com/acme/sledge";
+    let export = format!("/api/v1/export?package={ROCKET}&format=csv");
+    let export_of_sledge = "/api/v1/export?package=registry.acme.com/acme/sledge";
+    let explain = "/api/v1/explain?url=http://registry.acme.com/v2/";
     let settings = format!("/api/v1/settings?package={ROCKET}");
     let settings_of_sledge = "/api/v1/settings?package=registry.acme.com/acme/sledge";
     let public = json!({ "public": true });
@@ -60,7 +63,12 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("POST", &check, Some(&written), "401 401 403 409 409"),
         ("GET", &history, None, "401 401 403 200 200"),
         ("POST", &revert, Some(&undone), "401 401 403 428 428"),
-        ("GET", "/api/v1/pulls", None, "401 401 400 400 400"),
+        ("GET", "/api/v1/pulls", None, "401 401 200 200 200"),
+        ("GET", "/api/v1/pulls?by=domain", None, "401 401 400 400 400"),
+        ("GET", "/api/v1/export", None, "401 401 200 200 200"),
+        ("GET", &export, None, "401 401 200 200 200"),
+        ("GET", export_of_sledge, None, "401 401 200 200 404"),
+        ("GET", explain, None, "401 401 200 200 403"),
         ("GET", "/api/v1/tokens", None, "401 401 200 200 200"),
         ("GET", "/api/v1/audit?organisation=acme", None, "401 401 403 200 404"),
         ("GET", invite, None, "401 401 403 200 404"),
@@ -250,8 +258,19 @@ fn who_changes_something_says_which_state_of_it() {
 
 #[test]
 fn a_package_is_made_public_by_a_token_and_asked_about_without_one() {
-    let mut gate = Gate::start("epoll", PACKAGES);
+    let open = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"open/*\"\n\
+                backend = \"ghcr.io/acme/*\"\npublic = true\n";
+    let mut gate = Gate::start("epoll", &format!("{PACKAGES}{open}"));
     let mut ada = Person::set_up(&mut gate);
+    // What the file makes public is so until the file says otherwise.
+    let of_file = "/api/v1/settings?package=registry.acme.com/open/lander";
+    let public = "/api/v1/pulls?package=registry.acme.com/open/lander&public=true";
+    assert_eq!(ask(&gate, "", "GET", public, &[]).status, 200);
+    let acme = [("organisation", "acme"), ("label", "all"), ("role", "admin"), ("days", "1")];
+    let all = made(&mut ada, &acme);
+    let private = json!({ "public": false });
+    let refused = send(&gate, &all, "PUT", of_file, &[("If-Match", "*")], Some(&private));
+    assert_eq!(problem(&refused), (409, "The file says so".to_owned()));
     let fields = [("package", ROCKET), ("label", "a"), ("role", "admin"), ("days", "1")];
     let token = made(&mut ada, &fields);
     let settings = format!("/api/v1/settings?package={ROCKET}");
@@ -288,6 +307,9 @@ fn what_makes_no_sense_is_a_problem_with_words() {
         ("GET", "/api/v1/packages?limit=0".to_owned(), None, 400),
         ("GET", "/api/v1/packages?limit=x".to_owned(), None, 400),
         ("GET", format!("/api/v1/pulls?package={ROCKET}&by=colour"), None, 400),
+        ("GET", "/api/v1/export?format=xml".to_owned(), None, 400),
+        ("GET", "/api/v1/export?top=3".to_owned(), None, 400),
+        ("GET", "/api/v1/explain?url=nowhere".to_owned(), None, 400),
         ("GET", "/api/v1/audit?organisation=acme&after=x".to_owned(), None, 400),
         ("POST", "/api/v1/invitations?organisation=acme".to_owned(), Some(json!({})), 400),
         (
@@ -324,6 +346,7 @@ fn the_description_names_what_there_is() {
                 assert!(page.contains(&format!("{method} {path}")), "{method} {path}: {page}");
                 // It is there, and asks who that is.
                 let target = path.replace("{account}", "1").replace("{invitation}", "1");
+                let target = target.replace("{alert}", "1");
                 let target = target.replace("{token}", "1").replace("{host}", "a.b");
                 let answer = anybody.ask(&method, &target, &[], b"");
                 assert_eq!(answer.status, 401, "{method} {path}");
@@ -331,5 +354,5 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 31);
+    assert_eq!(many, 37);
 }

@@ -312,7 +312,7 @@ fn a_name_is_text_wherever_it_is_shown() {
     let mut person = Person::before(&gate);
     let login = "\"><script>alert(1)</script>";
     let fields = [("login", login), ("organisation", "acme"), ("password", PASSWORD)];
-    assert_eq!(leads_to(&person.fill_in(&link, &fields)), "/");
+    assert_eq!(leads_to(&person.fill_in(&link, &fields)), "/first-pull");
     let mut stranger = Person::before(&gate);
     for page in [text(&person.get("/")), text(&stranger.sign_in(login, "not the right one"))] {
         assert!(page.contains("&#60;script&#62;alert(1)"), "{page}");

@@ -106,6 +106,7 @@ fn every_page_and_form_by_everybody() {
     let label = ("label", "report");
     let domain = ("domain", "registry.acme.com");
     let people_of_rocket = format!("/people?package={ROCKET}");
+    let (alerts, first_pull) = (format!("/alerts/{ROCKET}"), format!("/first-pull/{ROCKET}"));
     let (public_page, publish) =
         (format!("/public/{ROCKET}"), format!("/settings/public/{ROCKET}"));
     let (written, removed) =
@@ -144,6 +145,14 @@ fn every_page_and_form_by_everybody() {
         ("GET", &people_of_rocket, vec![], "door 200 200 404 200 200"),
         ("GET", "/people?package=registry.acme.com/acme/sledge", vec![], "door 200 200 404 404 404"),
         ("GET", "/people?package=registry.acme.com/acme/nowhere", vec![], "door 404 404 404 404 404"),
+        ("GET", "/first-pull", vec![], "door 303 303 303 303 303"),
+        ("GET", &first_pull, vec![], "door 200 200 404 200 200"),
+        ("GET", "/first-pull/registry.acme.com/acme/nowhere", vec![], "door 404 404 404 404 404"),
+        ("GET", &alerts, vec![], "door 403 200 404 403 200"),
+        ("GET", "/alerts/registry.acme.com/acme/nowhere", vec![], "door 404 404 404 404 404"),
+        ("POST", &alerts, vec![("do", "add"), ("url", "nowhere")], "door 403 400 404 403 400"),
+        ("POST", &alerts, vec![("do", "remove"), ("alert", "999")], "door 403 404 404 403 404"),
+        ("POST", &alerts, vec![("do", "test"), ("alert", "999")], "door 403 404 404 403 404"),
         // A package that is not public looks to strangers as one that is not there.
         ("GET", &public_page, vec![], "404 200 200 404 200 200"),
         ("GET", "/public/registry.acme.com/acme/nowhere", vec![], "404 404 404 404 404 404"),
@@ -185,6 +194,16 @@ fn every_page_and_form_by_everybody() {
         }
         assert_eq!(said.join(" "), expected, "{method} {target} {fields:?}");
     }
+}
+
+#[test]
+fn only_who_runs_the_gateway_has_it_look_where_a_domain_leads() {
+    let World { gate, mut bob, mut eve, mut pia, .. } = world();
+    let target = format!("/first-pull/{ROCKET}");
+    for (person, status) in [(&mut bob, 403), (&mut eve, 404), (&mut pia, 403)] {
+        assert_eq!(person.act(&target, &[]).status, status);
+    }
+    assert_eq!(Person::before(&gate).post(&target, &[]).status, 303);
 }
 
 #[test]

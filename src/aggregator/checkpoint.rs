@@ -308,7 +308,8 @@ const VERSION_OF_KEPT: u32 = 7;
 const MAGIC: &[u8] = b"pullgate checkpoint\n";
 /// What the last block begins with; no entry does, for a key is never that long.
 const END: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\x01";
-const PREFIX: &str = "checkpoint.";
+/// What names of checkpoints begin with.
+pub(super) const PREFIX: &str = "checkpoint.";
 const UNFINISHED: &str = "checkpoint.unfinished";
 const BLOCK_BYTES: usize = 64 * 1024;
 

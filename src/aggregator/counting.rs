@@ -151,6 +151,11 @@ impl Aggregating {
                 Ok(Order::Amend(amendment, reply)) => {
                     let _ = reply.try_send(self.amend(&amendment));
                 }
+                Ok(Order::Copy(reply)) => {
+                    self.books.drain(&mut self.persist, self.unique_day);
+                    let kept = self.persist.kept(&mut self.books.names, self.clock.now_us);
+                    let _ = reply.try_send(kept.map_err(QueryError::Unavailable));
+                }
                 Ok(Order::Answer(reply)) => {
                     // Who asked has room for it, or has gone.
                     let _ = reply.try_send(());
@@ -262,6 +267,9 @@ impl Aggregating {
                 let _ = reply.try_send(View::unavailable(elsewhere()));
             }
             Order::Amend(_, reply) => {
+                let _ = reply.try_send(Err(QueryError::Unavailable(elsewhere())));
+            }
+            Order::Copy(reply) => {
                 let _ = reply.try_send(Err(QueryError::Unavailable(elsewhere())));
             }
             Order::LetGo(reply) => {

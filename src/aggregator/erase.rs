@@ -97,7 +97,7 @@ fn remove_counts(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-const NOTE: &str = "erasing";
+pub(super) const NOTE: &str = "erasing";
 
 #[cfg(test)]
 mod tests {

@@ -69,6 +69,11 @@ impl Journal {
         self.segments.first().map_or(1, |segment| segment.first)
     }
 
+    /// Every segment, the oldest first.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// How long all of it is, in bytes.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
@@ -225,7 +230,8 @@ fn create(dir: &Path, first: u64) -> io::Result<Segment> {
     Ok(Segment { first, path, bytes: 0 })
 }
 
-const PREFIX: &str = "journal.";
+/// What names of segments begin with.
+pub(super) const PREFIX: &str = "journal.";
 
 #[cfg(test)]
 mod tests {

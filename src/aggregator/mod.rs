@@ -13,6 +13,7 @@
 pub mod amend;
 pub mod answer;
 pub mod ask;
+mod backup;
 pub mod books;
 pub mod checkpoint;
 pub mod clients;
@@ -57,6 +58,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 pub use crate::aggregator::amend::{Amendment, Erasure, Scope};
 pub use crate::aggregator::answer::{Answer, Row};
 pub use crate::aggregator::ask::{Ask, By, Only, QueryError};
+pub use crate::aggregator::backup::{Kept, is_of_store};
 pub use crate::aggregator::export::{Export, Portion};
 pub use crate::aggregator::health::Health;
 pub use crate::aggregator::query::Query;
@@ -132,6 +134,8 @@ pub enum Order {
     View(Sender<View>),
     /// Change what was counted, and say how that went.
     Amend(Box<Amendment>, Sender<Result<(), QueryError>>),
+    /// Write what was counted, and give the files from which all of it can be made anew.
+    Copy(Sender<Result<Vec<Kept>, QueryError>>),
     /// Say that it follows orders.
     Answer(Sender<()>),
     /// Tell of each pull from now on.
@@ -235,6 +239,14 @@ pub fn open_offline(data_dir: &Path) -> io::Result<Query> {
     let view =
         View::new(store.counts().tree(), store.marker(), Unapplied::default(), Arc::default());
     Ok(Query::offline(view, lock))
+}
+
+/// The files from which the counts of a gateway that is not running can be made anew, and the lock that keeps it
+/// so. `WouldBlock` where one runs.
+pub fn kept_offline(data_dir: &Path) -> io::Result<(Vec<Kept>, Lock)> {
+    let lock = Lock::take(data_dir)?;
+    let store = Store::open(data_dir).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok((store.kept()?, lock))
 }
 
 /// Changes the counts of a gateway that is not running. `WouldBlock` where one is.

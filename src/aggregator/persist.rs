@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::aggregator::amend::{self, Amendment, Erasure};
 use crate::aggregator::ask::QueryError;
+use crate::aggregator::backup::Kept;
 use crate::aggregator::clients::OTHER;
 use crate::aggregator::clock::{Clock, month_begins};
 use crate::aggregator::counts::CountsError;
@@ -189,6 +190,16 @@ impl Persist {
                 })
             }
         }
+    }
+
+    /// The files from which all that was counted can be made anew.
+    ///
+    /// # Errors
+    /// Why not all of it can be written now.
+    pub fn kept(&mut self, names: &mut Names, now_us: u64) -> Result<Vec<Kept>, String> {
+        self.settle(names, now_us)?;
+        let kept = self.store.as_ref().map_or_else(|| Ok(Vec::new()), Store::kept);
+        kept.map_err(|error| error.to_string())
     }
 
     /// What the packages that the store has are shown as; `None` where it is not open.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::aggregator::amend::Amendment;
 use crate::aggregator::answer::Answer;
 use crate::aggregator::ask::{Ask, QueryError};
+use crate::aggregator::backup::Kept;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::plan::Plan;
 use crate::aggregator::view::View;
@@ -128,6 +129,17 @@ impl Query {
             }
         })?;
         Ok(Held::Live(Box::new(view)))
+    }
+
+    /// Has the running gateway write what was counted, and gives the files from which all of it can be
+    /// made anew.
+    pub fn kept(&self) -> Result<Vec<Kept>, QueryError> {
+        let Source::Live(orders) = &self.source else {
+            return Err(QueryError::Unavailable("no gateway runs".to_owned()));
+        };
+        let (reply, kept) = bounded(1);
+        orders.send(Order::Copy(reply)).map_err(|_| QueryError::Stopped)?;
+        kept.recv().map_err(|_| QueryError::Stopped)?
     }
 
     /// Has the running gateway change what was counted; waits until that is on disk, which takes as

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::aggregator::amend::{Erasure, Gone};
+use crate::aggregator::backup::Kept;
 use crate::aggregator::counts::{Counts, CountsError, KEYS_PER_BATCH};
 use crate::aggregator::dictionary::Dictionary;
 use crate::aggregator::journal::Journal;
@@ -153,6 +154,11 @@ impl Store {
         self.journal.append(record)?;
         Arc::make_mut(&mut self.waiting).push(record);
         Ok(())
+    }
+
+    /// The files from which all that was appended can be made anew.
+    pub fn kept(&self) -> io::Result<Vec<Kept>> {
+        Kept::all(self.checkpoint.as_deref(), self.journal.segments())
     }
 
     /// What was appended and is not applied.

@@ -56,6 +56,7 @@ impl Adopting {
     fn tell(&self, config: &Config, ready: Ready) {
         let told = &self.told;
         told.in_force.adopt(&ready.snapshot);
+        told.in_force.open(&ready.keyring);
         told.drain.workers.adopt(&ready.snapshot, &ready.keyring);
         told.plans.adopt(ready.plan(config));
         told.on_disk.resize(disk(config));

@@ -38,6 +38,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Remove counts for good; says what would be removed, and does it with --yes
     Erase(EraseArgs),
+    /// Copy counts, accounts, certificates and keys into one file, also while the gateway runs
+    Backup(BackupArgs),
     /// Say whether a domain leads to the running gateway, and what to change
     Doctor(DoctorArgs),
     /// Make accounts for the dashboard, reset their passwords, list them, also while the gateway runs
@@ -110,12 +112,33 @@ pub struct PullsArgs {
     pub json: bool,
 }
 
+/// A gateway elsewhere.
+#[derive(Args, Clone, Debug)]
+pub struct Elsewhere {
+    /// Ask a gateway elsewhere: where its dashboard is, as `https://counts.acme.com`
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub url: Option<String>,
+    /// An API token of that gateway. Others on this machine see what is typed: rather put it into the
+    /// variable PULLGATE_TOKEN, or into a file
+    #[arg(long, value_name = "TOKEN", requires = "url", conflicts_with = "token_file")]
+    pub token: Option<String>,
+    /// A file that holds the API token
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates, in PEM, that are trusted there beside the system's
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub ca_file: Option<PathBuf>,
+}
+
 /// Which counts are meant.
 #[derive(Args, Clone, Debug)]
 pub struct Wanted {
     /// The gateway's data_dir
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "url")]
+    pub data: Option<PathBuf>,
+    /// Or a gateway elsewhere
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
     /// Only this package, as `<domain>/<name>`
     #[arg(long, value_name = "NAME")]
     pub package: Option<String>,
@@ -200,6 +223,17 @@ pub struct EraseArgs {
     /// Do it
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Of `backup`.
+#[derive(Args, Clone, Debug)]
+pub struct BackupArgs {
+    /// The file to be made, a tar archive
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// The gateway's data_dir
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
+    pub data: PathBuf,
 }
 
 /// Of `doctor`.
@@ -295,14 +329,17 @@ pub struct CertsArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
     /// What is pulled (`registry.acme.com/acme/rocket:1.0`), or asked for (`https://…/v2/…`)
-    #[arg(value_name = "URL")]
-    pub url: String,
+    #[arg(id = "asked", value_name = "URL")]
+    pub url_asked: String,
     /// Who asks, as `containerd/2.1.4`
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub user_agent: String,
     /// The gateway's data_dir
     #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
     pub data: PathBuf,
+    /// Or a gateway elsewhere
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 /// A moment, or a day for its midnight in UTC.

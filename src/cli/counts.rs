@@ -1,22 +1,25 @@
 //! Who is asked about the counts in a `data_dir`: the gateway that runs on it, else the store itself.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use hyper::StatusCode;
 use serde_json::Value;
 
+use super::args::{Format, Wanted};
 use super::progress::Progress;
+use super::remote::{Failure, Remote};
 use super::socket::{self, Begun, Lines};
 use crate::aggregator::{self, Amendment, Ask, Export, Query};
 use crate::control::while_busy;
 
-/// The counts in a `data_dir`.
+/// The counts in a `data_dir`, or of a gateway elsewhere.
 pub(super) struct Counts<'d> {
     data: &'d Path,
     /// The store, once it was found that no gateway runs.
     store: Option<Query>,
+    remote: Option<Remote>,
 }
 
 impl<'d> Counts<'d> {
@@ -28,11 +31,25 @@ impl<'d> Counts<'d> {
         if !data.is_dir() {
             return Err(format!("{}: no such directory: --data is the data_dir", data.display()));
         }
-        Ok(Self { data, store: None })
+        Ok(Self { data, store: None, remote: None })
+    }
+
+    /// Those that the command line names.
+    ///
+    /// # Errors
+    /// As [`Self::of`], and where what is said of a gateway elsewhere cannot be used.
+    pub(super) fn wanted(wanted: &'d Wanted) -> Result<Self, String> {
+        match Remote::of(&wanted.elsewhere)? {
+            None => Self::of(wanted.data.as_deref().unwrap_or_else(|| Path::new(""))),
+            remote => Ok(Self { data: Path::new(""), store: None, remote }),
+        }
     }
 
     /// The answer's JSON.
     pub(super) fn ask(&mut self, ask: &Ask, progress: &Progress) -> Result<String, String> {
+        if let Some(remote) = &self.remote {
+            return remote.get(&target("/api/v1/pulls", ask));
+        }
         if self.store.is_none() {
             if let Some(body) = self.heard(socket::ask(self.data, &target("/pulls", ask), None)?)? {
                 return Ok(body);
@@ -64,6 +81,19 @@ impl<'d> Counts<'d> {
         let export =
             Export::begin(query.clone(), ask.clone()).map_err(|error| error.to_string())?;
         Ok(Exported::Offline(Box::new(export)))
+    }
+
+    /// The same of a gateway elsewhere, as it writes them to `out`; `None` where it is none.
+    pub(super) fn copied(
+        &self,
+        ask: &Ask,
+        format: Format,
+        out: &mut impl Write,
+    ) -> Option<Result<(), Failure>> {
+        let remote = self.remote.as_ref()?;
+        let mut target = target("/api/v1/export", ask);
+        socket::add(&mut target, "format", if format == Format::Csv { "csv" } else { "ndjson" });
+        Some(remote.copy(&target, out))
     }
 
     /// Changes the counts.

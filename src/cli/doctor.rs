@@ -59,7 +59,7 @@ fn report(args: &DoctorArgs) -> Result<Report, String> {
         }
         (names, visits)
     });
-    Ok(Report::of(&Findings { domain: &domain, config: &config, names, visits, trouble }))
+    Ok(Report::of(&Findings { domain: &domain, config: Some(&config), names, visits, trouble }))
 }
 
 /// What the running gateway answers.

@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::args::ExplainArgs;
+use super::remote::Remote;
 use super::{fail, print, socket};
 
 /// Prints the steps.
@@ -17,11 +18,15 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 }
 
 fn answer(args: &ExplainArgs) -> Result<String, String> {
-    let mut target = "/explain".to_owned();
-    socket::add(&mut target, "url", &url(&args.url));
+    let remote = Remote::of(&args.elsewhere)?;
+    let mut target = if remote.is_some() { "/api/v1/explain" } else { "/explain" }.to_owned();
+    socket::add(&mut target, "url", &url(&args.url_asked));
     socket::add(&mut target, "user_agent", &args.user_agent);
-    let (status, body) = socket::ask(&args.data, &target, None)?
-        .map_err(|error| socket::unheard(&args.data, &error))?;
+    let (status, body) = match &remote {
+        Some(remote) => (StatusCode::OK, remote.get(&target)?),
+        None => socket::ask(&args.data, &target, None)?
+            .map_err(|error| socket::unheard(&args.data, &error))?,
+    };
     let answer: Value = serde_json::from_str(&body)
         .map_err(|_| "the gateway's answer is not JSON: is it of the same version?".to_owned())?;
     if status != StatusCode::OK {

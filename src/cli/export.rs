@@ -11,6 +11,7 @@ use super::counts::{Counts, rows};
 use super::fail;
 use super::progress::Progress;
 use super::pulls::unknown;
+use super::remote::Failure;
 use crate::aggregator::Ask;
 use crate::pure::export::{self, Row};
 use crate::pure::pull::rollup::MEASURE_NAMES;
@@ -27,11 +28,6 @@ pub fn run(args: &ExportArgs) -> ExitCode {
         Err(Failure::Output(error)) => fail(&format!("standard output: {error}")),
         Err(Failure::Words(words)) => fail(&words),
     }
-}
-
-enum Failure {
-    Output(io::Error),
-    Words(String),
 }
 
 impl From<io::Error> for Failure {
@@ -52,9 +48,12 @@ fn export(args: &ExportArgs, mut out: impl Write) -> Result<(), Failure> {
         true => Progress::none(),
         false => Progress::start("asking for the counts"),
     };
-    let mut counts = Counts::of(&args.wanted.data)?;
+    let mut counts = Counts::wanted(&args.wanted)?;
     let Wanted { package, only, from, to, .. } = args.wanted.clone();
     let ask = Ask { package, by: args.by.clone(), only, from, to, ..Ask::default() };
+    if let Some(copied) = counts.copied(&ask, args.format, &mut out) {
+        return copied;
+    }
     let mut exported = counts.export(&ask, &progress)?;
     let mut text = String::new();
     let mut is_begun = false;

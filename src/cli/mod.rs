@@ -5,6 +5,7 @@ pub mod account;
 pub mod adopt;
 pub mod adopting;
 pub mod args;
+pub mod backup;
 pub mod books;
 pub mod certs;
 pub mod check;
@@ -21,6 +22,7 @@ pub mod inherited;
 pub mod listening;
 pub mod progress;
 pub mod pulls;
+mod remote;
 pub mod serve;
 mod socket;
 pub mod supervised;
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Erase(args) => erase::run(&args),
+        Command::Backup(args) => backup::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Account(args) => account::run(&args),
         Command::Certs(args) => certs::run(&args),

@@ -22,7 +22,7 @@ pub fn run(args: &PullsArgs) -> ExitCode {
 /// What is printed.
 fn answer(args: &PullsArgs) -> Result<String, String> {
     let PullsArgs { wanted, by, top, compare, public, json } = args;
-    let Wanted { data, package, only, from, to } = wanted;
+    let Wanted { package, only, from, to, .. } = wanted;
     let ask = Ask {
         package: package.clone(),
         by: by.clone(),
@@ -34,7 +34,7 @@ fn answer(args: &PullsArgs) -> Result<String, String> {
         public: *public,
     };
     let progress = Progress::start("asking for the counts");
-    let mut counts = Counts::of(data)?;
+    let mut counts = Counts::wanted(wanted)?;
     let text = counts.ask(&ask, &progress)?;
     if *json {
         return Ok(text + "\n");

@@ -259,6 +259,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         timeout_ms: Arc::new(AtomicU64::new(milliseconds(config.gateway.drain_timeout))),
     };
     let in_force = InForce::new(Arc::clone(snapshot), Arc::clone(&keys));
+    in_force.open(keyring);
     in_force.show(&certificates);
     let (workers_to_tell, known) = (data_plane.command(), Arc::clone(&in_force));
     showcase.publish(Box::new(move |certificates| {

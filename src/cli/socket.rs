@@ -1,6 +1,6 @@
 //! Questions to a running gateway, over the control socket in its `data_dir`.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -86,6 +86,24 @@ impl Lines {
             match self.runtime.block_on(within(PATIENCE, frame))? {
                 None => return Ok(None),
                 Some(frame) => self.came.extend(frame.data_ref().into_iter().flatten()),
+            }
+        }
+    }
+}
+
+impl Lines {
+    /// All that comes, whatever it is, written to `out`.
+    ///
+    /// # Errors
+    /// It breaks off, or cannot be written.
+    pub(super) fn copy(mut self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(&self.came)?;
+        loop {
+            let body = &mut self.body;
+            let frame = async { body.frame().await.transpose().map_err(io::Error::other) };
+            match self.runtime.block_on(within(PATIENCE, frame))? {
+                None => return out.flush(),
+                Some(frame) => out.write_all(frame.data_ref().map_or(&[][..], |data| data))?,
             }
         }
     }

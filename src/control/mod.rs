@@ -6,7 +6,9 @@ pub mod access_log;
 pub mod accounts;
 pub mod acme;
 pub mod admin;
+mod alerts;
 pub mod archive;
+pub mod backup;
 pub mod certificates;
 mod dashboard;
 pub mod databases;
@@ -14,7 +16,9 @@ mod files;
 pub mod keys;
 pub mod logging;
 pub mod made;
+pub mod outbound;
 pub mod own_secrets;
+mod pieces;
 mod private_file;
 pub mod private_socket;
 pub mod prove;
@@ -52,8 +56,8 @@ pub struct Control {
 }
 
 /// Binds the admin listener and the control socket, takes the signals, and serves them all on a
-/// thread named `control`, where the prover, the change of keys and the errands to an authority run
-/// too, the last once they [may](Control::begin). When this returns, connections are taken and no
+/// thread named `control`, where the prover, the change of keys, the errands to an authority and
+/// alerts run too, the last two once they [may](Control::begin). When this returns, connections are taken and no
 /// signal is lost.
 pub fn start(
     admin: admin::Options,
@@ -67,6 +71,7 @@ pub fn start(
     let signals = signals::Listening::new(signals)?;
     let (admin, lent) = admin::Server::bind(admin)?;
     drop(entered);
+    let alerts = admin.alerts();
     let (admin_address, set_up_path) = (admin.address(), admin.set_up_path());
     let (begin, begun) = oneshot::channel();
     let (stand_down, mut stood_down) = oneshot::channel();
@@ -76,9 +81,9 @@ pub fn start(
             let signals = tokio::spawn(signals.run());
             let prover = tokio::spawn(prover.run());
             let rotation = tokio::spawn(rotation.run());
-            let acme = tokio::spawn(async {
+            let alone = tokio::spawn(async {
                 if begun.await.is_ok() {
-                    acme.run().await;
+                    tokio::join!(acme.run(), alerts.run());
                 }
             });
             let is_over = admin
@@ -91,7 +96,7 @@ pub fn start(
                 .await;
             prover.abort();
             rotation.abort();
-            acme.abort();
+            alone.abort();
             if !is_over {
                 let _ = stopped.await;
             }

@@ -13,8 +13,8 @@ use crate::pure::oci::challenge::known_token_hosts;
 pub struct Findings<'f> {
     /// The domain.
     pub domain: &'f str,
-    /// By what the gateway runs.
-    pub config: &'f Config,
+    /// By what the gateway runs, for who wants to know of the domain's packages too.
+    pub config: Option<&'f Config>,
     /// What the name server says of the domain, or why it says nothing.
     pub names: Result<Said, String>,
     /// Who answers at each of its addresses.
@@ -96,8 +96,8 @@ impl Report {
     }
 
     fn packages(&mut self, found: &Findings<'_>) {
-        let domain = found.domain;
-        match (homes(found).count(), found.config.packages.iter().any(|one| one.domain == domain)) {
+        let (domain, Some(config)) = (found.domain, found.config) else { return };
+        match (homes(found).count(), config.packages.iter().any(|one| one.domain == domain)) {
             (0, _) => self.change(format!(
                 "packages: none is served at {domain}; add a section [[packages]] with this domain"
             )),
@@ -152,7 +152,7 @@ impl Report {
             match wrong {
                 None => self.well(what),
                 Some(wrong) => {
-                    let remedy = if found.config.acme.is_some() {
+                    let remedy = if found.config.is_some_and(|config| config.acme.is_some()) {
                         "`pullgate certs` says how it stands"
                     } else {
                         "add [acme] to the configuration, or a certificate to [[certificates]]"
@@ -212,7 +212,8 @@ impl Report {
 /// client's, never by a redirect.
 fn homes<'f>(found: &'f Findings<'_>) -> impl Iterator<Item = (&'f Backend, Delivery)> {
     let named = |domain: &str| domain == found.domain || domain == "*";
-    found.config.packages.iter().filter(move |package| named(&package.domain)).flat_map(|package| {
+    let packages = found.config.map(|config| config.packages.as_slice()).unwrap_or_default();
+    packages.iter().filter(move |package| named(&package.domain)).flat_map(|package| {
         let delivery = match (package.delivery, package.credentials) {
             (Delivery::Auto, Credentials::Client | Credentials::Registry) => Delivery::Broker,
             (delivery, _) => delivery,
@@ -260,7 +261,7 @@ mod tests {
             Some(Shown { issuer: "CN=E7".to_owned(), ends: "2027".to_owned(), wrong: None });
         let (plain, tls) = ((80, Seen::Us), (443, Seen::Us));
         let visits = vec![Visit { address, plain, tls, certificate }];
-        Findings { domain: "r.acme.com", config, names, visits, trouble: None }
+        Findings { domain: "r.acme.com", config: Some(config), names, visits, trouble: None }
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct Snapshot {
     dashboard_socket: PathBuf,
     /// `insight.k_public`, for what is shown to everybody.
     pub k_public: usize,
+    /// What everybody may see at the dashboard, as far as the configuration says so: `<domain>/<name>`,
+    /// patterns as written.
+    pub public: Vec<String>,
     /// Counts up with each configuration that was adopted, from 1.
     pub generation: u64,
 }
@@ -109,6 +112,7 @@ impl Snapshot {
                 |before| before.dashboard_socket.clone(),
             ),
             k_public: config.insight.k_public,
+            public: public(config),
             generation,
         }
     }
@@ -145,6 +149,11 @@ impl Snapshot {
             || registry.and_then(|at| self.registries.get(at)).is_some_and(is_written)
             || self.upstream.allows(host, address)
     }
+}
+
+fn public(config: &Config) -> Vec<String> {
+    let public = config.packages.iter().filter(|package| package.public);
+    public.map(|package| format!("{}/{}", package.domain, package.name)).collect()
 }
 
 #[expect(clippy::expect_used, reason = "made of a backend, whose host was checked")]

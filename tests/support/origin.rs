@@ -32,6 +32,8 @@ pub struct Request {
     pub fields: Vec<(String, String)>,
     /// The head as it came, the empty line included.
     pub head: Vec<u8>,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
 /// One connection, as its server holds it.
@@ -137,7 +139,7 @@ impl Talk {
         Ok(Self { wire, socket, requests, number })
     }
 
-    /// The next request, its body read and forgotten; none when the peer has closed.
+    /// The next request; none when the peer has closed.
     pub fn request(&mut self) -> io::Result<Option<Request>> {
         if self.wire.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
             // Go's clients go on in plaintext when they see these words.
@@ -151,9 +153,9 @@ impl Talk {
                 return Ok(None);
             }
         }
-        let request = Request::read(head, self.number);
+        let mut request = Request::read(head, self.number);
         let length = request.field("content-length").and_then(|length| length.parse().ok());
-        io::copy(&mut self.wire.by_ref().take(length.unwrap_or(0)), &mut io::sink())?;
+        self.wire.by_ref().take(length.unwrap_or(0)).read_to_end(&mut request.body)?;
         // A test that never looks may fill the channel; then there is nobody to keep it for.
         let _ = self.requests.try_send(request.clone());
         Ok(Some(request))
@@ -213,6 +215,7 @@ impl Request {
             target: target.unwrap_or_default(),
             fields: lines.filter_map(field).collect(),
             head,
+            body: Vec::new(),
         }
     }
 

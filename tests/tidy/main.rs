@@ -156,6 +156,7 @@ const FLOORS: &[Floor] = &[
             "rustls_native_certs",
             "serde",
             "serde_json",
+            "tar",
             "tokio",
             "tokio_rustls",
             "tracing",
@@ -204,10 +205,13 @@ const ITEMS: &[Items] = &[Items {
         "By",
         "Export",
         "Health",
+        "Kept",
         "Only",
+        "Portion",
         "Query",
         "QueryError",
         "Row",
+        "is_of_store",
     ],
 }];
 

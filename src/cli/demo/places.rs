@@ -25,6 +25,13 @@ pub struct Network {
 /// # Errors
 /// That the format's reader does not take what is written here.
 pub fn sources(networks: &[Network; 256]) -> Result<Sources, String> {
+    let database = Database::read(database(networks));
+    let database = database.map_err(|words| format!("a made-up database {words}"))?;
+    Ok(Sources::new(vec![Arc::new(database)], Labels::default(), false))
+}
+
+/// The same as the bytes of a database's file.
+pub fn database(networks: &[Network; 256]) -> Vec<u8> {
     let (mut offsets, mut data) = (Vec::new(), Vec::new());
     for network in networks {
         offsets.push(data.len());
@@ -80,8 +87,7 @@ pub fn sources(networks: &[Network; 256]) -> Result<Sources, String> {
     bytes.extend([0, 4]);
     put_text(&mut bytes, "description");
     put_map(&mut bytes, 0);
-    let database = Database::read(bytes).map_err(|words| format!("a made-up database {words}"))?;
-    Ok(Sources::new(vec![Arc::new(database)], Labels::default(), false))
+    bytes
 }
 
 /// Few pairs are to follow.

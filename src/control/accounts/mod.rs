@@ -5,6 +5,7 @@
 //! closure over [`Store`]; what a job changes, it changes in one transaction. While the database cannot
 //! be opened, jobs fail and opening it is tried again with each: pulls do not wait for accounts.
 
+pub mod alerts;
 pub mod audit;
 mod badges;
 pub mod claims;
@@ -120,6 +121,8 @@ pub fn now_s() -> i64 {
 
 /// The database's name in `data_dir`.
 pub const FILE: &str = "accounts.sqlite";
+/// Where a copy of it is made.
+pub const COPY: &str = "accounts.copy";
 /// Jobs that wait for the thread; who asks then waits too.
 const JOBS_MAX: usize = 256;
 

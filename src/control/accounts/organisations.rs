@@ -78,10 +78,10 @@ impl Store {
             )?,
             true => step.execute("DELETE FROM domains WHERE host = ?1", [host])?,
         };
-        // Roles on its packages were the other owner's to give, and so were invitations to them, and
-        // whether everybody sees them.
+        // Roles on its packages were the other owner's to give, and so were invitations to them, whether
+        // everybody sees them, and who is told of them.
         if owners.of_domain(host) != to {
-            for table in ["package_members", "invitations", "public_packages"] {
+            for table in ["package_members", "invitations", "public_packages", "alerts"] {
                 let below = "substr(package, 1, length(?1) + 1) = ?1 || '/'";
                 step.execute(&format!("DELETE FROM {table} WHERE {below}"), [host])?;
             }

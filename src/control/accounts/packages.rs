@@ -107,6 +107,11 @@ impl Store {
             }
             Put::Remove(Package { id, written }) => {
                 step.execute("DELETE FROM packages WHERE id = ?1", [id])?;
+                // Nobody could make it private any more, nor say who is told.
+                for table in ["public_packages", "alerts"] {
+                    let sql = format!("DELETE FROM {table} WHERE package = ?1");
+                    step.execute(&sql, [written.package()])?;
+                }
                 (*id, Some(written), None)
             }
         };
@@ -192,15 +197,18 @@ fn claim(
     Ok(())
 }
 
-/// Roles on a package, tokens and invitations that reach it, and what is said of its badges and its page
-/// follow it to another name.
+/// Roles on a package, tokens and invitations that reach it, what is said of its badges and its page, and who
+/// is told of it follow it to another name.
 fn rename(step: &Connection, from: &str, to: &str) -> Result<(), StoreError> {
-    for table in ["package_members", "tokens", "invitations", "badges_off", "public_packages"] {
+    for table in FOLLOWS {
         let sql = format!("UPDATE OR REPLACE {table} SET package = ?2 WHERE package = ?1");
         step.execute(&sql, [from, to])?;
     }
     Ok(())
 }
+
+const FOLLOWS: [&str; 6] =
+    ["package_members", "tokens", "invitations", "badges_off", "public_packages", "alerts"];
 
 fn package(row: &Row<'_>) -> rusqlite::Result<Package> {
     let text: String = row.get(1)?;

@@ -2,12 +2,15 @@
 //! files beside this one, each of which adds to [`Store`].
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::COPY;
 
 /// The open database. Times are in seconds since 1970.
 pub struct Store {
@@ -67,6 +70,31 @@ impl Store {
             }
             Err(error) => Err(closed(&error)),
         }
+    }
+
+    /// A copy of the database as it is now, without what was deleted. Its file goes when it is closed.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn copy(&self) -> Result<File, StoreError> {
+        let failed = |what: &dyn fmt::Display| {
+            StoreError::Closed(format!("the accounts' database cannot be copied: {what}"))
+        };
+        let path = Path::new(self.connection.path().unwrap_or_default()).with_file_name(COPY);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        // SQLite takes a file that is empty.
+        let attempt = || {
+            options.open(&path)?;
+            let to = path.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+            let copied = self.connection.execute("VACUUM INTO ?1", [to]);
+            copied.map_err(io::Error::other)?;
+            File::open(&path)
+        };
+        let copy = attempt();
+        // Open, it can still be read.
+        let _ = fs::remove_file(&path);
+        copy.map_err(|error| failed(&error))
     }
 
     /// What is done by it is done as a whole, once it is committed.
@@ -131,6 +159,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables-4.sql"),
     include_str!("tables-5.sql"),
     include_str!("tables-6.sql"),
+    include_str!("tables-7.sql"),
 ];
 
 #[cfg(test)]
@@ -147,7 +176,7 @@ mod tests {
         for _ in 0..2 {
             let store = Store::open(&path).unwrap();
             store.connection.execute("DELETE FROM accounts", []).unwrap();
-            for entry in std::fs::read_dir(dir.path()).unwrap() {
+            for entry in fs::read_dir(dir.path()).unwrap() {
                 let entry = entry.unwrap();
                 let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
                 assert_eq!(mode, 0o600, "{:?}", entry.path());
@@ -156,10 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_a_whole_database_and_leaves_no_file() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("accounts.sqlite")).unwrap();
+        store.set_up("ada", "$hash", "acme", 7).unwrap();
+        fs::write(dir.path().join(COPY), "left by a crash").unwrap();
+        let mut copy = store.copy().unwrap();
+        assert!(!dir.path().join(COPY).exists());
+        let path = dir.path().join("restored.sqlite");
+        io::copy(&mut copy, &mut File::create(&path).unwrap()).unwrap();
+        assert!(Store::open(&path).unwrap().has_accounts().unwrap());
+    }
+
+    #[test]
     fn what_is_damaged_or_newer_is_refused_and_left() {
         let dir = scratch();
         let path = dir.path().join("accounts.sqlite");
-        std::fs::write(&path, "no database, but long enough to be looked at").unwrap();
+        fs::write(&path, "no database, but long enough to be looked at").unwrap();
         let words = Store::open(&path).err().unwrap().to_string();
         assert!(words.contains("accounts.sqlite cannot be opened: file is not a data"), "{words}");
         let path = dir.path().join("newer.sqlite");

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::socket::refused;
 use crate::messages::certificates::Certificates;
 use crate::messages::clock::monotonic_us;
+use crate::messages::keyring::Keyring;
 use crate::pure::decide::Known;
 use crate::pure::desk::OwnKeys;
 use crate::pure::door::Door;
@@ -35,6 +36,7 @@ pub struct InForce {
     proofs: watch::Sender<Arc<Proofs>>,
     certificates: watch::Sender<Arc<Certificates>>,
     keys: watch::Sender<Arc<OwnKeys>>,
+    keyring: watch::Sender<Arc<Keyring>>,
 }
 
 impl InForce {
@@ -42,7 +44,18 @@ impl InForce {
     pub fn new(snapshot: Arc<Snapshot>, keys: Arc<OwnKeys>) -> Arc<Self> {
         let (snapshot, proofs) = (watch::Sender::new(snapshot), watch::Sender::default());
         let (certificates, keys) = (watch::Sender::default(), watch::Sender::new(keys));
-        Arc::new(Self { snapshot, proofs, certificates, keys })
+        let keyring = watch::Sender::new(Arc::new(Keyring::bare()));
+        Arc::new(Self { snapshot, proofs, certificates, keys, keyring })
+    }
+
+    /// What opens registries.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring.borrow())
+    }
+
+    /// They open registries with this from now on.
+    pub fn open(&self, keyring: &Arc<Keyring>) {
+        self.keyring.send_replace(Arc::clone(keyring));
     }
 
     /// What the workers decide by.
@@ -68,6 +81,11 @@ impl InForce {
     /// They sign with these from now on.
     pub fn sign(&self, keys: &Arc<OwnKeys>) {
         self.keys.send_replace(Arc::clone(keys));
+    }
+
+    /// What they say at `/.well-known/pullgate/<nonce>`.
+    pub fn reach(&self, nonce: &str) -> String {
+        String::from_utf8_lossy(&self.keys.borrow().sign(nonce, 0)).into_owned()
     }
 
     /// How a GET of `url` by a client of this user agent would be answered; or why it is no request.
@@ -115,8 +133,7 @@ pub(super) fn routes(in_force: Arc<InForce>) -> Router {
 }
 
 async fn reach(State(in_force): State<Arc<InForce>>, params: Params<Reach>) -> Response {
-    let said = in_force.keys.borrow().sign(&params.nonce, 0);
-    Json(json!({ "answer": String::from_utf8_lossy(&said) })).into_response()
+    Json(json!({ "answer": in_force.reach(&params.nonce) })).into_response()
 }
 
 #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 //! line ask a running gateway. Nothing here is on a request's way.
 
 mod accounts;
+mod backup;
 mod behind_workers;
 mod certs;
 mod counting;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 
 use super::accounts::Accounts;
 use super::acme;
+use super::alerts::Alerts;
 use super::archive;
 use super::dashboard::{self, Dashboard};
 use super::logging::Dropped;
@@ -110,6 +112,8 @@ pub(super) struct Server {
     query: Query,
     in_force: Arc<InForce>,
     dashboard: Dashboard,
+    data_dir: PathBuf,
+    certificates: Arc<showcase::Record>,
 }
 
 impl Server {
@@ -138,6 +142,7 @@ impl Server {
         let beside = control_socket.as_ref().map(|path| path.with_file_name(DASHBOARD_SOCKET));
         let behind_workers = beside.map(|path| socket("dashboard's socket", path)).transpose()?;
         let unix = control_socket.map(|path| socket("control socket", path)).transpose()?;
+        let certificates = Arc::clone(&sources.certificates);
         let server = Self {
             address: tcp.local_addr()?,
             tcp,
@@ -149,6 +154,8 @@ impl Server {
             query,
             in_force,
             dashboard,
+            data_dir,
+            certificates,
         };
         Ok((server, once_more))
     }
@@ -162,6 +169,16 @@ impl Server {
         self.dashboard.set_up_path()
     }
 
+    /// Who tells people what happens to their packages.
+    pub(super) fn alerts(&self) -> Alerts {
+        Alerts {
+            accounts: self.dashboard.accounts.clone(),
+            query: self.query.clone(),
+            in_force: Arc::clone(&self.in_force),
+            certificates: Arc::clone(&self.certificates),
+        }
+    }
+
     /// Serves until `stopped`, then gives answers under way a moment to finish. What that says is
     /// returned: whether this is the end of the gateway, and not only of this process.
     pub(super) async fn serve(self, stopped: impl Future<Output = bool>) -> bool {
@@ -173,6 +190,11 @@ impl Server {
             .merge(metrics::routes(Arc::clone(&self.metrics)))
             .merge(dashboard::routes(self.dashboard.clone()));
         let accounts = accounts::routes(self.dashboard.accounts.clone());
+        let copies = backup::routes(backup::Originals {
+            data_dir: self.data_dir,
+            query: self.query.clone(),
+            accounts: self.dashboard.accounts.clone(),
+        });
         tokio::spawn(self.dashboard.clone().announce(self.address));
         let admin = Serving {
             what: "the admin listener",
@@ -194,8 +216,8 @@ impl Server {
             path
         });
         let socket = self.unix.map(|(unix, path)| {
-            let routes =
-                socket::routes(self.query).merge(explain::routes(self.in_force)).merge(accounts);
+            let routes = socket::routes(self.query).merge(explain::routes(self.in_force));
+            let routes = routes.merge(accounts).merge(copies);
             let control = axum::serve(unix, routes.merge(self.certs));
             let control = control.with_graceful_shutdown(end(stopping)).into_future();
             servers.spawn(async {

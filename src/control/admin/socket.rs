@@ -7,9 +7,7 @@
 //! or `{"error": "<words>"}`. `POST /amend` of an [`Amendment`] is answered with `{}` once that is on
 //! disk. What makes no sense is answered with 400 and `{"error": "<words>"}`.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::io;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Query as Params, State};
@@ -17,14 +15,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use hyper::body::{Bytes, Frame};
+use hyper::body::Bytes;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::{JoinError, spawn_blocking};
 
-use crate::aggregator::{Amendment, Ask, Export, Query, QueryError};
+use crate::aggregator::{Amendment, Ask, Export, Portion, Query, QueryError};
+use crate::control::pieces::Pieces;
 use crate::pure::limits::HISTORY_BYTES_MAX;
 
 pub(super) fn routes(query: Query) -> Router {
@@ -53,51 +52,45 @@ async fn export(State(query): State<Query>, params: Params<Vec<(String, String)>
     match spawn_blocking(move || Export::begin(query, ask)).await {
         Ok(Ok(export)) => {
             let (sender, receiver) = channel(PORTIONS_WAITING_MAX);
-            spawn_blocking(move || send_all(export, &sender));
-            Body::new(Lines(receiver)).into_response()
+            spawn_blocking(move || send_all(export, &sender, line));
+            Body::new(Pieces(receiver)).into_response()
         }
         outcome => answered(outcome.map(|begun| begun.map(|_| json!({})))),
     }
 }
 
-/// Sends each portion as a line, and how it ended.
-fn send_all(mut export: Export, lines: &Sender<Bytes>) {
+/// A portion, or how it ended, as a line.
+fn line(portion: Result<Option<Portion>, QueryError>) -> io::Result<Bytes> {
+    let line = match portion {
+        Ok(Some(portion)) => serde_json::to_string(&portion),
+        Ok(None) => Ok(json!({ "end": true }).to_string()),
+        Err(error) => Ok(json!({ "error": error.to_string() }).to_string()),
+    };
+    let line = line.unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
+    Ok(Bytes::from(line + "\n"))
+}
+
+/// Sends what each portion is written as, and how it ended, for as long as somebody takes it.
+pub(in crate::control) fn send_all<T>(
+    mut export: Export,
+    to: &Sender<T>,
+    mut written: impl FnMut(Result<Option<Portion>, QueryError>) -> T,
+) {
     loop {
         let portion = export.portion();
         let is_last = !matches!(portion, Ok(Some(_)));
-        let line = match portion {
-            Ok(Some(portion)) => serde_json::to_string(&portion),
-            Ok(None) => Ok(json!({ "end": true }).to_string()),
-            Err(error) => Ok(json!({ "error": error.to_string() }).to_string()),
-        };
-        let line = line.unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string());
-        let is_gone = match lines.try_send(Bytes::from(line + "\n")) {
+        let is_gone = match to.try_send(written(portion)) {
             Ok(()) => false,
             Err(TrySendError::Closed(_)) => true,
-            Err(TrySendError::Full(line)) => {
+            Err(TrySendError::Full(written)) => {
                 // Whoever reads may take long, and the store is not to wait for that.
                 export.rest();
-                lines.blocking_send(line).is_err()
+                to.blocking_send(written).is_err()
             }
         };
         if is_last || is_gone {
             return;
         }
-    }
-}
-
-/// An answer's body, as long as somebody sends.
-pub(in crate::control) struct Lines(pub(in crate::control) Receiver<Bytes>);
-
-impl hyper::body::Body for Lines {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
     }
 }
 
@@ -148,4 +141,4 @@ pub(in crate::control) fn ask(params: &[(String, String)]) -> Result<Ask, String
 }
 
 /// Portions of an export that are read ahead of who takes them.
-const PORTIONS_WAITING_MAX: usize = 2;
+pub(in crate::control) const PORTIONS_WAITING_MAX: usize = 2;

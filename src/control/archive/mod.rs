@@ -305,7 +305,7 @@ impl Trouble {
 }
 
 /// The folder in `data_dir`.
-const FOLDER: &str = "manifests";
+pub(super) const FOLDER: &str = "manifests";
 const NO_SPACE: io::ErrorKind = io::ErrorKind::StorageFull;
 const NO_QUOTA: io::ErrorKind = io::ErrorKind::QuotaExceeded;
 /// How often is said what may be wrong again and again.

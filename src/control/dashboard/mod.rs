@@ -16,12 +16,14 @@
 //! elsewhere out, and answers out of caches; a handler that sets such a field itself keeps its own.
 
 mod address;
+mod alerts;
 mod api;
 mod assets;
 mod badges;
 mod cookie;
 mod counted;
 mod domains;
+mod first_pull;
 mod form;
 mod headers;
 mod history;
@@ -51,8 +53,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 
-use super::accounts::Accounts;
 use super::accounts::hash::Hasher;
+use super::accounts::{Accounts, StoreError};
 use super::admin::explain::InForce;
 use super::made::Makers;
 use super::prove::look::Onlooker;
@@ -174,6 +176,23 @@ impl Dashboard {
         is_served || snapshot.routes.packages().any(|rule| rule == (domain, below))
     }
 
+    /// Whether everybody sees a package: the configuration says so, or an admin of it.
+    pub(super) async fn is_public(&self, package: &str) -> Result<bool, StoreError> {
+        let name = package.to_owned();
+        match self.is_public_by_file(package) {
+            true => Ok(true),
+            false => self.accounts.run(move |store| store.is_public(&name)).await,
+        }
+    }
+
+    /// Whether the configuration says so: then no admin makes it private.
+    pub(super) fn is_public_by_file(&self, package: &str) -> bool {
+        let snapshot = self.in_force.snapshot();
+        let rule =
+            snapshot.routes.serving(package).map(|(domain, rule)| format!("{domain}/{rule}"));
+        snapshot.public.iter().any(|of| of == package || Some(of) == rule.as_ref())
+    }
+
     /// Says in the log how the first account is made, as long as there is none.
     pub(super) async fn announce(self, listening: SocketAddr) {
         if let Ok(false) = self.accounts.run(|store| store.has_accounts()).await {
@@ -195,6 +214,8 @@ pub(super) fn routes(dashboard: Dashboard) -> Router {
         .merge(packages::routes())
         .merge(badges::routes())
         .merge(api::routes())
+        .merge(alerts::routes())
+        .merge(first_pull::routes())
         .merge(history::routes())
         .merge(join::routes())
         .merge(making::routes())

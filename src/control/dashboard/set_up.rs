@@ -82,7 +82,7 @@ async fn set_up(
         })
         .await?;
     tracing::info!("the first account was made; the set-up link is worth nothing any more");
-    Ok(session.keep_signed_in(Redirect::to("/").into_response()))
+    Ok(session.keep_signed_in(Redirect::to("/first-pull").into_response()))
 }
 
 /// Whether the link is the one that was said, and nobody has used it.

@@ -1,7 +1,7 @@
 //! Asking a registry one question, as anybody could ask it: without credentials, never for a
 //! manifest, in bounded time and bytes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -16,11 +16,12 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{Answer, Facts};
+use crate::control::outbound::{self, AGENT, bare};
 use crate::messages::keyring::Keyring;
 use crate::pure::address::is_public;
 use crate::pure::http1::forwarded::mapped;
@@ -73,7 +74,7 @@ impl Asker {
 
     pub(super) async fn base(&self, index: usize) -> Result<Facts, Failed> {
         let registry = &self.snapshot.registries[index];
-        let addresses = self.resolve(&registry.origin).await?;
+        let addresses = outbound::addresses(&registry.origin).await.map_err(failed)?;
         let is_for_all = is_for_all(&registry.origin, &addresses);
         let response = self.get(index, &url(registry, "")?, None).await?;
         let challenge = (response.status == StatusCode::UNAUTHORIZED).then(|| {
@@ -186,27 +187,10 @@ impl Asker {
     }
 
     async fn dial(&self, index: usize, origin: &Origin) -> Result<TcpStream, Failed> {
-        let registry = (self.snapshot.registries[index].origin == *origin).then_some(index);
-        let mut last =
-            failed("its addresses may not be dialled; upstream.allow_private names some");
-        for address in by_turns(self.resolve(origin).await?) {
-            if !self.snapshot.may_dial(registry, &origin.host, origin.port, mapped(address)) {
-                continue;
-            }
-            let connecting = TcpStream::connect((address, origin.port));
-            match timeout(self.snapshot.upstream.connect_timeout, connecting).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = failed(error),
-                Err(_) => last = failed("no connection in time"),
-            }
-        }
-        Err(last)
-    }
-
-    async fn resolve(&self, origin: &Origin) -> Result<Vec<IpAddr>, Failed> {
-        let found = timeout(EXCHANGE_PATIENCE, lookup_host((bare(&origin.host), origin.port)));
-        let found = found.await.map_err(|_| failed("its name is not resolved in time"))?;
-        Ok(found.map_err(failed)?.map(|address: SocketAddr| address.ip()).collect())
+        let snapshot = &self.snapshot;
+        let registry = (snapshot.registries[index].origin == *origin).then_some(index);
+        let may_dial = |ip| snapshot.may_dial(registry, &origin.host, origin.port, mapped(ip));
+        outbound::dial(origin, snapshot.upstream.connect_timeout, may_dial).await.map_err(failed)
     }
 
     /// The registry's own trust where it is one, else everybody's.
@@ -325,43 +309,6 @@ fn url(registry: &Registry, rest: &str) -> Result<Url, Failed> {
     Url::parse([&registry.base, rest].concat().as_bytes()).map_err(|_| failed("not a URL"))
 }
 
-/// One of each family after the other, so that one that leads nowhere costs one time-out.
-fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let mut seen = [0; 2];
-    let mut ranked: Vec<(usize, IpAddr)> = Vec::new();
-    for address in addresses {
-        let rank = &mut seen[usize::from(address.is_ipv4())];
-        ranked.push((*rank, address));
-        *rank += 1;
-    }
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, address)| address).collect()
-}
-
-/// An IPv6 address without its brackets.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-/// Who asks.
-const AGENT: &str = concat!("pullgate/", env!("CARGO_PKG_VERSION"));
-/// How long a name may take to resolve, and how long an exchange may take.
+/// How long an exchange may take.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: usize = 5;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_both_families_take_turns() {
-        let check = |given: &str, expected: &str| {
-            let addresses = |text: &str| -> Vec<IpAddr> {
-                text.split_whitespace().map(|address| address.parse().unwrap()).collect()
-            };
-            assert_eq!(by_turns(addresses(given)), addresses(expected));
-        };
-        check("::1 ::2 ::3 1.1.1.1 2.2.2.2", "::1 1.1.1.1 ::2 2.2.2.2 ::3");
-        check("1.1.1.1 2.2.2.2", "1.1.1.1 2.2.2.2");
-    }
-}

@@ -53,6 +53,8 @@ pub enum Style {
     Plastic,
     /// Large, in capitals.
     ForTheBadge,
+    /// Words on white, the number in a bubble.
+    Social,
 }
 
 impl Look {
@@ -84,6 +86,7 @@ impl Badge {
         match self.look.style {
             Style::Flat | Style::FlatSquare | Style::Plastic => self.small(),
             Style::ForTheBadge => self.large(),
+            Style::Social => self.social(),
         }
     }
 
@@ -110,7 +113,7 @@ impl Badge {
         let (height, corner) = match style {
             Style::Plastic => (18, 4),
             Style::FlatSquare => (20, 0),
-            Style::Flat | Style::ForTheBadge => (20, 3),
+            Style::Flat | Style::ForTheBadge | Style::Social => (20, 3),
         };
         let words = [self.label(), self.message.as_str()];
         let tenths = words.map(|words| odd(width(words, Cut::Regular, 11)));
@@ -218,6 +221,41 @@ impl Badge {
         out
     }
 
+    /// 20 pixels high, in bold letters of 11, on white whatever colours are asked for.
+    fn social(&self) -> String {
+        let mut label = self.label().chars();
+        let label: String =
+            label.next().iter().flat_map(|it| it.to_uppercase()).chain(label).collect();
+        let words = [label.as_str(), self.message.as_str()];
+        let tenths = words.map(|words| odd(width(words, Cut::Bold, 11)));
+        let logo = if self.look.logo.is_some() { 14 + 3 } else { 0 };
+        let (left, right) = (tenths[0] / 10 + logo + 10, tenths[1] / 10 + 8);
+        let bubble = left + BUBBLE_GAP;
+        let mut out = self.begin(bubble + right + 1, 20);
+        out.push_str(&format!(
+            "<linearGradient id=\"s\" x2=\"0\" y2=\"100%\"><stop offset=\"0\" stop-color=\"#fcfcfc\" \
+             stop-opacity=\"0\"/><stop offset=\"1\" stop-opacity=\".1\"/></linearGradient>\
+             <g stroke=\"#d5d5d5\"><rect x=\".5\" y=\".5\" width=\"{left}\" height=\"19\" rx=\"2\" \
+             fill=\"#fcfcfc\"/><rect x=\".5\" y=\".5\" width=\"{left}\" height=\"19\" rx=\"2\" \
+             fill=\"url(#s)\"/><rect x=\"{bubble}.5\" y=\".5\" width=\"{right}\" height=\"19\" rx=\"2\" \
+             fill=\"#fafafa\"/><path d=\"M{bubble}.5 6.5l-3 3v1l3 3\" fill=\"#fafafa\"/></g>\
+             <g fill=\"#333\" text-anchor=\"middle\" font-family=\"{FAMILY}\" font-weight=\"bold\" \
+             text-rendering=\"geometricPrecision\" font-size=\"110\">"
+        ));
+        self.put_logo(&mut out, (5, 3));
+        let middles = [(logo + 5) * 10 + tenths[0] / 2, bubble * 10 + right * 5 + 5];
+        for (at, words) in words.iter().enumerate().filter(|(_, words)| !words.is_empty()) {
+            let (x, length) = (middles[at], tenths[at]);
+            out.push_str(&format!(
+                "<text x=\"{x}\" y=\"140\" transform=\"scale(.1)\" textLength=\"{length}\">"
+            ));
+            put_text(&mut out, words);
+            out.push_str("</text>");
+        }
+        out.push_str("</g></svg>");
+        out
+    }
+
     fn begin(&self, width: u32, height: u32) -> String {
         let told = text(&match self.label() {
             "" => self.message.clone(),
@@ -257,19 +295,22 @@ fn light(style: Style) -> &'static str {
              <stop offset=\".9\" stop-color=\"#000\" stop-opacity=\".3\"/><stop offset=\"1\" \
              stop-color=\"#000\" stop-opacity=\".5\"/></linearGradient>"
         }
-        Style::Flat | Style::FlatSquare | Style::ForTheBadge => {
+        Style::Flat | Style::FlatSquare | Style::ForTheBadge | Style::Social => {
             "<linearGradient id=\"s\" x2=\"0\" y2=\"100%\"><stop offset=\"0\" stop-color=\"#bbb\" \
              stop-opacity=\".1\"/><stop offset=\"1\" stop-opacity=\".1\"/></linearGradient>"
         }
     }
 }
 
-const STYLES: [(&str, Style); 4] = [
+const STYLES: [(&str, Style); 5] = [
     ("flat", Style::Flat),
     ("flat-square", Style::FlatSquare),
     ("plastic", Style::Plastic),
     ("for-the-badge", Style::ForTheBadge),
+    ("social", Style::Social),
 ];
+/// Between the words and the bubble.
+const BUBBLE_GAP: u32 = 6;
 const CRISP: &str = " shape-rendering=\"crispEdges\"";
 const FAMILY: &str = "Verdana,Geneva,DejaVu Sans,sans-serif";
 
@@ -312,6 +353,8 @@ mod tests {
         assert!(badge("1", &[("logo", "docker")]).svg().contains("viewBox=\"0 0 24 24\""));
         assert!(!badge("1", &[("style", "flat-square")]).svg().contains("clipPath"));
         assert!(badge("1", &[("style", "plastic")]).svg().contains("height=\"18\""));
+        let social = badge("12k", &[("style", "social"), ("logo", "docker")]).svg();
+        assert!(social.contains(">Pulls</text>") && social.contains("l-3 3v1l3 3"), "{social}");
         let nonsense = [("style", "x"), ("color", "no colour"), ("logo", "nobody"), ("other", "1")];
         assert_eq!(badge("1", &nonsense), badge("1", &[]));
         assert!(badge("1", &[("label", "")]).svg().contains("<rect width=\"0\""));
@@ -338,7 +381,8 @@ mod tests {
                     prop_oneof![
                         any::<String>(),
                         prop::sample::select(vec![
-                            "flat", "flat-square", "plastic", "for-the-badge", "docker", "fff",
+                            "flat", "flat-square", "plastic", "for-the-badge", "social", "docker",
+                            "fff",
                             "data:image/png;base64,iVBORw0KGgo=", "\"/><script>alert(1)</script>",
                         ]).prop_map(str::to_owned),
                     ],

@@ -132,8 +132,19 @@ fn read(
 fn package(Entry { value, line, index }: Entry<file::Package>, in_file: usize) -> Package {
     let line = (index < in_file).then_some(line);
     let file::Package { domain, name, backend, others, failover_on_404, .. } = value;
-    let file::Package { delivery, credentials, id, .. } = value;
-    Package { domain, name, backend, others, failover_on_404, delivery, credentials, id, line }
+    let file::Package { delivery, credentials, id, public, .. } = value;
+    Package {
+        domain,
+        name,
+        backend,
+        others,
+        failover_on_404,
+        delivery,
+        credentials,
+        id,
+        public,
+        line,
+    }
 }
 
 fn registry(Entry { value, line, .. }: Entry<file::Registry>) -> Registry {

@@ -308,6 +308,9 @@ sections! {
         /// What the counts know it by. If left out, that is its domain and name: give an id to
         /// keep counting on through a change of name.
         id: Id => r#""""#, like r#""rocket""#;
+        /// Whether everybody sees at the dashboard what `insight.k_public` allows of its counts. If not,
+        /// an admin can make it public there.
+        public: Flag => "false";
     }
 }
 
@@ -347,6 +350,8 @@ pub struct PackageWritten {
     pub credentials: Credentials,
     /// The stable id in the counts, where one is given.
     pub id: Option<String>,
+    /// Whether everybody sees it.
+    pub public: bool,
 }
 
 /// One of `[[packages]]` that says where it lives.
@@ -369,6 +374,8 @@ pub struct Package {
     pub credentials: Credentials,
     /// The stable id in the counts, where one is given.
     pub id: Option<String>,
+    /// Whether everybody sees it.
+    pub public: bool,
 }
 
 impl Package {

@@ -14,7 +14,7 @@ pub(super) fn homes(
     let mut packages = Vec::with_capacity(written.len());
     for Entry { index, line, value } in written {
         let PackageWritten { domain, name, backend, backends, failover_on_404, .. } = value;
-        let PackageWritten { delivery, credentials, id, .. } = value;
+        let PackageWritten { delivery, credentials, id, public, .. } = value;
         let spot = |key| ("packages", Some(index), key);
         let home_key = if backend.is_some() { "backend" } else { "backends" };
         let mut homes = match (backend, backends) {
@@ -44,6 +44,7 @@ pub(super) fn homes(
             delivery,
             credentials,
             id,
+            public,
         };
         packages.push(Entry { index, line, value });
     }

@@ -415,6 +415,8 @@ pub struct Package {
     pub credentials: Credentials,
     /// The stable id in the counts, where one is given.
     pub id: Option<String>,
+    /// Whether everybody sees it.
+    pub public: bool,
     /// Where the package begins in the file; `None` for one that was made in the dashboard.
     pub line: Option<usize>,
 }

@@ -526,6 +526,7 @@ mod tests {
             delivery: Delivery::Redirect,
             credentials: Credentials::None,
             id: None,
+            public: false,
             line: None,
         }
     }

@@ -70,6 +70,7 @@ fn package(index: usize, (domain, name): (&str, String), terms: Terms) -> Packag
         delivery,
         credentials,
         id: None,
+        public: false,
         line: None,
     }
 }

@@ -38,6 +38,18 @@ pub(super) struct Place {
     pub(super) package: String,
 }
 
+/// A request to be explained.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// What for.
+    #[param(example = "https://registry.acme.com/v2/acme/rocket/manifests/latest")]
+    pub(super) url: String,
+    /// By whom, as `containerd/2.1.4`.
+    #[serde(default)]
+    pub(super) user_agent: String,
+}
+
 /// Which part of a list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -140,6 +152,14 @@ impl FromRequestParts<Dashboard> for Place {
 }
 
 impl FromRequestParts<Dashboard> for Confirmed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {
+        parameters(parts, at).await
+    }
+}
+
+impl FromRequestParts<Dashboard> for Asked {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {

@@ -6,8 +6,11 @@
 //! is there says in `If-Match` which state of it they mean. The description of all of it is made from this
 //! code: `/api/v1/openapi.json`, and `/api` for people.
 
+mod alerts;
 mod audit;
 mod caller;
+mod explain;
+mod export;
 mod organisations;
 mod package;
 mod package_past;
@@ -38,12 +41,17 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(package_past::revert))
         .routes(routes!(settings::one, settings::change))
         .routes(routes!(pulls::pulls))
+        .routes(routes!(export::export))
+        .routes(routes!(explain::explain))
         .routes(routes!(people::list))
         .routes(routes!(people::one, people::change, people::remove))
         .routes(routes!(people::invitations, people::invite))
         .routes(routes!(people::invitation, people::withdraw))
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::one, tokens::revoke))
+        .routes(routes!(alerts::list, alerts::make))
+        .routes(routes!(alerts::remove))
+        .routes(routes!(alerts::test))
         .routes(routes!(audit::list))
         .routes(routes!(organisations::list, organisations::make))
         .routes(routes!(organisations::domains, organisations::claim))
@@ -70,6 +78,7 @@ pub(super) fn routes() -> Router<Dashboard> {
         (name = "pulls", description = "What was counted"),
         (name = "people", description = "Who has which role"),
         (name = "tokens", description = "What programs come with"),
+        (name = "alerts", description = "Who is told what happens"),
         (name = "organisations", description = "Whose packages are, and whose domains"),
         (name = "audit", description = "Who did what"),
     )

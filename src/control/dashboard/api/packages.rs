@@ -54,7 +54,7 @@ pub(super) async fn list(
         Package {
             organisation: organisation.map(|one| one.name.clone()).unwrap_or_default(),
             may_configure: caller.viewer.may_package(Action::Configure, &name, false),
-            public: public.contains(&name),
+            public: public.contains(&name) || at.is_public_by_file(&name),
             name,
         }
     };

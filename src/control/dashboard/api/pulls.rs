@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::caller::Caller;
 use super::problem::{Problem, ProblemBody};
 use super::tagged::tagged;
-use crate::aggregator::Ask;
+use crate::aggregator::{Ask, By};
 use crate::control::admin::socket::ask;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::counted::counted;
@@ -25,7 +25,7 @@ use crate::pure::access::Action;
     path = "/api/v1/pulls",
     tag = "pulls",
     params(
-        ("package" = String, Query, description = "This package, `<domain>/<name>`"),
+        ("package" = Option<String>, Query, description = "Only this package, `<domain>/<name>`"),
         ("by" = Option<Vec<String>>, Query, description = "What rows are told apart by: tag, client, family, os, arch, platform, image_platform, delivery, country, region, city, network, company, kind, cloud, cloud_region, label, minute, hour, day. May be repeated"),
         ("only" = Option<Vec<String>>, Query, description = "Only what has this value, as `tag=latest`. May be repeated"),
         ("from" = Option<String>, Query, description = "From this time on (RFC 3339)"),
@@ -56,24 +56,29 @@ pub(super) async fn pulls(
         Ok(_) | Err(_) => None,
     };
     let is_public = match public_package {
-        Some(package) => at.accounts.run(move |store| store.is_public(&package)).await?,
+        Some(package) => at.is_public(&package).await?,
         None => false,
     };
     let _turn = if is_public { Some(public_turn()?) } else { None };
-    let ask = if is_public { asked? } else { of_people(caller?.viewer, asked?)? };
-    let answer = counted(&at.query, move |query| query.rows(&ask)).await?;
+    let (ask, viewer) = match is_public {
+        true => (asked?, None),
+        false => of_people(caller?.viewer, asked?)?,
+    };
+    let mut answer = counted(&at.query, move |query| query.rows(&ask)).await?;
+    if let Some(viewer) = viewer {
+        answer.retain(|package| viewer.may_package(Action::See, package, false));
+    }
     tagged(&headers, &answer)
 }
 
-/// The question, if this viewer may see all of the package that it is about.
-fn of_people(viewer: Viewer, ask: Ask) -> Result<Ask, Problem> {
-    // Of all packages at once the totals would be of others' too.
-    let Some(package) = &ask.package else {
-        let why = "package: is missing; a GET of /api/v1/packages lists those that there are.";
-        return Err(Problem(Trouble::refused(why)));
-    };
-    match viewer.may_package(Action::See, package, false) {
-        true => Ok(ask),
-        false => Err(Problem(Trouble::absent())),
+/// The question, if this viewer may ask it; and the viewer where it is about more than they may see.
+fn of_people(viewer: Viewer, ask: Ask) -> Result<(Ask, Option<Viewer>), Problem> {
+    match &ask.package {
+        Some(package) if viewer.may_package(Action::See, package, false) => Ok((ask, None)),
+        Some(_) => Err(Problem(Trouble::absent())),
+        None if ask.by.contains(&By::Domain) => Err(Problem::refused(
+            "package: is missing: a domain's sum would be of others' packages too.".to_owned(),
+        )),
+        None => Ok((ask, Some(viewer))),
     }
 }

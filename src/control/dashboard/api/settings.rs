@@ -11,6 +11,7 @@ use super::problem::{Problem, ProblemBody, Sent, read};
 use super::tagged::{is_meant, tagged};
 use crate::control::accounts::{Store, now_s};
 use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::packages::by_file;
 use crate::pure::access::Action;
 
 /// What is switched on and off of a package.
@@ -74,6 +75,9 @@ pub(super) async fn change(
     let named = caller.find(&at, Action::Configure, &place.package()?).await?;
     let wanted = read(wanted)?;
     is_meant(&headers, &found(&at, named.package.clone()).await?)?;
+    if wanted.public == Some(false) && at.is_public_by_file(&named.package) {
+        return Err(Problem(by_file()));
+    }
     let (by, place, package) = (caller.who.actor(), named.place, named.package.clone());
     let change = move |store: &mut Store| {
         if let Some(is_public) = wanted.public {
@@ -90,9 +94,7 @@ pub(super) async fn change(
 }
 
 async fn found(at: &Dashboard, package: String) -> Result<Settings, Problem> {
-    let settings = move |store: &mut Store| {
-        let (public, badges) = (store.is_public(&package)?, store.has_badges(&package)?);
-        Ok(Settings { package, public, badges })
-    };
-    Ok(at.accounts.run(settings).await?)
+    let (public, name) = (at.is_public(&package).await?, package.clone());
+    let badges = at.accounts.run(move |store| store.has_badges(&name)).await?;
+    Ok(Settings { package, public, badges })
 }

@@ -118,7 +118,7 @@ pub(super) fn chosen(path: &str, view: &View) -> Chosen {
 }
 
 /// What people type. Of a package of any domain the host is theirs to say.
-pub(super) fn pull_command(package: &str) -> String {
+pub(in crate::control::dashboard) fn pull_command(package: &str) -> String {
     match package.strip_prefix("*/") {
         Some(name) => format!("docker pull <host>/{name}"),
         None => format!("docker pull {package}"),

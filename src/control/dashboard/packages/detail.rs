@@ -47,10 +47,15 @@ struct DetailPage {
     /// Where badges are switched on and off.
     badges_switch: String,
     is_public: bool,
+    is_public_by_file: bool,
     /// Where everybody sees it, if it is.
     public_page: String,
     /// Where it is made so.
     public_switch: String,
+    /// The way to its first pull.
+    first_pull: String,
+    /// Where one says who is told of it.
+    alerts_page: String,
 }
 
 async fn detail(
@@ -74,8 +79,7 @@ async fn detail(
     if found.is_empty && !at.has_package(&package) {
         return Err(Trouble::absent());
     }
-    let name = package.clone();
-    let is_public = at.accounts.run(move |store| store.is_public(&name)).await?;
+    let is_public = at.is_public(&package).await?;
     let may_configure = signed.may_package(Action::Configure, &package, false);
     let off = at.accounts.run(|store| store.badges_off()).await?;
     let badges = match off.contains(&package) {
@@ -91,8 +95,11 @@ async fn detail(
         may_configure,
         badges_switch: address("settings/badges", &package),
         is_public,
+        is_public_by_file: at.is_public_by_file(&package),
         public_page: address("public", &package),
         public_switch: address("settings/public", &package),
+        first_pull: address("first-pull", &package),
+        alerts_page: address("alerts", &package),
         frame: signed.frame(&package),
         pull_command: pull_command(&package),
         live: address("live", &package),

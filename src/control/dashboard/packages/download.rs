@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use super::counted;
 use super::view::View;
-use crate::aggregator::{Answer, Ask, By};
+use crate::aggregator::{Answer, Ask, By, Row};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
 use crate::pure::access::Action;
-use crate::pure::export::{Format, Row};
+use crate::pure::export::{self, Format};
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new().route("/download/{*package}", get(download))
@@ -31,23 +31,16 @@ async fn download(
     }
     let (mut by, mut format, mut rest) = (By::Day, Format::Csv, Vec::new());
     for (key, value) in params.0 {
-        match (key.as_str(), value.as_str()) {
-            ("by", word) => {
-                by = word.parse().map_err(|error| Trouble::refused(format!("{error}")))?
-            }
-            ("format", "csv") => format = Format::Csv,
-            ("format", "ndjson") => format = Format::Ndjson,
-            ("format", _) => return Err(Trouble::refused("A format is csv or ndjson.")),
+        match key.as_str() {
+            "by" => by = value.parse().map_err(|error| Trouble::refused(format!("{error}")))?,
+            "format" => format = format_of(&value).map_err(Trouble::refused)?,
             _ => rest.push((key, value)),
         }
     }
     let view = View::of(&rest, Timestamp::now()).map_err(Trouble::refused)?;
     let ask = Ask { by: vec![by], ..view.ask(Some(&package)) };
     let answer = counted(&at.query, move |query| query.rows(&ask)).await?;
-    let (kind, ending) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "csv"),
-        Format::Ndjson => ("application/x-ndjson", "ndjson"),
-    };
+    let (kind, ending) = (kind(format), if format == Format::Csv { "csv" } else { "ndjson" });
     let name: String = package
         .chars()
         .map(|one| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' })
@@ -57,14 +50,36 @@ async fn download(
     Ok((headers, written(&answer, by, format)).into_response())
 }
 
+/// The format of this word.
+pub(in crate::control::dashboard) fn format_of(word: &str) -> Result<Format, &'static str> {
+    match word {
+        "csv" => Ok(Format::Csv),
+        "ndjson" => Ok(Format::Ndjson),
+        _ => Err("A format is csv or ndjson."),
+    }
+}
+
+/// What kind of text it is.
+pub(in crate::control::dashboard) fn kind(format: Format) -> &'static str {
+    match format {
+        Format::Csv => "text/csv; charset=utf-8",
+        Format::Ndjson => "application/x-ndjson",
+    }
+}
+
 /// Row by row, in the columns of `pullgate export`.
 fn written(answer: &Answer, by: By, format: Format) -> String {
     let mut out = String::new();
     format.put_header(&mut out, &["package", by.column()]);
     for row in &answer.rows {
-        let value = row.keys.first().map_or("", |(_, value)| value.as_str());
-        let told = [("package", &*row.package), (by.column(), value)];
-        format.put_row(&mut out, &Row { told: &told, measures: row.measures.to_array() });
+        put_row(&mut out, format, row);
     }
     out
+}
+
+/// Appends one row in those columns.
+pub(in crate::control::dashboard) fn put_row(out: &mut String, format: Format, row: &Row) {
+    let keys = row.keys.iter().map(|(by, value)| (by.column(), value.as_str()));
+    let told: Vec<(&str, &str)> = [("package", &*row.package)].into_iter().chain(keys).collect();
+    format.put_row(out, &export::Row { told: &told, measures: row.measures.to_array() });
 }

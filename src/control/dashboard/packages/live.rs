@@ -2,6 +2,7 @@
 //! Standard, 9.2). Nobody has to hear of all of them: whoever is too slow misses some.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +21,10 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::aggregator::Booked;
-use crate::control::admin::socket::Lines;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
+use crate::control::pieces::Pieces;
 use crate::control::status::{Phase, Status};
 use crate::pure::access::Action;
 
@@ -93,17 +94,22 @@ fn watch(
     status: Arc<Status>,
     seat: Seat,
     life: Duration,
-) -> Lines {
+) -> Pieces {
     let (lines, body) = channel(EVENTS_WAITING_MAX);
     tokio::spawn(async move {
         let _ = timeout(life, tell(&package, &booked, &status, &lines)).await;
         drop(seat);
     });
-    Lines(body)
+    Pieces(body)
 }
 
 /// Tells of each pull, until nobody listens or the aggregator says no more.
-async fn tell(package: &str, booked: &Receiver<Booked>, status: &Status, lines: &Sender<Bytes>) {
+async fn tell(
+    package: &str,
+    booked: &Receiver<Booked>,
+    status: &Status,
+    lines: &Sender<io::Result<Bytes>>,
+) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for looked in 0u32.. {
@@ -132,7 +138,7 @@ async fn tell(package: &str, booked: &Receiver<Booked>, status: &Status, lines: 
         }
         if !text.is_empty() {
             // Who does not read for so long is gone, or holds the seat for nothing.
-            match timeout(READ_PATIENCE, lines.send(text.into())).await {
+            match timeout(READ_PATIENCE, lines.send(Ok(text.into()))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return,
             }

@@ -12,9 +12,11 @@ mod public;
 mod series;
 mod view;
 
-use axum::Router;
+pub(super) use contents::pull_command;
+pub(super) use download::{format_of, kind, put_row};
+pub(super) use public::{by_file, public_turn};
 
-pub(super) use public::public_turn;
+use axum::Router;
 
 use super::Dashboard;
 use super::counted::counted;

@@ -52,8 +52,7 @@ async fn public(
     Path(package): Path<String>,
     params: Params<Vec<(String, String)>>,
 ) -> Result<Response, Trouble> {
-    let name = package.clone();
-    let is_public = at.accounts.run(move |store| store.is_public(&name)).await?;
+    let is_public = at.is_public(&package).await?;
     if !viewer.may_package(Action::Glimpse, &package, is_public) {
         return Err(Trouble::absent());
     }
@@ -85,6 +84,13 @@ async fn public(
     })
 }
 
+/// That it is not an admin's to make a package private.
+pub(in crate::control::dashboard) fn by_file() -> Trouble {
+    let why = "The configuration file makes this package public (`public` in its [[packages]]). Only there \
+               it is made private.";
+    Trouble::new(StatusCode::CONFLICT, "The file says so", why)
+}
+
 /// Leave to ask the counts for whoever it is, for as long as it is held: the people of packages are not
 /// to wait for everybody.
 pub(in crate::control::dashboard) fn public_turn() -> Result<SemaphorePermit<'static>, Trouble> {
@@ -108,6 +114,9 @@ async fn switch(
         "off" => false,
         _ => return Err(Trouble::refused("A package is made public by `on`, or not by `off`.")),
     };
+    if !is_public && at.is_public_by_file(&package) {
+        return Err(by_file());
+    }
     let by = signed.who.actor();
     at.accounts.run(move |store| store.publish(&by, &named.place, is_public, now_s())).await?;
     let back = format!("{}#public", address("packages", &package));

@@ -1,0 +1,159 @@
+//! `/alerts/<domain>/<name>`: who is told of what happens to a package, by webhook.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::Dashboard;
+use super::address::address;
+use super::form::Fields;
+use super::page::{Frame, shown, time};
+use super::place::Named;
+use super::trouble::Trouble;
+use super::viewer::Signed;
+use crate::control::accounts::alerts::Alert;
+use crate::control::accounts::audit::Actor;
+use crate::control::accounts::now_s;
+use crate::control::accounts::place::Place;
+use crate::messages::random::random;
+use crate::pure::access::Action;
+use crate::pure::alert::{self, Event, Message};
+use crate::pure::{secret, webhook};
+
+pub(super) fn routes() -> Router<Dashboard> {
+    Router::new().route("/alerts/{*package}", get(list).post(change))
+}
+
+#[derive(Template)]
+#[template(path = "alerts.html")]
+struct AlertsPage<'p> {
+    frame: Frame,
+    /// Where forms go.
+    path: String,
+    package: String,
+    package_page: String,
+    alerts: Vec<Alert>,
+    events: [Event; 4],
+    /// A secret that was just made: it is shown once.
+    made: &'p str,
+    wrong: &'p str,
+}
+
+async fn list(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Path(package): Path<String>,
+) -> Result<Response, Trouble> {
+    let named = Named::find(&at, &signed, Action::Configure, "", &package).await?;
+    page(&at, &signed, &named, StatusCode::OK, "", "").await
+}
+
+async fn page(
+    at: &Dashboard,
+    signed: &Signed,
+    named: &Named,
+    status: StatusCode,
+    made: &str,
+    wrong: &str,
+) -> Result<Response, Trouble> {
+    let package = named.package.clone();
+    let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
+    let page = AlertsPage {
+        frame: signed.frame(&format!("Alerts of {}", named.package)),
+        path: address("alerts", &named.package),
+        package_page: address("packages", &named.package),
+        package: named.package.clone(),
+        alerts,
+        events: Event::EVERY,
+        made,
+        wrong,
+    };
+    Ok(shown(status, &page))
+}
+
+/// Adds a webhook, removes one, or tries one.
+async fn change(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    Path(package): Path<String>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = Named::find(&at, &signed, Action::Configure, "", &package).await?;
+    let by = signed.who.actor();
+    match fields.text("do") {
+        "add" => {
+            let is_chosen = |event: &Event| fields.text(event.word()) == "on";
+            let events: Vec<Event> = Event::EVERY.into_iter().filter(is_chosen).collect();
+            match add(&at, &by, &named.place, fields.text("url"), &events).await? {
+                Ok((_, made)) => page(&at, &signed, &named, StatusCode::OK, &made, "").await,
+                Err(wrong) => page(&at, &signed, &named, StatusCode::BAD_REQUEST, "", &wrong).await,
+            }
+        }
+        "remove" => {
+            let (id, place) = (fields.number("alert")?, named.place);
+            at.accounts.run(move |store| store.remove_alert(&by, &place, id, now_s())).await?;
+            Ok(Redirect::to(&address("alerts", &package)).into_response())
+        }
+        "test" => {
+            test(&at, &named.package, fields.number("alert")?).await?;
+            Ok(Redirect::to(&address("alerts", &package)).into_response())
+        }
+        _ => Err(Trouble::refused("A webhook is added, removed or tried.")),
+    }
+}
+
+/// Adds a webhook: its number and its secret; or what is wrong with it, as a sentence.
+pub(super) async fn add(
+    at: &Dashboard,
+    by: &Actor,
+    place: &Place,
+    url: &str,
+    events: &[Event],
+) -> Result<Result<(i64, String), String>, Trouble> {
+    let url = match alert::address(url) {
+        Ok(url) => url,
+        Err(why) => return Ok(Err(format!("The address {why}."))),
+    };
+    if events.is_empty() {
+        let words: Vec<_> = Event::EVERY.iter().map(|event| event.word()).collect();
+        return Ok(Err(format!("Choose of what is told: {}.", words.join(", "))));
+    }
+    let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
+    let secret = webhook::secret(&bytes);
+    let (by, place, events, kept) = (by.clone(), place.clone(), events.to_vec(), secret.clone());
+    let add = move |store: &mut crate::control::accounts::Store| {
+        store.add_alert(&by, &place, &url, &events, &kept, now_s())
+    };
+    Ok(Ok((at.accounts.run(add).await?, secret)))
+}
+
+/// Has a message sent that says that it works.
+///
+/// # Errors
+/// [`Trouble::absent`] also for a webhook of another package; that too much waits.
+pub(super) async fn test(at: &Dashboard, package: &str, id: i64) -> Result<(), Trouble> {
+    let owner = at.accounts.run(move |store| store.package_of_alert(id)).await?;
+    if owner.as_deref() != Some(package) {
+        return Err(Trouble::absent());
+    }
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let text = format!("{package}: this is a test, and it was heard");
+    let message = Message { kind: "test", package, at: &now, text, data: json!({}) };
+    let bytes = random::<8>().map_err(|error| Trouble::failed(&error))?;
+    let (about, body) = (format!("test {}", secret::text(&bytes)), message.body());
+    let put = move |store: &mut crate::control::accounts::Store| {
+        store.put_delivery(id, &about, "test", &body, now_s())
+    };
+    match at.accounts.run(put).await? {
+        true => Ok(()),
+        false => {
+            let why = "Too much waits to be heard there. Look how the last delivery went.";
+            Err(Trouble::new(StatusCode::CONFLICT, "Not sent", why))
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `GET /api/v1/export`
+
+use std::io;
+
+use axum::body::Body;
+use axum::extract::{Query as Params, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::Bytes;
+use tokio::sync::mpsc::channel;
+use tokio::task::spawn_blocking;
+
+use super::caller::Caller;
+use super::problem::{Problem, ProblemBody};
+use crate::aggregator::{By, Export, Portion, QueryError};
+use crate::control::admin::socket::{PORTIONS_WAITING_MAX, ask, send_all};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::counted::counted;
+use crate::control::dashboard::packages::{format_of, kind, put_row};
+use crate::control::dashboard::trouble::Trouble;
+use crate::control::pieces::Pieces;
+use crate::pure::access::Action;
+use crate::pure::export::Format;
+
+/// All counts of the package, or of all packages that the caller may see, row by row as `pullgate export`
+/// writes them. An answer that ends early was not whole.
+#[utoipa::path(
+    get,
+    path = "/api/v1/export",
+    tag = "pulls",
+    params(
+        ("package" = Option<String>, Query, description = "Only this package, `<domain>/<name>`"),
+        ("by" = Option<Vec<String>>, Query, description = "What rows are told apart by, as in `pulls`; day and tag if left out. May be repeated"),
+        ("only" = Option<Vec<String>>, Query, description = "Only what has this value, as `tag=latest`. May be repeated"),
+        ("from" = Option<String>, Query, description = "From this time on (RFC 3339)"),
+        ("to" = Option<String>, Query, description = "Up to, but not including, this time"),
+        ("format" = Option<String>, Query, description = "`csv`, or `ndjson` if left out"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "application/x-ndjson"),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn export(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    params: Params<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let (mut format, mut rest) = (Format::Ndjson, Vec::new());
+    for (key, value) in params.0 {
+        match key.as_str() {
+            "format" => {
+                format = format_of(&value).map_err(|words| Problem::refused(words.to_owned()))?;
+            }
+            _ => rest.push((key, value)),
+        }
+    }
+    let mut ask = ask(&rest).map_err(Problem::refused)?;
+    if ask.by.is_empty() {
+        ask.by = vec![By::Day, By::Tag];
+    }
+    if let Some(package) = &ask.package
+        && !caller.viewer.may_package(Action::See, package, false)
+    {
+        return Err(Problem(Trouble::absent()));
+    }
+    let mut header = String::new();
+    let columns: Vec<&str> =
+        ["package"].into_iter().chain(ask.by.iter().map(|by| by.column())).collect();
+    format.put_header(&mut header, &columns);
+    let export = counted(&at.query, move |query| Export::begin(query.clone(), ask)).await?;
+    let (sender, receiver) = channel(PORTIONS_WAITING_MAX);
+    spawn_blocking(move || {
+        send_all(export, &sender, |portion| {
+            let seen = |package: &str| caller.viewer.may_package(Action::See, package, false);
+            written(std::mem::take(&mut header), portion, format, seen)
+        });
+    });
+    Ok(([(CONTENT_TYPE, kind(format))], Body::new(Pieces(receiver))).into_response())
+}
+
+/// What of a portion is seen, behind what stands before it; of the end, nothing more.
+fn written(
+    mut text: String,
+    portion: Result<Option<Portion>, QueryError>,
+    format: Format,
+    is_seen: impl Fn(&str) -> bool,
+) -> io::Result<Bytes> {
+    let portion = portion.map_err(io::Error::other)?;
+    for row in portion.into_iter().flat_map(|portion| portion.rows) {
+        if is_seen(&row.package) {
+            put_row(&mut text, format, &row);
+        }
+    }
+    Ok(Bytes::from(text))
+}
