@@ -201,6 +201,7 @@ impl Server {
             listener: self.tcp,
             routes: admin,
             connections_max: CONNECTIONS_MAX,
+            client: |peer| Some(peer.ip()),
             patience,
         };
         servers.spawn(admin.run(stopping.clone()));
@@ -210,6 +211,7 @@ impl Server {
                 listener,
                 routes: behind_workers::routes(dashboard::routes(self.dashboard.clone())),
                 connections_max: CONNECTIONS_MAX,
+                client: |_| None,
                 patience,
             };
             servers.spawn(behind_workers.run(stopping.clone()));

@@ -59,12 +59,18 @@ pub(super) async fn pulls(
         Some(package) => at.is_public(&package).await?,
         None => false,
     };
-    let _turn = if is_public { Some(public_turn()?) } else { None };
+    let turn = if is_public { Some(public_turn()?) } else { None };
     let (ask, viewer) = match is_public {
         true => (asked?, None),
         false => of_people(caller?.viewer, asked?)?,
     };
-    let mut answer = counted(&at.query, move |query| query.rows(&ask)).await?;
+    let rows = move |query: &crate::aggregator::Query| {
+        let rows = query.rows(&ask);
+        // Not when whoever asked goes away: when the work is done.
+        drop(turn);
+        rows
+    };
+    let mut answer = counted(&at.query, rows).await?;
     if let Some(viewer) = viewer {
         answer.retain(|package| viewer.may_package(Action::See, package, false));
     }

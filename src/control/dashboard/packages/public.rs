@@ -56,13 +56,19 @@ async fn public(
     if !viewer.may_package(Action::Glimpse, &package, is_public) {
         return Err(Trouble::absent());
     }
-    let _turn = public_turn()?;
+    let turn = public_turn()?;
     let now = Timestamp::now();
     let view = View::of(&params.0, now).map_err(Trouble::refused)?;
     let (path, name, asked) = (address("public", &package), package.clone(), view.clone());
     let found = {
         let (path, audience) = (path.clone(), Audience::Everybody);
-        counted(&at.query, move |query| counts(query, &name, &path, &asked, now, audience)).await?
+        let counts = move |query: &_| {
+            let counts = counts(query, &name, &path, &asked, now, audience);
+            // Not when whoever asked goes away: when the work is done.
+            drop(turn);
+            counts
+        };
+        counted(&at.query, counts).await?
     };
     if found.is_empty && !at.has_package(&package) {
         return Err(Trouble::absent());
