@@ -89,7 +89,7 @@ fn a_gateway_elsewhere_says_what_it_says_on_its_own_machine() {
         &["pulls", "--json", "--by", "tag,day"],
         &["pulls", "--package", ROCKET, "--by", "tag", "--top", "1"],
         &["pulls", "--only", "tag=1.0", "--from", "2026-01-01", "--compare"],
-        &["pulls", "--by", "country", "--public"],
+        &["pulls", "--by", "tag", "--public"],
         &["export", "--format", "csv"],
         &["export", "--format", "ndjson", "--by", "client", "--package", ROCKET],
         &["explain", "registry.acme.com/acme/rocket:1.0"],
