@@ -140,8 +140,8 @@ impl Server {
             io::Result::Ok((UnixListener::from_std(unix)?, path))
         };
         let beside = control_socket.as_ref().map(|path| path.with_file_name(DASHBOARD_SOCKET));
-        let behind_workers = beside.map(|path| socket("dashboard's socket", path)).transpose()?;
         let unix = control_socket.map(|path| socket("control socket", path)).transpose()?;
+        let behind_workers = beside.map(|path| socket("dashboard's socket", path)).transpose()?;
         let certificates = Arc::clone(&sources.certificates);
         let server = Self {
             address: tcp.local_addr()?,
