@@ -73,8 +73,9 @@ fn pull_by_all(driver: &str, storage: &Storage) {
     });
     let after = world.tokens.as_ref().expect("they are there").requests();
     for (when, requests) in [("before", &before), ("after", &after)] {
-        let logins = requests.iter().filter(|it| it.field("authorization") == Some(&basic(RIGHT)));
-        assert!(logins.count() >= each, "{driver}, {when}: {requests:?}");
+        // For clients that ask in the same moment it is asked once.
+        let is_login = |it: &Request| it.field("authorization") == Some(&basic(RIGHT));
+        assert!(requests.iter().any(is_login), "{driver}, {when}: {requests:?}");
         let is_own = |it: &&Request| it.scheme().is_empty() && it.target.contains("public");
         assert!(requests.iter().any(|it| is_own(&it)), "{driver}, {when}: {requests:?}");
     }
