@@ -30,6 +30,11 @@ impl Answer {
     /// Leaves only the rows of packages that are meant, and their sum.
     pub fn retain(&mut self, is_meant: impl Fn(&str) -> bool) {
         self.rows.retain(|row| is_meant(&row.package));
+        self.add_up();
+    }
+
+    /// Makes the sums what the rows come to.
+    pub(super) fn add_up(&mut self) {
         let sum = |of: fn(&Row) -> Measures| {
             self.rows.iter().fold(Measures::ZERO, |mut sum, row| {
                 sum += of(row);

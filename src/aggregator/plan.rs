@@ -178,11 +178,6 @@ impl<'a> Plan<'a> {
             let cells_before = groups_before.remove(&package).unwrap_or_default();
             self.add_rows(&package, cells, cells_before, &mut rows);
         }
-        let (mut totals, mut totals_before) = (Measures::ZERO, Measures::ZERO);
-        for row in &rows {
-            totals += row.measures;
-            totals_before += row.previous.unwrap_or(Measures::ZERO);
-        }
         let from = match self.ask.from {
             Some(_) => spans.first().map(|span| timestamp(span.from)).or(self.ask.from),
             None => since.map(|since| {
@@ -193,8 +188,11 @@ impl<'a> Plan<'a> {
             Some(_) => spans.last().map(|span| timestamp(span.to)).or(self.until),
             None => Some(self.now_end),
         };
-        let previous = self.ask.compare.then_some(totals_before);
-        Ok(Answer { from, to: to.unwrap_or(self.now_end), rows, totals, previous })
+        let to = to.unwrap_or(self.now_end);
+        let (totals, previous) = (Measures::ZERO, self.ask.compare.then_some(Measures::ZERO));
+        let mut answer = Answer { from, to, rows, totals, previous };
+        answer.add_up();
+        Ok(answer)
     }
 
     /// What the period before the one that `spans` cover comes to, at the times that follow it.
@@ -242,7 +240,8 @@ impl<'a> Plan<'a> {
         }
         let first = rows.len();
         for (key, measures) in cells {
-            let previous = self.ask.compare.then(|| cells_before.get(&key).copied());
+            let before = || cells_before.get(&key).copied().unwrap_or(Measures::ZERO);
+            let previous = self.ask.compare.then(before);
             let (values, minute) = key;
             let shown = |by| self.shown(by, package, &values, minute);
             let keys = self.ask.by.iter().map(|by| (*by, shown(*by)));
@@ -250,7 +249,7 @@ impl<'a> Plan<'a> {
                 package: if self.sums_packages() { Arc::default() } else { Arc::clone(package) },
                 keys: keys.collect(),
                 measures,
-                previous: previous.map(|previous| previous.unwrap_or(Measures::ZERO)),
+                previous,
             });
         }
         if let (Some(_), None, Some(rows)) = (self.ask.top, self.unit, rows.get_mut(first..)) {

@@ -16,6 +16,7 @@ use crate::control::made::{Order, Orders, Outcome, Planned, Refused};
 use crate::control::prove::Plans;
 use crate::control::reload::{self, Adopter, Applied, Files};
 use crate::control::showcase::Showcase;
+use crate::pure::config::made::{Made, Merged};
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::Config;
 
@@ -70,6 +71,20 @@ impl Adopting {
         told.drain.status.adopted(snapshot.generation, config.packages.len() as u64);
     }
 
+    /// Puts what is `ready` in force, of this text where it is another, and tells everybody.
+    fn adopt(
+        &mut self,
+        text: Option<&str>,
+        made: &[Made],
+        (merged, ready): (Merged, Ready),
+        orders: &Orders,
+    ) -> Config {
+        let config = self.books.adopt(text, made, merged, &ready);
+        self.tell(&config, ready);
+        orders.stands(self.books.standing());
+        config
+    }
+
     /// What comes of it. Where that is in force, snapshots before it are still to be freed.
     fn put(&mut self, order: &Order, orders: &Orders) -> Result<Outcome, Refused> {
         self.books.read().map_err(Refused::Store)?;
@@ -88,9 +103,7 @@ impl Adopting {
         let id = store.wait(move |store| store.put_package(&by, owner, &to_store, now_s));
         let id = id.map_err(Refused::Store)?;
         // From here on nothing can fail: it is written down, and will be in force after a crash.
-        let config = self.books.adopt(None, &made, merged, &ready);
-        self.tell(&config, ready);
-        orders.stands(self.books.standing());
+        self.adopt(None, &made, (merged, ready), orders);
         match self.told.drain.workers.answer(WORKERS_PATIENCE) {
             true => Ok(Outcome { package: package(put, id), snapshot, keyring }),
             false => Err(Refused::Unheard),
@@ -116,9 +129,7 @@ impl Adopter for Adopting {
             tracing::warn!("{warning}");
         }
         let generation = ready.snapshot.generation;
-        let config = self.books.adopt(Some(text), &made, merged, &ready);
-        self.tell(&config, ready);
-        orders.stands(self.books.standing());
+        let config = self.adopt(Some(text), &made, (merged, ready), orders);
         self.told.drain.workers.free();
         Ok(Applied {
             summary: format!("{} packages, generation {generation}", config.packages.len()),
@@ -149,10 +160,8 @@ impl Adopter for Adopting {
             Ok((merged, ready))
         });
         match outcome.map_err(refused) {
-            Ok((merged, ready)) => {
-                let config = self.books.adopt(None, &made, merged, &ready);
-                self.tell(&config, ready);
-                orders.stands(self.books.standing());
+            Ok(adopted) => {
+                self.adopt(None, &made, adopted, orders);
                 self.told.drain.workers.free();
                 true
             }

@@ -23,6 +23,7 @@ mod private_file;
 pub mod private_socket;
 pub mod prove;
 pub mod reload;
+mod seats;
 mod serving;
 pub mod showcase;
 pub mod signals;

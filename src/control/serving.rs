@@ -1,12 +1,9 @@
 //! Connections of listeners that anybody may reach: so many at once, and none of them for longer than it
 //! takes: a head, a wait for the next one and a body have a time, and so has an answer that nobody reads.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,10 +17,11 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
+use crate::control::seats::Seats;
 use crate::messages::clock::monotonic_us;
 use crate::pure::limited::Limited;
 
@@ -60,28 +58,24 @@ where
     /// Serves until `stopping` changes or ends, then lets requests under way finish. Each request is told
     /// its peer by an extension of the listener's address type.
     pub(super) async fn run(mut self, mut stopping: watch::Receiver<()>) {
-        let places = Arc::new(Semaphore::new(self.connections_max));
+        let mut places = Seats::new(self.connections_max, self.connections_max / 2);
         let (mut connections, mut refusals) = (JoinSet::new(), Limited::per(REFUSALS_SAID_US));
-        let clients = Clients::default();
         loop {
             let (mut io, peer) = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stopping.changed() => break,
             };
             while connections.try_join_next().is_some() {}
-            let client = (self.client)(&peer);
-            let seat = client.map(|client| clients.seat(client, self.connections_max / 2));
-            let place = Arc::clone(&places).try_acquire_owned().ok();
-            match place.filter(|_| !matches!(seat, Some(None))) {
-                Some(place) => {
+            match places.take((self.client)(&peer)) {
+                Ok(place) => {
                     let routes = self.routes.clone();
                     let served = connection(io, peer, routes, self.patience, stopping.clone());
                     connections.spawn(async move {
                         served.await;
-                        drop((place, seat));
+                        drop(place);
                     });
                 }
-                None => {
+                Err(_) => {
                     if let Some(repeats) = refusals.pass(monotonic_us()) {
                         let (what, max) = (self.what, self.connections_max);
                         tracing::warn!(
@@ -94,43 +88,6 @@ where
             }
         }
         connections.join_all().await;
-    }
-}
-
-/// How many connections each client has. Known for as long as it has any.
-#[derive(Clone, Default)]
-#[expect(clippy::disallowed_types, reason = "control's own, never held across an await")]
-struct Clients(Arc<std::sync::Mutex<HashMap<IpAddr, usize>>>);
-
-/// One of a client's connections, until it is dropped.
-struct Seat(Clients, IpAddr);
-
-impl Clients {
-    /// One more, where the client has fewer than `most`.
-    fn seat(&self, client: IpAddr, most: usize) -> Option<Seat> {
-        let mut clients = self.held();
-        let held = clients.entry(client).or_default();
-        if *held >= most {
-            return None;
-        }
-        *held += 1;
-        Some(Seat(self.clone(), client))
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut clients = self.0.held();
-        if let Entry::Occupied(mut held) = clients.entry(self.1) {
-            *held.get_mut() -= 1;
-            if *held.get() == 0 {
-                held.remove();
-            }
-        }
     }
 }
 

@@ -64,7 +64,7 @@ use crate::messages::random::random;
 use crate::pure::config::values::SignUp;
 use crate::pure::secret;
 use badges::Badges;
-use packages::live::Seats;
+use packages::live::Watching;
 use sign_in::Gatekeeper;
 
 /// What all pages have.
@@ -87,7 +87,7 @@ pub(super) struct Parts {
     /// What badges say.
     badges: Badges,
     /// Who watches pulls.
-    seats: Seats,
+    seats: Watching,
     /// Who may make an account.
     pub(super) sign_up: SignUp,
     /// The name server that is asked what proves domains, where it is not the machine's.
@@ -129,7 +129,7 @@ impl Dashboard {
             hasher: Hasher::new(HASHED_AT_ONCE)?,
             query: query.bounded(counted::ROWS_MAX),
             in_force,
-            seats: Seats::new(),
+            seats: Watching::new(),
             badges: Badges::open(data_dir)?,
             sign_up,
             resolver,

@@ -16,7 +16,6 @@ use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::alerts;
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::place::Named;
-use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::Action;
 use crate::pure::alert::Event;
 
@@ -83,7 +82,7 @@ pub(super) async fn list(
     part: Part,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let package = of_package(&at, &caller, &place).await?.package;
+    let package = of_package(&at, &caller, place).await?.package;
     let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
     let shown = alerts.into_iter().map(|Alert { id, url, events, created_s, last, .. }| Webhook {
         id,
@@ -115,7 +114,7 @@ pub(super) async fn make(
     wanted: Sent<WantedWebhook>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let place = of_package(&at, &caller, &place).await?.place;
+    let place = of_package(&at, &caller, place).await?.place;
     let WantedWebhook { url, events } = read(wanted)?;
     let known = Event::of_words(&events.join(" "));
     if known.len() != events.len() {
@@ -143,7 +142,7 @@ pub(super) async fn remove(
     Path(alert): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let (by, place) = (caller.who.actor(), of_package(&at, &caller, &place).await?.place);
+    let (by, place) = (caller.who.actor(), of_package(&at, &caller, place).await?.place);
     at.accounts.run(move |store| store.remove_alert(&by, &place, alert, now_s())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -164,14 +163,11 @@ pub(super) async fn test(
     Path(alert): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let package = of_package(&at, &caller, &place).await?.package;
+    let package = of_package(&at, &caller, place).await?.package;
     alerts::test(&at, &package, alert).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
-async fn of_package(at: &Dashboard, caller: &Caller, place: &Place) -> Result<Named, Problem> {
-    if place.package.is_empty() {
-        return Err(Problem(Trouble::refused("package: is missing: `<domain>/<name>`.")));
-    }
-    caller.find(at, Action::Configure, place).await
+async fn of_package(at: &Dashboard, caller: &Caller, place: Place) -> Result<Named, Problem> {
+    caller.find(at, Action::Configure, &place.package()?).await
 }

@@ -1,7 +1,6 @@
 //! `/live/<domain>/<name>`: each pull of a package as it is counted, as server-sent events (HTML
 //! Standard, 9.2). Nobody has to hear of all of them: whoever is too slow misses some.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +15,8 @@ use axum::routing::get;
 use crossbeam_channel::{Receiver, TryRecvError};
 use hyper::body::Bytes;
 use serde_json::json;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{Sender, channel};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::aggregator::Booked;
@@ -25,6 +24,7 @@ use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
 use crate::control::pieces::Pieces;
+use crate::control::seats::{Seat, Seats, Taken};
 use crate::control::status::{Phase, Status};
 use crate::pure::access::Action;
 
@@ -52,19 +52,12 @@ async fn live(
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
 }
 
-/// Who watches at once: each costs the aggregator a few texts for each pull.
-pub(in crate::control::dashboard) struct Seats {
-    all: Arc<Semaphore>,
-    /// Of each account that has any.
-    own: Mutex<HashMap<i64, Arc<Semaphore>>>,
-}
+/// Who watches at once, by account: each costs the aggregator a few texts for each pull.
+pub(in crate::control::dashboard) struct Watching(Mutex<Seats<i64>>);
 
-/// Until it is dropped, somebody watches.
-struct Seat(#[expect(dead_code, reason = "held, not read")] [OwnedSemaphorePermit; 2]);
-
-impl Seats {
+impl Watching {
     pub(in crate::control::dashboard) fn new() -> Self {
-        Self { all: Arc::new(Semaphore::new(SEATS_MAX)), own: Mutex::new(HashMap::new()) }
+        Self(Mutex::new(Seats::new(SEATS_MAX, SEATS_OF_ACCOUNT_MAX)))
     }
 
     /// A seat for this account.
@@ -72,16 +65,10 @@ impl Seats {
     /// # Errors
     /// Who has all seats, in words.
     async fn take(&self, account: i64) -> Result<Seat, String> {
-        let mut own = self.own.lock().await;
-        own.retain(|_, seats| seats.available_permits() < SEATS_OF_ACCOUNT_MAX);
-        let seats = own.entry(account);
-        let seats = seats.or_insert_with(|| Arc::new(Semaphore::new(SEATS_OF_ACCOUNT_MAX)));
-        let own = Arc::clone(seats)
-            .try_acquire_owned()
-            .map_err(|_| format!("{SEATS_OF_ACCOUNT_MAX} pages of yours"))?;
-        let one =
-            Arc::clone(&self.all).try_acquire_owned().map_err(|_| format!("{SEATS_MAX} pages"))?;
-        Ok(Seat([own, one]))
+        self.0.lock().await.take(Some(account)).map_err(|taken| match taken {
+            Taken::Own => format!("{SEATS_OF_ACCOUNT_MAX} pages of yours"),
+            Taken::All => format!("{SEATS_MAX} pages"),
+        })
     }
 }
 
@@ -192,7 +179,7 @@ mod tests {
     fn a_seat_is_free_again_whether_the_body_is_read_or_not_and_an_account_has_a_few() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let seats = Seats::new();
+            let seats = Watching::new();
             let (_feed, booked) = crossbeam_channel::bounded(1);
             let status = Status::new();
             let watched = |seat, life| {
@@ -217,7 +204,7 @@ mod tests {
             drop(again);
             until_free().await;
             drop(bodies);
-            while seats.all.available_permits() < SEATS_MAX {
+            while seats.0.lock().await.free() < SEATS_MAX {
                 tokio::task::yield_now().await;
             }
         });
