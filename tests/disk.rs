@@ -148,9 +148,12 @@ fn what_is_kept_is_bounded_and_its_owner_s_alone() {
         bytes => Err(format!("{bytes} bytes")),
     });
     assert!(!world.files().is_empty() && world.files().len() <= 16);
-    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!((mode(&world.folder()), mode(&world.folder().join("secret"))), (0o700, 0o600));
-    assert!(world.files().iter().all(|file| mode(file) == 0o600));
+    let mode = |path: &Path| Some(fs::metadata(path).ok()?.permissions().mode() & 0o777);
+    assert_eq!(mode(&world.folder()), Some(0o700));
+    assert_eq!(mode(&world.folder().join("secret")), Some(0o600));
+    // The last of the forty may still be on their way, and older ones go to make room for them.
+    let modes: Vec<u32> = world.files().iter().filter_map(|file| mode(file)).collect();
+    assert!(!modes.is_empty() && modes.iter().all(|&mode| mode == 0o600), "{modes:o?}");
     // Switched off, nothing stays.
     let file = world.bench.gate.config_file();
     let text = fs::read_to_string(&file).expect("the configuration");
