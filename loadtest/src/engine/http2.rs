@@ -220,8 +220,18 @@ impl Asked {
         let mut request = Request::builder().method(head.method.unwrap_or("GET")).uri(target);
         // The host is in the target; connections are not spoken of (RFC 9113, 8.2.2).
         let is_hop = |name: &str| name.eq_ignore_ascii_case("connection") || HOST == *name;
+        // Go's clients have each line of a field in their table of what was said before (RFC 7541, 2.3),
+        // and name it by a byte; the library has one line of each name there, and spells out the
+        // others in every request. So there is one, which says the same (RFC 9110, 5.3).
+        let mut lines: Vec<(&str, Vec<u8>)> = Vec::new();
         for field in head.headers.iter().filter(|field| !is_hop(&field.name.to_lowercase())) {
-            request = request.header(field.name, field.value);
+            match lines.iter_mut().find(|(name, _)| *name == field.name) {
+                Some((_, line)) => line.extend([b", ", field.value].concat()),
+                None => lines.push((field.name, field.value.to_vec())),
+            }
+        }
+        for (name, line) in lines {
+            request = request.header(name, line);
         }
         let request = request.body(()).map_err(io::Error::other)?;
         Ok(Self { request, is_counted: planned.is_counted, expect: planned.expect.clone() })

@@ -303,7 +303,7 @@ const HAPROXY_REDIRECT: &str = include_str!("../../peers/haproxy-redirect.cfg");
 const HAPROXY_PROXY: &str = include_str!("../../peers/haproxy-proxy.cfg");
 /// The same as the gateway has: one certificate, and sessions that their clients keep.
 const NGINX_TLS: &str = "ssl_certificate @room@/front.crt; ssl_certificate_key @room@/front.key; \
-                         ssl_session_tickets on; ssl_session_cache off";
+                         ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_session_cache off";
 /// A piece goes on as it comes; of the sizes, those that are allowed beside the first.
 const UNBUFFERED: &str = "proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k; \
                           proxy_busy_buffers_size 128k;";
