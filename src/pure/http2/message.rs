@@ -46,41 +46,27 @@ pub fn write_request<'r>(
     if out.is_overrun() { Err(Fault::new(Kind::HeadTooLarge, "")) } else { Ok(()) }
 }
 
-/// An answer of ours, taken apart.
-pub struct Parts<'a> {
-    /// Its status.
-    pub status: u16,
-    head: &'a [u8],
-    /// What follows the head.
-    pub body: &'a [u8],
-    /// How long the body is said to be.
-    pub length: Option<u64>,
+/// The head of an answer of ours that is whole, and what follows it.
+pub fn split_head(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_last = |at: &usize| answer.get(at + 1..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+    let last = memchr::memchr_iter(b'\n', answer).find(is_last)?;
+    answer.split_at_checked(last + 3)
 }
 
-impl<'a> Parts<'a> {
-    /// Those of an answer whose head is whole.
-    pub fn of(answer: &'a [u8]) -> Option<Self> {
-        let end = memchr::memmem::find(answer, b"\r\n\r\n")? + 4;
-        let (head, body) = answer.split_at_checked(end)?;
-        let digits = head.get("HTTP/1.1 ".len()..)?.get(..3)?;
-        let status = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        let mut lengths =
-            fields(head).filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        let length = lengths.next().and_then(|(_, value)| std::str::from_utf8(value).ok());
-        Some(Self { status, head, body, length: length.and_then(|it| it.parse().ok()) })
-    }
+/// The status that a head begins with.
+pub fn status(head: &[u8]) -> Option<u16> {
+    let digits = head.get("HTTP/1.1 ".len()..)?.get(..3)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
 
-    /// Its fields, but for those that concern a connection of HTTP/1.1 (RFC 9113, 8.2.2).
-    pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        let of_connection = |name: &str| match name.len() {
-            10 => {
-                name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive")
-            }
-            17 => name.eq_ignore_ascii_case("transfer-encoding"),
-            _ => false,
-        };
-        fields(self.head).filter(move |(name, _)| !of_connection(name))
-    }
+/// The fields of an answer's head, but for those that concern a connection of HTTP/1.1 (RFC 9113, 8.2.2).
+pub fn fields_of(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    let of_connection = |name: &str| match name.len() {
+        10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
+        17 => name.eq_ignore_ascii_case("transfer-encoding"),
+        _ => false,
+    };
+    fields(head).filter(move |(name, _)| !of_connection(name))
 }
 
 fn put_field(out: &mut Out<'_>, name: &[u8], value: &[u8]) {
@@ -136,10 +122,10 @@ mod tests {
     fn an_answer_is_taken_apart_and_what_concerns_the_connection_stays() {
         let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\
                        Transfer-Encoding: chunked\r\nVia: 1.1 x\r\n\r\n{}";
-        let parts = Parts::of(answer).unwrap();
-        assert_eq!((parts.status, parts.body, parts.length), (404, &b"{}"[..], Some(2)));
-        let told: Vec<_> = parts.fields().map(|(name, _)| name).collect();
+        let (head, body) = split_head(answer).unwrap();
+        assert_eq!((status(head), body), (Some(404), &b"{}"[..]));
+        let told: Vec<_> = fields_of(head).map(|(name, _)| name).collect();
         assert_eq!(told, ["Content-Length", "Via"]);
-        assert!(Parts::of(b"HTTP/1.1 404 Not Found\r\nConten").is_none());
+        assert!(split_head(b"HTTP/1.1 404 Not Found\r\nConten").is_none());
     }
 }

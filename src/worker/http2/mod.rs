@@ -132,11 +132,12 @@ impl Served {
 
     /// Answers the requests that have come; says whether the connection is over.
     fn take_streams(&mut self, context: &mut Context<'_>) -> bool {
+        let read_at_us = monotonic_us();
         loop {
             match self.library.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.waits_for = None;
-                    self.answer(request, respond);
+                    self.answer(request, respond, read_at_us);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
@@ -171,8 +172,13 @@ impl Served {
         }
     }
 
-    fn answer(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let read_at_us = monotonic_us();
+    /// Answers a request that was `read_at_us`.
+    fn answer(
+        &mut self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        read_at_us: u64,
+    ) {
         let Self { worker, client, .. } = self;
         let (head, body) = request.into_parts();
         let is_head = head.method == http::Method::HEAD;

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::pure::http2::message::Parts;
+use crate::pure::http2::message::{fields_of, split_head, status};
 use crate::worker::over::Over;
 use crate::worker::within::within;
 use crate::worker::{Worker, sweeps};
@@ -118,22 +119,30 @@ impl Stream {
 
     /// The head of `answer`; returns the body behind it.
     fn begin<'a>(&self, answer: &'a [u8]) -> Result<&'a [u8], Over> {
-        let parts = Parts::of(answer).ok_or(Over)?;
+        let (head, body) = split_head(answer).ok_or(Over)?;
+        let status = status(head).ok_or(Over)?;
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::from_u16(parts.status).map_err(gone)?;
+        *response.status_mut() = StatusCode::from_u16(status).map_err(gone)?;
         let fields = response.headers_mut();
-        for (name, value) in parts.fields() {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(gone)?;
-            fields.append(name, HeaderValue::from_bytes(value).map_err(gone)?);
+        let mut length = None;
+        // One piece of memory for all values.
+        let head = Bytes::copy_from_slice(head);
+        for (name, value) in fields_of(&head) {
+            let name = field_name(name)?;
+            if name == CONTENT_LENGTH {
+                length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+            }
+            let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(gone)?;
+            fields.append(name, value);
         }
-        let is_empty = self.is_head || matches!(parts.status, 204 | 304) || parts.length == Some(0);
+        let is_empty = self.is_head || matches!(status, 204 | 304) || length == Some(0);
         let mut side = self.side.borrow_mut();
         let Side::Waiting(respond) = &mut *side else {
             return Err(Over);
         };
         let stream = respond.send_response(response, is_empty).map_err(gone)?;
-        *side = if is_empty { Side::Done } else { Side::Body(stream, parts.length) };
-        Ok(parts.body)
+        *side = if is_empty { Side::Done } else { Side::Body(stream, length) };
+        Ok(body)
     }
 
     /// Sends a piece of the body, as fast as the client makes room for it. One that makes none for
@@ -206,6 +215,16 @@ fn poll_room(
         };
     }
 }
+
+fn field_name(name: &str) -> Result<HeaderName, Over> {
+    match name.eq_ignore_ascii_case(API_VERSION.as_str()) {
+        true => Ok(API_VERSION.clone()),
+        false => HeaderName::from_bytes(name.as_bytes()).map_err(gone),
+    }
+}
+
+/// The field that registries' answers have and the library does not know: it would be copied for each.
+static API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 fn gone<E>(_: E) -> Over {
     Over
