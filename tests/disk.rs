@@ -153,7 +153,7 @@ fn what_is_kept_is_bounded_and_its_owner_s_alone() {
     assert_eq!(mode(&world.folder().join("secret")), Some(0o600));
     // The last of the forty may still be on their way, and older ones go to make room for them.
     let modes: Vec<u32> = world.files().iter().filter_map(|file| mode(file)).collect();
-    assert!(!modes.is_empty() && modes.iter().all(|&mode| mode == 0o600), "{modes:o?}");
+    assert!(!modes.is_empty() && modes.iter().all(|&mode| mode == 0o600), "{modes:?}");
     // Switched off, nothing stays.
     let file = world.bench.gate.config_file();
     let text = fs::read_to_string(&file).expect("the configuration");
