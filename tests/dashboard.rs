@@ -420,9 +420,7 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
 
     // Signing in, and what was wanted before.
     browser.open(&at(&format!("{ROCKET}?range=7d")));
-    browser.eval(&format!(
-        "login.value = 'ada'; password.value = '{PASSWORD}'; document.querySelector('main button').click()"
-    ));
+    sign_in(&mut browser);
     browser.until("!!document.getElementById('tile-pulls')");
     assert_eq!(browser.eval("location.pathname + location.search"), format!("{ROCKET}?range=7d"));
     watch_for_violations(&mut browser);
@@ -502,8 +500,77 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
     }
 }
 
+/// Whatever there is to see, by light, in the dark and on a phone.
+#[test]
+fn every_page_is_for_everybody() {
+    let (demo, _) = Demo::start();
+    let mut browser = Browser::start();
+    browser.set_screen(DESK);
+    let mut found = Vec::new();
+    let mut visit = |browser: &mut Browser, name: &str, path: &str| {
+        for (how, screen) in
+            [("", DESK), ("-dark", Screen { is_dark: true, ..DESK }), ("-phone", PHONE)]
+        {
+            browser.set_screen(screen);
+            browser.open(&format!("http://{}{path}", demo.admin));
+            let name = format!("{name}{how}");
+            browser.screenshot(&screenshots().join(format!("{name}.png")));
+            let wide = browser.eval("document.documentElement.scrollWidth");
+            if wide.as_u64().unwrap() > u64::from(screen.width) {
+                found.push(format!("{name} is {wide} wide"));
+            }
+            if browser.eval("document.querySelectorAll('h1').length") != 1 {
+                found.push(format!("{name} has not one heading that says what it is"));
+            }
+            let serious = inaccessible(browser);
+            if !serious.is_empty() {
+                found.push(format!("{name}: {serious}"));
+            }
+        }
+    };
+    for (name, path) in [("sign-in", "/sign-in"), ("set-up-used", "/set-up?key=0"), ("api", "/api")]
+    {
+        visit(&mut browser, name, path);
+    }
+    browser.open(&format!("http://{}/sign-in", demo.admin));
+    sign_in(&mut browser);
+    browser.until("location.pathname === '/'");
+    for (name, path) in [
+        ("account", "/account"),
+        ("second-factor", "/account/second-factor"),
+        ("places", "/people"),
+        ("people", "/people?organisation=acme"),
+        ("people-of-package", "/people?package=registry.acme.example/acme/rocket"),
+        ("tokens", "/tokens"),
+        ("organisations", "/organisations"),
+        ("domains", "/domains?organisation=acme"),
+        ("history", "/history?organisation=acme"),
+        ("alerts", "/alerts/registry.acme.example/acme/rocket"),
+        ("public", "/public/registry.acme.example/acme/rocket"),
+        ("first-pull", "/first-pull/%2A/demo/hello"),
+        ("settings", "/settings/package/%2A/demo/hello"),
+        ("package-new", "/packages/new?organisation=acme"),
+        ("absent", "/packages/nothing"),
+    ] {
+        visit(&mut browser, name, path);
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// At the page that asks for it.
+fn sign_in(browser: &mut Browser) {
+    browser.eval(&format!(
+        "login.value = 'ada'; password.value = '{PASSWORD}'; document.querySelector('main button').click()"
+    ));
+}
+
 /// axe-core finds nothing that is serious or worse.
 fn is_accessible(browser: &mut Browser, name: &str) {
+    assert_eq!(inaccessible(browser), "", "{name}");
+}
+
+/// What axe-core finds that is serious or worse, in lines.
+fn inaccessible(browser: &mut Browser) -> String {
     let axe =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("target/npm/node_modules/axe-core/axe.min.js");
     let axe = fs::read_to_string(&axe)
@@ -515,7 +582,7 @@ fn is_accessible(browser: &mut Browser, name: &str) {
            .map(({ id, help, nodes }) => `${id} (${help}): ${nodes.map(it => it.target).join(', ')}`)\
            .join('\\n'))",
     );
-    assert_eq!(found, "", "{name}");
+    found.as_str().unwrap_or("axe-core says nothing").to_owned()
 }
 
 /// What the page's policy has refused from now on is in `window.violations`.
