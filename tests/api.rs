@@ -59,7 +59,7 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("GET", "/api/v1/package?package=registry.acme.com/acme/sledge", None, "401 401 200 200 404"),
         ("POST", "/api/v1/packages?organisation=acme", Some(&member), "401 401 403 400 404"),
         ("PUT", &package, Some(&written), "401 401 403 409 409"),
-        ("DELETE", &package, None, "401 401 403 409 409"),
+        ("DELETE", &package, None, "401 401 403 409 403"),
         ("POST", &check, Some(&written), "401 401 403 409 409"),
         ("GET", &history, None, "401 401 403 200 200"),
         ("POST", &revert, Some(&undone), "401 401 403 428 428"),

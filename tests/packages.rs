@@ -7,7 +7,6 @@ mod support;
 
 use std::fs;
 use std::process::Command;
-use std::thread;
 
 use pullgate::cli::demo::image::Image;
 use serde_json::{Value, json};
@@ -15,64 +14,14 @@ use support::clients::{Client as _, Skopeo};
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, UPSTREAM, pullgate};
 use support::hosts::{GATEWAY, REGISTRY, TOKENS};
-use support::http::{Answer, Connection};
 use support::images::image;
+use support::packages::{MAKE, OF_FILE, config, leads, redirected, target};
 use support::person::{Person, text};
 use support::process::run;
 use support::program::{ask, json_of, made as made_token, problem, send, token_of};
 use support::registry::Registry;
 use support::tokens::RIGHT;
 use support::world::{Kind, Storage, World};
-
-/// What each gateway has beside the packages of a test.
-fn config(more: &str) -> String {
-    format!("workers = 2\nshared_domain = \"pkg.pg.test\"\n{UPSTREAM}{more}")
-}
-
-const OF_FILE: &str = "
-[[packages]]
-domain = \"registry.acme.com\"
-name = \"acme/rocket\"
-backend = \"http://127.0.0.1:5000/acme/rocket\"
-";
-
-/// A package that sends clients where it lives.
-fn redirected(domain: &str, name: &str, backend: &str) -> Value {
-    json!({ "domain": domain, "name": name, "backends": [backend], "delivery": "redirect" })
-}
-
-fn target(package: &str) -> String {
-    format!("/api/v1/package?package={package}")
-}
-
-const MAKE: &str = "/api/v1/packages?organisation=acme";
-
-/// What clients are answered who ask for a manifest, over so many connections at once.
-fn asked(gate: &Gate, host: &str, name: &str, many: usize) -> Vec<Answer> {
-    let ask = || {
-        let mut connection = Connection::open(gate.address()).unwrap();
-        let host = format!("Host: {host}");
-        connection.ask("GET", &format!("/v2/{name}/manifests/latest"), &[host], b"").unwrap()
-    };
-    thread::scope(|scope| {
-        let asking: Vec<_> = (0..many).map(|_| scope.spawn(ask)).collect();
-        asking.into_iter().map(|one| one.join().unwrap()).collect()
-    })
-}
-
-/// Asserts that everybody is sent there, or told that there is nothing.
-fn leads(gate: &Gate, package: &str, to: Option<&str>) {
-    let (host, name) = package.split_once('/').unwrap();
-    for answer in asked(gate, host, name, 24) {
-        match to {
-            Some(to) => {
-                let location = format!("http://{to}/manifests/latest");
-                assert_eq!(answer.header("location"), Some(&*location), "{package}: {answer:?}");
-            }
-            None => assert_eq!(answer.status, 404, "{package}: {answer:?}"),
-        }
-    }
-}
 
 #[test]
 fn it_is_in_force_at_every_worker_when_the_answer_is_there() {

@@ -123,7 +123,7 @@ fn every_page_and_form_by_everybody() {
         ("POST", "/packages/new", vec![acme, ("name", "x")], "door 403 400 404 404 404"),
         ("GET", &written, vec![], "door 200 200 404 200 200"),
         ("POST", &written, vec![], "door 403 409 404 403 409"),
-        ("POST", &removed, vec![], "door 403 409 404 403 409"),
+        ("POST", &removed, vec![], "door 403 409 404 403 403"),
         ("POST", &reverted, vec![("change", "1")], "door 403 404 404 403 404"),
         ("GET", "/sign-in", vec![], "200 303 303 303 303 303"),
         ("GET", "/account", vec![], "door 200 200 200 200 200"),

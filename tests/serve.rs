@@ -6,19 +6,18 @@ mod support;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, NOTHING_RESOLVED, pullgate};
-use support::http::{Connection, get};
+use support::http::{Connection, get, half_a_request};
 use support::process::passes_promtool;
 
 #[test]
@@ -130,10 +129,10 @@ fn sigterm_finishes_what_is_under_way_and_ends_well() {
         let mut gate = Gate::start(driver, &backend("one.example"));
         let mut idle = Connection::open(gate.address()).unwrap();
         location(&mut idle, gate.address()).unwrap();
-        let mut under_way = half_a_request(gate.address());
+        let mut under_way = half_a_request(gate.address()).unwrap();
         gate.process().signal(Signal::TERM);
         idle.closed().expect("an idle connection is closed");
-        eventually(|| is_draining(&gate));
+        eventually(|| gate.is_draining());
         under_way.write_all(b"Host: registry.acme.com\r\n\r\n").unwrap();
         let mut answer = String::new();
         under_way.read_to_string(&mut answer).unwrap();
@@ -148,9 +147,9 @@ fn sigterm_finishes_what_is_under_way_and_ends_well() {
 fn a_second_signal_ends_at_once() {
     for driver in DRIVERS {
         let mut gate = Gate::start(driver, &backend("one.example"));
-        let _under_way = half_a_request(gate.address());
+        let _under_way = half_a_request(gate.address()).unwrap();
         gate.process().signal(Signal::INT);
-        eventually(|| is_draining(&gate));
+        eventually(|| gate.is_draining());
         gate.process().signal(Signal::TERM);
         let status = gate.process().wait();
         assert_eq!((status.code(), status.signal()), (Some(143), None));
@@ -187,9 +186,9 @@ fn reloads_during_a_drain_hold_nothing_up() {
     for driver in DRIVERS {
         let config = format!("drain_timeout = \"2s\"\n{}", backend("one.example"));
         let mut gate = Gate::start(driver, &config);
-        let _under_way = half_a_request(gate.address());
+        let _under_way = half_a_request(gate.address()).unwrap();
         gate.process().signal(Signal::TERM);
-        eventually(|| is_draining(&gate));
+        eventually(|| gate.is_draining());
         for number in 0..40 {
             fs::write(gate.config_file(), text_with(&gate, &format!("host{number}.example")))
                 .unwrap();
@@ -230,7 +229,7 @@ fn what_drains_too_long_is_ended() {
     for driver in DRIVERS {
         let config = format!("drain_timeout = \"1s\"\n{}", backend("one.example"));
         let mut gate = Gate::start(driver, &config);
-        let mut under_way = half_a_request(gate.address());
+        let mut under_way = half_a_request(gate.address()).unwrap();
         gate.stop();
         let mut rest = Vec::new();
         let _ = under_way.read_to_end(&mut rest);
@@ -437,29 +436,6 @@ fn has_metric(gate: &Gate, line: &str) -> Result<(), String> {
     let name = line.split(['{', ' ']).next().unwrap_or_default();
     let found: Vec<&str> = text.lines().filter(|other| other.starts_with(name)).collect();
     if found.contains(&line) { Ok(()) } else { Err(format!("{line} is not among {found:?}")) }
-}
-
-fn is_draining(gate: &Gate) -> Result<(), String> {
-    match get(gate.admin(), "/readyz") {
-        Ok(answer) if answer.status == 503 && answer.body == b"draining\n" => Ok(()),
-        other => Err(format!("{other:?}")),
-    }
-}
-
-/// A connection with a request under way, of which the worker has read the beginning.
-fn half_a_request(address: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let target = "/v2/acme/rocket/manifests/latest";
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    write!(stream, "GET {target} HTTP/1.1\r\n").unwrap();
-    stream
 }
 
 /// What a gateway says that does not start.

@@ -31,6 +31,8 @@ pub struct Adoption {
     last: Option<Arc<Snapshot>>,
     /// Databases that were read.
     shelf: Shelf,
+    /// What was read for the configuration in force.
+    read: Option<Arc<Read>>,
     /// What was said last of accounts that are lent to everybody.
     said: Vec<String>,
 }
@@ -41,10 +43,19 @@ pub struct Ready {
     pub snapshot: Arc<Snapshot>,
     /// What opens registries to them.
     pub keyring: Arc<Keyring>,
+    /// What is wanted of an authority beside the certificates of files.
+    pub acme: acme::Plan,
+    /// What the files say.
+    pub read: Arc<Read>,
+}
+
+/// What the files say that a configuration names.
+pub struct Read {
+    keys: keys::Keys,
     /// What clients are shown of files.
     pub files: certificates::Ready,
-    /// What is wanted of an authority beside those.
-    pub acme: acme::Plan,
+    /// Who is asked for more of that, and how.
+    access: Option<acme::Access>,
     /// How the aggregator tells clients apart.
     pub clients: ClientTable,
     /// What it knows of addresses.
@@ -59,6 +70,7 @@ impl Adoption {
             pseudonym: pseudonym()?,
             last: None,
             shelf: Shelf::default(),
+            read: None,
             said: Vec::new(),
         })
     }
@@ -70,38 +82,55 @@ impl Adoption {
 
     /// Reads what `config` names, and compiles both; or says everything that is wrong with them.
     pub fn ready(&mut self, config: &Config) -> Result<Ready, Vec<Problem>> {
+        let read = Arc::new(self.read(config)?);
+        Ok(self.compiled(config, read))
+    }
+
+    /// The same of a `config` that differs from the one in force in the dashboard's packages alone, and so
+    /// names the same files: they are read anew where one of them changes, and not here.
+    pub fn ready_again(&mut self, config: &Config) -> Result<Ready, Vec<Problem>> {
+        match self.read.clone() {
+            Some(read) => Ok(self.compiled(config, read)),
+            None => self.ready(config),
+        }
+    }
+
+    fn read(&mut self, config: &Config) -> Result<Read, Vec<Problem>> {
         let clients = clients(config);
         let keys = keys::read(&self.file, config);
         let (files, access) = (certificates::read(config), acme::read(config));
         let sources = self.shelf.sources(config);
-        let (clients, keys, files, access, sources) = match (clients, keys, files, access, sources)
-        {
+        match (clients, keys, files, access, sources) {
             (Ok(clients), Ok(keys), Ok(files), Ok(access), Ok(sources)) => {
-                (clients, keys, files, access, sources)
+                Ok(Read { keys, files, access, clients, sources })
             }
             (clients, keys, files, access, sources) => {
                 let problems = clients.err().into_iter().chain(keys.err()).chain(files.err());
-                return Err(problems.chain(access.err()).chain(sources.err()).flatten().collect());
+                Err(problems.chain(access.err()).chain(sources.err()).flatten().collect())
             }
-        };
+        }
+    }
+
+    fn compiled(&self, config: &Config, read: Arc<Read>) -> Ready {
         let last = self.last.as_deref();
         let generation = last.map_or(1, |last| last.generation + 1);
         let circumstances = Circumstances {
-            clients: clients.clone(),
+            clients: read.clients.clone(),
             via: &self.pseudonym,
             before: last,
             now_us: monotonic_us(),
         };
         let snapshot = Snapshot::build(config, generation, circumstances);
-        let keyring = Arc::new(keys.keyring(&snapshot.registries));
+        let keyring = Arc::new(read.keys.keyring(&snapshot.registries));
         let snapshot = Arc::new(snapshot);
-        let acme = acme::Plan::new(config, access, &files);
-        Ok(Ready { snapshot, keyring, files, acme, clients, sources })
+        let acme = acme::Plan::new(config, read.access.clone(), &read.files);
+        Ready { snapshot, keyring, acme, read }
     }
 
     /// What is `ready` of `config` is put in force.
     pub fn adopted(&mut self, ready: &Ready, config: &Config) {
         self.last = Some(Arc::clone(&ready.snapshot));
+        self.read = Some(Arc::clone(&ready.read));
         let lent = lent(config);
         if lent != self.said {
             for words in &lent {

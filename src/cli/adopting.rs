@@ -8,14 +8,17 @@ use crate::aggregator::Reconfigured;
 use crate::cli::adopt::{self, Ready};
 use crate::cli::books::Books;
 use crate::cli::drain::Drain;
-use crate::control::accounts::packages::{Package, Put};
+use crate::control::accounts::packages::{Doing, Package, Put};
 use crate::control::acme;
 use crate::control::admin::explain::InForce;
 use crate::control::archive;
-use crate::control::made::{Order, Orders, Outcome, Planned, Refused};
+use crate::control::made::plan::{Around, Planned};
+use crate::control::made::{Order, Orders, Outcome, Refused};
 use crate::control::prove::Plans;
 use crate::control::reload::{self, Adopter, Applied, Files};
 use crate::control::showcase::Showcase;
+use crate::control::status::Phase;
+use crate::pure::access::{Action, Grants, Object};
 use crate::pure::config::made::{Made, Merged};
 use crate::pure::config::problem::Problem;
 use crate::pure::config::values::Config;
@@ -61,10 +64,11 @@ impl Adopting {
         told.drain.workers.adopt(&ready.snapshot, &ready.keyring);
         told.plans.adopt(ready.plan(config));
         told.on_disk.resize(disk(config));
-        let Ready { snapshot, files, acme, clients, sources, .. } = ready;
-        told.showcase.adopt(files);
+        let Ready { snapshot, acme, read, .. } = ready;
+        told.showcase.adopt(read.files.clone());
         told.acme.send_replace(acme);
         let (counting, insight) = (config.counting.clone(), config.insight.clone());
+        let (clients, sources) = (read.clients.clone(), Arc::clone(&read.sources));
         (told.recount)(Reconfigured { counting, insight, clients, sources });
         let timeout_ms = milliseconds(config.gateway.drain_timeout);
         told.drain.timeout_ms.store(timeout_ms, Ordering::Relaxed);
@@ -87,27 +91,55 @@ impl Adopting {
 
     /// What comes of it. Where that is in force, snapshots before it are still to be freed.
     fn put(&mut self, order: &Order, orders: &Orders) -> Result<Outcome, Refused> {
+        if self.is_draining() {
+            return Err(Refused::Draining);
+        }
         self.books.read().map_err(Refused::Store)?;
-        let (in_file, _) = self.books.of_file().map_err(refused)?;
-        let planned = self.books.stored().with(order, &in_file)?;
+        let grants = self.books.grants(&order.asker.who, order.now_s).map_err(Refused::Store)?;
+        let operator = self.books.stored().owners.operator;
+        let runs_gateway = grants.may(Action::See, Object::Gateway { operator });
+        let outcome = self.put_by(order, &grants, orders);
+        outcome.map_err(|refused| refused.told(&order.asker.who, runs_gateway))
+    }
+
+    /// The same by who may all that.
+    fn put_by(
+        &mut self,
+        order: &Order,
+        grants: &Grants,
+        orders: &Orders,
+    ) -> Result<Outcome, Refused> {
+        let (file, _) = self.books.of_file().map_err(refused)?;
+        let in_force = self.told.in_force.snapshot();
+        let around = Around { grants, file: &file, routes: &in_force.routes };
+        let planned = self.books.stored().with(order, &around)?;
         let merged = self.books.merged(None, &planned.made).map_err(refused)?;
-        planned.stands(&merged.aside, &self.books.standing())?;
-        let ready = self.books.ready(&merged).map_err(refused)?;
+        let owners = &self.books.stored().owners;
+        planned.stands(&merged.aside, &self.books.standing(), owners)?;
+        let ready = self.books.ready_again(&merged).map_err(refused)?;
         let (snapshot, keyring) = (Arc::clone(&ready.snapshot), Arc::clone(&ready.keyring));
-        let Planned { made, owner, put, .. } = planned;
+        let Planned { made, owner, owns, claims, put, .. } = planned;
         if order.is_trial {
             return Ok(Outcome { package: package(put, 0), snapshot, keyring });
         }
-        let (by, to_store, now_s) = (order.asker.by.clone(), put.clone(), order.now_s);
+        let (who, to_store, now_s) = (order.asker.who.clone(), put.clone(), order.now_s);
         let store = self.books.accounts();
-        let id = store.wait(move |store| store.put_package(&by, owner, &to_store, now_s));
+        let id = store.wait(move |store| {
+            let (who, routes) = (&who, &in_force.routes);
+            let doing = Doing { who, owner, as_owner: owns, claims, routes, now_s };
+            store.put_package(&doing, &to_store)
+        });
         let id = id.map_err(Refused::Store)?;
         // From here on nothing can fail: it is written down, and will be in force after a crash.
         self.adopt(None, &made, (merged, ready), orders);
         match self.told.drain.workers.answer(WORKERS_PATIENCE) {
             true => Ok(Outcome { package: package(put, id), snapshot, keyring }),
-            false => Err(Refused::Unheard),
+            false => Err(Refused::Unheard { is_draining: self.is_draining() }),
         }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.told.drain.status.phase() == Phase::Draining
     }
 }
 
@@ -139,7 +171,8 @@ impl Adopter for Adopting {
 
     fn change(&mut self, order: Order, orders: &Orders) {
         let outcome = self.put(&order, orders);
-        let is_in_force = !order.is_trial && matches!(outcome, Ok(_) | Err(Refused::Unheard));
+        let is_in_force =
+            !order.is_trial && matches!(outcome, Ok(_) | Err(Refused::Unheard { .. }));
         order.answer(outcome);
         if is_in_force {
             self.told.drain.workers.free();
@@ -156,7 +189,7 @@ impl Adopter for Adopting {
         }
         let made = self.books.stored().made();
         let outcome = self.books.merged(None, &made).and_then(|merged| {
-            let ready = self.books.ready(&merged)?;
+            let ready = self.books.ready_again(&merged)?;
             Ok((merged, ready))
         });
         match outcome.map_err(refused) {
@@ -178,11 +211,11 @@ fn package(put: Put, id: i64) -> Option<Package> {
     match put {
         Put::Make(written) | Put::Change(_, written) => Some(Package { id, written }),
         Put::Restore(package) => Some(package),
-        Put::Remove(_) => None,
+        Put::Remove(_) | Put::Discard(_) => None,
     }
 }
 
-/// The text was right when it was put in force, and the files that it names are read anew each time.
+/// The text was right when it was put in force.
 fn refused(problems: Vec<Problem>) -> Refused {
     let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
     Refused::Configuration(lines.join("; "))

@@ -2,8 +2,11 @@
 //! accounts' store has beside it.
 
 use crate::cli::adopt::{Adoption, Ready};
+use crate::control::accounts::sessions::Who;
 use crate::control::accounts::{Accounts, StoreError};
-use crate::control::made::{Standing, Stored};
+use crate::control::made::Standing;
+use crate::control::made::plan::Stored;
+use crate::pure::access::Grants;
 use crate::pure::config::check::check;
 use crate::pure::config::made::{Made, Merged, Wrong, beside};
 use crate::pure::config::problem::{Problem, Warning};
@@ -61,6 +64,15 @@ impl Books {
         Ok(&self.stored)
     }
 
+    /// What somebody may now, by what they came by.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] where that has ended; that it cannot be found out.
+    pub fn grants(&self, who: &Who, now_s: i64) -> Result<Grants, StoreError> {
+        let who = who.clone();
+        self.accounts.wait(move |store| store.grants_of(&who, now_s))
+    }
+
     /// What the store had when it was read last.
     pub fn stored(&self) -> &Stored {
         &self.stored
@@ -98,12 +110,20 @@ impl Books {
         Ok(beside(check(file, text)?, (file, text), made))
     }
 
-    /// What is put in force of that.
+    /// What is put in force of that, of another text than before.
     ///
     /// # Errors
     /// What is wrong with files that it names.
     pub fn ready(&mut self, merged: &Merged) -> Result<Ready, Vec<Problem>> {
         self.adoption.ready(&merged.config)
+    }
+
+    /// The same beside the text in force, whose files are not read anew.
+    ///
+    /// # Errors
+    /// The same, as long as none is in force.
+    pub fn ready_again(&mut self, merged: &Merged) -> Result<Ready, Vec<Problem>> {
+        self.adoption.ready_again(&merged.config)
     }
 
     /// What is `ready` is put in force, of this text where it is another.
@@ -121,7 +141,8 @@ impl Books {
         let standing = Standing::of(made, &aside, &config);
         for (package, wrong) in &standing.packages {
             let is_news = self.standing.packages.get(package) != Some(wrong);
-            if let Some(Wrong { field, what }) = wrong.first().filter(|_| is_news) {
+            let wrong = wrong.first().filter(|_| is_news).map(|one| one.clone().told(true));
+            if let Some(Wrong { field, what, .. }) = wrong {
                 tracing::warn!("{package}, made in the dashboard, is not served: {field}: {what}");
             }
         }

@@ -281,6 +281,8 @@ impl Command {
         for worker in self.orders.iter() {
             worker.give(Order::Answer(reply.clone()));
         }
+        // Then of workers that end nobody is waited for.
+        drop(reply);
         self.orders.iter().all(|_| replies.recv_deadline(deadline).is_ok())
     }
 

@@ -210,7 +210,8 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     let showcase = Showcase::new();
     let wake = bounded(1);
     let (makers, orders) = made::channel(wake.0.clone());
-    let Ready { snapshot, keyring, files: shown, acme, clients, sources } = &ready;
+    let Ready { snapshot, keyring, acme, read } = &ready;
+    let (shown, clients, sources) = (&read.files, &read.clients, &read.sources);
     showcase.adopt(shown.clone());
     let standing = Arc::<acme::Record>::default();
     let (acme, acme_plans) = Acme::new(data_dir.clone(), &showcase, &standing, acme.clone());

@@ -169,6 +169,14 @@ impl Gate {
         kibibytes << 10
     }
 
+    /// Whether it says that it is stopping.
+    pub fn is_draining(&self) -> Result<(), String> {
+        match get(self.admin, "/readyz") {
+            Ok(answer) if answer.status == 503 && answer.body == b"draining\n" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
     /// Stops it in an orderly way: every open window is booked and on disk afterwards.
     pub fn stop(&mut self) {
         let mut process = self.process.take().expect("the gateway runs");

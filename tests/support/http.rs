@@ -189,6 +189,23 @@ pub fn connect_from(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream>
     Ok(TcpStream::from(socket))
 }
 
+/// A connection with a request for the manifest of `acme/rocket` under way, of which the gateway has read the
+/// beginning.
+pub fn half_a_request(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let target = "/v2/acme/rocket/manifests/latest";
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    write!(stream, "GET {target} HTTP/1.1\r\n")?;
+    Ok(stream)
+}
+
 /// One GET on a connection of its own.
 pub fn get(server: SocketAddr, target: &str) -> io::Result<Answer> {
     Connection::open(server)?.ask("GET", target, &[format!("Host: {server}")], b"")

@@ -16,6 +16,7 @@ pub mod http;
 pub mod http2;
 pub mod images;
 pub mod origin;
+pub mod packages;
 pub mod pebble;
 pub mod person;
 pub mod process;

@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod audit;
 mod badges;
+mod belongings;
 pub mod claims;
 pub mod command;
 pub mod hash;

@@ -4,9 +4,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed, Entry, entry};
+use super::belongings;
+use super::place::Place;
+use super::sessions::Who;
 use super::store::{Store, StoreError, is_taken};
-use crate::pure::access::OrganisationId;
+use crate::pure::access::{Action, Grants, Object, OrganisationId};
 use crate::pure::config::made::Written;
+use crate::pure::route::table::Table;
 
 /// A package that was made in the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +24,34 @@ pub struct Package {
 /// What is to be done to one.
 #[derive(Clone, Debug)]
 pub enum Put {
-    /// There is one more, and its domain is the organisation's from now on, where it was nobody's.
+    /// There is one more.
     Make(Written),
     /// One is changed.
     Change(Package, Written),
-    /// One goes; what was counted stays.
+    /// One goes, and with it what hangs on its name (`belongings`); what was counted stays.
     Remove(Package),
+    /// One goes whose name the configuration file has by now: what hangs on that is the file's package's.
+    Discard(Package),
     /// One that went comes back, under its number.
     Restore(Package),
+}
+
+/// As what something is done, and by whom. Whether they may is decided when it is done.
+#[derive(Clone, Copy)]
+pub struct Doing<'d> {
+    /// Who.
+    pub who: &'d Who,
+    /// Whose the package is, or is to be.
+    pub owner: OrganisationId,
+    /// Whether it was found right for who configures the organisation. Else to configure the package is
+    /// enough, where it stays what it is called.
+    pub as_owner: bool,
+    /// Whether its domain, which is nobody's, becomes the organisation's.
+    pub claims: bool,
+    /// The rules that packages are served by.
+    pub routes: &'d Table,
+    /// When, in seconds since 1970.
+    pub now_s: i64,
 }
 
 /// A change that was made, and the package that it was made to.
@@ -67,61 +91,56 @@ impl Store {
         Ok(self.connection.query_row(sql, [domain, name], package).optional()?)
     }
 
-    /// Does what is to be done to one of `owner`, and notes who did. Says its number.
+    /// Does what is to be done to one, if they may do so now, and notes who did. Says its number.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for a name that is taken.
-    pub fn put_package(
-        &mut self,
-        by: &Actor,
-        owner: OrganisationId,
-        put: &Put,
-        now_s: i64,
-    ) -> Result<i64, StoreError> {
-        let operator = self.owners()?.operator;
+    /// [`StoreError::Forbidden`] and [`StoreError::Absent`] for who may not, or not any more;
+    /// [`StoreError::Refused`] for a name that is taken, and a domain that is another's.
+    pub fn put_package(&mut self, doing: &Doing<'_>, put: &Put) -> Result<i64, StoreError> {
+        let Doing { who, owner, claims, now_s, .. } = *doing;
+        let by = &who.actor();
+        // Between this and what follows nobody else's job runs.
+        self.decide(doing, put)?;
         let step = self.begin()?;
         let (id, before, after) = match put {
             Put::Make(written) | Put::Restore(Package { written, .. }) => {
                 let number = match put {
                     Put::Restore(Package { id, .. }) => Some(*id),
-                    Put::Make(_) | Put::Change(..) | Put::Remove(_) => None,
+                    Put::Make(_) | Put::Change(..) | Put::Remove(_) | Put::Discard(_) => None,
                 };
                 let sql =
                     "INSERT INTO packages (id, domain, name, written) VALUES (?1, ?2, ?3, ?4)";
                 let row = params![number, written.domain, written.name, text(written)];
                 step.execute(sql, row).map_err(|error| refused(error, written))?;
-                let id = step.last_insert_rowid();
-                if owner != operator {
-                    claim(&step, by, &written.domain, owner, now_s)?;
-                }
-                (id, None, Some(written))
+                (step.last_insert_rowid(), None, Some(written))
             }
             Put::Change(Package { id, written: before }, after) => {
                 let sql = "UPDATE packages SET domain = ?2, name = ?3, written = ?4 WHERE id = ?1";
                 let row = params![id, after.domain, after.name, text(after)];
                 step.execute(sql, row).map_err(|error| refused(error, after))?;
                 if before.package() != after.package() {
-                    rename(&step, &before.package(), &after.package())?;
+                    belongings::rename(&step, &before.package(), &after.package())?;
                 }
                 (*id, Some(before), Some(after))
             }
-            Put::Remove(Package { id, written }) => {
+            Put::Remove(Package { id, written }) | Put::Discard(Package { id, written }) => {
                 step.execute("DELETE FROM packages WHERE id = ?1", [id])?;
-                // Nobody could make it private any more, nor say who is told.
-                for table in ["public_packages", "alerts"] {
-                    let sql = format!("DELETE FROM {table} WHERE package = ?1");
-                    step.execute(&sql, [written.package()])?;
-                }
                 (*id, Some(written), None)
             }
         };
+        if let Some(written) = after.filter(|_| claims) {
+            claim(&step, by, &written.domain, owner, now_s)?;
+        }
         let what = match put {
             Put::Make(_) => "package.make",
             Put::Change(..) => "package.change",
-            Put::Remove(_) => "package.remove",
+            Put::Remove(_) | Put::Discard(_) => "package.remove",
             Put::Restore(_) => "package.restore",
         };
         let name = after.or(before).map(Written::package);
+        if let (Put::Remove(_), Some(name)) = (put, &name) {
+            belongings::end(&step, by, &Place::new(owner, Some(name.clone())), now_s)?;
+        }
         let deed = Deed {
             what,
             organisation: Some(owner),
@@ -132,6 +151,34 @@ impl Store {
         audit::note_made(&step, by, &deed, id, now_s)?;
         step.commit()?;
         Ok(id)
+    }
+
+    /// That it may be done by who does it, and that its domains are its owner's, as it stands now.
+    fn decide(&self, doing: &Doing<'_>, put: &Put) -> Result<(), StoreError> {
+        let grants = self.grants_of(doing.who, doing.now_s)?;
+        let (before, after) = match put {
+            Put::Make(after) | Put::Restore(Package { written: after, .. }) => (None, Some(after)),
+            Put::Change(before, after) => (Some(&before.written), Some(after)),
+            Put::Remove(before) | Put::Discard(before) => (Some(&before.written), None),
+        };
+        let name = before.map(Written::package);
+        let name = name.as_deref().filter(|_| !doing.as_owner);
+        let is_owner = may_put(&grants, doing.owner, name, doing.routes)?;
+        if doing.as_owner && !is_owner {
+            return Err(StoreError::Forbidden);
+        }
+        let owners = self.owners()?;
+        let is_theirs = |written: &Written| {
+            let is_free = !owners.domains.contains_key(&written.domain);
+            owners.of_domain(&written.domain) == doing.owner || (doing.claims && is_free)
+        };
+        match before.into_iter().chain(after).all(is_theirs) {
+            true => Ok(()),
+            false => {
+                let words = "The domain is another organisation's by now: look again.";
+                Err(StoreError::Refused(words.to_owned()))
+            }
+        }
     }
 
     /// The change of this number, if it is in the [history](Store::package_history) of these.
@@ -175,6 +222,35 @@ impl Store {
     }
 }
 
+/// Whether somebody may make, change and remove packages of `owner`, or else change what is written of the one
+/// of this `name`: `true` for who configures the organisation.
+///
+/// # Errors
+/// [`StoreError::Forbidden`] for who sees them and may not, [`StoreError::Absent`] for who sees nothing.
+pub fn may_put(
+    grants: &Grants,
+    owner: OrganisationId,
+    name: Option<&str>,
+    routes: &Table,
+) -> Result<bool, StoreError> {
+    let organisation = Object::Organisation(owner);
+    if grants.may(Action::Configure, organisation) {
+        return Ok(true);
+    }
+    let package = name.map(|name| {
+        let rule = routes.serving(name);
+        Object::Package { name, rule, owner, is_public: false }
+    });
+    let may = |action| package.is_some_and(|package| grants.may(action, package));
+    if may(Action::Configure) {
+        return Ok(false);
+    }
+    match may(Action::See) || grants.may(Action::See, organisation) {
+        true => Err(StoreError::Forbidden),
+        false => Err(StoreError::Absent),
+    }
+}
+
 /// A domain that nobody has is the organisation's whose package it serves.
 fn claim(
     step: &Connection,
@@ -196,19 +272,6 @@ fn claim(
     }
     Ok(())
 }
-
-/// Roles on a package, tokens and invitations that reach it, what is said of its badges and its page, and who
-/// is told of it follow it to another name.
-fn rename(step: &Connection, from: &str, to: &str) -> Result<(), StoreError> {
-    for table in FOLLOWS {
-        let sql = format!("UPDATE OR REPLACE {table} SET package = ?2 WHERE package = ?1");
-        step.execute(&sql, [from, to])?;
-    }
-    Ok(())
-}
-
-const FOLLOWS: [&str; 6] =
-    ["package_members", "tokens", "invitations", "badges_off", "public_packages", "alerts"];
 
 fn package(row: &Row<'_>) -> rusqlite::Result<Package> {
     let text: String = row.get(1)?;
@@ -235,8 +298,8 @@ fn refused(error: rusqlite::Error, written: &Written) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::accounts::place::Place;
     use crate::control::accounts::roles;
+    use crate::control::accounts::sessions::By;
     use crate::control::tests::scratch;
     use crate::pure::access::Role;
 
@@ -244,31 +307,85 @@ mod tests {
         Written { domain: domain.to_owned(), name: name.to_owned(), ..Written::default() }
     }
 
+    struct World {
+        _dir: tempfile::TempDir,
+        store: Store,
+        /// acme's admin, in its browser.
+        ada: Who,
+        acme: OrganisationId,
+        routes: Table,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = scratch();
+            let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+            store.set_up("ada", "$hash", "acme", 0).unwrap();
+            let acme = store.owners().unwrap().operator;
+            let ada = signed_in(&mut store, 1, "ada");
+            Self { _dir: dir, store, ada, acme, routes: Table::build(&[], &[]) }
+        }
+
+        /// Somebody with a role there, in their browser.
+        fn person(&mut self, login: &str, place: &Place, role: Role) -> Who {
+            let account = crate::control::accounts::people::add_account;
+            let account = account(&self.store.connection, login, "$hash", 0).unwrap();
+            let step = self.store.begin().unwrap();
+            roles::grant(&step, &self.ada.actor(), place, account, role, 1).unwrap();
+            step.commit().unwrap();
+            signed_in(&mut self.store, account, login)
+        }
+
+        fn put(&mut self, put: &Put, now_s: i64) -> Result<i64, StoreError> {
+            let (owner, as_owner) = (self.acme, true);
+            let doing = Doing {
+                who: &self.ada,
+                owner,
+                as_owner,
+                claims: false,
+                routes: &self.routes,
+                now_s,
+            };
+            self.store.put_package(&doing, put)
+        }
+
+        /// The same by somebody who was thought to own the organisation, or only the package.
+        fn by(&mut self, who: &Who, as_owner: bool, put: &Put) -> Result<i64, StoreError> {
+            let owner = self.acme;
+            let doing =
+                Doing { who, owner, as_owner, claims: false, routes: &self.routes, now_s: 9 };
+            self.store.put_package(&doing, put)
+        }
+    }
+
+    fn signed_in(store: &mut Store, account: i64, login: &str) -> Who {
+        store.open_session(account, "", login, "Firefox", 0).unwrap();
+        store.by_session(login, 0).unwrap().who
+    }
+
     #[test]
     fn packages_are_made_changed_and_removed_and_all_of_it_is_noted() {
-        let dir = scratch();
-        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
-        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
-        let by = Actor { account: Some(ada), login: "ada".to_owned() };
-        let acme = store.owners().unwrap().operator;
-        let first = written("a.b", "x");
-        let id = store.put_package(&by, acme, &Put::Make(first.clone()), 1).unwrap();
-        let again = store.put_package(&by, acme, &Put::Make(first.clone()), 1);
+        let mut world = World::new();
+        let (ada, acme, first) = (world.ada.account, world.acme, written("a.b", "x"));
+        let id = world.put(&Put::Make(first.clone()), 1).unwrap();
+        let again = world.put(&Put::Make(first.clone()), 1);
         assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
-        let step = store.begin().unwrap();
+        let step = world.store.begin().unwrap();
         let place = Place::new(acme, Some("a.b/x".to_owned()));
-        roles::grant(&step, &by, &place, ada, Role::Member, 1).unwrap();
+        roles::grant(&step, &world.ada.actor(), &place, ada, Role::Member, 1).unwrap();
         step.commit().unwrap();
         let (had, second) = (Package { id, written: first }, written("a.b", "y"));
-        store.put_package(&by, acme, &Put::Change(had, second.clone()), 2).unwrap();
+        world.put(&Put::Change(had, second.clone()), 2).unwrap();
         let now = Package { id, written: second };
-        assert_eq!(store.packages().unwrap(), std::slice::from_ref(&now));
-        assert_eq!(store.package("a.b", "y").unwrap(), Some(now.clone()));
-        assert_eq!(store.package("a.b", "x").unwrap(), None);
-        let roles = store.grants(ada).unwrap().packages;
-        assert_eq!(roles.into_keys().collect::<Vec<_>>(), ["a.b/y"], "a role follows");
-        store.put_package(&by, acme, &Put::Remove(now.clone()), 3).unwrap();
-        assert_eq!(store.packages().unwrap(), []);
+        assert_eq!(world.store.packages().unwrap(), std::slice::from_ref(&now));
+        assert_eq!(world.store.package("a.b", "y").unwrap(), Some(now.clone()));
+        assert_eq!(world.store.package("a.b", "x").unwrap(), None);
+        let roles = |world: &World| world.store.grants(ada).unwrap().packages;
+        assert_eq!(roles(&world).into_keys().collect::<Vec<_>>(), ["a.b/y"], "a role follows");
+        world.put(&Put::Remove(now.clone()), 3).unwrap();
+        assert_eq!(world.store.packages().unwrap(), []);
+        assert!(roles(&world).is_empty(), "it ends with the package");
+        let store = &world.store;
         let deeds = |name: &str, before| {
             let history = store.package_history(acme, name, before, 9).unwrap();
             history.iter().map(|one| one.deed.clone()).collect::<Vec<_>>()
@@ -278,43 +395,121 @@ mod tests {
         assert_eq!(deeds("a.b/x", i64::MAX), Vec::<String>::new());
         assert_eq!(store.package_history(acme + 1, "a.b/y", i64::MAX, 9).unwrap().len(), 0);
         let newest = store.package_history(acme, "a.b/y", i64::MAX, 1).unwrap().remove(0).id;
-        let change = |name: &str, number| store.package_change(acme, name, number);
-        let gone = change("a.b/y", newest).unwrap();
+        let gone = store.package_change(acme, "a.b/y", newest).unwrap();
         assert_eq!((gone.made, gone.present), (id, None));
-        assert!(matches!(change("a.b/x", newest), Err(StoreError::Absent)));
-        assert!(matches!(change("a.b/y", 1), Err(StoreError::Absent)), "another sort of entry");
-        store.put_package(&by, acme, &Put::Restore(now.clone()), 4).unwrap();
-        let there = store.package_change(acme, "a.b/y", newest).unwrap();
+        let absent = store.package_change(acme, "a.b/x", newest);
+        assert!(matches!(absent, Err(StoreError::Absent)), "{absent:?}");
+        let absent = store.package_change(acme, "a.b/y", 1);
+        assert!(matches!(absent, Err(StoreError::Absent)), "another sort of entry");
+        world.put(&Put::Restore(now.clone()), 4).unwrap();
+        assert!(roles(&world).is_empty(), "it comes back without");
+        let there = world.store.package_change(acme, "a.b/y", newest).unwrap();
         assert_eq!(there.present, Some(now));
     }
 
     #[test]
+    fn what_the_file_has_overruled_goes_alone() {
+        let mut world = World::new();
+        let place = Place::new(world.acme, Some("a.b/x".to_owned()));
+        let pia = world.person("pia", &place, Role::Admin);
+        let first = written("a.b", "x");
+        let id = world.put(&Put::Make(first.clone()), 1).unwrap();
+        world.put(&Put::Discard(Package { id, written: first }), 2).unwrap();
+        assert_eq!(world.store.packages().unwrap(), []);
+        assert_eq!(world.store.members(&place).unwrap()[0].account, pia.account);
+    }
+
+    #[test]
+    fn whether_they_may_is_decided_when_it_is_done() {
+        let mut world = World::new();
+        let (here, acme) = (Place::new(world.acme, Some("a.b/x".to_owned())), world.acme);
+        let bob = world.person("bob", &Place::Organisation(acme), Role::Admin);
+        let pia = world.person("pia", &here, Role::Admin);
+        let first = written("a.b", "x");
+        let id = world.put(&Put::Make(first.clone()), 1).unwrap();
+        let there = Package { id, written: first.clone() };
+        let moved = Put::Change(there.clone(), first);
+        let make = Put::Make(written("a.b", "y"));
+        world.by(&pia, false, &moved).unwrap();
+        for put in [&make, &Put::Remove(there.clone()), &Put::Restore(there.clone())] {
+            assert!(world.by(&pia, true, put).is_err(), "{put:?}");
+        }
+        // All of what follows was asked for while it was theirs to do.
+        let forbidden = |outcome: Result<i64, StoreError>| {
+            assert!(matches!(outcome, Err(StoreError::Forbidden)), "{outcome:?}");
+        };
+        let (by, at) = (world.ada.actor(), Place::Organisation(acme));
+        world.store.change_role(&by, &at, bob.account, Role::Member, 2).unwrap();
+        for put in [&make, &moved, &Put::Remove(there.clone())] {
+            forbidden(world.by(&bob, true, put));
+        }
+        world.store.change_role(&by, &here, pia.account, Role::Member, 2).unwrap();
+        forbidden(world.by(&pia, false, &moved));
+        world.store.remove_member(&by, &here, pia.account, 3).unwrap();
+        let gone = world.by(&pia, false, &moved);
+        assert!(matches!(gone, Err(StoreError::Absent)), "{gone:?}");
+        let (ada, By::Session(session)) = (world.ada.clone(), world.ada.by) else { panic!() };
+        world.store.close_session(ada.account, session).unwrap();
+        forbidden(world.by(&ada, true, &make));
+        assert_eq!(world.store.packages().unwrap(), [there]);
+    }
+
+    #[test]
+    fn a_domain_that_is_anothers_by_now_is_left_to_it() {
+        let mut world = World::new();
+        let first = written("a.b", "x");
+        let id = world.put(&Put::Make(first.clone()), 1).unwrap();
+        let by = world.ada.actor();
+        let other = world.store.add_organisation(&by, "other", 2).unwrap();
+        world.store.give_domain(&by, "a.b", other, 3).unwrap();
+        let there = Package { id, written: first };
+        for put in [
+            Put::Make(written("a.b", "y")),
+            Put::Change(there.clone(), written("a.c", "x")),
+            Put::Remove(there.clone()),
+        ] {
+            let outcome = world.put(&put, 4);
+            assert!(matches!(outcome, Err(StoreError::Refused(_))), "{put:?}: {outcome:?}");
+        }
+        assert_eq!(world.store.packages().unwrap(), [there]);
+    }
+
+    #[test]
     fn one_that_cannot_be_read_keeps_no_other_from_being_served() {
-        let dir = scratch();
-        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
-        store.set_up("ada", "$hash", "acme", 0).unwrap();
-        let by = Actor { account: None, login: "operator".to_owned() };
-        let acme = store.owners().unwrap().operator;
+        let mut world = World::new();
         for name in ["x", "y"] {
-            store.put_package(&by, acme, &Put::Make(written("a.b", name)), 1).unwrap();
+            world.put(&Put::Make(written("a.b", name)), 1).unwrap();
         }
         let sql = "UPDATE packages SET written = '{\"of\": \"another version\"}' WHERE name = 'x'";
-        store.connection.execute(sql, []).unwrap();
-        let left: Vec<_> = store.packages().unwrap().into_iter().map(|it| it.written).collect();
+        world.store.connection.execute(sql, []).unwrap();
+        let left = world.store.packages().unwrap();
+        let left: Vec<_> = left.into_iter().map(|it| it.written).collect();
         assert_eq!(left, [written("a.b", "y")]);
     }
 
     #[test]
     fn a_domain_that_nobody_had_is_its_organisations() {
-        let dir = scratch();
-        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
-        store.set_up("ada", "$hash", "acme", 0).unwrap();
-        let by = Actor { account: None, login: "operator".to_owned() };
-        let other = store.add_organisation(&by, "other", 1).unwrap();
-        store.put_package(&by, other, &Put::Make(written("other.pkg", "x")), 1).unwrap();
-        assert_eq!(store.owners().unwrap().of_domain("other.pkg"), other);
-        let acme = store.owners().unwrap().operator;
-        store.put_package(&by, acme, &Put::Make(written("acme.pkg", "x")), 1).unwrap();
-        assert!(!store.owners().unwrap().domains.contains_key("acme.pkg"));
+        let mut world = World::new();
+        let by = world.ada.actor();
+        let other = world.store.add_organisation(&by, "other", 1).unwrap();
+        let eve = world.person("eve", &Place::Organisation(other), Role::Admin);
+        let doing = |claims, now_s| Doing {
+            who: &eve,
+            owner: other,
+            as_owner: true,
+            claims,
+            routes: &world.routes,
+            now_s,
+        };
+        let (one, two) = (written("other.pkg", "x"), written("deep.other.pkg", "x"));
+        let refused = world.store.put_package(&doing(false, 2), &Put::Make(one.clone()));
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        let id = world.store.put_package(&doing(true, 2), &Put::Make(one.clone())).unwrap();
+        assert_eq!(world.store.owners().unwrap().of_domain("other.pkg"), other);
+        let moved = Put::Change(Package { id, written: one }, two);
+        world.store.put_package(&doing(true, 3), &moved).unwrap();
+        assert_eq!(world.store.owners().unwrap().of_domain("deep.other.pkg"), other);
+        world.put(&Put::Make(written("acme.pkg", "x")), 3).unwrap();
+        assert!(!world.store.owners().unwrap().domains.contains_key("acme.pkg"));
     }
 }

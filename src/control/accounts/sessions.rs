@@ -1,11 +1,11 @@
 //! Who is signed in, and on which browsers.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::audit::Actor;
-use super::people::Owners;
+use super::people::{Owners, role};
 use super::store::{Store, StoreError};
-use crate::pure::access::{Grants, Role};
+use crate::pure::access::{Grants, Reach, Role};
 use crate::pure::secret;
 
 /// Somebody who is known.
@@ -134,6 +134,34 @@ impl Store {
         })
     }
 
+    /// All that somebody may now who was known before, by what they were known by then: for what is done
+    /// later than it was asked for.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] where their session or token has ended meanwhile.
+    pub fn grants_of(&self, who: &Who, now_s: i64) -> Result<Grants, StoreError> {
+        let reach = match who.by {
+            By::Session(id) => {
+                let sql = "SELECT 1 FROM sessions
+                           WHERE id = ?1 AND account = ?2 AND seen_s > ?3 AND created_s > ?4";
+                let times = (now_s - IDLE_MAX_S, now_s - AGE_MAX_S);
+                let of = params![id, who.account, times.0, times.1];
+                self.connection.query_row(sql, of, |_| Ok(None)).optional()?
+            }
+            By::Token { id, .. } => {
+                let sql = "SELECT organisation, package, role FROM tokens
+                           WHERE id = ?1 AND account = ?2 AND (expires_s IS NULL OR expires_s > ?3)";
+                let read = |row: &Row<'_>| {
+                    let (organisation, package) = (row.get(0)?, row.get(1)?);
+                    Ok(Some(Reach { organisation, package, most: role(row, 2)? }))
+                };
+                self.connection.query_row(sql, params![id, who.account, now_s], read).optional()?
+            }
+        };
+        let reach = reach.ok_or(StoreError::Forbidden)?;
+        Ok(Grants { reach, ..self.grants(who.account)? })
+    }
+
     /// Ends a session of this account.
     ///
     /// # Errors
@@ -177,8 +205,12 @@ mod tests {
         }
         assert!(store.by_session("one", begun + AGE_MAX_S).is_err(), "used or not, it ends");
         let By::Session(session) = known.who.by else { panic!("{known:?}") };
+        assert_eq!(store.grants_of(&known.who, now_s).unwrap(), known.grants);
+        let late = store.grants_of(&known.who, begun + AGE_MAX_S);
+        assert!(matches!(late, Err(StoreError::Forbidden)), "{late:?}");
         assert!(matches!(store.close_session(ada + 1, session), Err(StoreError::Absent)));
         store.close_session(ada, session).unwrap();
         assert!(store.by_session("one", begun).is_err());
+        assert!(matches!(store.grants_of(&known.who, begun), Err(StoreError::Forbidden)));
     }
 }

@@ -22,6 +22,8 @@ pub struct Store {
 pub enum StoreError {
     /// There is no such thing, or not for who asks.
     Absent,
+    /// It is not for who asks to do, or not any more.
+    Forbidden,
     /// It is against a rule: words for the person who asked, as a sentence.
     Refused(String),
     /// The database fails.
@@ -116,6 +118,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("there is no such thing"),
+            Self::Forbidden => f.write_str("who asks may not do this, or not any more"),
             Self::Refused(words) | Self::Closed(words) => f.write_str(words),
             Self::Database(error) => write!(f, "the accounts' database: {error}"),
             Self::Stopped => f.write_str("the gateway is stopping, or failed at it: see its log"),

@@ -238,8 +238,11 @@ mod tests {
         assert!(matches!(store.revoke_own_token(&eve, id, 1), Err(StoreError::Absent)));
         assert!(matches!(store.revoke_token_at(&by, &elsewhere, id, 1), Err(StoreError::Absent)));
         assert_eq!(store.tokens_of(ada).unwrap()[0].seen_s, Some(99));
+        assert_eq!(store.grants_of(&known.who, 99).unwrap(), known.grants, "no further either");
+        assert!(matches!(store.grants_of(&known.who, 100), Err(StoreError::Forbidden)));
         store.revoke_own_token(&by, id, 1).unwrap();
         assert!(matches!(store.by_token("one", 1), Err(StoreError::Absent)));
+        assert!(matches!(store.grants_of(&known.who, 1), Err(StoreError::Forbidden)));
         let id = store.add_token(&by, &wanted, "three", 0).unwrap();
         assert_eq!(store.tokens_at(&acme).unwrap().len(), 1);
         store.revoke_token_at(&by, &acme, id, 1).unwrap();

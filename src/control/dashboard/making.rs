@@ -14,11 +14,11 @@ use super::address::address;
 use super::form::Fields;
 use super::page::{Frame, shown};
 use super::past::{Change as Past, past};
-use super::settled::{Settled, asker, configurable, seen};
+use super::settled::{Settled, configurable, removable, seen};
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::now_s;
-use crate::control::made::{Change, Refused};
+use crate::control::made::{Asker, Change, Refused};
 use crate::pure::access::{Action, OrganisationId};
 use crate::pure::config::made::{Written, Wrong};
 
@@ -44,6 +44,8 @@ enum Source {
     File,
     /// Here.
     Dashboard,
+    /// Here, and in the configuration file by now, which comes first.
+    Overruled,
     /// It was removed.
     Gone,
 }
@@ -118,7 +120,7 @@ async fn make(
     let said = said(&fields);
     let page = WrittenPage { written: said.written.clone(), ..page };
     let change = Change::Make { organisation, written: said.written.clone() };
-    put(&at, &signed, organisation, change, said, page).await
+    put(&at, &signed, change, said, page).await
 }
 
 async fn settings(
@@ -136,8 +138,8 @@ async fn change(
     Path(package): Path<String>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let owner = configurable(&signed, &package)?;
-    let from = Settled::of(&at, &package).await?.changeable()?;
+    configurable(&signed, &package)?;
+    let from = Settled::of(&at, &signed, &package).await?.changeable()?;
     if seen(&from) != fields.text("seen") {
         return Err(Refused::Changed.into());
     }
@@ -145,7 +147,7 @@ async fn change(
     let page = page_of(&at, &signed, &package).await?;
     let page = WrittenPage { written: said.written.clone(), wrong: Vec::new(), ..page };
     let change = Change::Change { from, to: said.written.clone() };
-    put(&at, &signed, owner, change, said, page).await
+    put(&at, &signed, change, said, page).await
 }
 
 async fn remove(
@@ -154,8 +156,8 @@ async fn remove(
     Path(package): Path<String>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let owner = configurable(&signed, &package)?;
-    let from = Settled::of(&at, &package).await?.changeable()?;
+    removable(&signed, &package)?;
+    let from = Settled::of(&at, &signed, &package).await?.changeable()?;
     if seen(&from) != fields.text("seen") {
         return Err(Refused::Changed.into());
     }
@@ -164,7 +166,7 @@ async fn remove(
                    an error from then on.";
         return Err(Trouble::refused(why));
     }
-    let asker = asker(&signed, &signed.who, owner, true);
+    let asker = Asker { who: signed.who.clone(), confirms: true };
     at.makers.put(asker, Change::Remove(from), now_s()).await?;
     Ok(Redirect::to(&address("settings/package", &package)).into_response())
 }
@@ -173,13 +175,12 @@ async fn remove(
 async fn put(
     at: &Dashboard,
     signed: &Signed,
-    owner: OrganisationId,
     change: Change,
     said: Said,
     page: WrittenPage,
 ) -> Result<Response, Trouble> {
-    let asker = asker(signed, &signed.who, owner, said.confirms);
-    let outcome = match at.makers.try_out(asker.clone(), change.clone()).await {
+    let asker = Asker { who: signed.who.clone(), confirms: said.confirms };
+    let outcome = match at.makers.try_out(asker.clone(), change.clone(), now_s()).await {
         Ok(outcome) => outcome,
         Err(Refused::Wrong(wrong)) => {
             let alert = "Nothing was changed: see what is wrong below.".to_owned();
@@ -270,13 +271,16 @@ async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<Writt
         past,
         ..page
     };
-    match Settled::of(at, package).await {
-        Ok(Settled { made: Some(made), written, wrong, .. }) => {
-            let alert = match wrong.is_empty() {
-                true => String::new(),
-                false => "It is not served by this: see what is wrong below.".to_owned(),
+    match Settled::of(at, signed, package).await {
+        Ok(Settled { made: Some(made), written, wrong, is_overruled, .. }) => {
+            let (source, alert) = match (is_overruled, wrong.is_empty()) {
+                (true, _) => (Source::Overruled, ""),
+                (false, true) => (Source::Dashboard, ""),
+                (false, false) => {
+                    (Source::Dashboard, "It is not served by this: see what is wrong below.")
+                }
             };
-            let (source, seen) = (Source::Dashboard, seen(&made));
+            let (alert, seen) = (alert.to_owned(), seen(&made));
             Ok(WrittenPage { source, seen, written, wrong, alert, ..page })
         }
         Ok(Settled { written, .. }) => Ok(WrittenPage { source: Source::File, written, ..page }),

@@ -12,7 +12,7 @@ use super::Dashboard;
 use super::address::address;
 use super::form::Fields;
 use super::page::{Frame, shown, time};
-use super::settled::{asker, configurable};
+use super::settled::configurable;
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::audit::Entry;
@@ -99,7 +99,7 @@ fn told(value: &Value) -> String {
 }
 
 /// Undoes the change of this number: the package is what it was before, as one more change. Everything that
-/// a change is held to holds for it too.
+/// a change is held to holds for it too. What ended with one that was removed does not come back.
 pub(super) async fn undo(
     at: &Dashboard,
     asker: Asker,
@@ -141,7 +141,7 @@ async fn revert(
 ) -> Result<Response, Trouble> {
     let owner = configurable(&signed, &package)?;
     let change = fields.number("change")?;
-    let asker = asker(&signed, &signed.who, owner, fields.text("confirm") == "yes");
+    let asker = Asker { who: signed.who.clone(), confirms: fields.text("confirm") == "yes" };
     match undo(&at, asker, owner, &package, change).await {
         Ok(outcome) => {
             let name = outcome.package.map_or(package, |one| one.written.package());

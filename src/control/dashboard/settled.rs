@@ -7,8 +7,7 @@ use super::Dashboard;
 use super::trouble::Trouble;
 use super::viewer::Viewer;
 use crate::control::accounts::packages::Package;
-use crate::control::accounts::sessions::Who;
-use crate::control::made::Asker;
+use crate::control::made::Refused;
 use crate::pure::access::{Action, OrganisationId};
 use crate::pure::config::made::{Written, Wrong};
 use crate::pure::config::values::{Credentials, Delivery};
@@ -26,26 +25,32 @@ pub(super) struct Settled {
     pub(super) written: Written,
     /// Why it is not served by that; nothing where it is.
     pub(super) wrong: Vec<Wrong>,
+    /// Whether it was made in the dashboard and the configuration file has one of its name by now.
+    pub(super) is_overruled: bool,
 }
 
 impl Settled {
-    /// The package of this name.
+    /// The package of this name, as `viewer` is told of it.
     ///
     /// # Errors
     /// [`Trouble::absent`] where nothing is written with just this name.
-    pub(super) async fn of(at: &Dashboard, name: &str) -> Result<Self, Trouble> {
+    pub(super) async fn of(at: &Dashboard, viewer: &Viewer, name: &str) -> Result<Self, Trouble> {
         let (domain, below) = name.split_once('/').ok_or_else(Trouble::absent)?;
         let wanted = (domain.to_owned(), below.to_owned());
         let made = at.accounts.run(move |store| store.package(&wanted.0, &wanted.1)).await?;
         let name = name.to_owned();
-        if let Some(package) = made {
-            let wrong = at.makers.standing().packages.get(&name).cloned().unwrap_or_default();
-            let written = package.written.clone();
-            return Ok(Self { name, made: Some(package), written, wrong });
-        }
         let snapshot = at.in_force.snapshot();
-        let written = in_force(&snapshot.routes, domain, below).ok_or_else(Trouble::absent)?;
-        Ok(Self { name, made: None, written, wrong: Vec::new() })
+        let served = in_force(&snapshot.routes, domain, below);
+        if let Some(package) = made {
+            let runs_gateway = viewer.may_gateway(Action::See);
+            let wrong = at.makers.standing().packages.get(&name).cloned().unwrap_or_default();
+            let is_overruled = !wrong.is_empty() && served.is_some();
+            let wrong = wrong.into_iter().map(|one| one.told(runs_gateway)).collect();
+            let written = package.written.clone();
+            return Ok(Self { name, made: Some(package), written, wrong, is_overruled });
+        }
+        let written = served.ok_or_else(Trouble::absent)?;
+        Ok(Self { name, made: None, written, wrong: Vec::new(), is_overruled: false })
     }
 
     /// As it was made here, to be changed.
@@ -82,13 +87,16 @@ pub(super) fn seen(package: &Package) -> String {
     secret::text(&secret::kept(&text))
 }
 
-/// Who asks, for the thread that puts it in force. `owner` is whose the package is or is to be.
-pub(super) fn asker(viewer: &Viewer, who: &Who, owner: OrganisationId, confirms: bool) -> Asker {
-    Asker {
-        by: who.actor(),
-        runs_gateway: viewer.may_gateway(Action::Configure),
-        owns: viewer.may_organisation(Action::Configure, owner),
-        confirms,
+/// Whose the package of this name is, for who may remove it: whether there is one is for admins of its
+/// organisation to say.
+///
+/// # Errors
+/// As [`configurable`].
+pub(super) fn removable(viewer: &Viewer, package: &str) -> Result<OrganisationId, Trouble> {
+    let owner = configurable(viewer, package)?;
+    match viewer.may_organisation(Action::Configure, owner) {
+        true => Ok(owner),
+        false => Err(Refused::NotTheirs.into()),
     }
 }
 

@@ -88,6 +88,7 @@ impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Absent => Self::absent(),
+            StoreError::Forbidden => Self::forbidden(),
             StoreError::Refused(words) => {
                 Self::new(StatusCode::CONFLICT, "That does not work", words)
             }
@@ -105,7 +106,7 @@ impl From<Refused> for Trouble {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Wrong(wrong) => {
-                let why = wrong.iter().map(|Wrong { field, what }| format!("{field}: {what}."));
+                let why = wrong.iter().map(|Wrong { field, what, .. }| format!("{field}: {what}."));
                 let why = why.collect::<Vec<_>>().join(" ");
                 Self { wrong, ..Self::refused(why) }
             }
@@ -114,9 +115,14 @@ impl From<Refused> for Trouble {
                            still to be done.";
                 Self::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why)
             }
+            Refused::Overruled => {
+                let why = "The gateway's configuration file has a package of this name by now, which \
+                           comes first: what was made here can only be removed.";
+                Self::new(StatusCode::CONFLICT, "The file comes first", why)
+            }
             Refused::NotTheirs => {
-                let why = "What a package is called, and at which domain, is for an admin of its \
-                           organisation to say.";
+                let why = "Whether there is a package, what it is called, and at which domain, is for \
+                           an admin of its organisation to say.";
                 Self::new(StatusCode::FORBIDDEN, "Not allowed", why)
             }
             Refused::Breaks(from, to) => {
@@ -130,7 +136,24 @@ impl From<Refused> for Trouble {
                 let why = format!("Nothing was changed: {words}.");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not now", why)
             }
-            Refused::Unheard => {
+            Refused::Busy => {
+                let why =
+                    "Too many changes are under way. Nothing was changed: try again in a moment.";
+                let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
+                Self { retry_s: Some(5), ..trouble }
+            }
+            Refused::Draining => {
+                let why = "The gateway is stopping. Nothing was changed: try again once it has \
+                           started.";
+                let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", why);
+                Self { retry_s: Some(5), ..trouble }
+            }
+            Refused::Unheard { is_draining: true } => {
+                let why = "It is written down, and in force when the gateway has started again: it is \
+                           stopping.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", why)
+            }
+            Refused::Unheard { is_draining: false } => {
                 let why = "It is written down, but a worker has not said that it knows: the gateway's \
                            log says why.";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something broke", why)

@@ -52,8 +52,11 @@ pub struct Made {
 pub struct Wrong {
     /// Which field.
     pub field: String,
-    /// What is wrong and what is allowed.
+    /// What is wrong and what is allowed: nothing of what others have.
     pub what: String,
+    /// The same in the words for who runs the gateway, where these tell of lines of the file or of what
+    /// another organisation has.
+    pub inside: Option<String>,
 }
 
 /// The file and what stands beside it.
@@ -134,7 +137,19 @@ impl Written {
 impl Wrong {
     /// Something wrong with this field.
     pub fn new(field: &str, what: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), what: what.into() }
+        Self { field: field.to_owned(), what: what.into(), inside: None }
+    }
+
+    /// The same, of which who runs the gateway is told more.
+    pub fn with_inside(field: &str, what: impl Into<String>, inside: impl Into<String>) -> Self {
+        Self { inside: Some(inside.into()), ..Self::new(field, what) }
+    }
+
+    /// In the words for who runs the gateway, or for anybody else.
+    pub fn told(self, runs_gateway: bool) -> Self {
+        let Self { field, what, inside } = self;
+        let what = inside.filter(|_| runs_gateway).unwrap_or(what);
+        Self { field, what, inside: None }
     }
 }
 
@@ -152,6 +167,10 @@ pub fn beside(
     let in_file = merged.config.packages.len();
     for (at, one) in made.iter().enumerate() {
         set_aside(&mut merged.aside, at, one.written.wrong());
+        if merged.config.admin.domain.as_ref() == Some(&one.written.domain) {
+            let what = "is the dashboard's own name: name another domain";
+            set_aside(&mut merged.aside, at, vec![Wrong::new("domain", what)]);
+        }
     }
     for (at, wrong) in clashes(&merged.config.packages, made) {
         set_aside(&mut merged.aside, at, vec![wrong]);
@@ -197,11 +216,16 @@ fn one_by_one(
         tables.push(made[*at].written.table());
         if let Err(problems) = check_with(file_name, text, &tables) {
             tables.pop();
-            let what = problems.first().map_or_else(String::new, ToString::to_string);
-            let what = format!("cannot stand beside the configuration file: {what}");
-            set_aside(aside, *at, vec![Wrong::new("domain", what)]);
+            let inside = problems.first().map_or_else(String::new, ToString::to_string);
+            let inside = format!("cannot stand beside the configuration file: {inside}");
+            set_aside(aside, *at, vec![Wrong::with_inside("domain", IN_THE_WAY, inside)]);
         }
     }
+}
+
+/// Whether the file, whose packages these are, has one of just this domain and name: its own is served.
+pub fn is_in_file(in_file: &[Package], written: &Written) -> bool {
+    in_file.iter().any(|of| of.domain == written.domain && of.name.to_string() == written.name)
 }
 
 /// Of two of one name the file's is served, else the first.
@@ -213,8 +237,7 @@ fn clashes(in_file: &[Package], made: &[Made]) -> Vec<(usize, Wrong)> {
         match places.entry(key) {
             std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(at)),
             std::collections::hash_map::Entry::Occupied(_) => {
-                let what = "is a package at this domain already: choose another name";
-                found.push((at, Wrong::new("name", what)));
+                found.push((at, Wrong::new("name", TAKEN)));
             }
         }
     }
@@ -222,11 +245,11 @@ fn clashes(in_file: &[Package], made: &[Made]) -> Vec<(usize, Wrong)> {
         let name = package.name.to_string();
         if let Some(at) = places.get(&(package.domain.as_str(), name.as_str())) {
             let line = package.line.unwrap_or_default();
-            let what = format!(
+            let inside = format!(
                 "is a package at this domain already, in line {line} of the configuration file, which \
                  comes first: choose another name"
             );
-            found.push((*at, Wrong::new("name", what)));
+            found.push((*at, Wrong::with_inside("name", TAKEN, inside)));
         }
     }
     found
@@ -290,6 +313,11 @@ fn set_aside(aside: &mut BTreeMap<usize, Vec<Wrong>>, at: usize, wrong: Vec<Wron
     }
 }
 
+/// What is said of a name that is a package's already, whosever that is.
+const TAKEN: &str = "is a package at this domain already: choose another name";
+/// What is said where the rest of the file, or another's package, speaks against a domain.
+pub const IN_THE_WAY: &str = "is in the way of what is served here already: name another domain, or ask who runs \
+                              the gateway";
 /// A description, in all.
 const DESCRIPTION_BYTES_MAX: usize = 1000;
 
@@ -299,6 +327,8 @@ mod tests {
     use crate::pure::config::check;
 
     const FILE: &str = "
+[admin]
+domain = \"pullgate.acme.com\"
 [upstream]
 allow_private = [\"10.0.0.0/8\", \"inside.acme.com\"]
 [[registries]]
@@ -333,7 +363,7 @@ backend = \"soon.acme.com/acme/other\"
         let beside = merged.config.packages.iter().filter(|one| one.line.is_none());
         let served = beside.map(|one| format!("{}/{}", one.domain, one.name)).collect();
         let aside = merged.aside.iter().flat_map(|(at, wrong)| {
-            wrong.iter().map(move |Wrong { field, what }| format!("{at} {field}: {what}"))
+            wrong.iter().map(move |Wrong { field, what, .. }| format!("{at} {field}: {what}"))
         });
         (served, aside.collect())
     }
@@ -351,7 +381,10 @@ backend = \"soon.acme.com/acme/other\"
     fn what_is_wrong_is_said_by_its_field_and_the_rest_is_served() {
         let good = made("pkg.acme.com", "good", "ghcr.io/good");
         for (wrong, expected) in [
-            (made("registry.acme.com", "acme/rocket", "ghcr.io/x"), "name: is a package at this"),
+            (
+                made("registry.acme.com", "acme/rocket", "ghcr.io/x"),
+                "name: is a package at this domain already: ",
+            ),
             (
                 made("pkg.acme.com", "good", "ghcr.io/x"),
                 "name: is a package at this domain already: ",
@@ -374,13 +407,35 @@ backend = \"soon.acme.com/acme/other\"
             ),
             (made("a.b", "x", "localhost:5001/x"), "backends: names localhost:5001, which is not"),
             (made("a.b", "x", "127.0.0.1:5000/x"), "backends: names 127.0.0.1:5000, which is not"),
-            (made("soon.acme.com", "x", "ghcr.io/x"), "domain: cannot stand beside"),
+            (made("soon.acme.com", "x", "ghcr.io/x"), "domain: is in the way of what is served"),
+            (made("pullgate.acme.com", "x", "ghcr.io/x"), "domain: is the dashboard's own name"),
         ] {
             let told = format!("{wrong:?}");
             let (served, aside) = merged(&[good.clone(), wrong]);
             assert_eq!(served, ["pkg.acme.com/good"], "{told}");
             let said = aside.join("\n");
             assert!(said.starts_with(&format!("1 {expected}")), "{told}: {said}");
+        }
+    }
+
+    #[test]
+    fn lines_of_the_file_are_told_to_who_runs_the_gateway_and_nobody_else() {
+        for (one, inside) in [
+            (
+                made("registry.acme.com", "acme/rocket", "ghcr.io/x"),
+                "is a package at this domain already, in line 10 of the configuration file,",
+            ),
+            (
+                made("soon.acme.com", "x", "ghcr.io/x"),
+                "cannot stand beside the configuration file: f:17: packages[1].backend: names soon",
+            ),
+        ] {
+            let aside = beside(check("f", FILE).unwrap(), ("f", FILE), &[one]).aside;
+            let wrong = aside[&0][0].clone();
+            let operators = wrong.clone().told(true).what;
+            assert!(operators.starts_with(inside), "{operators}");
+            let others = format!("{:?}", wrong.told(false));
+            assert!(!others.contains("file") && !others.contains("packages["), "{others}");
         }
     }
 

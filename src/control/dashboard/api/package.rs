@@ -13,9 +13,10 @@ use super::tagged::{is_meant, tagged};
 use crate::control::accounts::now_s;
 use crate::control::accounts::packages::Package as Made;
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::settled::{Settled, asker};
+use crate::control::dashboard::settled::{Settled, removable};
 use crate::control::dashboard::trouble::Trouble;
-use crate::control::made::Change;
+use crate::control::dashboard::viewer::Viewer;
+use crate::control::made::{Asker, Change};
 use crate::pure::access::Action;
 use crate::pure::config::made::Written;
 use crate::pure::query::put_encoded;
@@ -81,7 +82,7 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let name = caller.find(&at, Action::See, &place.package()?).await?.package;
-    tagged(&headers, &Package::from(Settled::of(&at, &name).await?))
+    tagged(&headers, &Package::from(Settled::of(&at, &caller.viewer, &name).await?))
 }
 
 /// Makes a package of the organisation. It is in force when this answers: at every worker.
@@ -102,11 +103,11 @@ pub(super) async fn make(
     let place = place.organisation()?;
     let organisation = caller.find(&at, Action::Configure, &place).await?.place.organisation();
     let written = read(wanted)?.into();
-    let asker = asker(&caller.viewer, &caller.who, organisation, true);
+    let asker = Asker { who: caller.who, confirms: true };
     let change = Change::Make { organisation, written };
     let made = at.makers.put(asker, change, now_s()).await.map_err(Trouble::from)?;
     let name = made.package.map(|one| one.written.package()).unwrap_or_default();
-    let mut response = answer(&at, &name).await?;
+    let mut response = answer(&at, &caller.viewer, &name).await?;
     *response.status_mut() = StatusCode::CREATED;
     let mut there = "/api/v1/package?package=".to_owned();
     put_encoded(&mut there, &name);
@@ -140,16 +141,18 @@ pub(super) async fn change(
     caller.writes()?;
     let named = caller.find(&at, Action::Configure, &place.package()?).await?;
     let to = read(wanted)?.into();
-    let from = meant(&at, &named.package, &headers).await?;
-    let owner = named.place.organisation();
-    let asker = asker(&caller.viewer, &caller.who, owner, confirmed.confirm);
+    let from = meant(&at, &caller.viewer, &named.package, &headers).await?;
+    let asker = Asker { who: caller.who, confirms: confirmed.confirm };
     let change = Change::Change { from, to };
     let made = at.makers.put(asker, change, now_s()).await.map_err(Trouble::from)?;
-    answer(&at, &made.package.map(|one| one.written.package()).unwrap_or_default()).await
+    let name = made.package.map(|one| one.written.package()).unwrap_or_default();
+    answer(&at, &caller.viewer, &name).await
 }
 
-/// Removes a package that was made in the dashboard: it is not served any more when this answers. What was
-/// counted stays.
+/// Removes a package that was made in the dashboard, for admins of its organisation: it is not served any more
+/// when this answers. What was counted stays; roles on it alone, tokens, invitations and webhooks of it end, and
+/// so does its public page. Where the configuration file has a package of its name, all of that is the file's
+/// package's, and stays.
 #[utoipa::path(
     delete, path = "/api/v1/package", tag = "packages",
     params(Place, ("If-Match" = String, Header, description = "The ETag of the package")),
@@ -166,27 +169,37 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
     let named = caller.find(&at, Action::Configure, &place.package()?).await?;
-    let package = meant(&at, &named.package, &headers).await?;
-    let asker = asker(&caller.viewer, &caller.who, named.place.organisation(), true);
+    removable(&caller.viewer, &named.package)?;
+    let package = meant(&at, &caller.viewer, &named.package, &headers).await?;
+    let asker = Asker { who: caller.who, confirms: true };
     at.makers.put(asker, Change::Remove(package), now_s()).await.map_err(Trouble::from)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The package, if it is made in the dashboard and the caller means its present state.
-async fn meant(at: &Dashboard, name: &str, headers: &HeaderMap) -> Result<Made, Problem> {
-    let settled = Settled::of(at, name).await?;
+async fn meant(
+    at: &Dashboard,
+    viewer: &Viewer,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<Made, Problem> {
+    let settled = Settled::of(at, viewer, name).await?;
     let made = settled.changeable()?;
     is_meant(headers, &Package::from(settled))?;
     Ok(made)
 }
 
 /// The package of this name, as it is now.
-pub(super) async fn answer(at: &Dashboard, name: &str) -> Result<Response, Problem> {
-    tagged(&HeaderMap::new(), &Package::from(Settled::of(at, name).await?))
+pub(super) async fn answer(
+    at: &Dashboard,
+    viewer: &Viewer,
+    name: &str,
+) -> Result<Response, Problem> {
+    tagged(&HeaderMap::new(), &Package::from(Settled::of(at, viewer, name).await?))
 }
 
 impl From<Settled> for Package {
-    fn from(Settled { name, made, written, wrong }: Settled) -> Self {
+    fn from(Settled { name, made, written, wrong, .. }: Settled) -> Self {
         Self {
             package: name,
             source: if made.is_some() { "dashboard" } else { "file" },

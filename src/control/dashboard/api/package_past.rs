@@ -12,11 +12,12 @@ use super::caller::{Caller, Confirmed, Part, Place};
 use super::package::{Package, WrittenPackage, answer};
 use super::problem::{Problem, ProblemBody, Sent, read};
 use super::tagged::{List, is_meant};
+use crate::control::accounts::now_s;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::past::undo;
-use crate::control::dashboard::settled::{Settled, asker, configurable};
+use crate::control::dashboard::settled::{Settled, configurable};
 use crate::control::dashboard::trouble::Trouble;
-use crate::control::made::Change;
+use crate::control::made::{Asker, Change};
 use crate::control::prove::look::{Found, Sight, Tags};
 use crate::pure::access::Action;
 
@@ -75,16 +76,15 @@ pub(super) async fn check(
     caller.writes()?;
     let named = caller.find(&at, Action::Configure, &place).await?;
     let written = read(wanted)?.into();
-    let owner = named.place.organisation();
     let change = match named.package.as_str() {
-        "" => Change::Make { organisation: owner, written },
+        "" => Change::Make { organisation: named.place.organisation(), written },
         name => {
-            let from = Settled::of(&at, name).await?.changeable()?;
+            let from = Settled::of(&at, &caller.viewer, name).await?.changeable()?;
             Change::Change { from, to: written }
         }
     };
-    let asker = asker(&caller.viewer, &caller.who, owner, false);
-    let outcome = at.makers.try_out(asker, change).await.map_err(Trouble::from)?;
+    let asker = Asker { who: caller.who, confirms: false };
+    let outcome = at.makers.try_out(asker, change, now_s()).await.map_err(Trouble::from)?;
     let package = outcome.package.map(|one| one.written).unwrap_or_default();
     let (domain, name) = (package.domain.as_str(), package.name.as_str());
     let sights = at.onlooker.look(&outcome.snapshot, &outcome.keyring, (domain, name)).await;
@@ -122,8 +122,9 @@ pub(super) async fn history(
     listed(&headers, entries, part.limit)
 }
 
-/// Undoes a change: the package is what it was before, as one more change. One that was removed comes back.
-/// It is in force when this answers.
+/// Undoes a change: the package is what it was before, as one more change. One that was removed comes back, for
+/// admins of its organisation, without the roles, tokens, invitations and webhooks that ended with it, and not
+/// public. It is in force when this answers.
 #[utoipa::path(
     post, path = "/api/v1/package/revert", tag = "packages",
     params(
@@ -148,14 +149,15 @@ pub(super) async fn revert(
     let name = place.package()?.package;
     let owner = configurable(&caller.viewer, &name)?;
     let Reverted { change } = read(wanted)?;
-    match Settled::of(&at, &name).await {
+    match Settled::of(&at, &caller.viewer, &name).await {
         Ok(settled) => is_meant(&headers, &Package::from(settled))?,
         Err(trouble) if trouble.status == StatusCode::NOT_FOUND => {}
         Err(trouble) => return Err(trouble.into()),
     }
-    let asker = asker(&caller.viewer, &caller.who, owner, confirmed.confirm);
+    let asker = Asker { who: caller.who, confirms: confirmed.confirm };
     let outcome = undo(&at, asker, owner, &name, change).await?;
-    answer(&at, &outcome.package.map(|one| one.written.package()).unwrap_or_default()).await
+    let name = outcome.package.map(|one| one.written.package()).unwrap_or_default();
+    answer(&at, &caller.viewer, &name).await
 }
 
 impl From<Sight> for CheckedBackend {

@@ -42,7 +42,7 @@ pub(super) struct FieldError {
 }
 
 impl From<Wrong> for FieldError {
-    fn from(Wrong { field, what }: Wrong) -> Self {
+    fn from(Wrong { field, what, .. }: Wrong) -> Self {
         Self { field, detail: what }
     }
 }

@@ -86,7 +86,7 @@ async fn detail(
         true => Vec::new(),
         false => codes(&origin(&headers), |about| at.badges.id(&package, about)),
     };
-    let written = Settled::of(&at, &package).await.map(|settled| settled.written);
+    let written = Settled::of(&at, &signed, &package).await.map(|settled| settled.written);
     let description = written.map(|written| written.description).unwrap_or_default();
     let page = DetailPage {
         settings: address("settings/package", &package),

@@ -1,0 +1,288 @@
+//! Packages made in the dashboard, on their way into force. The thread that reloads the configuration has
+//! them: a change is checked beside the file that is in force, written down, and told to every worker,
+//! one after the other and in turn with the file's own changes. Who asked hears when it is in force.
+
+pub mod plan;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tokio::sync::{oneshot, watch};
+
+use super::accounts::StoreError;
+use super::accounts::packages::Package;
+use super::accounts::sessions::Who;
+use crate::messages::keyring::Keyring;
+use crate::pure::access::OrganisationId;
+use crate::pure::config::made::{Made, Written, Wrong};
+use crate::pure::config::values::Config;
+use crate::pure::snapshot::Snapshot;
+
+/// Who wants something. What they may is decided when it is their turn.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Who, and what they came by.
+    pub who: Who,
+    /// Whether they know that a change of domain or name breaks what people type.
+    pub confirms: bool,
+}
+
+/// What somebody wants to be done.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// One more package of this organisation. Without a domain it is served below the shared one.
+    Make {
+        /// Whose it is.
+        organisation: OrganisationId,
+        /// What was written.
+        written: Written,
+    },
+    /// A package, as it was when they looked, becomes another.
+    Change {
+        /// What they saw.
+        from: Package,
+        /// What is written now.
+        to: Written,
+    },
+    /// A package, as it was when they looked, goes.
+    Remove(Package),
+    /// One that went comes back.
+    Restore {
+        /// Whose it is.
+        organisation: OrganisationId,
+        /// Its number.
+        id: i64,
+        /// What is written.
+        written: Written,
+    },
+}
+
+/// What the thread that reloads the configuration is asked for.
+pub enum Errand {
+    /// Do this.
+    Change(Box<Order>),
+    /// Look whether the store has other packages, or other owners of them, than are in force.
+    Look,
+}
+
+/// A change under way.
+pub struct Order {
+    /// Who wants it.
+    pub asker: Asker,
+    /// What they want.
+    pub change: Change,
+    /// Whether it is only to be found out whether it can be done.
+    pub is_trial: bool,
+    /// When it is done, in seconds since 1970.
+    pub now_s: i64,
+    answer: oneshot::Sender<Result<Outcome, Refused>>,
+}
+
+/// What came of it.
+pub struct Outcome {
+    /// The package as it is written down, or would be; `None` where it is gone.
+    pub package: Option<Package>,
+    /// What is decided by, or would be.
+    pub snapshot: Arc<Snapshot>,
+    /// What opens registries to it.
+    pub keyring: Arc<Keyring>,
+}
+
+/// Why it was not done.
+#[derive(Debug)]
+pub enum Refused {
+    /// These fields are wrong.
+    Wrong(Vec<Wrong>),
+    /// It is another by now than it was when they looked.
+    Changed,
+    /// The configuration file has one of its name by now, which is served: it can only be removed.
+    Overruled,
+    /// Whether there is one, at which domain and by which name, is not theirs to say.
+    NotTheirs,
+    /// Its domain or name would be another, and they have not said that they know what that breaks: what
+    /// it is called now, and would be.
+    Breaks(String, String),
+    /// The configuration is not what it was: words that say what to do.
+    Configuration(String),
+    /// Too many changes wait.
+    Busy,
+    /// The gateway is stopping.
+    Draining,
+    /// It is written down, but not every worker has said that it knows.
+    Unheard {
+        /// Because the gateway is stopping.
+        is_draining: bool,
+    },
+    /// The accounts' database says no.
+    Store(StoreError),
+}
+
+impl Refused {
+    /// What [`Refused::Breaks`] is called.
+    pub const BREAKS: &str = "This breaks what people type";
+
+    /// In the words for `who`, who runs the gateway or does not. What others are not told, its log is.
+    pub fn told(self, who: &Who, runs_gateway: bool) -> Self {
+        match self {
+            Self::Wrong(wrong) => {
+                let hidden = wrong.iter().filter(|_| !runs_gateway);
+                for Wrong { field, inside, .. } in hidden {
+                    if let Some(inside) = inside {
+                        tracing::info!("a change of {} was refused: {field}: {inside}", who.login);
+                    }
+                }
+                Self::Wrong(wrong.into_iter().map(|one| one.told(runs_gateway)).collect())
+            }
+            Self::Configuration(words) if !runs_gateway => {
+                tracing::error!("a change of {} was refused: {words}", who.login);
+                Self::Configuration("who runs this gateway finds in its log why".to_owned())
+            }
+            same @ (Self::Changed
+            | Self::Overruled
+            | Self::NotTheirs
+            | Self::Breaks(..)
+            | Self::Configuration(_)
+            | Self::Busy
+            | Self::Draining
+            | Self::Unheard { .. }
+            | Self::Store(_)) => same,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(wrong) => {
+                let words: Vec<String> =
+                    wrong.iter().map(|one| format!("{}: {}", one.field, one.what)).collect();
+                f.write_str(&words.join("; "))
+            }
+            Self::Changed => f.write_str("it is another by now"),
+            Self::Overruled => f.write_str("the configuration file has one of its name"),
+            Self::NotTheirs => f.write_str("its name is its organisation's to say"),
+            Self::Breaks(from, to) => write!(f, "{from} would be {to}"),
+            Self::Configuration(words) => f.write_str(words),
+            Self::Busy => f.write_str("too many changes are under way"),
+            Self::Draining => f.write_str("the gateway is stopping"),
+            Self::Unheard { .. } => f.write_str("not every worker has taken it"),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What is known of all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Each by `<domain>/<name>`: why it is not served; nothing where it is.
+    pub packages: BTreeMap<String, Vec<Wrong>>,
+    /// Below which each organisation has a domain.
+    pub shared_domain: Option<String>,
+}
+
+impl Standing {
+    /// Of these packages, of which those set `aside` are not served, beside what `config` says.
+    pub fn of(made: &[Made], aside: &BTreeMap<usize, Vec<Wrong>>, config: &Config) -> Self {
+        let wrong = |at| aside.get(&at).cloned().unwrap_or_default();
+        let packages = made.iter().enumerate().map(|(at, one)| (one.written.package(), wrong(at)));
+        Self { packages: packages.collect(), shared_domain: config.gateway.shared_domain.clone() }
+    }
+}
+
+/// Asks for changes, and knows how it stands.
+#[derive(Clone)]
+pub struct Makers {
+    errands: Sender<Errand>,
+    waker: Sender<()>,
+    standing: watch::Receiver<Arc<Standing>>,
+}
+
+/// Where they are heard.
+pub struct Orders {
+    errands: Receiver<Errand>,
+    standing: watch::Sender<Arc<Standing>>,
+}
+
+/// Both ends. `waker` has the thread look that hears them.
+pub fn channel(waker: Sender<()>) -> (Makers, Orders) {
+    let (errands, to_do) = bounded(ERRANDS_MAX);
+    let (tell, standing) = watch::channel(Arc::default());
+    (Makers { errands, waker, standing }, Orders { errands: to_do, standing: tell })
+}
+
+impl Makers {
+    /// Has it done, and waits until it is in force at every worker.
+    ///
+    /// # Errors
+    /// Why nothing was changed; [`Refused::Unheard`] where it was.
+    pub async fn put(&self, asker: Asker, change: Change, now_s: i64) -> Result<Outcome, Refused> {
+        self.send(asker, change, false, now_s).await
+    }
+
+    /// Finds out whether it could be done, and does nothing.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn try_out(
+        &self,
+        asker: Asker,
+        change: Change,
+        now_s: i64,
+    ) -> Result<Outcome, Refused> {
+        self.send(asker, change, true, now_s).await
+    }
+
+    async fn send(
+        &self,
+        asker: Asker,
+        change: Change,
+        is_trial: bool,
+        now_s: i64,
+    ) -> Result<Outcome, Refused> {
+        let (answer, told) = oneshot::channel();
+        let order = Order { asker, change, is_trial, now_s, answer };
+        if self.errands.try_send(Errand::Change(Box::new(order))).is_err() {
+            return Err(Refused::Busy);
+        }
+        // A wake that waits already is as good.
+        let _ = self.waker.try_send(());
+        told.await.map_err(|_| Refused::Store(StoreError::Stopped))?
+    }
+
+    /// The store may have other packages, or other owners of them, than are in force.
+    pub fn look(&self) {
+        // Where many wait, each reads the store anew.
+        let _ = self.errands.try_send(Errand::Look);
+        let _ = self.waker.try_send(());
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing.borrow())
+    }
+}
+
+impl Orders {
+    /// The next that waits.
+    pub fn next(&self) -> Option<Errand> {
+        self.errands.try_recv().ok()
+    }
+
+    /// This is in force from now on.
+    pub fn stands(&self, standing: Standing) {
+        self.standing.send_replace(Arc::new(standing));
+    }
+}
+
+impl Order {
+    /// Tells who asked.
+    pub fn answer(self, outcome: Result<Outcome, Refused>) {
+        // Who no longer listens has gone away; what was done is done.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+/// Errands that may wait.
+const ERRANDS_MAX: usize = 64;

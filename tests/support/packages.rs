@@ -1,0 +1,62 @@
+//! Packages made in the dashboard, and where they lead whoever pulls.
+
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::gate::{Gate, UPSTREAM};
+use super::http::{Answer, Connection};
+
+/// What each gateway has beside the packages of a test.
+pub fn config(more: &str) -> String {
+    format!("workers = 2\nshared_domain = \"pkg.pg.test\"\n{UPSTREAM}{more}")
+}
+
+/// A package of the configuration file.
+pub const OF_FILE: &str = "
+[[packages]]
+domain = \"registry.acme.com\"
+name = \"acme/rocket\"
+backend = \"http://127.0.0.1:5000/acme/rocket\"
+";
+
+/// A package that sends clients where it lives.
+pub fn redirected(domain: &str, name: &str, backend: &str) -> Value {
+    json!({ "domain": domain, "name": name, "backends": [backend], "delivery": "redirect" })
+}
+
+/// Where the API has what is written of one.
+pub fn target(package: &str) -> String {
+    format!("/api/v1/package?package={package}")
+}
+
+/// Where the first organisation makes one.
+pub const MAKE: &str = "/api/v1/packages?organisation=acme";
+
+/// What clients are answered who ask for a manifest, over so many connections at once.
+fn asked(gate: &Gate, host: &str, name: &str, many: usize) -> Vec<Answer> {
+    let ask = || {
+        let mut connection = Connection::open(gate.address()).expect("a connection");
+        let host = format!("Host: {host}");
+        let target = format!("/v2/{name}/manifests/latest");
+        connection.ask("GET", &target, &[host], b"").expect("an answer")
+    };
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..many).map(|_| scope.spawn(ask)).collect();
+        asking.into_iter().map(|one| one.join().expect("no panic")).collect()
+    })
+}
+
+/// Asserts that everybody is sent there, or told that there is nothing.
+pub fn leads(gate: &Gate, package: &str, to: Option<&str>) {
+    let (host, name) = package.split_once('/').expect("domain and name");
+    for answer in asked(gate, host, name, 24) {
+        match to {
+            Some(to) => {
+                let location = format!("http://{to}/manifests/latest");
+                assert_eq!(answer.header("location"), Some(&*location), "{package}: {answer:?}");
+            }
+            None => assert_eq!(answer.status, 404, "{package}: {answer:?}"),
+        }
+    }
+}
