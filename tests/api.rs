@@ -42,6 +42,8 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let admins = json!({ "role": "admin", "label": "more" });
     let members = json!({ "role": "member", "label": "more" });
     let (named, hosted) = (json!({ "name": "third" }), json!({ "host": "a.b" }));
+    let owned = json!({ "organisation": "third" });
+    let tokens_of_rocket = format!("/api/v1/people/tokens?package={ROCKET}");
     // Each row: no token, one that is none, one that reads, one that writes, one of a package.
     #[rustfmt::skip]
     let table: Vec<(&str, &str, Option<&Value>, &str)> = vec![
@@ -89,6 +91,11 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("GET", "/api/v1/domains/a.b?organisation=acme", None, "401 401 404 404 404"),
         ("PUT", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 404 404"),
         ("DELETE", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 404 404"),
+        ("GET", "/api/v1/domains/a.b/owner", None, "401 401 200 200 404"),
+        ("PUT", "/api/v1/domains/a.b/owner", Some(&owned), "401 401 403 428 404"),
+        ("GET", "/api/v1/people/tokens?organisation=acme", None, "401 401 403 200 404"),
+        ("GET", &tokens_of_rocket, None, "401 401 403 200 200"),
+        ("DELETE", "/api/v1/people/tokens/999?organisation=acme", None, "401 401 403 404 404"),
         ("GET", "/api/v1/nowhere", None, "404 404 404 404 404"),
     ];
     for (method, target, body, expected) in table {
@@ -354,5 +361,5 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 37);
+    assert_eq!(many, 42);
 }

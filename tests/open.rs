@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use support::gate::Gate;
 use support::http::{Answer, Connection};
 use support::person::{PACKAGES, PASSWORD, Person, text};
+use support::program::{send, token_of};
 
 /// A name server that says of each name the texts that it has, and of others that there are none.
 struct Names {
@@ -187,11 +188,31 @@ fn a_domain_is_an_organisations_once_a_record_proves_it() {
     assert_eq!(bob.act("/domains/check", &others).status, 409);
     assert_eq!(eve.act("/domains/check", &fields).status, 303);
     let page = text(&eve.get("/domains?organisation=moon"));
-    assert!(page.contains("<li>registry.moon.example</li>") && !page.contains(&record), "{page}");
+    assert!(page.contains("<li>registry.moon.example") && !page.contains(&record), "{page}");
     assert_eq!(bob.act("/domains/check", &others).status, 404, "its claim is over");
     assert_eq!(claim(&mut bob, "mars", host).status, 409);
     assert!(text(&ada.get("/organisations")).contains(host));
     assert!(text(&eve.get("/history?organisation=moon")).contains("domain.give"));
+    // It is given back once nothing is there, and is then whoever's proves it.
+    let token = token_of(&mut eve, "moon");
+    let body = json!({ "domain": host, "name": "x", "backends": ["ghcr.io/moon/x"] });
+    let make = "/api/v1/packages?organisation=moon";
+    let made = send(&gate, &token, "POST", make, &[], Some(&body));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    let refused = eve.act("/domains/return", &fields);
+    assert_eq!(refused.status, 409);
+    assert!(text(&refused).contains("move or remove them first"), "{}", text(&refused));
+    assert_eq!(bob.act("/domains/return", &fields).status, 404);
+    let settings = text(&eve.get(&format!("/settings/package/{host}/x")));
+    let removed = format!("/settings/remove/{host}/x");
+    assert_eq!(eve.send_form(&settings, &removed, &[("confirm", "yes")]).status, 303);
+    assert_eq!(eve.send_form(&page, "/domains/return", &[]).status, 303);
+    assert_eq!(eve.act("/domains/return", &fields).status, 404, "it is nobody's");
+    assert!(text(&eve.get("/history?organisation=moon")).contains("domain.return"));
+    assert_eq!(claim(&mut bob, "mars", host).status, 303);
+    let record = wanted(&text(&bob.get("/domains?organisation=mars")), host);
+    names.say("_pullgate.registry.moon.example", &[&record]);
+    assert_eq!(bob.act("/domains/check", &others).status, 303);
 }
 
 #[test]
@@ -215,8 +236,17 @@ fn programs_claim_and_prove_domains_too() {
     let of = |answer: &Answer| -> Value { serde_json::from_slice(&answer.body).unwrap() };
     let listed = of(&ask("GET", "/api/v1/organisations", &[], None));
     assert_eq!(listed["items"], json!([{ "name": "moon", "domains": [] }]));
-    let made = ask("POST", "/api/v1/organisations", &[], Some(json!({ "name": "venus" })));
-    assert_eq!(made.status, 404, "the gateway is another's");
+    let organisations = "/api/v1/organisations";
+    let made = ask("POST", organisations, &[], Some(json!({ "name": "venus" })));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    assert_eq!(eve.get("/domains?organisation=venus").status, 200, "it is the account's");
+    assert_eq!(
+        ask("GET", "/api/v1/domains?organisation=venus", &[], None).status,
+        404,
+        "no further"
+    );
+    let again = ask("POST", organisations, &[], Some(json!({ "name": "acme" })));
+    assert_eq!(again.status, 409);
     let all = "/api/v1/domains?organisation=moon";
     let claimed = ask("POST", all, &[], Some(json!({ "host": "moon.example" })));
     assert_eq!(claimed.status, 201, "{}", text(&claimed));
@@ -232,7 +262,10 @@ fn programs_claim_and_prove_domains_too() {
     let proven = of(&ask("PUT", one, &[&tag], None));
     assert_eq!(proven, json!({ "host": "moon.example", "is_proven": true, "record": null }));
     assert_eq!(ask("DELETE", one, &[&tag], None).status, 412, "it is another by now");
-    assert_eq!(ask("DELETE", one, &["If-Match: *"], None).status, 404, "nothing is claimed");
+    assert_eq!(ask("DELETE", one, &[], None).status, 428);
+    assert_eq!(ask("DELETE", one, &["If-Match: *"], None).status, 204, "it is given back");
+    assert_eq!(ask("GET", one, &[], None).status, 404);
+    ask("POST", all, &[], Some(json!({ "host": "moon.example" })));
     assert_eq!(ask("POST", all, &[], Some(json!({ "host": "x" }))).status, 400);
     ask("POST", all, &[], Some(json!({ "host": "gone.example" })));
     let gone = "/api/v1/domains/gone.example?organisation=moon";

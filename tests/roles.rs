@@ -139,6 +139,7 @@ fn every_page_and_form_by_everybody() {
         ("POST", "/domains/claim", vec![acme, domain], "door 403 403 404 404 404"),
         ("POST", "/domains/check", vec![acme, domain], "door 403 403 404 404 404"),
         ("POST", "/domains/withdraw", vec![acme, domain], "door 403 404 404 404 404"),
+        ("POST", "/domains/return", vec![acme, domain], "door 403 404 404 404 404"),
         ("GET", "/people", vec![], "door 200 200 200 200 200"),
         ("GET", "/people?organisation=acme", vec![], "door 200 200 404 404 404"),
         ("GET", "/people?organisation=nowhere", vec![], "door 404 404 404 404 404"),

@@ -5,10 +5,11 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
-use super::organisations::put_organisation;
+use super::organisations::{end_below, put_organisation};
 use super::people::{add_account, put_member};
+use super::sessions::Who;
 use super::store::{Store, StoreError};
-use crate::pure::access::{OrganisationId, Role};
+use crate::pure::access::{Action, Object, OrganisationId, Role};
 
 /// A domain that an organisation says is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,17 +117,23 @@ impl Store {
         Ok(Claim { host: host.to_owned(), text })
     }
 
-    /// The claim is proven: the domain is the organisation's, and everybody's claims to it are over.
+    /// The claim is proven: the domain is the organisation's, and everybody's claims to it are over. Looking
+    /// for the proof takes time, so it is asked here whether who has it looked for still may.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] for what it has not claimed; [`StoreError::Refused`] where another was faster.
+    /// [`StoreError::Absent`] for what it has not claimed; [`StoreError::Refused`] where another was faster;
+    /// [`StoreError::Forbidden`] for who does not configure the organisation any more.
     pub fn prove(
         &mut self,
-        by: &Actor,
+        who: &Who,
         organisation: OrganisationId,
         host: &str,
         now_s: i64,
     ) -> Result<(), StoreError> {
+        let grants = self.grants_of(who, now_s)?;
+        if !grants.may(Action::Configure, Object::Organisation(organisation)) {
+            return Err(StoreError::Forbidden);
+        }
         let sql = "SELECT 1 FROM claims WHERE host = ?1 AND organisation = ?2";
         let is_there = self.connection.query_row(sql, params![host, organisation], |_| Ok(()));
         is_there.optional()?.ok_or(StoreError::Absent)?;
@@ -134,8 +141,37 @@ impl Store {
         if self.owners()?.domains.contains_key(host) {
             return Err(taken(host));
         }
-        self.give_domain(by, host, organisation, now_s)?;
+        self.give_domain(&who.actor(), host, organisation, now_s)?;
         self.connection.execute("DELETE FROM claims WHERE host = ?1", [host])?;
+        Ok(())
+    }
+
+    /// Gives back a domain that is the organisation's and at which nothing is made: it is nobody's then, and
+    /// whoever proves it has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] for what is not its; [`StoreError::Refused`] for one with packages made there.
+    pub fn return_domain(
+        &mut self,
+        by: &Actor,
+        organisation: OrganisationId,
+        host: &str,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let step = self.begin()?;
+        let sql = "DELETE FROM domains WHERE host = ?1 AND organisation = ?2";
+        if step.execute(sql, params![host, organisation])? == 0 {
+            return Err(StoreError::Absent);
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM packages WHERE domain = ?1)";
+        if step.query_row(sql, [host], |row| row.get(0))? {
+            let words = format!("There are packages at {host}: move or remove them first.");
+            return Err(StoreError::Refused(words));
+        }
+        end_below(&step, host)?;
+        let before = Some(json!({ "domain": host }));
+        audit::note(&step, by, &Deed { before, ..of(organisation, "domain.return") }, now_s)?;
+        step.commit()?;
         Ok(())
     }
 
@@ -179,8 +215,13 @@ const CLAIMS_MAX: i64 = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::accounts::place::Place;
     use crate::control::tests::scratch;
-    use crate::pure::access::{Action, Object};
+
+    fn signed_in(store: &mut Store, account: i64, login: &str) -> Who {
+        store.open_session(account, "", login, "Firefox", 0).unwrap();
+        store.by_session(login, 0).unwrap().who
+    }
 
     #[test]
     fn who_signs_up_has_an_organisation_and_what_is_proven_first() {
@@ -202,21 +243,20 @@ mod tests {
         assert!(!grants.may(Action::See, Object::Organisation(mars)));
         let operator = store.owners().unwrap().operator;
         assert!(!grants.may(Action::See, Object::Gateway { operator }));
-        let by_eve = Actor { account: Some(eve), login: "eve".to_owned() };
-        let by_bob = Actor { account: Some(bob), login: "bob".to_owned() };
+        let eve = signed_in(&mut store, eve, "eve");
+        let as_bob = signed_in(&mut store, bob, "bob");
+        let (by_eve, by_bob) = (eve.actor(), as_bob.actor());
         let first = store.claim(&by_eve, moon, "moon.example", "one", 2).unwrap();
         let again = store.claim(&by_eve, moon, "moon.example", "two", 3).unwrap();
         assert_eq!((first.text.as_str(), &first), ("one", &again));
         // Another may claim it too: who proves it has it.
         store.claim(&by_bob, mars, "moon.example", "three", 3).unwrap();
-        assert!(matches!(
-            store.prove(&by_eve, mars + 1, "moon.example", 4),
-            Err(StoreError::Absent)
-        ));
-        store.prove(&by_eve, moon, "moon.example", 4).unwrap();
+        assert!(matches!(store.prove(&eve, mars, "moon.example", 4), Err(StoreError::Forbidden)));
+        assert!(matches!(store.prove(&eve, moon, "other.example", 4), Err(StoreError::Absent)));
+        store.prove(&eve, moon, "moon.example", 4).unwrap();
         assert_eq!(store.owners().unwrap().of_domain("moon.example"), moon);
         assert_eq!(store.claims(mars).unwrap(), []);
-        assert!(matches!(store.prove(&by_bob, mars, "moon.example", 5), Err(StoreError::Absent)));
+        assert!(matches!(store.prove(&as_bob, mars, "moon.example", 5), Err(StoreError::Absent)));
         let late = store.claim(&by_bob, mars, "moon.example", "four", 5);
         assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
         store.claim(&by_bob, mars, "mars.example", "five", 6).unwrap();
@@ -232,5 +272,52 @@ mod tests {
         }
         let more = store.found(&by_bob, bob, "more", 9);
         assert!(matches!(more, Err(StoreError::Refused(_))), "{more:?}");
+    }
+
+    #[test]
+    fn who_is_no_admin_any_more_when_the_record_is_found_has_proven_nothing() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let eve = store.sign_up("eve", "$hash", "moon", 1).unwrap();
+        let bob = store.sign_up("bob", "$hash", "mars", 1).unwrap();
+        let eve = signed_in(&mut store, eve, "eve");
+        let moon = store.organisation_named("moon").unwrap().unwrap();
+        put_member(&store.connection, bob, moon, Role::Admin).unwrap();
+        store.claim(&eve.actor(), moon, "moon.example", "one", 2).unwrap();
+        let place = Place::Organisation(moon);
+        store.change_role(&eve.actor(), &place, eve.account, Role::Member, 3).unwrap();
+        let late = store.prove(&eve, moon, "moon.example", 4);
+        assert!(matches!(late, Err(StoreError::Forbidden)), "{late:?}");
+        assert!(!store.owners().unwrap().domains.contains_key("moon.example"));
+    }
+
+    #[test]
+    fn a_domain_is_given_back_once_nothing_is_there() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        store.set_up("ada", "$hash", "acme", 0).unwrap();
+        store.sign_up("eve", "$hash", "moon", 1).unwrap();
+        let by = Actor { account: None, login: "eve".to_owned() };
+        let moon = store.organisation_named("moon").unwrap().unwrap();
+        store.give_domain(&by, "moon.example", moon, 2).unwrap();
+        for (of, host) in [(moon, "other.example"), (moon + 1, "moon.example")] {
+            let absent = store.return_domain(&by, of, host, 3);
+            assert!(matches!(absent, Err(StoreError::Absent)), "{host}: {absent:?}");
+        }
+        let sql = "INSERT INTO packages (domain, name, written) VALUES ('moon.example', 'x', '{}')";
+        store.connection.execute(sql, []).unwrap();
+        let refused = store.return_domain(&by, moon, "moon.example", 3);
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        assert_eq!(store.owners().unwrap().of_domain("moon.example"), moon);
+        store.connection.execute("DELETE FROM packages", []).unwrap();
+        let sql = "INSERT INTO package_members (account, package, role)
+                   VALUES (1, 'moon.example/x', 'admin')";
+        store.connection.execute(sql, []).unwrap();
+        store.return_domain(&by, moon, "moon.example", 4).unwrap();
+        assert!(!store.owners().unwrap().domains.contains_key("moon.example"));
+        assert!(store.grants(1).unwrap().packages.is_empty(), "roles there end");
+        let noted = store.audit(&Place::Organisation(moon), i64::MAX, 1).unwrap();
+        assert_eq!(noted[0].deed, "domain.return");
     }
 }

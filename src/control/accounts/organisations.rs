@@ -78,13 +78,8 @@ impl Store {
             )?,
             true => step.execute("DELETE FROM domains WHERE host = ?1", [host])?,
         };
-        // Roles on its packages were the other owner's to give, and so were invitations to them, whether
-        // everybody sees them, and who is told of them.
         if owners.of_domain(host) != to {
-            for table in ["package_members", "invitations", "public_packages", "alerts"] {
-                let below = "substr(package, 1, length(?1) + 1) = ?1 || '/'";
-                step.execute(&format!("DELETE FROM {table} WHERE {below}"), [host])?;
-            }
+            end_below(&step, host)?;
         }
         let named = |id: OrganisationId| {
             let sql = "SELECT name FROM organisations WHERE id = ?1";
@@ -97,6 +92,17 @@ impl Store {
         step.commit()?;
         Ok(())
     }
+}
+
+/// What hung on the packages of a domain that has another owner: roles on them were the one before's to give,
+/// and so were invitations to them, tokens of it, whether everybody sees them, and who is told of them. To be
+/// called in a transaction.
+pub(super) fn end_below(step: &Connection, host: &str) -> Result<(), StoreError> {
+    for table in ["package_members", "tokens", "invitations", "public_packages", "alerts"] {
+        let below = "substr(package, 1, length(?1) + 1) = ?1 || '/'";
+        step.execute(&format!("DELETE FROM {table} WHERE {below}"), [host])?;
+    }
+    Ok(())
 }
 
 /// Makes an organisation, in a transaction of the caller's.

@@ -19,6 +19,7 @@ use super::viewer::Signed;
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::claims::Claim;
 use crate::control::accounts::now_s;
+use crate::control::accounts::sessions::Who;
 use crate::control::visit;
 use crate::messages::random::random;
 use crate::pure::access::{Action, OrganisationId};
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Router<Dashboard> {
         .route("/domains/claim", post(claim))
         .route("/domains/check", post(check))
         .route("/domains/withdraw", post(withdraw))
+        .route("/domains/return", post(give_back))
 }
 
 /// The domains of an organisation.
@@ -84,7 +86,7 @@ pub(super) async fn put_claim(
 /// In words, with what was found instead.
 pub(super) async fn prove(
     at: &Dashboard,
-    by: Actor,
+    who: Who,
     organisation: OrganisationId,
     host: &str,
 ) -> Result<(), Trouble> {
@@ -116,7 +118,31 @@ pub(super) async fn prove(
         }
         Err(why) => return not_yet(format!("{name} cannot be looked up: {why}. Try again.")),
     }
-    at.accounts.run(move |store| store.prove(&by, organisation, &host, now_s())).await?;
+    at.accounts.run(move |store| store.prove(&who, organisation, &host, now_s())).await?;
+    at.makers.look();
+    Ok(())
+}
+
+/// Gives back a domain of an organisation, whose admin asks.
+///
+/// # Errors
+/// In words, for one that packages are served at.
+pub(super) async fn put_back(
+    at: &Dashboard,
+    by: Actor,
+    organisation: OrganisationId,
+    host: String,
+) -> Result<(), Trouble> {
+    let Domains { owned, .. } = Domains::of(at, organisation).await?;
+    // What is made there and not served the store knows.
+    if owned.contains(&host) && at.domains().contains(&host) {
+        let why = format!(
+            "There are packages at {host}: move or remove them first. Those of the gateway's \
+             configuration file are for who runs it to move."
+        );
+        return Err(Trouble::new(StatusCode::CONFLICT, "That does not work", why));
+    }
+    at.accounts.run(move |store| store.return_domain(&by, organisation, &host, now_s())).await?;
     at.makers.look();
     Ok(())
 }
@@ -168,7 +194,9 @@ struct DomainsPage<'p> {
     frame: Frame,
     organisation: &'p str,
     domains: Domains,
-    /// Whether who asks may claim some.
+    /// Whether who asks may give some back.
+    may_configure: bool,
+    /// Whether they may claim some.
     may_claim: bool,
     wrong: &'p str,
 }
@@ -190,10 +218,12 @@ async fn page(
     wrong: &str,
 ) -> Result<Response, Trouble> {
     let domains = Domains::of(at, named.place.organisation()).await?;
-    let may_claim = at.sign_up == SignUp::Open && signed.may_place(Action::Configure, &named.place);
+    let may_configure = signed.may_place(Action::Configure, &named.place);
+    let may_claim = at.sign_up == SignUp::Open && may_configure;
     let organisation = named.name();
     let frame = signed.frame(&format!("Domains of {organisation}"));
-    Ok(shown(status, &DomainsPage { frame, organisation, domains, may_claim, wrong }))
+    let page = DomainsPage { frame, organisation, domains, may_configure, may_claim, wrong };
+    Ok(shown(status, &page))
 }
 
 async fn claim(
@@ -214,7 +244,7 @@ async fn check(
 ) -> Result<Response, Trouble> {
     let named = configured(&at, &signed, &fields).await?;
     let organisation = named.place.organisation();
-    let done = prove(&at, signed.who.actor(), organisation, fields.text("domain")).await;
+    let done = prove(&at, signed.who.clone(), organisation, fields.text("domain")).await;
     told(&at, &signed, &named, done).await
 }
 
@@ -228,6 +258,18 @@ async fn withdraw(
     let host = fields.text("domain").to_owned();
     at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
     Ok(back(&named))
+}
+
+async fn give_back(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let named = configured(&at, &signed, &fields).await?;
+    let organisation = named.place.organisation();
+    let host = fields.text("domain").to_owned();
+    let done = put_back(&at, signed.who.actor(), organisation, host).await;
+    told(&at, &signed, &named, done).await
 }
 
 /// The page again: with what is wrong, where that can be said beside the form.

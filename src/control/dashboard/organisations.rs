@@ -12,6 +12,7 @@ use super::form::Fields;
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::Signed;
+use crate::control::accounts::audit::Actor;
 use crate::control::accounts::organisations::Organisation;
 use crate::control::accounts::{StoreError, now_s};
 use crate::pure::access::Action;
@@ -92,23 +93,43 @@ async fn give_domain(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     signed.must_configure_gateway()?;
-    let host = HostName.make(fields.text("domain").trim().to_owned());
-    let Some(host) = host.ok().filter(|host| host != "*" && !is_address(host)) else {
-        let wrong = "The domain is no host name, as registry.acme.com.";
-        return page(&at, &signed, StatusCode::BAD_REQUEST, wrong).await;
+    let Some(host) = host(fields.text("domain")) else {
+        return page(&at, &signed, StatusCode::BAD_REQUEST, NO_HOST).await;
     };
-    let (by, name) = (signed.who.actor(), fields.text("organisation").to_owned());
+    give(&at, signed.who.actor(), host, fields.text("organisation").to_owned()).await?;
+    Ok(back())
+}
+
+/// What is written, if a domain can be called so.
+pub(super) fn host(written: &str) -> Option<String> {
+    let host = HostName.make(written.trim().to_owned()).ok()?;
+    (host != "*" && !is_address(&host)).then_some(host)
+}
+
+/// Gives a domain to the organisation of this name, for who runs the gateway.
+///
+/// # Errors
+/// [`Trouble::absent`] where there is no such organisation.
+pub(super) async fn give(
+    at: &Dashboard,
+    by: Actor,
+    host: String,
+    organisation: String,
+) -> Result<(), Trouble> {
     at.accounts
         .run(move |store| {
-            let to = store.organisation_named(&name)?.ok_or(StoreError::Absent)?;
+            let to = store.organisation_named(&organisation)?.ok_or(StoreError::Absent)?;
             store.give_domain(&by, &host, to, now_s())
         })
         .await?;
     // Packages made there may use less now, or more.
     at.makers.look();
-    Ok(back())
+    Ok(())
 }
 
 fn back() -> Response {
     Redirect::to("/organisations").into_response()
 }
+
+/// What is said of what is no host name.
+pub(super) const NO_HOST: &str = "The domain is no host name, as registry.acme.com.";

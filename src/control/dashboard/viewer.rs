@@ -69,6 +69,11 @@ impl Viewer {
         self.may(action, Object::Organisation(id))
     }
 
+    /// Whether there is one that they may configure.
+    pub(super) fn configures_an_organisation(&self) -> bool {
+        self.grants.organisations.keys().any(|id| self.may_organisation(Action::Configure, *id))
+    }
+
     /// The same of the gateway itself.
     pub(super) fn may_gateway(&self, action: Action) -> bool {
         self.may(action, Object::Gateway { operator: self.owners.operator })

@@ -12,6 +12,7 @@ mod caller;
 mod explain;
 mod export;
 mod organisations;
+mod owners;
 mod package;
 mod package_past;
 mod packages;
@@ -49,6 +50,8 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(people::invitation, people::withdraw))
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::one, tokens::revoke))
+        .routes(routes!(tokens::everybodys))
+        .routes(routes!(tokens::anybodys, tokens::end))
         .routes(routes!(alerts::list, alerts::make))
         .routes(routes!(alerts::remove))
         .routes(routes!(alerts::test))
@@ -56,6 +59,7 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(organisations::list, organisations::make))
         .routes(routes!(organisations::domains, organisations::claim))
         .routes(routes!(organisations::domain, organisations::check, organisations::withdraw))
+        .routes(routes!(owners::one, owners::change))
         .split_for_parts();
     let mut described = described;
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();

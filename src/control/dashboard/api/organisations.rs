@@ -11,12 +11,13 @@ use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read};
 use super::tagged::{List, is_meant, tagged};
 use crate::control::accounts::claims::Claim;
-use crate::control::accounts::{StoreError, now_s};
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::domains::{Domains, prove, put_claim, record_name};
+use crate::control::dashboard::domains::{Domains, prove, put_back, put_claim, record_name};
 use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::{Action, OrganisationId};
 use crate::pure::account;
+use crate::pure::config::values::SignUp;
 
 /// An organisation that the caller has a role on.
 #[derive(Serialize, ToSchema)]
@@ -89,7 +90,8 @@ pub(super) async fn list(
     tagged(&headers, &List::part(told.collect(), &part, |one| one.name.clone()))
 }
 
-/// Makes an organisation, which has nobody yet: for who runs the gateway.
+/// Makes an organisation. Who runs the gateway makes one that has nobody yet; where anybody may make an account,
+/// admins of an organisation make another, of which the token's account is the admin.
 #[utoipa::path(
     post, path = "/api/v1/organisations", tag = "organisations", request_body = WantedOrganisation,
     responses(
@@ -103,11 +105,20 @@ pub(super) async fn make(
     wanted: Sent<WantedOrganisation>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    caller.viewer.must_configure_gateway()?;
+    let founds = at.sign_up == SignUp::Open
+        && !caller.viewer.may_gateway(Action::Configure)
+        && caller.viewer.configures_an_organisation();
+    if !founds {
+        caller.viewer.must_configure_gateway()?;
+    }
     let name = account::organisation(&read(wanted)?.name);
     let name = name.map_err(|why| Problem::refused(format!("name: {why}.")))?;
-    let (by, wanted) = (caller.who.actor(), name.clone());
-    at.accounts.run(move |store| store.add_organisation(&by, &wanted, now_s())).await?;
+    let (by, account, wanted) = (caller.who.actor(), caller.who.account, name.clone());
+    let make = move |store: &mut Store| match founds {
+        true => store.found(&by, account, &wanted, now_s()),
+        false => store.add_organisation(&by, &wanted, now_s()),
+    };
+    at.accounts.run(make).await?;
     Ok((StatusCode::CREATED, Json(Organisation { name, domains: Vec::new() })).into_response())
 }
 
@@ -197,11 +208,12 @@ pub(super) async fn check(
     caller.writes()?;
     let organisation = found(&at, &caller, Action::Configure, &place).await?;
     is_meant(&headers, &one(&at, organisation, &host).await?)?;
-    prove(&at, caller.who.actor(), organisation, &host).await?;
+    prove(&at, caller.who, organisation, &host).await?;
     tagged(&HeaderMap::new(), &one(&at, organisation, &host).await?)
 }
 
-/// Takes back what was said of a domain that is not proven.
+/// Gives a domain back at which there are no packages: it is nobody's then, and whoever proves it has it. Of one
+/// that is not proven, what was said of it is taken back.
 #[utoipa::path(
     delete, path = "/api/v1/domains/{host}", tag = "organisations",
     params(
@@ -223,9 +235,15 @@ pub(super) async fn withdraw(
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
     let organisation = found(&at, &caller, Action::Configure, &place).await?;
-    is_meant(&headers, &one(&at, organisation, &host).await?)?;
+    let domain = one(&at, organisation, &host).await?;
+    is_meant(&headers, &domain)?;
     let by = caller.who.actor();
-    at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
+    match domain.is_proven {
+        true => put_back(&at, by, organisation, host).await?,
+        false => {
+            at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
+        }
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

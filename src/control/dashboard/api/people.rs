@@ -133,7 +133,7 @@ pub(super) async fn change(
     tagged(&HeaderMap::new(), &found(&at, &place, account).await?)
 }
 
-/// Takes somebody's role there away.
+/// Takes somebody's role there away; everybody may take their own.
 #[utoipa::path(
     delete, path = "/api/v1/people/{account}", tag = "people",
     params(
@@ -154,7 +154,8 @@ pub(super) async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let place = caller.find(&at, Action::Grant, &place).await?.place;
+    let action = if account == caller.who.account { Action::See } else { Action::Grant };
+    let place = caller.find(&at, action, &place).await?.place;
     is_meant(&headers, &found(&at, &place, account).await?)?;
     let by = caller.who.actor();
     at.accounts.run(move |store| store.remove_member(&by, &place, account, now_s())).await?;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read, role};
 use super::tagged::{List, is_meant, tagged, tagged_by};
+use crate::control::accounts::place;
 use crate::control::accounts::tokens::{Token, Wanted};
 use crate::control::accounts::{StoreError, now_s};
 use crate::control::dashboard::Dashboard;
@@ -18,11 +19,13 @@ use crate::control::dashboard::tokens::{DAYS_MAX, new_token};
 use crate::pure::access::{Action, Role};
 use crate::pure::account;
 
-/// A token of the caller's account.
+/// A token.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Listed {
     /// Its number.
     id: i64,
+    /// Whose it is.
+    login: String,
     /// What it is for.
     label: String,
     /// The organisation that it reaches.
@@ -42,7 +45,15 @@ pub(super) struct Listed {
 impl Listed {
     /// All of it that its owner gave it.
     fn state(&self) -> impl Serialize {
-        (self.id, &self.label, &self.organisation, &self.package, self.role, &self.expires)
+        (
+            self.id,
+            &self.login,
+            &self.label,
+            &self.organisation,
+            &self.package,
+            self.role,
+            &self.expires,
+        )
     }
 }
 
@@ -168,6 +179,85 @@ pub(super) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Everybody's tokens that reach just the place, the newest first: for who lets people in there.
+#[utoipa::path(
+    get, path = "/api/v1/people/tokens", tag = "tokens", params(Place, Part),
+    responses(
+        (status = 200, body = List<Listed>),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn everybodys(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    part: Part,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let place = caller.find(&at, Action::Grant, &place).await?.place;
+    let list = reaching(&at, place).await?;
+    tagged(&headers, &List::part(list, &part, |one: &Listed| one.id.to_string()))
+}
+
+/// One of them. Its ETag stays when it is used.
+#[utoipa::path(
+    get, path = "/api/v1/people/tokens/{token}", tag = "tokens",
+    params(Place, ("token" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Listed),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn anybodys(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(token): Path<i64>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let place = caller.find(&at, Action::Grant, &place).await?.place;
+    let found = reaching_one(&at, place, token).await?;
+    tagged_by(&headers, &found, &found.state())
+}
+
+/// Ends a token that reaches just the place, whosever it is.
+#[utoipa::path(
+    delete, path = "/api/v1/people/tokens/{token}", tag = "tokens",
+    params(
+        Place,
+        ("token" = i64, Path, description = "Its number"),
+        ("If-Match" = String, Header, description = "The ETag of the token")
+    ),
+    responses(
+        (status = 204),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn end(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(token): Path<i64>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    caller.writes()?;
+    let place = caller.find(&at, Action::Grant, &place).await?.place;
+    is_meant(&headers, &reaching_one(&at, place.clone(), token).await?.state())?;
+    let by = caller.who.actor();
+    at.accounts.run(move |store| store.revoke_token_at(&by, &place, token, now_s())).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn reaching(at: &Dashboard, place: place::Place) -> Result<Vec<Listed>, Problem> {
+    let tokens = at.accounts.run(move |store| store.tokens_at(&place)).await?;
+    Ok(tokens.into_iter().map(listed).collect())
+}
+
+async fn reaching_one(at: &Dashboard, place: place::Place, id: i64) -> Result<Listed, Problem> {
+    let found = reaching(at, place).await?.into_iter().find(|one| one.id == id);
+    found.ok_or_else(|| StoreError::Absent.into())
+}
+
 /// The tokens of the caller's account that reach no further than the caller does, the newest first.
 async fn reached(at: &Dashboard, caller: &Caller) -> Result<Vec<Listed>, Problem> {
     let account = caller.who.account;
@@ -184,6 +274,7 @@ async fn reached_one(at: &Dashboard, caller: &Caller, id: i64) -> Result<Listed,
 fn listed(one: Token) -> Listed {
     Listed {
         id: one.id,
+        login: one.login,
         label: one.label,
         organisation: one.organisation,
         package: one.place.package().map(str::to_owned),

@@ -1,0 +1,98 @@
+//! `/api/v1/domains/{host}/owner`: whose a domain is, for who runs the gateway.
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::Caller;
+use super::problem::{Problem, ProblemBody, Sent, read};
+use super::tagged::{is_meant, tagged};
+use crate::control::accounts::StoreError;
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::organisations::{NO_HOST, give, host};
+use crate::control::dashboard::trouble::Trouble;
+use crate::pure::access::Action;
+
+/// Whose a domain is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Owner {
+    /// The domain.
+    #[schema(example = "registry.acme.com")]
+    host: String,
+    /// The organisation; the one that runs the gateway has those that no other has.
+    #[schema(example = "acme")]
+    organisation: String,
+}
+
+/// Whose it is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedOwner {
+    /// The organisation of this name.
+    #[schema(example = "moon")]
+    organisation: String,
+}
+
+/// Whose the domain is: for who runs the gateway.
+#[utoipa::path(
+    get, path = "/api/v1/domains/{host}/owner", tag = "organisations",
+    params(("host" = String, Path, description = "The domain")),
+    responses(
+        (status = 200, body = Owner),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn one(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    Path(written): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !caller.viewer.may_gateway(Action::See) {
+        return Err(Problem(Trouble::absent()));
+    }
+    tagged(&headers, &found(&at, named(&written)?).await?)
+}
+
+/// Gives the domain to an organisation, with all packages at it; roles, tokens and invitations of these end. For
+/// who runs the gateway.
+#[utoipa::path(
+    put, path = "/api/v1/domains/{host}/owner", tag = "organisations",
+    params(
+        ("host" = String, Path, description = "The domain"),
+        ("If-Match" = String, Header, description = "The ETag of the owner")
+    ),
+    request_body = WantedOwner,
+    responses(
+        (status = 200, body = Owner),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn change(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    Path(written): Path<String>,
+    headers: HeaderMap,
+    wanted: Sent<WantedOwner>,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    caller.viewer.must_configure_gateway()?;
+    let (host, wanted) = (named(&written)?, read(wanted)?);
+    is_meant(&headers, &found(&at, host.clone()).await?)?;
+    give(&at, caller.who.actor(), host.clone(), wanted.organisation).await?;
+    tagged(&HeaderMap::new(), &found(&at, host).await?)
+}
+
+fn named(written: &str) -> Result<String, Problem> {
+    host(written).ok_or_else(|| Problem::refused(NO_HOST.to_owned()))
+}
+
+async fn found(at: &Dashboard, host: String) -> Result<Owner, Problem> {
+    let (owners, all) =
+        at.accounts.run(|store| Ok((store.owners()?, store.organisations()?))).await?;
+    let owner = all.into_iter().find(|one| one.id == owners.of_domain(&host));
+    let organisation = owner.ok_or(StoreError::Absent)?.name;
+    Ok(Owner { host, organisation })
+}
