@@ -109,6 +109,12 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     }
     assert_eq!(list.matches("class=\"spark\"").count(), 4);
     assert!(list.find(">acme/rocket<") < list.find(">acme/launchpad<"));
+    let by_name = page(&mut ada, "/?range=90d&sort=-name");
+    assert!(by_name.find(">demo/hello<") < by_name.find(">acme/rocket<"), "{by_name}");
+    let head = "aria-sort=\"descending\"><a href=\"/?range=90d&#38;sort=name\">Package</a>";
+    assert!(by_name.contains(head), "{by_name}");
+    assert!(by_name.contains("href=\"/?range=90d\">Pulls</a>"), "{by_name}");
+    assert_eq!(ada.get("/?sort=colour").status, 400);
     let found = page(&mut ada, "/?q=LAUNCH");
     assert!(found.contains(">acme/launchpad</a>") && !found.contains(">acme/rocket</a>"));
 
