@@ -94,6 +94,12 @@ fn what_was_copied_under_load_is_all_there() {
     assert_eq!(mode & 0o777, 0o600, "it holds keys");
     let refused = backup(&gate, &under_load).unwrap_err();
     assert!(refused.contains("is there already"), "{refused}");
+    let other = room.path().join("other.tar");
+    fs::write(&other, "of yesterday").unwrap();
+    let mut command = Command::new(pullgate());
+    command.args(["backup", "--replace", "--to"]).arg(&other);
+    run(command.arg("--data").arg(gate.data_dir()));
+    assert!(fs::metadata(&other).unwrap().len() > 1024, "it is replaced");
 
     // All that was counted when it began, and nothing that there never was.
     let mut restored = unpacked(&under_load);
@@ -166,6 +172,17 @@ fn what_cannot_be_copied_is_said_and_leaves_no_file() {
     assert!(refused.contains("no gateway has kept anything here"), "{refused}");
     let nowhere = room.path().join("nowhere/backup.tar");
     let refused = backup(&gate, &nowhere).unwrap_err();
-    assert!(refused.contains("nowhere/backup.tar.unfinished: No such file"), "{refused}");
+    let place = "nowhere/backup.tar.";
+    assert!(refused.contains(place) && refused.contains(".unfinished: No such file"), "{refused}");
+    // In what is copied it would copy itself, by whatever way it is named.
+    let link = room.path().join("link");
+    std::os::unix::fs::symlink(gate.data_dir(), &link).unwrap();
+    fs::create_dir(gate.data_dir().join("below")).unwrap();
+    for inside in [gate.data_dir().join("backup.tar"), link.join("below/backup.tar")] {
+        let refused = backup(&gate, &inside).unwrap_err();
+        assert!(refused.contains("which is to be copied: name a file elsewhere"), "{refused}");
+        assert!(!inside.exists());
+    }
+    fs::remove_file(&link).unwrap();
     assert_eq!(fs::read_dir(room.path()).unwrap().count(), 0);
 }

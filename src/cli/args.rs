@@ -231,6 +231,9 @@ pub struct BackupArgs {
     /// The file to be made, a tar archive
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
+    /// Replace a file that is there already, once the new one is whole
+    #[arg(long)]
+    pub replace: bool,
     /// The gateway's data_dir
     #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
     pub data: PathBuf,

@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use super::args::BackupArgs;
@@ -15,6 +17,8 @@ use super::{fail, print};
 use crate::aggregator::kept_offline;
 use crate::control::accounts::{FILE, Store};
 use crate::control::{backup, while_busy};
+use crate::messages::random::random;
+use crate::pure::secret;
 
 /// Writes it.
 pub fn run(args: &BackupArgs) -> ExitCode {
@@ -25,29 +29,73 @@ pub fn run(args: &BackupArgs) -> ExitCode {
 }
 
 /// How long it is. Until it is whole and on disk it has another name.
-fn written(BackupArgs { to, data }: &BackupArgs) -> Result<u64, String> {
+fn written(BackupArgs { to, replace, data }: &BackupArgs) -> Result<u64, String> {
     if !data.is_dir() {
         return Err(format!("{}: no such directory: --data is the data_dir", data.display()));
     }
-    if to.symlink_metadata().is_ok() {
-        return Err(format!("{}: is there already: --to names a file to be made", to.display()));
+    if !replace && to.symlink_metadata().is_ok() {
+        return Err(there_already(to));
     }
+    let folder = match to.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    stands_apart(folder, to, data)?;
     let progress = Progress::start("copying");
-    let unfinished = unfinished(to);
+    let unfinished = unfinished(to).map_err(|error| error.to_string())?;
     let failed = |error: &io::Error| format!("{}: {error}", unfinished.display());
     let mut options = OpenOptions::new();
-    // It holds keys.
-    options.write(true).create(true).truncate(true).mode(0o600);
+    // It holds keys, and what somebody else has put there is not written to.
+    options.write(true).create_new(true).mode(0o600);
     let file = options.open(&unfinished).map_err(|error| failed(&error))?;
     let copied = copied(data, &file, &progress).and_then(|()| {
         let bytes = file.sync_all().and_then(|()| file.metadata());
-        fs::rename(&unfinished, to).map_err(|error| failed(&error))?;
-        bytes.map(|file| file.len()).map_err(|error| failed(&error))
+        let bytes = bytes.map_err(|error| failed(&error))?.len();
+        named(&unfinished, to, *replace).map_err(|error| {
+            let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
+            if is_taken { there_already(to) } else { format!("{}: {error}", to.display()) }
+        })?;
+        // That it has its name is on disk too; file systems that cannot say so do without.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(bytes)
     });
     if copied.is_err() {
         let _ = fs::remove_file(&unfinished);
     }
     copied
+}
+
+fn there_already(to: &Path) -> String {
+    let to = to.display();
+    format!("{to}: is there already: --to names a file to be made, unless --replace is said")
+}
+
+/// In the directory that is copied it would be copied too, and into each copy after it.
+fn stands_apart(folder: &Path, to: &Path, data: &Path) -> Result<(), String> {
+    // What cannot be resolved is said where the file is made.
+    let (Ok(folder), Ok(data)) = (folder.canonicalize(), data.canonicalize()) else {
+        return Ok(());
+    };
+    if folder.starts_with(&data) {
+        let (to, data) = (to.display(), data.display());
+        return Err(format!("{to}: is in {data}, which is to be copied: name a file elsewhere"));
+    }
+    Ok(())
+}
+
+/// Gives what is whole its name, which nobody else has taken meanwhile unless it is to `replace`.
+fn named(unfinished: &Path, to: &Path, replace: bool) -> io::Result<()> {
+    if replace {
+        return fs::rename(unfinished, to);
+    }
+    match renameat_with(CWD, unfinished, CWD, to, RenameFlags::NOREPLACE) {
+        // Some file systems cannot do that (renameat2(2)); most of them have links.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            fs::hard_link(unfinished, to)?;
+            fs::remove_file(unfinished)
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
 fn copied(data: &Path, file: &File, progress: &Progress) -> Result<(), String> {
@@ -90,9 +138,38 @@ fn offline(data: &Path, file: &File) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", data.display()))
 }
 
-/// What it is called until it is whole.
-fn unfinished(to: &Path) -> PathBuf {
+/// What it is called until it is whole: nobody knows that before.
+fn unfinished(to: &Path) -> io::Result<PathBuf> {
     let mut name = to.file_name().unwrap_or_default().to_owned();
-    name.push(".unfinished");
-    to.with_file_name(name)
+    name.push(format!(".{}.unfinished", secret::text(&random::<8>()?)));
+    Ok(to.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_has_put_there_meanwhile_is_left_unless_it_is_to_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (unfinished, to) = (dir.path().join("unfinished"), dir.path().join("to"));
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        fs::write(&unfinished, "new").unwrap();
+        fs::write(&to, "somebody's").unwrap();
+        let refused = named(&unfinished, &to, false).unwrap_err();
+        assert_eq!((refused.kind(), &*text(&to)), (io::ErrorKind::AlreadyExists, "somebody's"));
+        named(&unfinished, &to, true).unwrap();
+        assert_eq!((&*text(&to), unfinished.exists()), ("new", false));
+        fs::write(&unfinished, "newer").unwrap();
+        fs::remove_file(&to).unwrap();
+        named(&unfinished, &to, false).unwrap();
+        assert_eq!((&*text(&to), unfinished.exists()), ("newer", false));
+    }
+
+    #[test]
+    fn what_it_is_called_before_nobody_can_know() {
+        let to = Path::new("/backups/pullgate.tar");
+        let (one, other) = (unfinished(to).unwrap(), unfinished(to).unwrap());
+        assert!(one != other && one.starts_with("/backups"), "{}", one.display());
+    }
 }

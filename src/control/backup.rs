@@ -38,10 +38,19 @@ pub fn write(
     };
     for (name, path) in sorted(data_dir)? {
         if is_other(&name) {
-            put_below(&mut tar, Path::new(&name), &path, now_s)?;
+            still_there(put_below(&mut tar, Path::new(&name), &path, now_s))?;
         }
     }
     tar.into_inner()?.flush()
+}
+
+/// What comes of copying something. A gateway that runs may have removed it since its name was read: then it is
+/// not to be copied. Nothing of it is in the archive then, for it is opened before its head is written.
+fn still_there(copied: io::Result<()>) -> io::Result<()> {
+    match copied {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        copied => copied,
+    }
 }
 
 /// A file, or a folder with all that is in it. What is no file, such as a socket, is left out, as is what is
@@ -54,11 +63,12 @@ fn put_below(
 ) -> io::Result<()> {
     let kind = fs::symlink_metadata(path)?.file_type();
     if kind.is_dir() {
+        let inside = sorted(path)?;
         let mut header = header(now_s, 0, 0o700);
         header.set_entry_type(EntryType::Directory);
         tar.append_data(&mut header, name, io::empty())?;
-        for (below, path) in sorted(path)? {
-            put_below(tar, &name.join(below), &path, now_s)?;
+        for (below, path) in inside {
+            still_there(put_below(tar, &name.join(below), &path, now_s))?;
         }
     } else if kind.is_file() && path.extension().is_none_or(|ending| ending != "new") {
         let file = File::open(path)?;
@@ -125,7 +135,9 @@ fn sorted(folder: &Path) -> io::Result<Vec<(String, std::path::PathBuf)>> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     use super::*;
     use crate::control::tests::scratch;
@@ -176,5 +188,55 @@ mod tests {
                 ("lock".to_owned(), file("lock")),
             ]
         );
+    }
+
+    #[test]
+    fn what_vanishes_meanwhile_is_left_out_and_the_rest_is_whole() {
+        let dir = scratch();
+        fs::create_dir(dir.path().join("kept")).unwrap();
+        for number in 0..50 {
+            fs::write(dir.path().join(format!("kept/{number:02}")), [7; 5000]).unwrap();
+        }
+        // Somebody makes and removes files and folders all the time.
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (over, at) = (Arc::clone(&is_over), dir.path().to_owned());
+        let restless = std::thread::spawn(move || {
+            let mut rounds = 0u64;
+            while !over.load(Relaxed) {
+                let folder = at.join("folder");
+                fs::create_dir(&folder).unwrap();
+                for name in ["kept/gone", "first", "folder/inside"] {
+                    fs::write(at.join(name), "x").unwrap();
+                    fs::remove_file(at.join(name)).unwrap();
+                }
+                fs::remove_dir(&folder).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        let names = || {
+            let mut bytes = Vec::new();
+            write(dir.path(), &[], None, &mut bytes).unwrap();
+            let mut archive = tar::Archive::new(&bytes[..]);
+            let name = |entry: io::Result<tar::Entry<'_, _>>| {
+                entry.unwrap().path().unwrap().display().to_string()
+            };
+            archive.entries().unwrap().map(name).collect::<BTreeSet<String>>()
+        };
+        for _ in 0..300 {
+            let names = names();
+            let kept = names
+                .iter()
+                .filter(|name| name.strip_prefix("kept/").is_some_and(|name| name.len() == 2));
+            assert_eq!(kept.count(), 50);
+        }
+        is_over.store(true, Relaxed);
+        assert!(restless.join().unwrap() > 0);
+        // And for certain, whatever the other thread did.
+        let (mut tar, gone) = (Builder::new(Vec::new()), dir.path().join("nowhere"));
+        let copied = put_below(&mut tar, Path::new("nowhere"), &gone, 0);
+        still_there(copied).unwrap();
+        let nothing = Builder::new(Vec::new()).into_inner().unwrap();
+        assert_eq!(tar.into_inner().unwrap(), nothing);
     }
 }
