@@ -21,6 +21,7 @@ use pullgate::control::accounts::Accounts;
 use pullgate::control::acme::{self, Acme};
 use pullgate::control::admin::explain::InForce;
 use pullgate::control::admin::{Options, Sources};
+use pullgate::control::alerts::file::OfFiles;
 use pullgate::control::made;
 use pullgate::control::own_secrets::OwnSecrets;
 use pullgate::control::prove::{self, Plan, Prover, Publish};
@@ -211,6 +212,7 @@ fn started_with(
         proofs: Default::default(),
         certificates: Default::default(),
         acme: Arc::clone(&standing),
+        webhooks: Default::default(),
         quotas: quotas::channel().1,
         on_disk: Default::default(),
     };
@@ -240,6 +242,7 @@ fn started_with(
         sign_up: config.admin.sign_up,
         resolver: None,
         data_dir: data_dir.path().to_owned(),
+        alerts: OfFiles::new(Arc::from([])).subscribe(),
     };
     let rotation = secrets.rotation(Box::new(|_| ()));
     let (nobody, showcase) = (acme::Plan::default(), Showcase::new());

@@ -1,20 +1,24 @@
 //! Webhooks: what is sent to a real receiver, signed, again until it is heard, and nowhere that may not be
-//! dialled; a registry that fails and works again.
+//! dialled; receivers that never answer; a registry that fails and works again; those of the configuration file.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
+use std::fs;
 use std::io;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use pullgate::pure::webhook;
 use serde_json::{Value, json};
 use support::eventually::eventually;
-use support::gate::{Gate, UPSTREAM};
+use support::gate::{Gate, UPSTREAM, pullgate};
+use support::http::Answer;
 use support::origin::{Origin, Request, Talk};
 use support::person::{PACKAGES, Person, ROCKET, text};
+use support::process::run;
 use support::program::made;
 
 /// A receiver that fails so many times first.
@@ -81,6 +85,9 @@ fn a_message_is_signed_and_sent_again_until_it_is_heard() {
     assert!(!text(&ada.get(ALERTS)).contains("whsec_"), "it is shown once");
     let id = number(&mut ada);
     assert_eq!(ada.act(ALERTS, &[("do", "test"), ("alert", &id)]).status, 303);
+    let again = ada.act(ALERTS, &[("do", "test"), ("alert", &id)]);
+    assert_eq!(again.status, 429, "{}", text(&again));
+    assert!(again.header("retry-after").is_some());
     let tries = heard(&origin, 3);
     for request in &tries {
         assert_eq!((&*request.method, &*request.target), ("POST", "/hook?key=of-ours"));
@@ -102,6 +109,13 @@ fn a_message_is_signed_and_sent_again_until_it_is_heard() {
     // What was done is told, and not where: such addresses are secrets.
     let history = text(&ada.get(&format!("/history?package={ROCKET}")));
     assert!(history.contains("alert.make") && !history.contains("of-ours"), "{history}");
+    assert_eq!(history.matches("alert.test").count(), 1, "{history}");
+    let tries = |outcome| gate.metric(&format!("pullgate_webhooks_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!(["delivered", "failed", "given_up"].map(tries), [1, 2, 0]);
+    eventually(|| match gate.metric("pullgate_webhooks_waiting") {
+        0 => Ok(()),
+        many => Err(format!("{many} wait")),
+    });
     assert_eq!(ada.act(ALERTS, &[("do", "remove"), ("alert", &id)]).status, 303);
     assert_eq!(ada.act(ALERTS, &[("do", "test"), ("alert", &id)]).status, 404);
     assert!(origin.requests().is_empty(), "heard once, it is not sent again");
@@ -140,11 +154,18 @@ fn a_program_sets_up_what_its_token_reaches() {
     let rockets = token(&mut ada, ROCKET, "admin");
     let reads = token(&mut ada, ROCKET, "member");
     let sledges = token(&mut ada, sledge, "admin");
-    let ask = |token: &str, method: &str, target: &str, body: Value| {
-        let headers =
-            [format!("Authorization: Bearer {token}"), "Content-Type: application/json".to_owned()];
+    let ask_as = |token: &str, tag: &str, method: &str, target: &str, body: Value| {
+        let mut headers = vec![
+            format!("Authorization: Bearer {token}"),
+            "Content-Type: application/json".to_owned(),
+        ];
+        if !tag.is_empty() {
+            headers.push(format!("If-Match: {tag}"));
+        }
         Person::before(&gate).ask(method, target, &headers, body.to_string().as_bytes())
     };
+    let ask =
+        |token: &str, method: &str, target: &str, body| ask_as(token, "", method, target, body);
     let origin = receiver(0);
     let url = format!("http://{}/", origin.address());
     let alerts = format!("/api/v1/alerts?package={ROCKET}");
@@ -185,7 +206,125 @@ fn a_program_sets_up_what_its_token_reaches() {
     assert_eq!(listed["items"][0]["events"], json!(["backend", "weekly"]));
     assert!(!listed.to_string().contains("whsec_"));
     assert_eq!(ask(&reads, "GET", &alerts, Value::Null).status, 403);
-    assert_eq!(ask(&rockets, "DELETE", &at(ROCKET, ""), Value::Null).status, 204);
+    // It is changed and removed as it was seen; what is told there makes it no other.
+    let there = at(ROCKET, "");
+    let tag = |answer: &Answer| answer.header("etag").unwrap().to_owned();
+    let seen = tag(&ask(&rockets, "GET", &there, Value::Null));
+    let wanted = json!({ "url": url, "events": ["unusual"] });
+    for (tag, status) in [("", 428), ("\"other\"", 412), (&*seen, 200), (&*seen, 412)] {
+        let answer = ask_as(&rockets, tag, "PUT", &there, wanted.clone());
+        assert_eq!(answer.status, status, "{tag}: {}", text(&answer));
+    }
+    assert_eq!(ask_as(&reads, "*", "PUT", &there, wanted).status, 403);
+    let answer = ask(&rockets, "GET", &there, Value::Null);
+    let webhook: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(webhook["events"], json!(["unusual"]));
+    let now = tag(&answer);
+    for (tag, status) in [("", 428), (&*seen, 412), (&*now, 204), (&*now, 404)] {
+        let answer = ask_as(&rockets, tag, "DELETE", &there, Value::Null);
+        assert_eq!(answer.status, status, "{tag}: {}", text(&answer));
+    }
+}
+
+/// Receivers that take what is sent and never answer hold up those of others by nothing.
+#[test]
+fn who_never_answers_holds_up_nobody_else() {
+    let theirs = |name: &str| {
+        format!(
+            "\n[[packages]]\ndomain = \"other.example\"\nname = \"{name}\"\nbackend = \"quay.io/x\"\n"
+        )
+    };
+    let packages = format!("{PACKAGES}{}{}{UPSTREAM}", theirs("one"), theirs("two"));
+    let mut gate = Gate::start("epoll", &packages);
+    let mut ada = Person::set_up(&mut gate);
+    let mut command = Command::new(pullgate());
+    command.args(["account", "create", "eve", "--organisation", "other", "--data"]);
+    let said = run(command.arg(gate.data_dir()));
+    let give = [("organisation", "other"), ("domain", "other.example")];
+    assert_eq!(ada.act("/organisations/domain", &give).status, 303);
+    let mut eve = Person::before(&gate);
+    assert_eq!(eve.sign_in("eve", said.lines().last().unwrap()).status, 303);
+    let ended = Arc::new(AtomicUsize::new(0));
+    let ends = Arc::clone(&ended);
+    let deaf = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| {
+        talk.request()?;
+        let stalled = talk.stall();
+        ends.fetch_add(1, SeqCst);
+        stalled
+    });
+    let url = format!("http://{}/", deaf.address());
+    for page in ["/alerts/other.example/one", "/alerts/other.example/two"] {
+        for _ in 0..10 {
+            let answer = eve.act(page, &[("do", "add"), ("url", &url), ("weekly", "on")]);
+            assert_eq!(answer.status, 200, "{}", text(&answer));
+        }
+        let listed = text(&eve.get(page));
+        for field in listed.split("name=\"alert\" value=\"").skip(1) {
+            let id = field.split('"').next().unwrap();
+            assert_eq!(eve.act(page, &[("do", "test"), ("alert", id)]).status, 303);
+        }
+    }
+    let origin = receiver(0);
+    added(&mut ada, &format!("http://{}/", origin.address()), &["weekly"]);
+    let id = number(&mut ada);
+    let before = ended.load(SeqCst);
+    assert_eq!(ada.act(ALERTS, &[("do", "test"), ("alert", &id)]).status, 303);
+    heard(&origin, 1);
+    // Twenty wait for eve's, more than are sent at once: of those before ada's hardly any has ended.
+    assert!(ended.load(SeqCst) - before <= 4, "{} have ended", ended.load(SeqCst));
+    assert!(gate.metric("pullgate_webhooks_waiting") >= 12);
+}
+
+/// The operator's own: of all packages, to wherever the file says, with the secret that its file has then.
+#[test]
+fn the_configuration_file_names_who_hears_of_everything() {
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&is_failing);
+    let registry = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| {
+        while let Some(request) = talk.request()? {
+            let status = if fails.load(SeqCst) { "503 Service Unavailable" } else { "200 OK" };
+            talk.answer(&request, status, &[], b"{}")?;
+        }
+        Ok(())
+    });
+    let origin = receiver(0);
+    let dir = tempfile::tempdir().unwrap();
+    let secret_file = dir.path().join("secret");
+    let (first, second) = (webhook::secret(&[1; 32]), webhook::secret(&[2; 32]));
+    fs::write(&secret_file, &first).unwrap();
+    let backend = format!("http://{}", registry.address());
+    let packages = PACKAGES.replace("ghcr.io", &backend);
+    let alerts = format!(
+        "[[alerts]]\nurl = \"http://{}/ops\"\nsecret_file = \"{}\"\n",
+        origin.address(),
+        secret_file.display()
+    );
+    // Nothing private may be dialled but what the file itself names.
+    let gate = Gate::start("epoll", &format!("{packages}{alerts}"));
+    registry.requests();
+    heard(&registry, 1);
+    is_failing.store(true, SeqCst);
+    let signed_by = |request: &Request, secret: &str| {
+        let of = |name| request.field(name).unwrap();
+        let signed = String::from_utf8(request.body.clone()).unwrap();
+        let at_s = of("webhook-timestamp").parse().unwrap();
+        let expected = webhook::signature(secret, of("webhook-id"), at_s, &signed);
+        Some(of("webhook-signature")) == expected.as_deref()
+    };
+    let request = heard(&origin, 1).remove(0);
+    let told = body(&request);
+    assert_eq!((&*request.target, &told["type"]), ("/ops", &json!("backend.failing")));
+    assert_eq!((&told["package"], &told["data"]["registry"]), (&Value::Null, &json!(backend)));
+    assert!(signed_by(&request, &first));
+    fs::write(&secret_file, &second).unwrap();
+    eventually(|| match gate.metric("pullgate_reloads_total{outcome=\"applied\"}") {
+        0 => Err("not read again".to_owned()),
+        _ => Ok(()),
+    });
+    is_failing.store(false, SeqCst);
+    let request = heard(&origin, 1).remove(0);
+    assert_eq!(body(&request)["type"], "backend.working");
+    assert!(signed_by(&request, &second), "the secret was changed");
 }
 
 #[test]
@@ -200,7 +339,7 @@ fn a_registry_that_fails_and_works_again_is_told() {
         Ok(())
     });
     let backend = format!("http://{}", registry.address());
-    let packages = PACKAGES.replacen("ghcr.io", &backend, 1);
+    let packages = PACKAGES.replace("ghcr.io", &backend);
     let mut gate = Gate::start("epoll", &format!("{packages}{UPSTREAM}"));
     let mut ada = Person::set_up(&mut gate);
     let origin = receiver(0);

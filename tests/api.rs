@@ -361,5 +361,5 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 42);
+    assert_eq!(many, 44);
 }

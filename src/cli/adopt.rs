@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::cli::check::clients;
 use crate::control::acme;
+use crate::control::alerts;
 use crate::control::certificates;
 use crate::control::databases::{self, Shelf};
 use crate::control::keys;
@@ -56,6 +57,8 @@ pub struct Read {
     pub files: certificates::Ready,
     /// Who is asked for more of that, and how.
     access: Option<acme::Access>,
+    /// Who is told of all packages.
+    pub alerts: Arc<[alerts::file::OfFile]>,
     /// How the aggregator tells clients apart.
     pub clients: ClientTable,
     /// What it knows of addresses.
@@ -99,14 +102,15 @@ impl Adoption {
         let clients = clients(config);
         let keys = keys::read(&self.file, config);
         let (files, access) = (certificates::read(config), acme::read(config));
-        let sources = self.shelf.sources(config);
-        match (clients, keys, files, access, sources) {
-            (Ok(clients), Ok(keys), Ok(files), Ok(access), Ok(sources)) => {
-                Ok(Read { keys, files, access, clients, sources })
+        let (sources, alerts) = (self.shelf.sources(config), alerts::file::read(config));
+        match (clients, keys, files, access, sources, alerts) {
+            (Ok(clients), Ok(keys), Ok(files), Ok(access), Ok(sources), Ok(alerts)) => {
+                Ok(Read { keys, files, access, alerts, clients, sources })
             }
-            (clients, keys, files, access, sources) => {
-                let problems = clients.err().into_iter().chain(keys.err()).chain(files.err());
-                Err(problems.chain(access.err()).chain(sources.err()).flatten().collect())
+            (clients, keys, files, access, sources, alerts) => {
+                let problems = [clients.err(), keys.err(), files.err(), access.err()];
+                let problems = problems.into_iter().chain([sources.err(), alerts.err()]);
+                Err(problems.flatten().flatten().collect())
             }
         }
     }
@@ -153,6 +157,7 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
     let mut files = keys::files(config);
     files.extend(certificates::files(config));
     files.extend(acme::files(config));
+    files.extend(alerts::file::files(config));
     files.extend(config.gateway.clients_file.clone());
     files.extend(databases::files(config));
     files

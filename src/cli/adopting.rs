@@ -11,6 +11,7 @@ use crate::cli::drain::Drain;
 use crate::control::accounts::packages::{Doing, Package, Put};
 use crate::control::acme;
 use crate::control::admin::explain::InForce;
+use crate::control::alerts::file::OfFiles;
 use crate::control::archive;
 use crate::control::made::plan::{Around, Planned};
 use crate::control::made::{Order, Orders, Outcome, Refused};
@@ -33,6 +34,8 @@ pub struct Told {
     pub showcase: Arc<Showcase>,
     /// Who asks an authority for certificates.
     pub acme: acme::Plans,
+    /// Who is told of all packages.
+    pub alerts: OfFiles,
     /// Who keeps manifests on disk.
     pub on_disk: archive::Room,
     /// Who ends the workers, and knows them.
@@ -67,6 +70,7 @@ impl Adopting {
         let Ready { snapshot, acme, read, .. } = ready;
         told.showcase.adopt(read.files.clone());
         told.acme.send_replace(acme);
+        told.alerts.send_replace(Arc::clone(&read.alerts));
         let (counting, insight) = (config.counting.clone(), config.insight.clone());
         let (clients, sources) = (read.clients.clone(), Arc::clone(&read.sources));
         (told.recount)(Reconfigured { counting, insight, clients, sources });

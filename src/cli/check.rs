@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{fail, print, say};
 use crate::control::databases::Shelf;
-use crate::control::{acme, certificates, keys};
+use crate::control::{acme, alerts, certificates, keys};
 use crate::pure::client::{ClientTable, ClientsProblem};
 use crate::pure::config::values::Config;
 use crate::pure::config::{Problem, check};
@@ -50,9 +50,9 @@ fn summary(path: &Path) -> Result<String, String> {
     let sources = Shelf::default().sources(&config).err();
     let certificates = certificates::read(&config).err();
     let authority = acme::read(&config).err();
-    let problems =
-        clients.into_iter().chain(keys).chain(certificates).chain(authority).chain(sources);
-    let problems: Vec<Problem> = problems.flatten().collect();
+    let webhooks = alerts::file::read(&config).err();
+    let problems = [clients, keys, certificates, authority, webhooks, sources];
+    let problems: Vec<Problem> = problems.into_iter().flatten().flatten().collect();
     if !problems.is_empty() {
         return Err(lines(problems));
     }

@@ -99,6 +99,7 @@ impl Remote {
             tls: Arc::clone(&self.tls),
             may_dial: &|_| true,
             patience: PATIENCE,
+            deadline: 2 * PATIENCE,
         };
         let answer = call.send().await.map_err(|why| {
             let remedy = match why.starts_with("TLS: ") {

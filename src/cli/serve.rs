@@ -41,6 +41,7 @@ use crate::control::accounts::Accounts;
 use crate::control::acme::{self, Acme};
 use crate::control::admin::explain::InForce;
 use crate::control::admin::{self, Sources};
+use crate::control::alerts::file::OfFiles;
 use crate::control::archive::{self, Keeping};
 use crate::control::logging::{self, Dropped};
 use crate::control::made;
@@ -215,6 +216,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
     showcase.adopt(shown.clone());
     let standing = Arc::<acme::Record>::default();
     let (acme, acme_plans) = Acme::new(data_dir.clone(), &showcase, &standing, acme.clone());
+    let alerts = OfFiles::new(Arc::clone(&read.alerts));
     let certificates = showcase.table();
     let (data_plane, workers, ends) = DataPlane::prepare(
         &config,
@@ -292,6 +294,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
             proofs: record,
             certificates: showcase.record(),
             acme: standing,
+            webhooks: Arc::default(),
             quotas,
             on_disk,
         },
@@ -302,6 +305,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         data_dir: data_dir.clone(),
         sign_up: config.admin.sign_up,
         resolver: options.resolver,
+        alerts: alerts.subscribe(),
     };
     let packages = config.packages.len() as u64;
     let known = Arc::clone(&in_force);
@@ -310,6 +314,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         in_force,
         showcase,
         acme: acme_plans,
+        alerts,
         on_disk: keeping.room(),
         drain: drain.clone(),
         recount: Box::new(aggregator.reconfigure()),

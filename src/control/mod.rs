@@ -6,7 +6,7 @@ pub mod access_log;
 pub mod accounts;
 pub mod acme;
 pub mod admin;
-mod alerts;
+pub mod alerts;
 pub mod archive;
 pub mod backup;
 pub mod certificates;

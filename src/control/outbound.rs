@@ -42,8 +42,10 @@ pub struct Call<'c> {
     pub tls: Trust,
     /// Whether this address may be dialled.
     pub may_dial: &'c (dyn Fn(IpAddr) -> bool + Sync),
-    /// How long connecting may take, and then an answer's head.
+    /// How long connecting to one address may take, and then an answer's head.
     pub patience: Duration,
+    /// How long all of it may take, the look-up of the name and every address that is tried included.
+    pub deadline: Duration,
 }
 
 impl Call<'_> {
@@ -52,6 +54,11 @@ impl Call<'_> {
     /// # Errors
     /// Words that say what failed, without the URL.
     pub async fn send(self) -> Result<Response<Incoming>, String> {
+        let answer = timeout(self.deadline, self.send_in_time()).await;
+        answer.map_err(|_| "no answer in time".to_owned())?
+    }
+
+    async fn send_in_time(self) -> Result<Response<Incoming>, String> {
         let Origin { scheme, host, .. } = &self.url.origin;
         let stream = dial(&self.url.origin, self.patience, self.may_dial).await?;
         let patience = self.patience;
@@ -191,5 +198,26 @@ mod tests {
         };
         check("::1 ::2 ::3 1.1.1.1 2.2.2.2", "::1 1.1.1.1 ::2 2.2.2.2 ::3");
         check("1.1.1.1 2.2.2.2", "1.1.1.1 2.2.2.2");
+    }
+
+    #[test]
+    fn all_of_it_has_an_end_however_patient_each_part_is() {
+        // Takes connections, for the kernel does, and never answers.
+        let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", deaf.local_addr().unwrap());
+        let url = Url::parse(url.as_bytes()).unwrap();
+        let call = Call {
+            method: Method::GET,
+            url: &url,
+            fields: Vec::new(),
+            body: Bytes::new(),
+            tls: trusting(rustls::RootCertStore::empty()),
+            may_dial: &|_| true,
+            patience: Duration::MAX,
+            deadline: Duration::from_millis(50),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let said = runtime.block_on(call.send()).unwrap_err();
+        assert_eq!(said, "no answer in time");
     }
 }

@@ -1,5 +1,5 @@
-//! What people of a package are told of, and how it reads: for programs, and as `text` for people, which
-//! chat programs show.
+//! What people of a package, or the operator, are told of, and how it reads: for programs, and as `text` for
+//! people, which chat programs show.
 
 use serde_json::{Value, json};
 
@@ -60,8 +60,8 @@ impl Event {
 pub struct Message<'m> {
     /// What happened: `backend.failing`.
     pub kind: &'m str,
-    /// `<domain>/<name>`
-    pub package: &'m str,
+    /// The package that it is of, `<domain>/<name>`; `None` for what is not of one alone.
+    pub package: Option<&'m str>,
     /// When, as RFC 3339 has it.
     pub at: &'m str,
     /// In a sentence.
@@ -101,6 +101,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Of one that is known to fail since then, in seconds since 1970.
+    pub fn failing(since_s: i64) -> Self {
+        Self { failing_since_s: Some(since_s), doubts: None }
+    }
+
     /// Whether the last try says otherwise than what is certain.
     pub fn is_in_doubt(&self) -> bool {
         self.doubts.is_some()
@@ -190,6 +195,11 @@ mod tests {
             told,
             [(9, Turn::Fails { since_s: 7 }), (18, Turn::Works { failing_since_s: 7 }),]
         );
+        // Whoever knows already that it fails goes on from there.
+        let mut standing = Standing::failing(7);
+        assert_eq!([20, 21, 22].map(|now_s| standing.tried(false, now_s)), [None; 3]);
+        let turns = [23, 24, 25].map(|now_s| standing.tried(true, now_s));
+        assert_eq!(turns, [None, None, Some(Turn::Works { failing_since_s: 7 })]);
     }
 
     #[test]
@@ -219,7 +229,8 @@ mod tests {
     #[test]
     fn a_message_is_for_programs_and_for_people() {
         let (kind, text, data) = of_day("2026-11-26", 900, Unusual::Surge { usual: 100 });
-        let message = Message { kind, package: "a.b/c", at: "2026-11-27T00:15:00Z", text, data };
+        let message =
+            Message { kind, package: Some("a.b/c"), at: "2026-11-27T00:15:00Z", text, data };
         let body: Value = serde_json::from_str(&message.body()).unwrap();
         assert_eq!((&body["type"], &body["data"]["usual"]), (&"pulls.surge".into(), &100.into()));
         assert_eq!(body["text"], "900 pulls on 2026-11-26, far more than usual (100)");

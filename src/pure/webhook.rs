@@ -15,6 +15,21 @@ pub fn secret(bytes: &[u8]) -> String {
     format!("{PREFIX}{}", base64::encode(bytes))
 }
 
+/// The secret that a text is: of as many bytes as the standard wants.
+///
+/// # Errors
+/// What is wrong with it, and what to do, without it.
+pub fn secret_of(text: &str) -> Result<&str, String> {
+    let remedy = "make one by `echo \"whsec_$(openssl rand -base64 32)\"`";
+    match text.strip_prefix(PREFIX).and_then(base64::decode).map(|bytes| bytes.len()) {
+        Some(24..=64) => Ok(text),
+        Some(many) => Err(format!("holds a secret of {many} bytes, not of 24 to 64; {remedy}")),
+        None => Err(format!(
+            "holds no secret, which is `{PREFIX}` and 24 to 64 random bytes in base64; {remedy}"
+        )),
+    }
+}
+
 /// The signature of one delivery: over its identifier, its time in seconds since 1970, and its body.
 /// `None` for a secret that is none.
 pub fn signature(secret: &str, id: &str, at_s: i64, body: &str) -> Option<String> {
@@ -54,6 +69,12 @@ mod tests {
         assert_eq!(signature("secret", id, 0, body), None);
         let own = super::secret(&[7; 24]);
         assert!(own.starts_with("whsec_BwcH") && signature(&own, id, 0, body).is_some(), "{own}");
+        assert_eq!(secret_of(&own), Ok(&*own));
+        assert_eq!(secret_of(&super::secret(&[7; 64])).map(str::len), Ok(94));
+        for wrong in [&super::secret(&[7; 23])[..], &super::secret(&[7; 65]), "whsec_ü", "BwcH", ""]
+        {
+            assert!(secret_of(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,21 +1,20 @@
-//! Who is told of what happens to a package, what is to be told, and how that went.
+//! Who is told of what happens to a package, or to all of them.
 
-use rusqlite::{OptionalExtension as _, Row, params};
-use serde_json::json;
+use rusqlite::{Connection, Row, params};
+use serde_json::{Value, json};
 
 use super::audit::{self, Actor, Deed};
 use super::place::Place;
 use super::store::{Store, StoreError};
 use crate::pure::alert::{Event, origin_of};
-use crate::pure::webhook;
 
 /// Somebody who is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
     /// Its number.
     pub id: i64,
-    /// `<domain>/<name>`
-    pub package: String,
+    /// `<domain>/<name>`; `None` for one of the configuration file, which is told of all.
+    pub package: Option<String>,
     /// Where it is told.
     pub url: String,
     /// Of what.
@@ -37,21 +36,6 @@ pub struct Last {
     pub said: Option<String>,
     /// When it is tried next, if it is.
     pub next_s: Option<i64>,
-}
-
-/// Something that is to be told now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// Its number.
-    pub id: i64,
-    /// Where.
-    pub url: String,
-    /// What it is signed with.
-    pub secret: String,
-    /// What.
-    pub body: String,
-    /// How often that has failed.
-    pub failed: u32,
 }
 
 impl Store {
@@ -84,15 +68,41 @@ impl Store {
             params![package, url, secret, words, now_s],
         )?;
         let id = step.last_insert_rowid();
-        // Such addresses hold secrets: the log says the host.
-        let after = json!({ "host": origin_of(url), "events": words });
-        let deed = Deed { after: Some(after), ..Deed::at(place, "alert.make") };
+        let deed = Deed { after: Some(shown(url, &words)), ..Deed::at(place, "alert.make") };
         audit::note(&step, by, &deed, now_s)?;
         step.commit()?;
         Ok(id)
     }
 
-    /// Nobody is told there any more.
+    /// Somebody who is told of the package is told at `url` and of these events from now on, signed as before;
+    /// whether they still were as `meant`.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] also for one of another package.
+    pub fn change_alert(
+        &mut self,
+        by: &Actor,
+        place: &Place,
+        meant: &Alert,
+        (url, events): (&str, &[Event]),
+        now_s: i64,
+    ) -> Result<bool, StoreError> {
+        let step = self.begin()?;
+        let (before_url, before_words) = written(&step, place, meant.id)?;
+        if !is_so(meant, &before_url, &before_words) {
+            return Ok(false);
+        }
+        let words = Event::words(events);
+        let sql = "UPDATE alerts SET url = ?2, events = ?3 WHERE id = ?1";
+        step.execute(sql, params![meant.id, url, words])?;
+        let (before, after) = (shown(&before_url, &before_words), shown(url, &words));
+        let deed = Deed::at(place, "alert.change");
+        audit::note(&step, by, &Deed { before: Some(before), after: Some(after), ..deed }, now_s)?;
+        step.commit()?;
+        Ok(true)
+    }
+
+    /// Nobody is told there any more, if that still is as `meant` where that is said; whether it was.
     ///
     /// # Errors
     /// [`StoreError::Absent`] also for one of another package.
@@ -101,31 +111,54 @@ impl Store {
         by: &Actor,
         place: &Place,
         id: i64,
+        meant: Option<&Alert>,
+        now_s: i64,
+    ) -> Result<bool, StoreError> {
+        let step = self.begin()?;
+        let (url, words) = written(&step, place, id)?;
+        if meant.is_some_and(|meant| !is_so(meant, &url, &words)) {
+            return Ok(false);
+        }
+        step.execute("DELETE FROM alerts WHERE id = ?1", [id])?;
+        let before = Some(shown(&url, &words));
+        let deed = Deed { before, ..Deed::at(place, "alert.remove") };
+        audit::note(&step, by, &deed, now_s)?;
+        step.commit()?;
+        Ok(true)
+    }
+
+    /// Those of the configuration file, each with what it is told of, are these from now on. They are told of
+    /// all packages.
+    pub fn set_alerts_of_file(
+        &mut self,
+        wanted: &[(String, Vec<Event>)],
         now_s: i64,
     ) -> Result<(), StoreError> {
-        let package = place.package().ok_or(StoreError::Absent)?;
         let step = self.begin()?;
-        let sql = "DELETE FROM alerts WHERE id = ?1 AND package = ?2 RETURNING url, events";
-        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-        let (url, events) = step.query_row(sql, params![id, package], read)?;
-        let before = json!({ "host": origin_of(&url), "events": events });
-        let deed = Deed { before: Some(before), ..Deed::at(place, "alert.remove") };
-        audit::note(&step, by, &deed, now_s)?;
+        let urls: Vec<&str> = wanted.iter().map(|(url, _)| url.as_str()).collect();
+        let sql = "DELETE FROM alerts
+                   WHERE in_file AND url NOT IN (SELECT value FROM json_each(?1))";
+        step.execute(sql, [json!(urls).to_string()])?;
+        for (url, events) in wanted {
+            let words = Event::words(events);
+            let sql = "UPDATE alerts SET events = ?2 WHERE in_file AND url = ?1";
+            if step.execute(sql, [url, &words])? == 0 {
+                step.execute(
+                    "INSERT INTO alerts (package, url, secret, events, created_s, in_file)
+                     VALUES (?4, ?1, '', ?2, ?3, 1)",
+                    params![url, words, now_s, OF_FILE],
+                )?;
+            }
+        }
         step.commit()?;
         Ok(())
     }
 
-    /// The package of this number.
-    pub fn package_of_alert(&self, id: i64) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT package FROM alerts WHERE id = ?1";
-        Ok(self.connection.query_row(sql, [id], |row| row.get(0)).optional()?)
-    }
-
-    /// Who is told of a package, or of all of them.
+    /// Who is told of a package; or everybody, also those of the configuration file.
     pub fn alerts(&self, package: Option<&str>) -> Result<Vec<Alert>, StoreError> {
         let mut listed = self.connection.prepare_cached(
             "SELECT alerts.id, alerts.package, alerts.url, alerts.events, alerts.created_s,
-                    last.event, last.created_s, last.said, last.next_s
+                    last.event, last.created_s, last.said, last.next_s, alerts.in_file
              FROM alerts LEFT JOIN deliveries AS last ON last.id =
                  (SELECT max(id) FROM deliveries WHERE deliveries.alert = alerts.id)
              WHERE ?1 IS NULL OR alerts.package = ?1 ORDER BY alerts.id",
@@ -141,9 +174,10 @@ impl Store {
                     next_s: row.get(8)?,
                 }),
             };
+            let (package, in_file) = (row.get(1)?, row.get::<_, bool>(9)?);
             Ok(Alert {
                 id: row.get(0)?,
-                package: row.get(1)?,
+                package: (!in_file).then_some(package),
                 url: row.get(2)?,
                 events: Event::of_words(&row.get::<_, String>(3)?),
                 created_s: row.get(4)?,
@@ -152,95 +186,29 @@ impl Store {
         };
         Ok(listed.query_map([package], read)?.collect::<Result<_, _>>()?)
     }
-
-    /// `body` is to be told to this one, unless it was told `about` that already. Whether it is now to be
-    /// told; `false` also where too much waits: then `about` stays untold.
-    pub fn put_delivery(
-        &mut self,
-        alert: i64,
-        about: &str,
-        event: &str,
-        body: &str,
-        now_s: i64,
-    ) -> Result<bool, StoreError> {
-        let step = self.begin()?;
-        let waiting = "SELECT count(*) FROM deliveries WHERE next_s IS NOT NULL";
-        let all: i64 = step.query_row(waiting, [], |row| row.get(0))?;
-        let sql = format!("{waiting} AND alert = ?1");
-        let own: i64 = step.query_row(&sql, [alert], |row| row.get(0))?;
-        if all >= WAITING_MAX || own >= WAITING_OF_ONE_MAX {
-            return Ok(false);
-        }
-        let put = step.execute(
-            "INSERT INTO deliveries (alert, about, event, body, created_s, next_s)
-             SELECT id, ?2, ?3, ?4, ?5, ?5 FROM alerts WHERE id = ?1
-             ON CONFLICT DO NOTHING",
-            params![alert, about, event, body, now_s],
-        )?;
-        // What is over is kept for as long as the same might come up again.
-        let sql = "DELETE FROM deliveries WHERE next_s IS NULL AND created_s < ?1";
-        step.execute(sql, [now_s - KEPT_S])?;
-        step.commit()?;
-        Ok(put > 0)
-    }
-
-    /// What is to be told now, so many at the most.
-    pub fn due_deliveries(&self, now_s: i64, many: usize) -> Result<Vec<Delivery>, StoreError> {
-        let mut due = self.connection.prepare_cached(
-            "SELECT deliveries.id, url, secret, body, failed
-             FROM deliveries JOIN alerts ON alerts.id = deliveries.alert
-             WHERE next_s <= ?1 ORDER BY next_s, deliveries.id LIMIT ?2",
-        )?;
-        let read = |row: &Row<'_>| {
-            Ok(Delivery {
-                id: row.get(0)?,
-                url: row.get(1)?,
-                secret: row.get(2)?,
-                body: row.get(3)?,
-                failed: row.get(4)?,
-            })
-        };
-        let many = i64::try_from(many).unwrap_or(i64::MAX);
-        Ok(due.query_map(params![now_s, many], read)?.collect::<Result<_, _>>()?)
-    }
-
-    /// When the next one is due, if there is one.
-    pub fn next_delivery_s(&self) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT min(next_s) FROM deliveries WHERE next_s IS NOT NULL";
-        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
-    }
-
-    /// It was told.
-    pub fn delivered(&mut self, id: i64, said: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE deliveries SET next_s = NULL, said = ?2 WHERE id = ?1";
-        self.connection.execute(sql, params![id, said])?;
-        Ok(())
-    }
-
-    /// It was not. Tried again unless `is_final`, or tried often enough; says whether that is so.
-    pub fn not_delivered(
-        &mut self,
-        delivery: &Delivery,
-        said: &str,
-        is_final: bool,
-        now_s: i64,
-    ) -> Result<bool, StoreError> {
-        let failed = delivery.failed + 1;
-        let wait = webhook::next_try(failed).filter(|_| !is_final);
-        let next_s = wait.map(|wait| now_s + i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
-        let sql = "UPDATE deliveries SET failed = ?2, next_s = ?3, said = ?4 WHERE id = ?1";
-        self.connection.execute(sql, params![delivery.id, failed, next_s, said])?;
-        Ok(next_s.is_some())
-    }
 }
 
+/// Where the package's webhook of this number is told, and of what, in words.
+fn written(step: &Connection, place: &Place, id: i64) -> Result<(String, String), StoreError> {
+    let package = place.package().ok_or(StoreError::Absent)?;
+    let sql = "SELECT url, events FROM alerts WHERE id = ?1 AND package = ?2";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    Ok(step.query_row(sql, params![id, package], read)?)
+}
+
+fn is_so(meant: &Alert, url: &str, words: &str) -> bool {
+    meant.url == url && meant.events == Event::of_words(words)
+}
+
+/// Such addresses hold secrets: the audit log says the host.
+fn shown(url: &str, words: &str) -> Value {
+    json!({ "host": origin_of(url), "events": words })
+}
+
+/// What those of the configuration file have instead of a package, which has a slash in its name.
+const OF_FILE: &str = "";
 /// Webhooks of one package.
 pub const ALERTS_MAX: i64 = 10;
-/// Deliveries that wait, in all and of one webhook. Beyond that there is nobody who hears.
-const WAITING_MAX: i64 = 1000;
-const WAITING_OF_ONE_MAX: i64 = 50;
-/// Forty days: longer than anything is told about.
-const KEPT_S: i64 = 40 * 24 * 3600;
 
 #[cfg(test)]
 mod tests {
@@ -256,50 +224,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_told_once_and_tried_until_it_is_heard_or_given_up() {
-        let (_dir, mut store, by, place) = store();
-        let url = "https://hooks.example/T0/secret";
-        let id = store.add_alert(&by, &place, url, &[Event::Weekly], "whsec_", 5).unwrap();
-        assert!(store.put_delivery(id, "week", "weekly", "{}", 10).unwrap());
-        assert!(!store.put_delivery(id, "week", "weekly", "{}", 11).unwrap(), "the same");
-        assert!(!store.put_delivery(id + 1, "week", "weekly", "{}", 11).unwrap(), "nobody");
-        assert!(store.due_deliveries(9, 5).unwrap().is_empty());
-        let mut now_s = 10;
-        for failed in 0..9 {
-            assert_eq!(store.next_delivery_s().unwrap(), Some(now_s));
-            let [delivery] = &store.due_deliveries(now_s, 5).unwrap()[..] else { panic!() };
-            assert_eq!((delivery.failed, &*delivery.url), (failed, url));
-            assert!(store.not_delivered(delivery, "500", false, now_s).unwrap(), "{failed}");
-            now_s += i64::try_from(webhook::next_try(failed + 1).unwrap().as_secs()).unwrap();
-        }
-        let last = store.due_deliveries(now_s, 5).unwrap().remove(0);
-        assert!(!store.not_delivered(&last, "500", false, now_s).unwrap(), "it is given up");
-        assert_eq!(store.next_delivery_s().unwrap(), None);
-        assert!(store.put_delivery(id, "next week", "weekly", "{}", now_s).unwrap());
-        let next = store.due_deliveries(now_s, 5).unwrap().remove(0);
-        store.delivered(next.id, "204").unwrap();
-        let last = store.alerts(Some("a.b/c")).unwrap().remove(0).last.unwrap();
-        assert_eq!((last.said.as_deref(), last.next_s), (Some("204"), None));
-        let third = store.put_delivery(id, "third", "weekly", "{}", now_s).unwrap();
-        let delivery = store.due_deliveries(now_s, 5).unwrap().remove(0);
-        assert!(third && !store.not_delivered(&delivery, "410", true, now_s).unwrap(), "for good");
-    }
-
-    #[test]
-    fn what_waits_is_bounded_and_goes_with_the_webhook_or_the_domain() {
+    fn webhooks_are_few_and_go_with_the_domain_and_what_waits_with_them() {
         let (_dir, mut store, by, place) = store();
         let add = |store: &mut Store| {
             store.add_alert(&by, &place, "https://a.b/x", &[Event::Backend], "whsec_", 5)
         };
         let id = add(&mut store).unwrap();
-        for number in 0..WAITING_OF_ONE_MAX {
-            assert!(store.put_delivery(id, &number.to_string(), "backend", "{}", 1).unwrap());
-        }
-        assert!(!store.put_delivery(id, "more", "backend", "{}", 1).unwrap());
+        store.put_delivery(id, "week", "pulls.week", "{}", 1).unwrap();
         let elsewhere = Place::new(1, Some("a.b/d".to_owned()));
-        assert!(store.remove_alert(&by, &elsewhere, id, 6).is_err(), "another's");
-        store.remove_alert(&by, &place, id, 6).unwrap();
-        assert_eq!(store.next_delivery_s().unwrap(), None);
+        assert!(store.remove_alert(&by, &elsewhere, id, None, 6).is_err(), "another's");
+        assert!(store.remove_alert(&by, &place, id, None, 6).unwrap());
+        assert_eq!(store.waiting_deliveries().unwrap(), 0);
         for _ in 0..ALERTS_MAX {
             add(&mut store).unwrap();
         }
@@ -310,5 +245,53 @@ mod tests {
         let told = store.audit(&place, i64::MAX, 50).unwrap();
         let told = told.iter().map(|entry| format!("{:?}{:?}", entry.before, entry.after));
         assert!(told.into_iter().all(|entry| !entry.contains("/x")), "no secret");
+    }
+
+    #[test]
+    fn what_somebody_has_changed_meanwhile_is_neither_changed_nor_removed() {
+        let (_dir, mut store, by, place) = store();
+        let url = "https://a.b/x";
+        store.add_alert(&by, &place, url, &[Event::Backend], "whsec_", 5).unwrap();
+        let seen = store.alerts(None).unwrap().remove(0);
+        let mut change = |meant: &Alert, url: &str, event: Event| {
+            store.change_alert(&by, &place, meant, (url, &[event]), 6)
+        };
+        assert!(change(&seen, url, Event::Weekly).unwrap());
+        assert!(!change(&seen, "https://e.f/y", Event::Backend).unwrap(), "it is another by now");
+        let none = Alert { id: seen.id + 1, ..seen.clone() };
+        assert!(matches!(change(&none, url, Event::Weekly), Err(StoreError::Absent)));
+        let id = seen.id;
+        assert!(!store.remove_alert(&by, &place, id, Some(&seen), 7).unwrap());
+        let now = store.alerts(None).unwrap().remove(0);
+        assert_eq!((&*now.url, &now.events[..]), (url, &[Event::Weekly][..]));
+        assert!(store.remove_alert(&by, &place, id, Some(&now), 8).unwrap());
+        let told = store.audit(&place, i64::MAX, 50).unwrap();
+        let deeds: Vec<&str> = told.iter().map(|entry| &*entry.deed).collect();
+        assert_eq!(deeds[..3], ["alert.remove", "alert.change", "alert.make"]);
+    }
+
+    #[test]
+    fn those_of_the_file_are_as_it_says_and_keep_what_waits() {
+        let (_dir, mut store, by, place) = store();
+        let (one, two) = ("https://ops.example/1".to_owned(), "https://ops.example/2".to_owned());
+        let own = store.add_alert(&by, &place, &one, &[Event::Weekly], "whsec_", 5).unwrap();
+        let every = Event::EVERY.to_vec();
+        let wanted = [(one.clone(), every.clone()), (two.clone(), vec![Event::Backend])];
+        store.set_alerts_of_file(&wanted, 7).unwrap();
+        let of_file = store.alerts(Some(OF_FILE)).unwrap();
+        assert_eq!(
+            of_file.iter().map(|alert| (&alert.url, &alert.events)).collect::<Vec<_>>(),
+            [(&one, &every), (&two, &vec![Event::Backend])]
+        );
+        let kept = of_file[1].id;
+        store.put_delivery(of_file[0].id, "week", "pulls.week", "{}", 8).unwrap();
+        store.put_delivery(kept, "failing", "backend.failing", "{}", 8).unwrap();
+        let wanted = [(two, vec![Event::Weekly])];
+        store.set_alerts_of_file(&wanted, 9).unwrap();
+        let listed = store.alerts(None).unwrap();
+        let ids: Vec<i64> = listed.iter().map(|alert| alert.id).collect();
+        assert_eq!(ids, [own, kept], "one at the same address that a person made is theirs");
+        assert_eq!(listed[1].events, [Event::Weekly]);
+        assert_eq!(store.waiting_deliveries().unwrap(), 1);
     }
 }

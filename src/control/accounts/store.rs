@@ -163,6 +163,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables-5.sql"),
     include_str!("tables-6.sql"),
     include_str!("tables-7.sql"),
+    include_str!("tables-8.sql"),
 ];
 
 #[cfg(test)]

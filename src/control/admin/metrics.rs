@@ -13,7 +13,7 @@ use super::exposition::Exposition;
 use super::process::{Process, unix_seconds};
 use super::{Sources, counting};
 use crate::control::status::Phase;
-use crate::control::{acme, archive, prove, showcase};
+use crate::control::{acme, alerts, archive, prove, showcase};
 use crate::messages::latency::Latencies;
 use crate::messages::meters::{COUNTERS, FAULTS, GAUGES};
 use crate::messages::quotas::Said;
@@ -77,6 +77,7 @@ impl Page {
             quotas(&mut page, &taken.quotas);
         });
         certificates(&mut page, &self.sources.certificates, &self.sources.acme);
+        webhooks(&mut page, &self.sources.webhooks);
         proofs(&mut page, &self.sources.proofs);
         on_disk(&mut page, &self.sources.on_disk);
         counting::write(&mut page, &self.sources.health);
@@ -207,6 +208,20 @@ fn certificates(page: &mut Exposition, record: &showcase::Record, standing: &acm
     page.sample(&[("state", "missing")], missing);
 }
 
+fn webhooks(page: &mut Exposition, record: &alerts::Record) {
+    let value = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    page.counter(
+        "pullgate_webhooks_total",
+        "Tries to have a webhook's message heard: it was delivered, or it has failed and is tried \
+         again, or it is given up.",
+    );
+    page.sample(&[("outcome", "delivered")], value(&record.delivered));
+    page.sample(&[("outcome", "failed")], value(&record.failed));
+    page.sample(&[("outcome", "given_up")], value(&record.given_up));
+    page.gauge("pullgate_webhooks_waiting", "Messages of webhooks that wait to be heard.");
+    page.sample(&[], value(&record.waiting));
+}
+
 fn proofs(page: &mut Exposition, record: &prove::Record) {
     page.gauge(
         "pullgate_proofs",
@@ -328,6 +343,7 @@ mod tests {
             proofs: Default::default(),
             certificates: Arc::new(watch::Sender::new(vec![certificate])),
             acme: Default::default(),
+            webhooks: Default::default(),
             quotas: said,
             on_disk: Default::default(),
         })

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 
 use super::accounts::Accounts;
 use super::acme;
-use super::alerts::Alerts;
+use super::alerts::{self, Alerts};
 use super::archive;
 use super::dashboard::{self, Dashboard};
 use super::logging::Dropped;
@@ -44,6 +44,7 @@ use crate::messages::meters::Meters;
 use crate::messages::quotas::QuotaReceiver;
 use crate::pure::config::values::SignUp;
 use crate::pure::snapshot::DASHBOARD_SOCKET;
+use alerts::file::OfFile;
 use explain::InForce;
 
 /// What the admin listener needs.
@@ -71,6 +72,8 @@ pub struct Options {
     pub sign_up: SignUp,
     /// The name server that is asked what proves domains, where it is not the machine's.
     pub resolver: Option<SocketAddr>,
+    /// Who is told of all packages, by the configuration file.
+    pub alerts: watch::Receiver<Arc<[OfFile]>>,
 }
 
 /// What `/metrics` and `/readyz` read.
@@ -93,6 +96,8 @@ pub struct Sources {
     pub certificates: Arc<showcase::Record>,
     /// How it stands with those from an authority.
     pub acme: Arc<acme::Record>,
+    /// How webhooks are heard.
+    pub webhooks: Arc<alerts::Record>,
     /// How often registries may still be asked.
     pub quotas: QuotaReceiver,
     /// The disk's, for manifests.
@@ -114,6 +119,8 @@ pub(super) struct Server {
     dashboard: Dashboard,
     data_dir: PathBuf,
     certificates: Arc<showcase::Record>,
+    alerts_of_file: watch::Receiver<Arc<[OfFile]>>,
+    webhooks: Arc<alerts::Record>,
 }
 
 impl Server {
@@ -121,7 +128,7 @@ impl Server {
     /// returned once more.
     pub(super) fn bind(options: Options) -> io::Result<(Self, std::net::TcpListener)> {
         let Options { listen, handed, control_socket, sources, query, in_force, .. } = options;
-        let Options { accounts, makers, data_dir, sign_up, resolver, .. } = options;
+        let Options { accounts, makers, data_dir, sign_up, resolver, alerts, .. } = options;
         let (asked, known) = (query.clone(), Arc::clone(&in_force));
         let (status, joining) = (Arc::clone(&sources.status), (sign_up, resolver));
         let dashboard = Dashboard::new(accounts, makers, asked, known, &data_dir, joining, status)?;
@@ -143,6 +150,7 @@ impl Server {
         let unix = control_socket.map(|path| socket("control socket", path)).transpose()?;
         let behind_workers = beside.map(|path| socket("dashboard's socket", path)).transpose()?;
         let certificates = Arc::clone(&sources.certificates);
+        let webhooks = Arc::clone(&sources.webhooks);
         let server = Self {
             address: tcp.local_addr()?,
             tcp,
@@ -156,6 +164,8 @@ impl Server {
             dashboard,
             data_dir,
             certificates,
+            alerts_of_file: alerts,
+            webhooks,
         };
         Ok((server, once_more))
     }
@@ -176,6 +186,8 @@ impl Server {
             query: self.query.clone(),
             in_force: Arc::clone(&self.in_force),
             certificates: Arc::clone(&self.certificates),
+            of_file: self.alerts_of_file.clone(),
+            record: Arc::clone(&self.webhooks),
         }
     }
 

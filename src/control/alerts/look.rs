@@ -1,4 +1,7 @@
-//! What is to be told: registries that fail, certificates that end, unusual days, weeks that are over.
+//! Looks for what is to be told: registries that fail, certificates that end, unusual days, weeks that are over.
+//!
+//! What is so is told to everybody who was not told of it yet, each time that it is looked at: whoever has no
+//! room now hears of it later. What was told stands in the database.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -7,54 +10,56 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::body::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
-use super::{Alerts, ask};
-use crate::aggregator::{Answer, Ask, By, Query, QueryError};
+use super::counted::{busiest, last_week, last_week_of_all, yesterday};
+use super::news::{News, of_certificate, of_outage, shown_for};
+use super::{Alerts, DATABASE_EVERY, Whose, ask};
+use crate::aggregator::{Query, QueryError};
 use crate::control::accounts::alerts::Alert;
-use crate::control::accounts::now_s;
-use crate::pure::alert::{Event, Message, Standing, Turn, certificate_steps, of_day};
-use crate::pure::chart::grouped;
+use crate::control::accounts::deliveries::Put;
+use crate::control::accounts::outages::Outage;
+use crate::control::accounts::{Accounts, Store, now_s};
+use crate::pure::alert::{Event, Message, Standing, Turn, origin_of};
 use crate::pure::oci::name::Name;
 use crate::pure::origin::Url;
 use crate::pure::period::Piece;
 use crate::pure::snapshot::Snapshot;
-use crate::pure::unusual::{DAYS, unusual};
 
 /// What was seen so far.
 #[derive(Default)]
 struct Watch {
     /// How registries stand, by where their `/v2/` is.
     standings: HashMap<String, Standing>,
-    /// What was given to the database, which tells each once; so that it is not asked again and again.
+    /// Those that fail, and those that work again without all knowing it: as the database has them.
+    outages: Vec<Outage>,
+    /// What the database has for told, so that it is not asked again and again.
     told: HashSet<(i64, String)>,
+    /// What the counts have shown and somebody had no room for.
+    untold: Vec<(Alert, Arc<News>)>,
+    /// Who has no room, as the log says.
+    full: HashSet<i64>,
     /// The day whose beginning was looked at.
     today: Option<Timestamp>,
 }
 
-/// Something that happened, and to whom.
-struct News {
-    /// The same is told once.
-    about: String,
-    kind: &'static str,
-    text: String,
-    data: Value,
-}
+/// How it went to ask a registry, by where its `/v2/` is.
+type Tried = (String, Result<(), String>);
 
 /// Looks, for good.
 pub(super) async fn look(at: &Alerts) {
-    let mut watch = Watch::default();
+    let mut watch = loop {
+        // What is wrong with the database is said by who has it.
+        match at.accounts.run(|store| store.outages()).await {
+            Ok(outages) => break Watch::knowing(outages),
+            Err(_) => sleep(DATABASE_EVERY).await,
+        }
+    };
     loop {
         let is_in_doubt = watch.standings.values().any(Standing::is_in_doubt);
         sleep(if is_in_doubt { DOUBT_EVERY } else { LOOK_EVERY }).await;
-        // What is wrong with the database is said by who has it.
         let Ok(alerts) = at.accounts.run(|store| store.alerts(None)).await else { continue };
-        if alerts.is_empty() {
-            watch = Watch::default();
-            continue;
-        }
         watch.registries(at, &alerts).await;
         watch.certificates(at, &alerts).await;
         watch.days(at, &alerts).await;
@@ -62,141 +67,281 @@ pub(super) async fn look(at: &Alerts) {
 }
 
 impl Watch {
-    /// Asks each registry of theirs for its `/v2/`. Any answer that is no failure is one.
+    /// One that goes on from these.
+    fn knowing(outages: Vec<Outage>) -> Self {
+        let failing = outages.iter().filter(|one| one.ended_s.is_none());
+        let standings = failing.map(|one| (one.registry.clone(), Standing::failing(one.since_s)));
+        Self { standings: standings.collect(), outages, ..Self::default() }
+    }
+
+    /// Asks each registry of theirs for its `/v2/`, and tells what has come of that.
     async fn registries(&mut self, at: &Alerts, alerts: &[Alert]) {
-        let (snapshot, keyring) = (at.in_force.snapshot(), at.in_force.keyring());
-        let mut of: BTreeMap<usize, Vec<&Alert>> = BTreeMap::new();
-        for alert in alerts.iter().filter(|alert| alert.events.contains(&Event::Backend)) {
-            for index in homes(&snapshot, &alert.package) {
-                of.entry(index).or_default().push(alert);
+        let snapshot = at.in_force.snapshot();
+        let of = concerned(&snapshot, alerts);
+        let tried = try_all(at, &snapshot, of.keys().copied()).await;
+        let base = |index: &usize| snapshot.registries.get(*index).map(|one| one.base.as_str());
+        let of = of.iter().filter_map(|(index, alerts)| Some((base(index)?, &**alerts)));
+        self.know(&at.accounts, tried, &of.collect(), now_s()).await;
+    }
+
+    /// Knows how it went to ask them, and tells whoever is concerned.
+    async fn know(
+        &mut self,
+        accounts: &Accounts,
+        tried: Vec<Tried>,
+        of: &HashMap<&str, &[&Alert]>,
+        now_s: i64,
+    ) {
+        for (registry, works) in tried {
+            let mut standing = self.standings.get(&registry).copied().unwrap_or_default();
+            if let Some(turn) = standing.tried(works.is_ok(), now_s) {
+                let outage = self.turned(&registry, turn, works.err(), now_s);
+                let kept = outage.clone();
+                // What cannot be kept now is found out again by the next try.
+                if accounts.run(move |store| store.put_outage(&kept)).await.is_err() {
+                    continue;
+                }
+                self.outages.retain(|one| !one.is(&outage));
+                self.outages.push(outage);
+            }
+            self.standings.insert(registry, standing);
+        }
+        self.standings.retain(|registry, _| of.contains_key(&**registry));
+        for outage in self.outages.clone() {
+            let mut is_told = true;
+            let news = of_outage(&outage);
+            for alert in of.get(&*outage.registry).copied().unwrap_or_default() {
+                let is_later = outage.ended_s.is_some_and(|ended_s| alert.created_s > ended_s);
+                is_told &= is_later || self.tell(accounts, alert, &news).await;
+            }
+            let is_forgotten = !of.contains_key(&*outage.registry);
+            if is_forgotten || is_told && outage.ended_s.is_some() {
+                let over = outage.clone();
+                if accounts.run(move |store| store.remove_outage(&over)).await.is_ok() {
+                    self.outages.retain(|one| !one.is(&outage));
+                }
             }
         }
-        let mut asking = JoinSet::new();
-        for index in of.keys().copied() {
-            let Some(registry) = snapshot.registries.get(index) else { continue };
-            let (base, snapshot) = (registry.base.clone(), Arc::clone(&snapshot));
-            let tls = Arc::clone(keyring.tls(Some(index)));
-            asking.spawn(async move {
-                let url = Url::parse(base.as_bytes()).map_err(|why| why.to_string());
-                let answer = match &url {
-                    Ok(url) => {
-                        ask(&snapshot, Some(index), Method::GET, url, Vec::new(), Bytes::new(), tls)
-                            .await
-                    }
-                    Err(why) => Err(why.clone()),
-                };
-                let works = match answer {
-                    Ok(status @ 500..) => Err(format!("answered {status}")),
-                    Ok(_) => Ok(()),
-                    Err(why) => Err(why),
-                };
-                (index, base, works)
-            });
+    }
+
+    /// The outage that has begun or ended by this.
+    fn turned(&self, registry: &str, turn: Turn, why: Option<String>, now_s: i64) -> Outage {
+        let (since_s, ended_s) = match turn {
+            Turn::Fails { since_s } => (since_s, None),
+            Turn::Works { failing_since_s } => (failing_since_s, Some(now_s)),
+        };
+        let why = why.unwrap_or_default();
+        let outage = Outage { registry: registry.to_owned(), since_s, why, ended_s };
+        let known = self.outages.iter().find(|one| one.is(&outage));
+        match known.cloned() {
+            Some(known) => Outage { ended_s, ..known },
+            None => outage,
         }
-        let (mut seen, now_s) = (HashSet::new(), now_s());
-        while let Some(asked) = asking.join_next().await {
-            let Ok((index, base, works)) = asked else { continue };
-            seen.insert(base.clone());
-            let turn = self.standings.entry(base.clone()).or_default().tried(works.is_ok(), now_s);
-            let Some(turn) = turn else { continue };
-            let news = of_registry(&base, turn, works.err());
-            for alert in of.get(&index).into_iter().flatten() {
-                self.tell(at, alert, &news).await;
-            }
-        }
-        self.standings.retain(|base, _| seen.contains(base));
     }
 
     async fn certificates(&mut self, at: &Alerts, alerts: &[Alert]) {
         let (entries, now_s) = (at.certificates.borrow().clone(), now_s());
         for alert in alerts.iter().filter(|alert| alert.events.contains(&Event::Certificate)) {
-            let domain = alert.package.split('/').next().unwrap_or_default();
-            let is_for = |name: &str| {
-                let below = domain.split_once('.').map(|(_, below)| below);
-                name == domain || name.strip_prefix("*.").is_some_and(|of| below == Some(of))
+            let ends: Vec<News> = match &alert.package {
+                Some(package) => {
+                    let domain = package.split('/').next().unwrap_or_default();
+                    let shown = shown_for(&entries, domain);
+                    shown
+                        .and_then(|entry| of_certificate(domain, entry, now_s))
+                        .into_iter()
+                        .collect()
+                }
+                None => {
+                    let first = |names: &[Box<str>]| names.first().cloned().unwrap_or_default();
+                    let ends = entries.iter();
+                    ends.filter_map(|one| of_certificate(&first(&one.names), one, now_s)).collect()
+                }
             };
-            let found = entries.iter().find(|entry| entry.names.iter().any(|name| is_for(name)));
-            let Some(entry) = found else { continue };
-            let left_s = entry.ends_s - now_s;
-            let steps = certificate_steps(entry.begins_s, entry.ends_s);
-            let step = steps.iter().filter(|step| left_s <= **step).count();
-            if step == 0 {
-                continue;
+            for news in ends {
+                self.tell(&at.accounts, alert, &news).await;
             }
-            let ends = Timestamp::from_second(entry.ends_s).unwrap_or(Timestamp::MAX).to_string();
-            let text = match left_s {
-                ..0 => format!("The certificate of {domain} has ended: {ends}"),
-                _ => format!("The certificate of {domain} ends in {} days: {ends}", left_s / DAY_S),
-            };
-            let news = News {
-                about: format!("certificate {domain} {} {step}", entry.ends_s),
-                kind: "certificate.expiring",
-                text,
-                data: json!({ "domain": domain, "ends": ends, "issuer": entry.issuer }),
-            };
-            self.tell(at, alert, &news).await;
         }
     }
 
     /// A quarter of an hour into a day, what the last one and the week before were.
     async fn days(&mut self, at: &Alerts, alerts: &[Alert]) {
+        for (alert, news) in std::mem::take(&mut self.untold) {
+            self.tell_later(&at.accounts, &alert, &news).await;
+        }
         let now = Timestamp::now();
         let today = Piece::Day.begin(now);
         if now.duration_since(today) < LATE_COME || self.today == Some(today) {
             return;
         }
-        let mut by_package: BTreeMap<&str, Vec<&Alert>> = BTreeMap::new();
-        for alert in alerts {
-            by_package.entry(&alert.package).or_default().push(alert);
-        }
-        for (package, alerts) in by_package {
-            let wants = |event| alerts.iter().any(|alert| alert.events.contains(&event));
-            let (of_day, of_week) = (wants(Event::Unusual), wants(Event::Weekly));
-            let (query, name) = (at.query.clone(), package.to_owned());
-            let counted = spawn_blocking(move || {
-                let day = if of_day { yesterday(&query, &name, today)? } else { None };
-                let week = if of_week { Some(last_week(&query, &name, today)?) } else { None };
-                Ok::<_, QueryError>((day, week))
-            });
-            // The counts cannot be read now: next time.
-            let Ok(Ok((day, week))) = counted.await else { return };
-            for alert in alerts {
-                let is_for = |event, since: Timestamp| {
-                    alert.events.contains(&event) && alert.created_s < since.as_second()
-                };
-                if let Some(news) = day.as_ref().filter(|_| is_for(Event::Unusual, today)) {
-                    self.tell(at, alert, news).await;
-                }
-                let monday = Piece::Week.begin(today);
-                if let Some(news) = week.as_ref().filter(|_| is_for(Event::Weekly, monday)) {
-                    self.tell(at, alert, news).await;
-                }
-            }
+        // The counts cannot be read now: next time.
+        let Ok(found) = counted(&at.query, alerts, today).await else { return };
+        self.untold.clear();
+        for (alert, news) in found {
+            self.tell_later(&at.accounts, &alert, &news).await;
         }
         self.today = Some(today);
     }
 
-    async fn tell(&mut self, at: &Alerts, alert: &Alert, news: &News) {
-        let News { about, kind, text, data } = news;
-        let kind = *kind;
-        if self.told.contains(&(alert.id, about.clone())) {
-            return;
-        }
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let text = format!("{}: {text}", alert.package);
-        let message = Message { kind, package: &alert.package, at: &now, text, data: data.clone() };
-        let (id, about, body) = (alert.id, about.clone(), message.body());
-        let key = (id, about.clone());
-        let put = move |store: &mut crate::control::accounts::Store| {
-            store.put_delivery(id, &about, kind, &body, now_s())
-        };
-        if at.accounts.run(put).await.is_ok() {
-            if self.told.len() >= TOLD_MAX {
-                self.told.clear();
-            }
-            self.told.insert(key);
+    /// Tells somebody, now or as soon as there is room.
+    async fn tell_later(&mut self, accounts: &Accounts, alert: &Alert, news: &Arc<News>) {
+        if !self.tell(accounts, alert, news).await {
+            self.untold.push((alert.clone(), Arc::clone(news)));
         }
     }
+
+    /// Tells somebody, unless they know it; whether they do by now.
+    async fn tell(&mut self, accounts: &Accounts, alert: &Alert, news: &News) -> bool {
+        let News { about, kind, package, text, data } = news;
+        let kind = *kind;
+        let about = match (&alert.package, package) {
+            // Whoever hears of all packages hears the same of several.
+            (None, Some(package)) => format!("{about} {package}"),
+            (Some(_), _) | (None, None) => about.clone(),
+        };
+        let known = (alert.id, about.clone());
+        if self.told.contains(&known) {
+            return true;
+        }
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let package = alert.package.as_deref().or(package.as_deref());
+        let text = match package {
+            Some(package) => format!("{package}: {text}"),
+            None => text.clone(),
+        };
+        let message = Message { kind, package, at: &now, text, data: data.clone() };
+        let (id, body) = (alert.id, message.body());
+        let put = move |store: &mut Store| store.put_delivery(id, &about, kind, &body, now_s());
+        match accounts.run(put).await {
+            Ok(Put::Full) => {
+                if self.full.insert(id) {
+                    let (whose, origin) = (package.unwrap_or("the gateway"), origin_of(&alert.url));
+                    tracing::warn!(
+                        "for the webhook of {whose} at {origin} so many messages wait that more \
+                         are put off until it has heard some"
+                    );
+                }
+                false
+            }
+            Ok(Put::Waits | Put::Told | Put::Nobody) => {
+                self.full.remove(&id);
+                if self.told.len() >= TOLD_MAX {
+                    self.told.clear();
+                }
+                self.told.insert(known);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// Who is concerned by which of the snapshot's registries.
+fn concerned<'a>(snapshot: &Snapshot, alerts: &'a [Alert]) -> BTreeMap<usize, Vec<&'a Alert>> {
+    let mut of: BTreeMap<usize, Vec<&Alert>> = BTreeMap::new();
+    for alert in alerts.iter().filter(|alert| alert.events.contains(&Event::Backend)) {
+        let indexes = match &alert.package {
+            Some(package) => homes(snapshot, package),
+            None => (0..snapshot.registries.len()).collect(),
+        };
+        for index in indexes {
+            of.entry(index).or_default().push(alert);
+        }
+    }
+    of
+}
+
+/// Asks these of the snapshot's registries, some at once. Any answer that is no failure is one.
+async fn try_all(
+    at: &Alerts,
+    snapshot: &Arc<Snapshot>,
+    indexes: impl Iterator<Item = usize>,
+) -> Vec<Tried> {
+    let keyring = at.in_force.keyring();
+    let (mut asking, mut tried) = (JoinSet::new(), Vec::new());
+    for index in indexes {
+        let Some(registry) = snapshot.registries.get(index) else { continue };
+        let (base, snapshot) = (registry.base.clone(), Arc::clone(snapshot));
+        let tls = Arc::clone(keyring.tls(Some(index)));
+        if asking.len() >= ASKED_AT_ONCE {
+            tried.extend(asking.join_next().await.and_then(Result::ok));
+        }
+        asking.spawn(async move {
+            let answer = match Url::parse(base.as_bytes()) {
+                Ok(url) => {
+                    let (whose, what) = (Whose::Registrys(index), (Method::GET, &url));
+                    ask(&snapshot, whose, what, Vec::new(), Bytes::new(), tls).await
+                }
+                Err(why) => Err(why.to_string()),
+            };
+            let works = match answer {
+                Ok(status @ 500..) => Err(format!("answered {status}")),
+                Ok(_) => Ok(()),
+                Err(why) => Err(why),
+            };
+            (base, works)
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        tried.extend(asked);
+    }
+    tried
+}
+
+/// What the counts of the last day and the last week are to tell, and whom: of who hears of all packages the
+/// days of those that are pulled most, and one week.
+async fn counted(
+    query: &Query,
+    alerts: &[Alert],
+    today: Timestamp,
+) -> Result<Vec<(Alert, Arc<News>)>, QueryError> {
+    let hears = |alert: &Alert, event, since: Timestamp| {
+        alert.events.contains(&event) && alert.created_s < since.as_second()
+    };
+    let monday = Piece::Week.begin(today);
+    let (mut days, mut weeks) = (BTreeMap::<_, Vec<&Alert>>::new(), BTreeMap::<_, Vec<_>>::new());
+    for alert in alerts {
+        if hears(alert, Event::Weekly, monday) {
+            weeks.entry(alert.package.clone()).or_default().push(alert);
+        }
+        if hears(alert, Event::Unusual, today)
+            && let Some(package) = &alert.package
+        {
+            days.entry(package.clone()).or_default().push(alert);
+        }
+    }
+    let of_all = |alert: &&Alert| alert.package.is_none() && hears(alert, Event::Unusual, today);
+    let of_all: Vec<&Alert> = alerts.iter().filter(of_all).collect();
+    if !of_all.is_empty() {
+        for package in read(query, move |query| busiest(query, today)).await? {
+            days.entry(package).or_default().extend(&of_all);
+        }
+    }
+    let mut found = Vec::new();
+    let mut put = |alerts: Vec<&Alert>, news: News| {
+        let news = Arc::new(news);
+        found.extend(alerts.into_iter().map(|alert| (alert.clone(), Arc::clone(&news))));
+    };
+    for (package, alerts) in days {
+        let day = read(query, move |query| yesterday(query, &package, today)).await?;
+        day.into_iter().for_each(|day| put(alerts.clone(), day));
+    }
+    for (package, alerts) in weeks {
+        let week = read(query, move |query| match &package {
+            Some(package) => last_week(query, package, today),
+            None => last_week_of_all(query, today),
+        });
+        put(alerts, week.await?);
+    }
+    Ok(found)
+}
+
+/// Reads counts where that may take a while.
+async fn read<T: Send + 'static>(
+    query: &Query,
+    how: impl FnOnce(&Query) -> Result<T, QueryError> + Send + 'static,
+) -> Result<T, QueryError> {
+    let query = query.clone();
+    spawn_blocking(move || how(&query)).await.unwrap_or(Err(QueryError::Stopped))
 }
 
 /// The registries that a package lives on, by their place in the snapshot.
@@ -210,187 +355,161 @@ fn homes(snapshot: &Snapshot, package: &str) -> Vec<usize> {
     std::iter::once(found.registry).chain(found.others.iter().map(|it| it.registry)).collect()
 }
 
-fn of_registry(base: &str, turn: Turn, why: Option<String>) -> News {
-    let place = base.trim_end_matches("/v2/");
-    let time = |at_s| Timestamp::from_second(at_s).unwrap_or(Timestamp::MAX).to_string();
-    match turn {
-        Turn::Fails { since_s } => {
-            let (why, since) = (why.unwrap_or_default(), time(since_s));
-            News {
-                // Also where the gateway is started anew meanwhile.
-                about: format!("failing {base} {}", since_s / 3600),
-                kind: "backend.failing",
-                text: format!("{place} fails since {since}: {why}"),
-                data: json!({ "registry": place, "since": since, "why": why }),
-            }
-        }
-        Turn::Works { failing_since_s } => {
-            let since = time(failing_since_s);
-            News {
-                about: format!("working {base} {failing_since_s}"),
-                kind: "backend.working",
-                text: format!("{place} works again; it had failed since {since}"),
-                data: json!({ "registry": place, "since": since }),
-            }
-        }
-    }
-}
-
-/// Whether the day before `today` was unusual.
-fn yesterday(query: &Query, package: &str, today: Timestamp) -> Result<Option<News>, QueryError> {
-    let ask = Ask {
-        package: Some(package.to_owned()),
-        by: vec![By::Day],
-        from: Some(days_before(today, DAYS)),
-        to: Some(today),
-        ..Ask::default()
-    };
-    Ok(of_days(&query.rows(&ask)?, today))
-}
-
-/// The same of an answer that has a row for each day.
-fn of_days(answer: &Answer, today: Timestamp) -> Option<News> {
-    let mut days = vec![0; DAYS];
-    for row in &answer.rows {
-        let begin = row.keys.first().and_then(|(_, day)| day.parse::<Timestamp>().ok());
-        let ago = begin.map(|begin| today.duration_since(begin).as_secs() / DAY_S);
-        let place = ago.and_then(|ago| DAYS.checked_sub(usize::try_from(ago).ok()?));
-        if let Some(day) = place.and_then(|place| days.get_mut(place)) {
-            *day += row.measures.pulls;
-        }
-    }
-    // Before its first day a package was not pulled because it was not there.
-    let first = days.iter().position(|pulls| *pulls > 0).unwrap_or(days.len());
-    let days = days.split_off(first);
-    let (unusual, pulls) = (unusual(&days)?, days.last()?);
-    let day = days_before(today, 1).strftime("%Y-%m-%d").to_string();
-    let (kind, text, data) = of_day(&day, *pulls, unusual);
-    Some(News { about: format!("day {day}"), kind, text, data })
-}
-
-fn days_before(today: Timestamp, days: usize) -> Timestamp {
-    today - SignedDuration::from_secs(DAY_S * i64::try_from(days).unwrap_or_default())
-}
-
-/// What the week before this one came to.
-fn last_week(query: &Query, package: &str, today: Timestamp) -> Result<News, QueryError> {
-    let to = Piece::Week.begin(today);
-    let from = to - SignedDuration::from_secs(7 * DAY_S);
-    let base =
-        Ask { package: Some(package.to_owned()), from: Some(from), to: Some(to), ..Ask::default() };
-    let top = |by| Ask { by: vec![by], top: Some(TOP), ..base.clone() };
-    let asks = [Ask { compare: true, ..base.clone() }, base.clone(), top(By::Tag), top(By::Family)];
-    let mut answers = query.all(&asks)?.into_iter();
-    // Where the week before has lost its short cells, there is nothing to compare with.
-    let compared = answers.next().and_then(Result::ok);
-    let mut next = || answers.next().unwrap_or(Err(QueryError::Stopped));
-    let (totals, tags, clients) = (next()?, next()?, next()?);
-    Ok(of_week([from, to], compared, &totals, &tags, &clients))
-}
-
-fn of_week(
-    [from, to]: [Timestamp; 2],
-    compared: Option<Answer>,
-    totals: &Answer,
-    tags: &Answer,
-    clients: &Answer,
-) -> News {
-    let before = compared.and_then(|answer| answer.previous).map(|before| before.pulls);
-    let named = |answer: &Answer| -> Vec<Value> {
-        let row = |row: &crate::aggregator::Row| {
-            let name = row.keys.first().map_or("", |(_, name)| name.as_str());
-            json!({ "name": name, "pulls": row.measures.pulls })
-        };
-        answer.rows.iter().map(row).collect()
-    };
-    let (day, pulls) = (from.strftime("%Y-%m-%d").to_string(), totals.totals.pulls);
-    let told = before.map(|before| format!(", {} the week before", grouped(before)));
-    let most = tags.rows.first().and_then(|row| row.keys.first());
-    let most = most.map(|(_, tag)| format!("; most of {tag}")).unwrap_or_default();
-    let text = format!(
-        "{} pulls in the week from {day}{}{most}",
-        grouped(pulls),
-        told.unwrap_or_default()
-    );
-    let data = json!({
-        "from": from.to_string(),
-        "to": to.to_string(),
-        "pulls": pulls,
-        "pulls_before": before,
-        "daily_uniques": totals.totals.daily_uniques,
-        "tags": named(tags),
-        "clients": named(clients),
-    });
-    News { about: format!("week {day}"), kind: "pulls.week", text, data }
-}
-
 /// How often registries are asked; each has to fail three times, for ten seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const DOUBT_EVERY: Duration = Duration::from_secs(5);
+/// Registries that are asked at once.
+const ASKED_AT_ONCE: usize = 256;
 /// After so long all of a day is counted.
 const LATE_COME: SignedDuration = SignedDuration::from_mins(15);
 /// What is remembered of what was told.
-const TOLD_MAX: usize = 10_000;
-/// Tags and clients that a week's summary names.
-const TOP: usize = 5;
-const DAY_S: i64 = 24 * 3600;
+const TOLD_MAX: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator::Row;
-    use crate::control::tests::compiled;
-    use crate::pure::pull::rollup::Measures;
+    use crate::control::accounts::audit::Actor;
+    use crate::control::accounts::place::Place;
+    use crate::control::tests::{compiled, scratch};
 
-    /// An answer with these rows: each with what it is of, and its pulls.
-    fn answer(rows: &[(By, String, u64)]) -> Answer {
-        let measures = |pulls| Measures { pulls, ..Measures::ZERO };
-        let row = |(by, value, pulls): &(By, String, u64)| Row {
-            package: "a.b/c".into(),
-            keys: vec![(*by, value.clone())],
-            measures: measures(*pulls),
-            previous: None,
-        };
-        let totals = measures(rows.iter().map(|(_, _, pulls)| pulls).sum());
-        let rows = rows.iter().map(row).collect();
-        Answer { from: None, to: Timestamp::UNIX_EPOCH, rows, totals, previous: None }
+    const REGISTRY: &str = "https://r.example/v2/";
+
+    /// A watch over one registry, and who is told of it.
+    struct Scene {
+        _dir: tempfile::TempDir,
+        accounts: Accounts,
+        watch: Watch,
+        now_s: i64,
     }
 
-    #[test]
-    fn a_day_is_told_from_the_counts_of_the_days_before() {
-        let today = Piece::Day.begin(Timestamp::now());
-        let days = |many: usize, last: u64| {
-            let day = |ago: usize| {
-                let pulls = if ago == 1 { last } else { 100 };
-                (By::Day, days_before(today, ago).to_string(), pulls)
+    impl Scene {
+        fn new() -> Self {
+            let dir = scratch();
+            let accounts = Accounts::open(dir.path()).unwrap();
+            accounts.wait(|store| store.set_up("ada", "$hash", "acme", 0)).unwrap();
+            let scene = Self { _dir: dir, accounts, watch: Watch::default(), now_s: 36_000 };
+            scene.add("https://a.b/1");
+            scene
+        }
+
+        /// Adds a webhook.
+        fn add(&self, url: &'static str) -> i64 {
+            let now_s = self.now_s;
+            let add = move |store: &mut Store| {
+                let by = Actor { account: None, login: "ada".to_owned() };
+                let place = Place::new(1, Some("a.b/c".to_owned()));
+                store.add_alert(&by, &place, url, &[Event::Backend], "whsec_", now_s)
             };
-            of_days(&answer(&(1..=many).map(day).collect::<Vec<_>>()), today)
-        };
-        assert!(days(30, 100).is_none());
-        assert!(days(5, 900).is_none(), "it is new");
-        assert!(days(0, 0).is_none(), "nobody pulled it");
-        let surge = days(30, 900).unwrap();
-        assert_eq!((surge.kind, &surge.data["usual"]), ("pulls.surge", &100.into()));
-        assert!(surge.text.contains("900 pulls on 20"), "{}", surge.text);
-        assert_eq!(days(30, 10).unwrap().kind, "pulls.drop");
+            self.accounts.wait(add).unwrap()
+        }
+
+        /// Asks so often, each time five seconds later, and finds that it works (`w`) or fails (`f`).
+        fn ask(&mut self, works: &str) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let alerts = self.accounts.wait(|store| store.alerts(None)).unwrap();
+            let alerts: Vec<&Alert> = alerts.iter().collect();
+            let of = HashMap::from([(REGISTRY, &*alerts)]);
+            for letter in works.chars() {
+                self.now_s += 5;
+                let works = if letter == 'w' { Ok(()) } else { Err("answered 503".to_owned()) };
+                let tried = vec![(REGISTRY.to_owned(), works)];
+                runtime.block_on(self.watch.know(&self.accounts, tried, &of, self.now_s));
+            }
+        }
+
+        /// The gateway is started anew.
+        fn restart(&mut self) {
+            self.watch = Watch::knowing(self.accounts.wait(|store| store.outages()).unwrap());
+        }
+
+        /// What is told since this was asked last: the kind, since when, and where.
+        fn heard(&self) -> Vec<String> {
+            let take = |store: &mut Store| {
+                let mut told = Vec::new();
+                loop {
+                    let due = store.due_deliveries(i64::MAX, &[], 100)?;
+                    if due.is_empty() {
+                        return Ok(told);
+                    }
+                    for delivery in due {
+                        store.delivered(delivery.id, "answered 204")?;
+                        told.push((delivery.body, delivery.url));
+                    }
+                }
+            };
+            let said = |(body, url): (String, String)| {
+                let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+                let since = body["data"]["since"].as_str().unwrap().parse::<Timestamp>().unwrap();
+                format!("{} {} {url}", body["type"].as_str().unwrap(), since.as_second())
+            };
+            self.accounts.wait(take).unwrap().into_iter().map(said).collect()
+        }
     }
 
     #[test]
-    fn a_week_is_told_beside_the_one_before() {
-        let to = Piece::Week.begin(Timestamp::now());
-        let from = days_before(to, 7);
-        let before = Measures { pulls: 1_100, ..Measures::ZERO };
-        let tags = [(By::Tag, "1.0".to_owned(), 1_000), (By::Tag, "0.9".to_owned(), 234)];
-        let (tags, nothing) = (answer(&tags), answer(&[]));
-        let compared = Answer { previous: Some(before), ..answer(&[]) };
-        let week = of_week([from, to], Some(compared), &tags, &tags, &nothing);
-        let day = from.strftime("%Y-%m-%d").to_string();
-        let expected =
-            format!("1,234 pulls in the week from {day}, 1,100 the week before; most of 1.0");
-        assert_eq!((week.text, week.about), (expected, format!("week {day}")));
-        assert_eq!(week.data["tags"][1]["name"], "0.9");
-        let alone = of_week([from, to], None, &nothing, &nothing, &nothing);
-        assert_eq!(alone.text, format!("0 pulls in the week from {day}"));
+    fn each_outage_is_told_once_also_within_an_hour_and_after_a_restart() {
+        let mut scene = Scene::new();
+        scene.ask("wffff");
+        assert_eq!(scene.heard(), ["backend.failing 36010 https://a.b/1"]);
+        scene.ask("www");
+        assert_eq!(scene.heard(), ["backend.working 36010 https://a.b/1"]);
+        scene.ask("fff");
+        assert_eq!(scene.heard(), ["backend.failing 36045 https://a.b/1"], "in the same hour");
+        scene.restart();
+        scene.ask("ffffff");
+        assert_eq!(scene.heard(), [""; 0], "it goes on");
+        scene.restart();
+        scene.ask("www");
+        assert_eq!(scene.heard(), ["backend.working 36045 https://a.b/1"]);
+        scene.restart();
+        scene.ask("wwfff");
+        assert_eq!(scene.heard(), ["backend.failing 36115 https://a.b/1"]);
+        let second = scene.add("https://a.b/2");
+        scene.ask("f");
+        assert_eq!(scene.heard(), ["backend.failing 36115 https://a.b/2"], "who comes later");
+        scene.ask("www");
+        assert_eq!(scene.heard().len(), 2);
+        assert!(scene.accounts.wait(|store| store.outages()).unwrap().is_empty());
+        assert!(second > 0 && scene.watch.outages.is_empty());
+    }
+
+    #[test]
+    fn what_found_no_room_is_told_once_there_is_some() {
+        let mut scene = Scene::new();
+        let (id, now_s) = (1, scene.now_s);
+        let fill = move |store: &mut Store| {
+            for number in 0.. {
+                let put = store.put_delivery(id, &number.to_string(), "x", "{}", now_s)?;
+                if put == Put::Full {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        };
+        let empty = |store: &mut Store| {
+            while let Some(due) = store.due_deliveries(i64::MAX, &[], 1)?.pop() {
+                store.delivered(due.id, "answered 204")?;
+            }
+            Ok(())
+        };
+        scene.accounts.wait(fill).unwrap();
+        scene.ask("wfff");
+        scene.restart();
+        scene.ask("f");
+        scene.accounts.wait(empty).unwrap();
+        assert_eq!(scene.heard(), [""; 0]);
+        scene.ask("f");
+        assert_eq!(scene.heard(), ["backend.failing 36010 https://a.b/1"]);
+        // The same with its end, which is kept until it is told.
+        scene.accounts.wait(fill).unwrap();
+        scene.ask("wwww");
+        scene.restart();
+        scene.accounts.wait(empty).unwrap();
+        scene.ask("w");
+        assert_eq!(scene.heard(), ["backend.working 36010 https://a.b/1"]);
+        scene.restart();
+        scene.ask("www");
+        assert_eq!(scene.heard(), [""; 0]);
     }
 
     #[test]

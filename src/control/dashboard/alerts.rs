@@ -18,8 +18,9 @@ use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::audit::Actor;
-use crate::control::accounts::now_s;
+use crate::control::accounts::deliveries::{TEST, Tested};
 use crate::control::accounts::place::Place;
+use crate::control::accounts::{Store, now_s};
 use crate::messages::random::random;
 use crate::pure::access::Action;
 use crate::pure::alert::{self, Event, Message};
@@ -96,11 +97,13 @@ async fn change(
         }
         "remove" => {
             let (id, place) = (fields.number("alert")?, named.place);
-            at.accounts.run(move |store| store.remove_alert(&by, &place, id, now_s())).await?;
+            let remove =
+                move |store: &mut Store| store.remove_alert(&by, &place, id, None, now_s());
+            at.accounts.run(remove).await?;
             Ok(Redirect::to(&address("alerts", &package)).into_response())
         }
         "test" => {
-            test(&at, &named.package, fields.number("alert")?).await?;
+            test(&at, &by, &named.place, fields.number("alert")?).await?;
             Ok(Redirect::to(&address("alerts", &package)).into_response())
         }
         _ => Err(Trouble::refused("A webhook is added, removed or tried.")),
@@ -115,45 +118,60 @@ pub(super) async fn add(
     url: &str,
     events: &[Event],
 ) -> Result<Result<(i64, String), String>, Trouble> {
-    let url = match alert::address(url) {
+    let url = match right(url, events) {
         Ok(url) => url,
-        Err(why) => return Ok(Err(format!("The address {why}."))),
+        Err(wrong) => return Ok(Err(wrong)),
     };
-    if events.is_empty() {
-        let words: Vec<_> = Event::EVERY.iter().map(|event| event.word()).collect();
-        return Ok(Err(format!("Choose of what is told: {}.", words.join(", "))));
-    }
     let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
     let secret = webhook::secret(&bytes);
     let (by, place, events, kept) = (by.clone(), place.clone(), events.to_vec(), secret.clone());
-    let add = move |store: &mut crate::control::accounts::Store| {
-        store.add_alert(&by, &place, &url, &events, &kept, now_s())
-    };
+    let add = move |store: &mut Store| store.add_alert(&by, &place, &url, &events, &kept, now_s());
     Ok(Ok((at.accounts.run(add).await?, secret)))
+}
+
+/// The address of a webhook that is told of these; or what is wrong with them, as a sentence.
+pub(super) fn right(url: &str, events: &[Event]) -> Result<String, String> {
+    let url = alert::address(url).map_err(|why| format!("The address {why}."))?;
+    if events.is_empty() {
+        let words: Vec<_> = Event::EVERY.iter().map(|event| event.word()).collect();
+        return Err(format!("Choose of what is told: {}.", words.join(", ")));
+    }
+    Ok(url)
 }
 
 /// Has a message sent that says that it works.
 ///
 /// # Errors
-/// [`Trouble::absent`] also for a webhook of another package; that too much waits.
-pub(super) async fn test(at: &Dashboard, package: &str, id: i64) -> Result<(), Trouble> {
-    let owner = at.accounts.run(move |store| store.package_of_alert(id)).await?;
-    if owner.as_deref() != Some(package) {
-        return Err(Trouble::absent());
-    }
+/// [`Trouble::absent`] also for a webhook of another package; that too much waits, or that one was sent a
+/// moment ago.
+pub(super) async fn test(
+    at: &Dashboard,
+    by: &Actor,
+    place: &Place,
+    id: i64,
+) -> Result<(), Trouble> {
+    let package = place.package().ok_or_else(Trouble::absent)?;
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let text = format!("{package}: this is a test, and it was heard");
-    let message = Message { kind: "test", package, at: &now, text, data: json!({}) };
+    let package = Some(package);
+    let message = Message { kind: TEST, package, at: &now, text, data: json!({}) };
     let bytes = random::<8>().map_err(|error| Trouble::failed(&error))?;
     let (about, body) = (format!("test {}", secret::text(&bytes)), message.body());
-    let put = move |store: &mut crate::control::accounts::Store| {
-        store.put_delivery(id, &about, "test", &body, now_s())
-    };
+    let (by, place) = (by.clone(), place.clone());
+    let put = move |store: &mut Store| store.put_test(&by, &place, id, (&about, &body), now_s());
     match at.accounts.run(put).await? {
-        true => Ok(()),
-        false => {
+        Tested::Waits => Ok(()),
+        Tested::Full => {
             let why = "Too much waits to be heard there. Look how the last delivery went.";
             Err(Trouble::new(StatusCode::CONFLICT, "Not sent", why))
+        }
+        Tested::TooSoon(left_s) => {
+            let why = format!(
+                "A test was sent there a moment ago: look how that went. Another one can be sent in \
+                 {left_s} seconds."
+            );
+            let trouble = Trouble::new(StatusCode::TOO_MANY_REQUESTS, "Not sent", why);
+            Err(Trouble { retry_s: u64::try_from(left_s).ok(), ..trouble })
         }
     }
 }

@@ -17,11 +17,12 @@ use super::problem::{Problem, Problems, Warning};
 use super::section::{Document, Entry, Spot};
 use super::syntax::Broken;
 use super::values::{
-    Acme, Admin, Cache, CertificateFiles, Config, Counting, Credentials, Domain, Gateway, Insight,
-    Limits, Log, Package, Password, Registry, UniqueWindow, Upstream,
+    Acme, Admin, Alert, Cache, CertificateFiles, Config, Counting, Credentials, Domain, Gateway,
+    Insight, Limits, Log, Package, Password, Registry, UniqueWindow, Upstream,
 };
 use crate::pure::limits::{DATABASES_MAX, PACKAGES_MAX};
 use crate::pure::oci::backend::{Backend, Scheme};
+use crate::pure::origin::Url;
 
 /// Checks the text of the file of this name: its values and what is odd about them, or all that is
 /// wrong with them, in the order of the lines. Nothing but the text is asked.
@@ -65,6 +66,7 @@ fn read(
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
     let certificates = document.several::<CertificateFiles>();
+    let alerts = document.several::<Alert>();
     let acme = document.once::<Acme>().map(|acme| document.has("acme").then_some(acme));
     let packages = document.several::<file::PackageWritten>();
     let mut packages = homes(&mut document, packages);
@@ -82,6 +84,7 @@ fn read(
         Some((&one.domain, &one.name))
     });
     nothing_twice(&mut document, "packages", "id", &packages, |one| one.id.as_ref());
+    nothing_twice(&mut document, "alerts", "url", &alerts, |one| Some(&one.url));
     stars_match(&mut document, &packages);
     no_backend_is_ourselves(&mut document, &domains, &packages, &listening);
     not_too_many(&mut document, &packages);
@@ -93,6 +96,7 @@ fn read(
     let mut warnings = warnings(&document, &listening, &domains, &registries, &packages);
     warnings.extend(odd_logins(&document, gateway.as_ref(), &domains, &packages));
     warnings.extend(odd_certificates(&document, gateway.as_ref(), &certificates));
+    warnings.extend(open_alerts(&document, &alerts));
     if insight.as_ref().is_some_and(|insight| insight.unique_window == UniqueWindow::Month) {
         let what = "for a month at a time it can be told in memory that two pulls are one client's; \
                     \"day\" forgets it each day";
@@ -122,6 +126,7 @@ fn read(
             registries,
             certificates: certificates.into_iter().map(|entry| entry.value).collect(),
             acme,
+            alerts: alerts.into_iter().map(|entry| entry.value).collect(),
             packages,
         };
         return Ok((config, warnings));
@@ -264,6 +269,23 @@ fn not_too_many_databases(document: &mut Document<'_>, insight: Option<&Insight>
         let what = format!("more than {DATABASES_MAX} databases; leave some out");
         document.wrong(("insight", None, "databases"), what);
     }
+}
+
+/// What goes to these can be read on its way.
+fn open_alerts(document: &Document<'_>, alerts: &[Entry<Alert>]) -> Vec<Warning> {
+    let is_open = |alert: &Alert| {
+        let origin = Url::parse(alert.url.as_bytes()).map(|url| url.origin);
+        origin.is_ok_and(|origin| origin.scheme == Scheme::Http && !is_this_machine(&origin.host))
+    };
+    let open = alerts.iter().filter(|entry| is_open(&entry.value));
+    let what = "is plain HTTP to another machine: messages can be read on their way; https is not";
+    open.map(|entry| document.problem(("alerts", Some(entry.index), "url"), what)).collect()
+}
+
+/// Whether a host, as it stands in a URL, is this machine.
+fn is_this_machine(host: &str) -> bool {
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 fn warnings(

@@ -8,15 +8,16 @@ use std::time::Duration;
 use super::kinds::{
     Address, AuthorityUrl, CertificateName, Directory, File, Flag, Home, HostName, Id, List,
     MailAddress, Names, Network, OneOf, OptionalFile, OptionalHome, OptionalHostName,
-    OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, Word,
+    OptionalRegistryHost, PrivatePlace, PublicUrl, RegistryHost, TokenHost, WebhookUrl, Word,
 };
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
-    AccessLog, Acme, Admin, Cache, CertificateFiles, Counting, Credentials, Delivery, Domain,
-    Driver, Gateway, Insight, Limits, Log, LogFormat, LogLevel, Proving, Retention, SignUp,
+    AccessLog, Acme, Admin, Alert, Cache, CertificateFiles, Counting, Credentials, Delivery,
+    Domain, Driver, Gateway, Insight, Limits, Log, LogFormat, LogLevel, Proving, Retention, SignUp,
     UniqueWindow, Upstream,
 };
+use crate::pure::alert::Event;
 use crate::pure::limits::{HEADERS_MAX, RECEIVE_BYTES};
 use crate::pure::oci::backend::Backend;
 use crate::pure::route::pattern::Pattern;
@@ -275,6 +276,18 @@ sections! {
         eab_key_file: OptionalFile => r#""""#, like r#""/run/credentials/eab""#;
     }
 
+    /// A webhook of yours: a program that is told what happens to all packages, beside those that the
+    /// people of a package name in the dashboard. What it is told stands in `docs/dashboard.md`.
+    "alerts" several Alert {
+        /// Where it is told. It may lead into your own network.
+        url: WebhookUrl, like r#""https://hooks.acme.com/pullgate""#;
+        /// A file that holds what its messages are signed with, as Standard Webhooks has it: `whsec_` and 24
+        /// to 64 random bytes in base64. It is read again when it changes.
+        secret_file: File, like r#""/etc/pullgate/webhook""#;
+        /// What it is told of; everything where the list is empty.
+        events: EVENTS => "[]", like r#"["backend", "certificate"]"#;
+    }
+
     /// What clients can pull: a name under a public host, and where it really lives. Of several
     /// that fit, an exact domain comes before `*`; then the exact name; then the longest text
     /// before a star, `*` before `**`. Two that tie are a problem.
@@ -386,6 +399,18 @@ impl Package {
 }
 
 const DATABASES: List<File> = List { of: File, may_be_empty: true };
+const EVENTS: List<OneOf<Event>> = List {
+    of: OneOf {
+        words: &[
+            ("backend", Event::Backend),
+            ("certificate", Event::Certificate),
+            ("unusual", Event::Unusual),
+            ("weekly", Event::Weekly),
+        ],
+        elsewhere: &[],
+    },
+    may_be_empty: true,
+};
 const LISTEN: List<Address> = List { of: Address, may_be_empty: false };
 const LISTEN_TLS: List<Address> = List { of: Address, may_be_empty: true };
 const CERTIFICATE_NAMES: List<CertificateName> = List { of: CertificateName, may_be_empty: true };
@@ -457,6 +482,12 @@ const YEARS: Duration = Duration::from_secs(36_500 * 24 * 3600);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_called_as_the_dashboard_calls_them() {
+        let words: Vec<_> = EVENTS.of.words.iter().map(|(word, event)| (*word, *event)).collect();
+        assert_eq!(words, Event::EVERY.map(|event| (event.word(), event)));
+    }
 
     #[test]
     fn every_default_and_example_is_allowed() {

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use super::problem::{Problems, quoted};
 use super::values::{Cidr, Private};
+use crate::pure::alert;
 use crate::pure::limits::PACKAGE_ID_BYTES_MAX;
 use crate::pure::oci::backend::{self, Backend, Scheme};
 use crate::pure::origin::Url;
@@ -404,6 +405,23 @@ impl Scalar for AuthorityUrl {
             // Not repeated: somebody may have written a password into it.
             Err(wrong) => Err(wrong.to_string()),
         }
+    }
+}
+
+/// Where a webhook is told.
+pub struct WebhookUrl;
+
+impl Scalar for WebhookUrl {
+    type Written = String;
+    type Value = String;
+
+    fn allowed(&self) -> String {
+        "an https or http URL, as \"https://hooks.acme.com/pullgate\"".to_owned()
+    }
+
+    fn make(&self, written: String) -> Result<String, String> {
+        // Not repeated: such addresses hold secrets.
+        alert::address(&written)
     }
 }
 

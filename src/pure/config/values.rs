@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::problem::quoted;
+use crate::pure::alert::Event;
 use crate::pure::oci::backend::Backend;
 use crate::pure::route::pattern::Pattern;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub certificates: Vec<CertificateFiles>,
     /// `[acme]`, where it is written.
     pub acme: Option<Acme>,
+    /// `[[alerts]]`
+    pub alerts: Vec<Alert>,
     /// `[[packages]]`
     pub packages: Vec<Package>,
 }
@@ -361,6 +364,17 @@ pub enum Proving {
     Http,
     /// TLS-ALPN-01
     Tls,
+}
+
+/// One of `[[alerts]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Where it is told.
+    pub url: String,
+    /// What it is signed with.
+    pub secret_file: PathBuf,
+    /// What it is told of; everything where it is empty.
+    pub events: Vec<Event>,
 }
 
 /// Where a password is.

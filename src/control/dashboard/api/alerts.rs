@@ -9,13 +9,14 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read};
-use super::tagged::{List, tagged};
+use super::tagged::{List, changed_meanwhile, is_meant, tagged, tagged_by};
 use crate::control::accounts::alerts::Alert;
-use crate::control::accounts::now_s;
+use crate::control::accounts::{Store, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::alerts;
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::place::Named;
+use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::Action;
 use crate::pure::alert::Event;
 
@@ -45,6 +46,14 @@ pub(super) struct Last {
     said: Option<String>,
     /// When it is tried next; null where it is not.
     next: Option<String>,
+}
+
+/// What is written of a webhook, whatever is told there.
+#[derive(Serialize)]
+struct Written<'w> {
+    id: i64,
+    url: &'w str,
+    events: &'w [&'static str],
 }
 
 /// A webhook to be.
@@ -84,19 +93,29 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let package = of_package(&at, &caller, place).await?.package;
     let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
-    let shown = alerts.into_iter().map(|Alert { id, url, events, created_s, last, .. }| Webhook {
-        id,
-        url,
-        events: events.into_iter().map(Event::word).collect(),
-        created: time(created_s),
-        last: last.map(|last| Last {
-            event: last.event,
-            at: time(last.created_s),
-            said: last.said,
-            next: last.next_s.map(time),
-        }),
-    });
-    tagged(&headers, &List::part(shown.collect(), &part, |one: &Webhook| one.id.to_string()))
+    let shown = alerts.into_iter().map(Webhook::from).collect();
+    tagged(&headers, &List::part(shown, &part, |one: &Webhook| one.id.to_string()))
+}
+
+/// One of them. Its ETag stays when something is told there.
+#[utoipa::path(
+    get, path = "/api/v1/alerts/{alert}", tag = "alerts",
+    params(Place, ("alert" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Webhook),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn one(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(alert): Path<i64>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let package = of_package(&at, &caller, place).await?.package;
+    let webhook = Webhook::from(found(&at, package, alert).await?);
+    tagged_by(&headers, &webhook, &webhook.state())
 }
 
 /// Has a webhook told of what happens to a package.
@@ -115,21 +134,57 @@ pub(super) async fn make(
 ) -> Result<Response, Problem> {
     caller.writes()?;
     let place = of_package(&at, &caller, place).await?.place;
-    let WantedWebhook { url, events } = read(wanted)?;
-    let known = Event::of_words(&events.join(" "));
-    if known.len() != events.len() {
-        let words: Vec<_> = Event::EVERY.iter().map(|event| event.word()).collect();
-        return Err(Problem::refused(format!("events: each once, of {}.", words.join(", "))));
-    }
-    let added = alerts::add(&at, &caller.who.actor(), &place, &url, &known).await?;
+    let (url, events) = read(wanted)?.read()?;
+    let added = alerts::add(&at, &caller.who.actor(), &place, &url, &events).await?;
     let (id, secret) = added.map_err(Problem::refused)?;
     Ok((StatusCode::CREATED, Json(MadeWebhook { id, secret })).into_response())
+}
+
+/// Has a webhook told elsewhere, or of something else. Its secret stays.
+#[utoipa::path(
+    put, path = "/api/v1/alerts/{alert}", tag = "alerts",
+    params(
+        Place,
+        ("alert" = i64, Path, description = "Its number"),
+        ("If-Match" = String, Header, description = "The ETag of the webhook")
+    ),
+    request_body = WantedWebhook,
+    responses(
+        (status = 200, body = Webhook),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn change(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    Path(alert): Path<i64>,
+    headers: HeaderMap,
+    wanted: Sent<WantedWebhook>,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    let Named { place, package, .. } = of_package(&at, &caller, place).await?;
+    let (url, events) = read(wanted)?.read()?;
+    let url = alerts::right(&url, &events).map_err(Problem::refused)?;
+    let meant = meant(&at, package.clone(), alert, &headers).await?;
+    let by = caller.who.actor();
+    let change =
+        move |store: &mut Store| store.change_alert(&by, &place, &meant, (&url, &events), now_s());
+    if !at.accounts.run(change).await? {
+        return Err(changed_meanwhile());
+    }
+    let webhook = Webhook::from(found(&at, package, alert).await?);
+    tagged_by(&HeaderMap::new(), &webhook, &webhook.state())
 }
 
 /// Nobody is told there any more.
 #[utoipa::path(
     delete, path = "/api/v1/alerts/{alert}", tag = "alerts",
-    params(Place, ("alert" = i64, Path, description = "Its number")),
+    params(
+        Place,
+        ("alert" = i64, Path, description = "Its number"),
+        ("If-Match" = String, Header, description = "The ETag of the webhook")
+    ),
     responses(
         (status = 204),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
@@ -140,11 +195,18 @@ pub(super) async fn remove(
     caller: Caller,
     place: Place,
     Path(alert): Path<i64>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let (by, place) = (caller.who.actor(), of_package(&at, &caller, place).await?.place);
-    at.accounts.run(move |store| store.remove_alert(&by, &place, alert, now_s())).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let Named { place, package, .. } = of_package(&at, &caller, place).await?;
+    let meant = meant(&at, package, alert, &headers).await?;
+    let by = caller.who.actor();
+    let remove =
+        move |store: &mut Store| store.remove_alert(&by, &place, alert, Some(&meant), now_s());
+    match at.accounts.run(remove).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(changed_meanwhile()),
+    }
 }
 
 /// Sends a test there.
@@ -163,11 +225,60 @@ pub(super) async fn test(
     Path(alert): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let package = of_package(&at, &caller, place).await?.package;
-    alerts::test(&at, &package, alert).await?;
+    let place = of_package(&at, &caller, place).await?.place;
+    alerts::test(&at, &caller.who.actor(), &place, alert).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 async fn of_package(at: &Dashboard, caller: &Caller, place: Place) -> Result<Named, Problem> {
     caller.find(at, Action::Configure, &place.package()?).await
+}
+
+async fn found(at: &Dashboard, package: String, id: i64) -> Result<Alert, Problem> {
+    let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
+    let found = alerts.into_iter().find(|alert| alert.id == id);
+    found.ok_or_else(|| Problem(Trouble::absent()))
+}
+
+/// The webhook, if the caller means what is written of it now.
+async fn meant(
+    at: &Dashboard,
+    package: String,
+    id: i64,
+    headers: &HeaderMap,
+) -> Result<Alert, Problem> {
+    let alert = found(at, package, id).await?;
+    is_meant(headers, &Webhook::from(alert.clone()).state())?;
+    Ok(alert)
+}
+
+impl Webhook {
+    fn state(&self) -> Written<'_> {
+        Written { id: self.id, url: &self.url, events: &self.events }
+    }
+}
+
+impl From<Alert> for Webhook {
+    fn from(Alert { id, url, events, created_s, last, .. }: Alert) -> Self {
+        let last = last.map(|last| Last {
+            event: last.event,
+            at: time(last.created_s),
+            said: last.said,
+            next: last.next_s.map(time),
+        });
+        let events = events.into_iter().map(Event::word).collect();
+        Self { id, url, events, created: time(created_s), last }
+    }
+}
+
+impl WantedWebhook {
+    /// Where, and of what, each once.
+    fn read(self) -> Result<(String, Vec<Event>), Problem> {
+        let events = Event::of_words(&self.events.join(" "));
+        if events.len() != self.events.len() {
+            let words: Vec<_> = Event::EVERY.iter().map(|event| event.word()).collect();
+            return Err(Problem::refused(format!("events: each once, of {}.", words.join(", "))));
+        }
+        Ok((self.url, events))
+    }
 }

@@ -53,7 +53,7 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(tokens::everybodys))
         .routes(routes!(tokens::anybodys, tokens::end))
         .routes(routes!(alerts::list, alerts::make))
-        .routes(routes!(alerts::remove))
+        .routes(routes!(alerts::one, alerts::change, alerts::remove))
         .routes(routes!(alerts::test))
         .routes(routes!(audit::list))
         .routes(routes!(organisations::list, organisations::make))

@@ -61,20 +61,22 @@ pub(super) fn tagged_by(
 /// 428 where they do not say what they mean, 412 where it is something else by now.
 pub(super) fn is_meant(headers: &HeaderMap, body: &impl Serialize) -> Result<(), Problem> {
     let (_, tag) = written(body)?;
-    let (status, what, why) = match is_among(headers, IF_MATCH.as_str(), &tag) {
-        Some(true) => return Ok(()),
-        Some(false) => (
-            StatusCode::PRECONDITION_FAILED,
-            "Changed meanwhile",
-            "Somebody has changed it since you looked: look again, and send its present ETag.",
-        ),
-        None => (
-            StatusCode::PRECONDITION_REQUIRED,
-            "Which one?",
-            "Send in If-Match the ETag that a GET of it has, so that nobody's change is lost.",
-        ),
-    };
-    Err(Problem(Trouble::new(status, what, why)))
+    match is_among(headers, IF_MATCH.as_str(), &tag) {
+        Some(true) => Ok(()),
+        Some(false) => Err(changed_meanwhile()),
+        None => {
+            let why =
+                "Send in If-Match the ETag that a GET of it has, so that nobody's change is lost.";
+            let status = StatusCode::PRECONDITION_REQUIRED;
+            Err(Problem(Trouble::new(status, "Which one?", why)))
+        }
+    }
+}
+
+/// It is something else by now.
+pub(super) fn changed_meanwhile() -> Problem {
+    let why = "Somebody has changed it since you looked: look again, and send its present ETag.";
+    Problem(Trouble::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why))
 }
 
 fn written(body: &impl Serialize) -> Result<(String, String), Problem> {
