@@ -55,9 +55,10 @@ impl Plan {
         Self { requests, jobs, order }
     }
 
-    /// The same jobs, the `n`-th of them asked for in proportion to 1 / `n`, as popularity goes.
-    pub fn by_popularity(mut self) -> Self {
-        let weights = (1..=self.jobs.len()).map(|rank| 1.0 / rank as f64);
+    /// The same jobs, `each` of them for a package; those of the `n`-th are asked for in proportion to
+    /// 1 / `n`, as popularity goes.
+    pub fn by_popularity(mut self, each: usize) -> Self {
+        let weights = (0..self.jobs.len()).map(|job| 1.0 / (job / each.max(1) + 1) as f64);
         let bounds: Vec<f64> = weights
             .scan(0.0, |sum, weight| {
                 *sum += weight;
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_popular_are_asked_for_most() {
-        let order = plan(100).by_popularity().order;
+        let order = plan(100).by_popularity(1).order;
         let count = |job: u32| order.iter().filter(|one| **one == job).count() as f64;
         // 1 to 1/10, within what chance does to 65,536 draws.
         let ratio = count(0) / count(9);

@@ -50,7 +50,7 @@ pub struct Subject {
     id: Option<u32>,
     plan: Plan,
     target: Option<Target>,
-    _origin: Option<Origin>,
+    origin: Option<Origin>,
 }
 
 impl Subject {
@@ -78,7 +78,7 @@ impl Subject {
             }
             let plan = plan(scenario, load, delivery, None);
             let name = address.to_string();
-            return Ok(Self { name, address, id, plan, target: None, _origin: None });
+            return Ok(Self { name, address, id, plan, target: None, origin: None });
         };
         let origin = if load.upstream_tls {
             Origin::start_tls(places.load, &[load.size])?
@@ -102,7 +102,7 @@ impl Subject {
             id: Some(target.id()),
             plan: plan(scenario, load, delivery, Some(&origin.url)),
             target: Some(target),
-            _origin: Some(origin),
+            origin: Some(origin),
         })
     }
 
@@ -122,11 +122,17 @@ impl Subject {
             (None, _) => None,
         };
         let watch = &mut progress(&self.name);
-        let (recorded, held) = if scenario == Scenario::Idle {
+        let origin_used = || self.origin.as_ref().map(Origin::used).transpose();
+        let origin_before = origin_used()?;
+        let (mut recorded, held) = if scenario == Scenario::Idle {
             engine::run_and_hold(&self.plan, &settings, watch)?
         } else {
             (engine::run(&self.plan, &settings, watch)?, Vec::new())
         };
+        if let Some((before, after)) = origin_before.zip(origin_used()?) {
+            // It is on the load's CPU.
+            recorded.cpu += after.saturating_sub(before);
+        }
         let remark = background.map(Background::finish).transpose()?;
         let used = match (self.id, before) {
             (Some(id), Some(before)) => Some((Usage::of(id)?.since(before), Memory::of(id)?)),

@@ -1,7 +1,11 @@
 //! What a connection costs that waits: memory of a fresh process, before and after a burst.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use super::{Bench, Comparison, Round, Side};
 use crate::cli::progress;
@@ -29,8 +33,9 @@ pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::R
 
 fn round(bench: &Bench<'_>, number: usize, target: &Target) -> io::Result<Result<Round, String>> {
     let settings = bench.settings(target, Pace::Once);
-    // What is made once, for the first connection and for each package, is not the connections'.
-    let few = bench.settings(target, Pace::Closed);
+    // What is made once, for the first connection and for each package, is not the connections'. No more
+    // than that: what much load leaves free would be the connections' then.
+    let few = bench.settings(target, Pace::Open(bench.plan.jobs.len() as f64));
     let few = engine::Settings {
         connections: FIRST_CONNECTIONS,
         sources: few.sources.min(1),
@@ -48,9 +53,19 @@ fn round(bench: &Bench<'_>, number: usize, target: &Target) -> io::Result<Result
     }
     crate::pause(QUIET_TIME);
     let after = Memory::of(target.id())?;
-    let grown = after.resident.saturating_sub(before.resident) as f64;
+    let closed = held.iter().filter(|socket| is_closed(socket)).count();
+    if closed > 0 {
+        return Ok(Err(format!("{closed} of {} connections were closed", settings.connections)));
+    }
+    let grown = after.resident as f64 - before.resident as f64;
     let idle_bytes = grown / settings.connections as f64;
     Ok(Ok(Round { number, idle_bytes, peak_bytes: after.peak, ..Round::default() }))
+}
+
+/// Whether the other side has ended it.
+fn is_closed(socket: &OwnedFd) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    !matches!(recv(socket, &mut [0_u8; 1], flags), Err(Errno::AGAIN))
 }
 
 const ROUNDS_MAX: usize = 5;

@@ -274,14 +274,20 @@ impl Bench<'_> {
         };
         let before = Usage::of(id)?;
         let watched = format!("{}, {}, round {number}", self.case.scenario.as_str(), target.name);
-        let recorded = engine::run(&self.plan, &settings, &mut progress(&watched))?;
-        drop(background);
+        let origin_before = self.origin.used()?;
+        let mut recorded = engine::run(&self.plan, &settings, &mut progress(&watched))?;
+        // It is on the load's CPU.
+        recorded.cpu += self.origin.used()?.saturating_sub(origin_before);
+        let went_on = background.map(Background::finish).transpose();
         // What is done behind the answers belongs to their cost: counts are folded and written.
         crate::pause(SETTLE_TIME);
         let used = (Usage::of(id)?.since(before), Memory::of(id)?);
         let counted = target.counted()?;
         let scenario = self.case.scenario.as_str();
         let outcome = Outcome::new(scenario, target.name, &settings, &recorded, Some(used));
+        if let Err(problem) = went_on {
+            return Ok(Err(format!("what went on beside the load has ended: {problem}")));
+        }
         if !outcome.is_good() {
             return Ok(Err(format!("not all answers were good: {:?}", outcome.faults)));
         }

@@ -46,8 +46,14 @@ impl Figure {
             None => String::new(),
         };
         let bar = match (self.bar, self.is_met) {
-            (Some(bar), Some(true)) => format!("≤ {} met", number(bar)),
-            (Some(bar), Some(false)) => format!("≤ {} MISSED", number(bar)),
+            (Some(bar), Some(is_met)) => {
+                let said = if is_met { "met" } else { "MISSED" };
+                // The next run may say otherwise.
+                let is_near = |it: Median| it.low <= bar && bar < it.high;
+                let just =
+                    if self.ratio.or(self.value).is_some_and(is_near) { ", just" } else { "" };
+                format!("≤ {} {said}{just}", number(bar))
+            }
             (Some(bar), None) => format!("≤ {}", number(bar)),
             (None, _) => String::new(),
         };
@@ -66,19 +72,21 @@ impl Side {
             number(self.median(|round| round.per_second)),
             number(self.median(|round| round.p50_us)),
             number(self.median(|round| round.p99_9_us)),
-            mebibytes(self.idle.anonymous as f64),
-            mebibytes(self.median(|round| round.peak_bytes as f64)),
+            mebibytes(self.idle.anonymous),
+            self.peak(),
             self.rounds.len().to_string(),
         ]
     }
 
     /// As [`IDLE_COLUMNS`] says.
     fn idle_cells(&self) -> Vec<String> {
-        vec![
-            mebibytes(self.idle.anonymous as f64),
-            mebibytes(self.median(|round| round.peak_bytes as f64)),
-            self.rounds.len().to_string(),
-        ]
+        vec![mebibytes(self.idle.anonymous), self.peak(), self.rounds.len().to_string()]
+    }
+
+    /// Of all rounds.
+    fn peak(&self) -> String {
+        let peaks = self.rounds.iter().map(|round| round.peak_bytes);
+        peaks.max().map_or_else(|| "–".to_owned(), mebibytes)
     }
 
     fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
@@ -87,8 +95,8 @@ impl Side {
     }
 }
 
-fn mebibytes(bytes: f64) -> String {
-    format!("{:.1} MiB", bytes / f64::from(1 << 20))
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 const COLUMNS: [&str; 10] = [

@@ -24,6 +24,11 @@ pub fn connections_through() -> u64 {
     (descriptors().saturating_sub(1500) / 2).clamp(1, CONNECTIONS_MAX)
 }
 
+/// Connections that the limit allows who needs one descriptor for each.
+pub fn connections() -> u64 {
+    descriptors().saturating_sub(500).clamp(1, CONNECTIONS_MAX)
+}
+
 /// More than any load here opens.
 const CONNECTIONS_MAX: u64 = 32768;
 /// For ten thousand connections, of which a proxy makes twice as many.

@@ -13,8 +13,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::certificates;
+use crate::machine::usage::Usage;
 use crate::target::server::Server;
 use crate::target::{free_address, installed, replace};
 use content::{blob, write};
@@ -30,10 +32,15 @@ pub struct Origin {
     pub backend: String,
     /// The certificate that its own is signed with, if it speaks TLS.
     pub authority: Option<PathBuf>,
-    _server: Server,
+    server: Server,
 }
 
 impl Origin {
+    /// The CPU time that it has used.
+    pub fn used(&self) -> io::Result<Duration> {
+        Ok(Usage::of(self.server.id())?.cpu)
+    }
+
     /// Starts one on `cpu`, with a blob of each of `sizes` beside the image.
     pub fn start(cpu: usize, sizes: &[u64]) -> io::Result<Self> {
         let address = free_address()?;
@@ -45,7 +52,7 @@ impl Origin {
         let room = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
         let server = Server::start("origin", command, address, room, &[cpu])?;
         let url = format!("http://{address}");
-        Ok(Self { address, backend: url.clone(), url, authority: None, _server: server })
+        Ok(Self { address, backend: url.clone(), url, authority: None, server })
     }
 
     /// Starts one that speaks TLS and has only the blobs.
@@ -70,7 +77,7 @@ impl Origin {
             url: format!("https://{address}"),
             backend: address.to_string(),
             authority: Some(authority),
-            _server: server,
+            server,
         })
     }
 }

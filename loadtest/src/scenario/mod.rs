@@ -104,7 +104,7 @@ impl Scenario {
                     jobs.push(writer.pull(Client::Docker, &name));
                     jobs.push(writer.pull(Client::Podman, &name));
                 }
-                Plan::of(writer.requests, jobs).by_popularity()
+                Plan::of(writer.requests, jobs).by_popularity(3)
             }
         }
     }

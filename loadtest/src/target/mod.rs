@@ -266,13 +266,13 @@ fn bare(driver: BareDriver, job: &Job<'_>, address: SocketAddr) -> io::Result<Co
 
 fn fill(template: &str, job: &Job<'_>, address: SocketAddr, room: &Path) -> String {
     let descriptors = limits::descriptors();
-    let connections = limits::connections_through();
     let marks = [
         ("@room@", &*room.to_string_lossy()),
         ("@address@", &address.to_string()),
         ("@origin@", &job.origin.address.to_string()),
         ("@domain@", DOMAIN),
-        ("@connections@", &connections.to_string()),
+        ("@connections@", &limits::connections().to_string()),
+        ("@connections-through@", &limits::connections_through().to_string()),
         ("@descriptors@", &descriptors.to_string()),
     ];
     replace(template.to_owned(), &marks)
