@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, open, renameat_with};
 use rustix::io::Errno;
 use serde_json::Value;
 
@@ -28,13 +29,21 @@ pub fn run(args: &BackupArgs) -> ExitCode {
     }
 }
 
-/// How long it is. Until it is whole and on disk it has another name.
+/// How long it is. Until it is whole and on disk it has no name, or another.
 fn written(BackupArgs { to, replace, data }: &BackupArgs) -> Result<u64, String> {
     if !data.is_dir() {
         return Err(format!("{}: no such directory: --data is the data_dir", data.display()));
     }
-    if !replace && to.symlink_metadata().is_ok() {
-        return Err(there_already(to));
+    match to.symlink_metadata() {
+        Ok(_) if !replace => return Err(there_already(to)),
+        Ok(known) if !known.is_file() => {
+            let to = to.display();
+            return Err(format!(
+                "{to}: is no regular file: --replace takes the place of one alone"
+            ));
+        }
+        // What cannot be known is said where the file is made.
+        Ok(_) | Err(_) => {}
     }
     let folder = match to.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -43,15 +52,26 @@ fn written(BackupArgs { to, replace, data }: &BackupArgs) -> Result<u64, String>
     stands_apart(folder, to, data)?;
     let progress = Progress::start("copying");
     let unfinished = unfinished(to).map_err(|error| error.to_string())?;
-    let failed = |error: &io::Error| format!("{}: {error}", unfinished.display());
-    let mut options = OpenOptions::new();
-    // It holds keys, and what somebody else has put there is not written to.
-    options.write(true).create_new(true).mode(0o600);
-    let file = options.open(&unfinished).map_err(|error| failed(&error))?;
+    let (file, is_nameless) = match nameless(folder)? {
+        Some(file) => (file, true),
+        None => {
+            let mut options = OpenOptions::new();
+            // It holds keys, and what somebody else has put there is not written to.
+            options.write(true).create_new(true).mode(0o600);
+            let file = options.open(&unfinished);
+            (file.map_err(|error| format!("{}: {error}", unfinished.display()))?, false)
+        }
+    };
     let copied = copied(data, &file, &progress).and_then(|()| {
         let bytes = file.sync_all().and_then(|()| file.metadata());
-        let bytes = bytes.map_err(|error| failed(&error))?.len();
-        named(&unfinished, to, *replace).map_err(|error| {
+        let bytes = bytes.map_err(|error| format!("{}: {error}", to.display()))?.len();
+        let named = match (is_nameless, replace) {
+            (true, false) => linked(&file, to),
+            // Only what has a name can take the place of another.
+            (true, true) => linked(&file, &unfinished).and_then(|()| fs::rename(&unfinished, to)),
+            (false, _) => named(&unfinished, to, *replace),
+        };
+        named.map_err(|error| {
             let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
             if is_taken { there_already(to) } else { format!("{}: {error}", to.display()) }
         })?;
@@ -63,6 +83,27 @@ fn written(BackupArgs { to, replace, data }: &BackupArgs) -> Result<u64, String>
         let _ = fs::remove_file(&unfinished);
     }
     copied
+}
+
+/// A file of that folder's file system that has no name: where this is killed, nothing of it is left (`O_TMPFILE`,
+/// open(2)). `None` where there are none.
+fn nameless(folder: &Path) -> Result<Option<File>, String> {
+    let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+    match open(folder, flags, Mode::RUSR | Mode::WUSR) {
+        // Without /proc it could not be named later.
+        Ok(file) => Ok(Some(File::from(file)).filter(|file| handle(file).exists())),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+        Err(error) => Err(format!("{}: {}", folder.display(), io::Error::from(error))),
+    }
+}
+
+/// Gives it a name that nobody has.
+fn linked(file: &File, name: &Path) -> io::Result<()> {
+    Ok(linkat(CWD, handle(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+fn handle(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn there_already(to: &Path) -> String {
@@ -88,13 +129,40 @@ fn named(unfinished: &Path, to: &Path, replace: bool) -> io::Result<()> {
     if replace {
         return fs::rename(unfinished, to);
     }
-    match renameat_with(CWD, unfinished, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems cannot do that (renameat2(2)); most of them have links.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            fs::hard_link(unfinished, to)?;
-            fs::remove_file(unfinished)
+    by_the_first(&[renamed, linked_anew, looked_and_renamed], unfinished, to)
+}
+
+/// How something gets a name that nobody has.
+type Way = fn(&Path, &Path) -> io::Result<()>;
+
+/// Of these ways, the first that the file system has.
+fn by_the_first(ways: &[Way], from: &Path, to: &Path) -> io::Result<()> {
+    let mut outcome = Err(io::ErrorKind::Unsupported.into());
+    for way in ways {
+        outcome = way(from, to);
+        let errno = outcome.as_ref().err().and_then(Errno::from_io_error);
+        let has_it_not = [Errno::INVAL, Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP];
+        if errno.is_none_or(|errno| !has_it_not.contains(&errno)) {
+            break;
         }
-        outcome => Ok(outcome?),
+    }
+    outcome
+}
+
+fn renamed(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+fn linked_anew(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
+}
+
+/// Somebody may take the name between the two: such file systems have nothing better.
+fn looked_and_renamed(from: &Path, to: &Path) -> io::Result<()> {
+    match to.symlink_metadata() {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
     }
 }
 
@@ -164,6 +232,27 @@ mod tests {
         fs::remove_file(&to).unwrap();
         named(&unfinished, &to, false).unwrap();
         assert_eq!((&*text(&to), unfinished.exists()), ("newer", false));
+    }
+
+    #[test]
+    fn where_a_file_system_has_none_of_the_better_ways_it_is_looked_once_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let ways: [Way; 3] =
+            [|_, _| Err(Errno::INVAL.into()), |_, _| Err(Errno::PERM.into()), looked_and_renamed];
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "somebody's").unwrap();
+        let refused = by_the_first(&ways, &from, &to).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&to).unwrap(), "somebody's");
+        fs::remove_file(&to).unwrap();
+        by_the_first(&ways, &from, &to).unwrap();
+        assert_eq!((fs::read_to_string(&to).unwrap(), from.exists()), ("new".to_owned(), false));
+        // What another way would not make better is said.
+        let ways: [Way; 2] = [|_, _| Err(Errno::NOSPC.into()), looked_and_renamed];
+        fs::write(&from, "newer").unwrap();
+        let refused = by_the_first(&ways, &from, &to).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use super::accounts;
@@ -70,12 +72,27 @@ fn put_below(
         for (below, path) in inside {
             still_there(put_below(tar, &name.join(below), &path, now_s))?;
         }
-    } else if kind.is_file() && path.extension().is_none_or(|ending| ending != "new") {
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
+    } else if kind.is_file()
+        && path.extension().is_none_or(|ending| ending != "new")
+        && let Some((file, bytes)) = opened(path)?
+    {
         put(tar, name, now_s, bytes, file)?;
     }
     Ok(())
+}
+
+/// A file and how long it is; `None` for what is no file by now. Links are not followed out of the directory,
+/// and nothing is waited for, such as the other end of a pipe.
+fn opened(path: &Path) -> io::Result<Option<(File, u64)>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        // A link, or a socket (open(2)).
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let known = file.metadata()?;
+    Ok(known.is_file().then_some((file, known.len())))
 }
 
 /// One member, of exactly so many bytes.
@@ -188,6 +205,24 @@ mod tests {
                 ("lock".to_owned(), file("lock")),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read_nor_waited_for() {
+        let dir = scratch();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), fifo, mode, 0).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        assert_eq!(opened(&at("file")).unwrap().unwrap().1, 4);
+        for name in ["link", "socket", "pipe", "folder"] {
+            assert!(opened(&at(name)).unwrap().is_none(), "{name}");
+        }
+        let gone = opened(&at("nowhere")).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
