@@ -206,6 +206,11 @@ fn a_program_sets_up_what_its_token_reaches() {
     assert_eq!(listed["items"][0]["events"], json!(["backend", "weekly"]));
     assert!(!listed.to_string().contains("whsec_"));
     assert_eq!(ask(&reads, "GET", &alerts, Value::Null).status, 403);
+    // Whoever looks again sees how it went, though there is nothing to change it by.
+    let headers = [format!("Authorization: Bearer {rockets}"), "If-None-Match: *".to_owned()];
+    let again = Person::before(&gate).ask("GET", &at(ROCKET, ""), &headers, b"");
+    assert_eq!(again.status, 200, "{}", text(&again));
+    assert!(text(&again).contains("answered 204"), "{}", text(&again));
     // It is changed and removed as it was seen; what is told there makes it no other.
     let there = at(ROCKET, "");
     let tag = |answer: &Answer| answer.header("etag").unwrap().to_owned();

@@ -111,11 +111,10 @@ pub(super) async fn one(
     caller: Caller,
     place: Place,
     Path(alert): Path<i64>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let package = of_package(&at, &caller, place).await?.package;
     let webhook = Webhook::from(found(&at, package, alert).await?);
-    tagged_by(&headers, &webhook, &webhook.state())
+    tagged_by(&webhook, &webhook.state())
 }
 
 /// Has a webhook told of what happens to a package.
@@ -174,7 +173,7 @@ pub(super) async fn change(
         return Err(changed_meanwhile());
     }
     let webhook = Webhook::from(found(&at, package, alert).await?);
-    tagged_by(&HeaderMap::new(), &webhook, &webhook.state())
+    tagged_by(&webhook, &webhook.state())
 }
 
 /// Nobody is told there any more.

@@ -37,21 +37,26 @@ impl<T> List<T> {
 
 /// The answer to a GET: 304 where the caller has it already.
 pub(super) fn tagged(headers: &HeaderMap, body: &impl Serialize) -> Result<Response, Problem> {
-    tagged_by(headers, body, body)
+    let (text, tag) = written(body)?;
+    if is_among(headers, IF_NONE_MATCH.as_str(), &tag) == Some(true) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, value(&tag))]).into_response());
+    }
+    Ok(whole(text, &tag))
 }
 
-/// The same of what is more than its `state`, by which it is the same or another.
+/// The answer that has more than the `state` by which it is changed: that it is the same tells nothing of the
+/// rest, so it is whole each time.
 pub(super) fn tagged_by(
-    headers: &HeaderMap,
     body: &impl Serialize,
     state: &impl Serialize,
 ) -> Result<Response, Problem> {
     let ((text, _), (_, tag)) = (written(body)?, written(state)?);
-    if is_among(headers, IF_NONE_MATCH.as_str(), &tag) == Some(true) {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, value(&tag))]).into_response());
-    }
+    Ok(whole(text, &tag))
+}
+
+fn whole(text: String, tag: &str) -> Response {
     let kind = HeaderValue::from_static("application/json");
-    Ok(([(CONTENT_TYPE, kind), (ETAG, value(&tag))], text).into_response())
+    ([(CONTENT_TYPE, kind), (ETAG, value(tag))], text).into_response()
 }
 
 /// Whether the caller means to change what is there now, `body` being the state that the answer to a GET

@@ -110,10 +110,9 @@ pub(super) async fn one(
     State(at): State<Dashboard>,
     caller: Caller,
     Path(token): Path<i64>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = reached_one(&at, &caller, token).await?;
-    tagged_by(&headers, &found, &found.state())
+    tagged_by(&found, &found.state())
 }
 
 /// Makes a token of the caller's account that reaches the place, and no further than the caller does. It
@@ -213,11 +212,10 @@ pub(super) async fn anybodys(
     caller: Caller,
     place: Place,
     Path(token): Path<i64>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
     let found = reaching_one(&at, place, token).await?;
-    tagged_by(&headers, &found, &found.state())
+    tagged_by(&found, &found.state())
 }
 
 /// Ends a token that reaches just the place, whosever it is.
