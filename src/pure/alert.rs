@@ -106,6 +106,11 @@ impl Standing {
         Self { failing_since_s: Some(since_s), doubts: None }
     }
 
+    /// Since when it fails for certain, in seconds since 1970, where the last try has not worked either.
+    pub fn goes_on_failing_since_s(&self) -> Option<i64> {
+        self.failing_since_s.filter(|_| self.doubts.is_none())
+    }
+
     /// Whether the last try says otherwise than what is certain.
     pub fn is_in_doubt(&self) -> bool {
         self.doubts.is_some()

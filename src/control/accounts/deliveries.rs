@@ -48,6 +48,8 @@ pub enum Tested {
     Waits,
     /// Too much waits.
     Full,
+    /// The last test still waits.
+    Behind,
     /// There was one a moment ago: so many seconds are left.
     TooSoon(i64),
 }
@@ -90,6 +92,11 @@ impl Store {
         let since = last.map(|last| now_s - last).filter(|since| (0..TEST_EVERY_S).contains(since));
         if let Some(since) = since {
             return Ok(Tested::TooSoon(TEST_EVERY_S - since));
+        }
+        // Tests that nobody hears would take the room of what there is to tell.
+        let tests = format!("{WAITING} AND alert = ?1 AND event = ?2");
+        if step.query_row(&tests, params![alert, TEST], |row| row.get::<_, i64>(0))? > 0 {
+            return Ok(Tested::Behind);
         }
         match put(&step, alert, about, TEST, body, now_s)? {
             Put::Waits | Put::Told => {}
@@ -204,10 +211,17 @@ fn put(
     let is_full = if in_file {
         own >= WAITING_OF_FILE_MAX
     } else {
+        let of_package =
+            format!("{WAITING} AND alert IN (SELECT id FROM alerts WHERE package = ?1)");
+        let of_package: i64 = step.query_row(&of_package, [&package], |row| row.get(0))?;
         let of_owner = format!("{WAITING} AND organisation IS ?1");
         let of_owner: i64 = step.query_row(&of_owner, [owner], |row| row.get(0))?;
-        let all: i64 = step.query_row(WAITING, [], |row| row.get(0))?;
-        own >= WAITING_OF_ONE_MAX || of_owner >= WAITING_OF_OWNER_MAX || all >= WAITING_MAX
+        let all = format!("{WAITING} AND organisation IS NOT NULL");
+        let all: i64 = step.query_row(&all, [], |row| row.get(0))?;
+        own >= WAITING_OF_ONE_MAX
+            || of_package >= WAITING_OF_PACKAGE_MAX
+            || of_owner >= WAITING_OF_OWNER_MAX
+            || all >= WAITING_MAX && of_owner >= WAITING_OF_OWNER_ALWAYS
     };
     if is_full {
         return Ok(Put::Full);
@@ -253,10 +267,13 @@ pub const TEST: &str = "test";
 const WAITING: &str = "SELECT count(*) FROM deliveries WHERE next_s IS NOT NULL";
 /// What waits for one webhook: beyond that there is nobody who hears.
 const WAITING_OF_ONE_MAX: i64 = 50;
+/// What waits for all webhooks of one package: its admins take no other package's room.
+const WAITING_OF_PACKAGE_MAX: i64 = 100;
 /// What waits for all webhooks of one organisation's packages.
 const WAITING_OF_OWNER_MAX: i64 = 500;
-/// What waits for all organisations': some tens of megabytes.
+/// What waits for all organisations': some tens of megabytes. Beyond that each organisation still has a little.
 const WAITING_MAX: i64 = 20_000;
+const WAITING_OF_OWNER_ALWAYS: i64 = 20;
 /// What waits for one of the configuration file's, which hears of all packages.
 const WAITING_OF_FILE_MAX: i64 = 1000;
 /// What is told at once of one organisation's packages, so that receivers of theirs that hear slowly hold up
@@ -352,17 +369,27 @@ mod tests {
         let greedy = scene.store.add_organisation(&scene.by, "greedy", 7).unwrap();
         scene.store.give_domain(&scene.by, "greedy.example", greedy, 8).unwrap();
         let mut webhooks = Vec::new();
-        let fills = WAITING_OF_OWNER_MAX / WAITING_OF_ONE_MAX;
-        for number in 0..=fills {
-            webhooks.push(scene.webhook(&format!("greedy.example/{number}")));
+        // One package takes no more than its own room, however many webhooks it has.
+        let fill = WAITING_OF_PACKAGE_MAX / WAITING_OF_ONE_MAX;
+        for package in 0..WAITING_OF_OWNER_MAX / WAITING_OF_PACKAGE_MAX {
+            let package = format!("greedy.example/{package}");
+            webhooks.extend((0..fill).map(|_| scene.webhook(&package)));
         }
-        let last = webhooks.pop().unwrap();
+        let third = scene.webhook("greedy.example/0");
+        let last = scene.webhook("greedy.example/last");
         for webhook in &webhooks {
             for number in 0..WAITING_OF_ONE_MAX {
                 assert_eq!(scene.put(*webhook, &number.to_string(), 10), Put::Waits);
             }
             assert_eq!(scene.put(*webhook, "more", 10), Put::Full);
             assert_eq!(scene.put(*webhook, "0", 10), Put::Told, "also where there is no room");
+            if *webhook == webhooks[1] {
+                assert_eq!(scene.put(third, "first", 10), Put::Full, "its package's room is taken");
+                let elsewhere = scene.put(last, "of another package", 10);
+                assert_eq!(elsewhere, Put::Waits, "the others' is not");
+                let sql = "DELETE FROM deliveries WHERE alert = ?1";
+                scene.store.connection.execute(sql, [last]).unwrap();
+            }
         }
         assert_eq!(scene.put(last, "first", 10), Put::Full, "its organisation's room is taken");
         let ours = scene.webhook("a.b/c");
@@ -371,6 +398,38 @@ mod tests {
         let heard = scene.due(10).remove(0);
         scene.store.delivered(heard.id, "204").unwrap();
         assert_eq!(scene.put(last, "first", 11), Put::Waits);
+    }
+
+    #[test]
+    fn where_all_room_is_taken_each_organisation_still_has_a_little() {
+        let mut scene = Scene::new();
+        let (one, mut number) = (scene.webhook("a.b/c"), 0);
+        let mut fill = |scene: &Scene, organisation: Option<i64>, many: i64| {
+            let sql = "INSERT INTO deliveries (alert, about, event, body, created_s, next_s,
+                           organisation) VALUES (?1, ?2, 'x', '{}', 1, 1, ?3)";
+            let step = scene.store.connection.unchecked_transaction().unwrap();
+            for _ in 0..many {
+                number += 1;
+                let about = format!("filled {number}");
+                step.execute(sql, params![one, about, organisation]).unwrap();
+            }
+            step.commit().unwrap();
+        };
+        let greedy = scene.store.add_organisation(&scene.by, "greedy", 7).unwrap();
+        scene.store.give_domain(&scene.by, "late.example", greedy, 8).unwrap();
+        let late = scene.webhook("late.example/c");
+        // The operator's own take nobody's room.
+        fill(&scene, None, WAITING_MAX);
+        for number in 0..=WAITING_OF_OWNER_ALWAYS {
+            assert_eq!(scene.put(late, &format!("early {number}"), 10), Put::Waits);
+        }
+        let sql = "DELETE FROM deliveries WHERE alert = ?1";
+        scene.store.connection.execute(sql, [late]).unwrap();
+        fill(&scene, Some(7_777), WAITING_MAX);
+        for number in 0..WAITING_OF_OWNER_ALWAYS {
+            assert_eq!(scene.put(late, &format!("late {number}"), 10), Put::Waits);
+        }
+        assert_eq!(scene.put(late, "one more", 10), Put::Full);
     }
 
     #[test]
@@ -429,6 +488,9 @@ mod tests {
         assert!(matches!(another, Err(StoreError::Absent)), "{another:?}");
         assert_eq!(test(&mut scene, &place, 0, 100).unwrap(), Tested::Waits);
         assert_eq!(test(&mut scene, &place, 1, 110).unwrap(), Tested::TooSoon(20));
+        assert_eq!(test(&mut scene, &place, 1, 200).unwrap(), Tested::Behind, "it still waits");
+        let heard = scene.due(200).remove(0);
+        scene.store.delivered(heard.id, "204").unwrap();
         assert_eq!(test(&mut scene, &place, 1, 90).unwrap(), Tested::Waits, "the clock was set");
         for number in 2..100 {
             let now_s = 100 + number * TEST_EVERY_S;

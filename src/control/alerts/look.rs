@@ -3,33 +3,31 @@
 //! What is so is told to everybody who was not told of it yet, each time that it is looked at: whoever has no
 //! room now hears of it later. What was told stands in the database.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper::Method;
-use hyper::body::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::counted::{busiest, last_week, last_week_of_all, yesterday};
+use super::day::{Day, Found, Question};
 use super::news::{News, of_certificate, of_outage, shown_for};
-use super::{Alerts, DATABASE_EVERY, Whose, ask};
+use super::registries::{Asking, Tried, concerned};
+use super::{Alerts, DATABASE_EVERY};
 use crate::aggregator::{Query, QueryError};
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::deliveries::Put;
 use crate::control::accounts::outages::Outage;
 use crate::control::accounts::{Accounts, Store, now_s};
 use crate::pure::alert::{Event, Message, Standing, Turn, origin_of};
-use crate::pure::oci::name::Name;
-use crate::pure::origin::Url;
 use crate::pure::period::Piece;
-use crate::pure::snapshot::Snapshot;
 
 /// What was seen so far.
 #[derive(Default)]
 struct Watch {
+    /// Who is being asked.
+    asking: Asking,
     /// How registries stand, by where their `/v2/` is.
     standings: HashMap<String, Standing>,
     /// Those that fail, and those that work again without all knowing it: as the database has them.
@@ -37,15 +35,14 @@ struct Watch {
     /// What the database has for told, so that it is not asked again and again.
     told: HashSet<(i64, String)>,
     /// What the counts have shown and somebody had no room for.
-    untold: Vec<(Alert, Arc<News>)>,
+    untold: VecDeque<(Alert, Arc<News>)>,
+    /// When that is tried again.
+    untold_at: Timestamp,
     /// Who has no room, as the log says.
     full: HashSet<i64>,
-    /// The day whose beginning was looked at.
-    today: Option<Timestamp>,
+    /// The day whose beginning is looked at.
+    day: Option<Day>,
 }
-
-/// How it went to ask a registry, by where its `/v2/` is.
-type Tried = (String, Result<(), String>);
 
 /// Looks, for good.
 pub(super) async fn look(at: &Alerts) {
@@ -62,7 +59,8 @@ pub(super) async fn look(at: &Alerts) {
         let Ok(alerts) = at.accounts.run(|store| store.alerts(None)).await else { continue };
         watch.registries(at, &alerts).await;
         watch.certificates(at, &alerts).await;
-        watch.days(at, &alerts).await;
+        let asked = |question, today| read(at.query.clone(), question, today);
+        watch.days(&at.accounts, &alerts, Timestamp::now(), asked).await;
     }
 }
 
@@ -78,7 +76,8 @@ impl Watch {
     async fn registries(&mut self, at: &Alerts, alerts: &[Alert]) {
         let snapshot = at.in_force.snapshot();
         let of = concerned(&snapshot, alerts);
-        let tried = try_all(at, &snapshot, of.keys().copied()).await;
+        let standing = |base: &str| self.standings.get(base).copied().unwrap_or_default();
+        let tried = self.asking.look(at, &snapshot, of.keys().copied(), standing).await;
         let base = |index: &usize| snapshot.registries.get(*index).map(|one| one.base.as_str());
         let of = of.iter().filter_map(|(index, alerts)| Some((base(index)?, &**alerts)));
         self.know(&at.accounts, tried, &of.collect(), now_s()).await;
@@ -109,10 +108,19 @@ impl Watch {
         self.standings.retain(|registry, _| of.contains_key(&**registry));
         for outage in self.outages.clone() {
             let mut is_told = true;
-            let news = of_outage(&outage);
+            let begun = of_outage(&Outage { ended_s: None, ..outage.clone() });
+            let ended = outage.ended_s.is_some().then(|| of_outage(&outage));
             for alert in of.get(&*outage.registry).copied().unwrap_or_default() {
                 let is_later = outage.ended_s.is_some_and(|ended_s| alert.created_s > ended_s);
-                is_told &= is_later || self.tell(accounts, alert, &news).await;
+                if is_later {
+                    continue;
+                }
+                // That it is over tells nothing to whom it was not told that it had begun.
+                is_told &= self.tell(accounts, alert, &begun).await
+                    && match &ended {
+                        Some(ended) => self.tell(accounts, alert, ended).await,
+                        None => true,
+                    };
             }
             let is_forgotten = !of.contains_key(&*outage.registry);
             if is_forgotten || is_told && outage.ended_s.is_some() {
@@ -163,29 +171,72 @@ impl Watch {
         }
     }
 
-    /// A quarter of an hour into a day, what the last one and the week before were.
-    async fn days(&mut self, at: &Alerts, alerts: &[Alert]) {
-        for (alert, news) in std::mem::take(&mut self.untold) {
-            self.tell_later(&at.accounts, &alert, &news).await;
-        }
-        let now = Timestamp::now();
+    /// A quarter of an hour into a day, what the last one and the week before were. What cannot be read is left
+    /// out and tried again; nobody else waits for it.
+    async fn days<F>(
+        &mut self,
+        accounts: &Accounts,
+        alerts: &[Alert],
+        now: Timestamp,
+        read: impl Fn(Question, Timestamp) -> F,
+    ) where
+        F: Future<Output = Result<Found, QueryError>>,
+    {
+        self.tell_untold(accounts, now).await;
         let today = Piece::Day.begin(now);
-        if now.duration_since(today) < LATE_COME || self.today == Some(today) {
+        if now.duration_since(today) < LATE_COME {
             return;
         }
-        // The counts cannot be read now: next time.
-        let Ok(found) = counted(&at.query, alerts, today).await else { return };
-        self.untold.clear();
-        for (alert, news) in found {
-            self.tell_later(&at.accounts, &alert, &news).await;
+        let mut day = match self.day.take() {
+            Some(day) if day.today == today => day,
+            Some(_) | None => Day::of(alerts, today),
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < READ_FOR
+            && let Some((question, hear)) = day.next(now)
+        {
+            match read(question.clone(), today).await {
+                Ok(Found::News(news)) => {
+                    if let Some(news) = news.map(Arc::new) {
+                        for alert in &hear {
+                            self.tell_later(accounts, alert, &news).await;
+                        }
+                    }
+                }
+                Ok(Found::Packages(packages)) => {
+                    packages.into_iter().for_each(|package| day.add(package, &hear));
+                }
+                Err(why) => {
+                    tracing::warn!("for webhooks: {question}: {why}; it is tried again");
+                    day.put_off(question, hear, now + READ_AGAIN);
+                }
+            }
         }
-        self.today = Some(today);
+        self.day = Some(day);
+    }
+
+    /// Tells what found no room before, where there is some by now.
+    async fn tell_untold(&mut self, accounts: &Accounts, now: Timestamp) {
+        if self.untold.is_empty() || now < self.untold_at {
+            return;
+        }
+        self.untold_at = now + UNTOLD_EVERY;
+        let mut are_full = HashSet::new();
+        for (alert, news) in std::mem::take(&mut self.untold) {
+            if are_full.contains(&alert.id) || !self.tell(accounts, &alert, &news).await {
+                are_full.insert(alert.id);
+                self.untold.push_back((alert, news));
+            }
+        }
     }
 
     /// Tells somebody, now or as soon as there is room.
     async fn tell_later(&mut self, accounts: &Accounts, alert: &Alert, news: &Arc<News>) {
         if !self.tell(accounts, alert, news).await {
-            self.untold.push((alert.clone(), Arc::clone(news)));
+            if self.untold.len() >= UNTOLD_MAX {
+                self.untold.pop_front();
+            }
+            self.untold.push_back((alert.clone(), Arc::clone(news)));
         }
     }
 
@@ -235,133 +286,24 @@ impl Watch {
     }
 }
 
-/// Who is concerned by which of the snapshot's registries.
-fn concerned<'a>(snapshot: &Snapshot, alerts: &'a [Alert]) -> BTreeMap<usize, Vec<&'a Alert>> {
-    let mut of: BTreeMap<usize, Vec<&Alert>> = BTreeMap::new();
-    for alert in alerts.iter().filter(|alert| alert.events.contains(&Event::Backend)) {
-        let indexes = match &alert.package {
-            Some(package) => homes(snapshot, package),
-            None => (0..snapshot.registries.len()).collect(),
-        };
-        for index in indexes {
-            of.entry(index).or_default().push(alert);
-        }
-    }
-    of
-}
-
-/// Asks these of the snapshot's registries, some at once. Any answer that is no failure is one.
-async fn try_all(
-    at: &Alerts,
-    snapshot: &Arc<Snapshot>,
-    indexes: impl Iterator<Item = usize>,
-) -> Vec<Tried> {
-    let keyring = at.in_force.keyring();
-    let (mut asking, mut tried) = (JoinSet::new(), Vec::new());
-    for index in indexes {
-        let Some(registry) = snapshot.registries.get(index) else { continue };
-        let (base, snapshot) = (registry.base.clone(), Arc::clone(snapshot));
-        let tls = Arc::clone(keyring.tls(Some(index)));
-        if asking.len() >= ASKED_AT_ONCE {
-            tried.extend(asking.join_next().await.and_then(Result::ok));
-        }
-        asking.spawn(async move {
-            let answer = match Url::parse(base.as_bytes()) {
-                Ok(url) => {
-                    let (whose, what) = (Whose::Registrys(index), (Method::GET, &url));
-                    ask(&snapshot, whose, what, Vec::new(), Bytes::new(), tls).await
-                }
-                Err(why) => Err(why.to_string()),
-            };
-            let works = match answer {
-                Ok(status @ 500..) => Err(format!("answered {status}")),
-                Ok(_) => Ok(()),
-                Err(why) => Err(why),
-            };
-            (base, works)
-        });
-    }
-    while let Some(asked) = asking.join_next().await {
-        tried.extend(asked);
-    }
-    tried
-}
-
-/// What the counts of the last day and the last week are to tell, and whom: of who hears of all packages the
-/// days of those that are pulled most, and one week.
-async fn counted(
-    query: &Query,
-    alerts: &[Alert],
-    today: Timestamp,
-) -> Result<Vec<(Alert, Arc<News>)>, QueryError> {
-    let hears = |alert: &Alert, event, since: Timestamp| {
-        alert.events.contains(&event) && alert.created_s < since.as_second()
-    };
-    let monday = Piece::Week.begin(today);
-    let (mut days, mut weeks) = (BTreeMap::<_, Vec<&Alert>>::new(), BTreeMap::<_, Vec<_>>::new());
-    for alert in alerts {
-        if hears(alert, Event::Weekly, monday) {
-            weeks.entry(alert.package.clone()).or_default().push(alert);
-        }
-        if hears(alert, Event::Unusual, today)
-            && let Some(package) = &alert.package
-        {
-            days.entry(package.clone()).or_default().push(alert);
-        }
-    }
-    let of_all = |alert: &&Alert| alert.package.is_none() && hears(alert, Event::Unusual, today);
-    let of_all: Vec<&Alert> = alerts.iter().filter(of_all).collect();
-    if !of_all.is_empty() {
-        for package in read(query, move |query| busiest(query, today)).await? {
-            days.entry(package).or_default().extend(&of_all);
-        }
-    }
-    let mut found = Vec::new();
-    let mut put = |alerts: Vec<&Alert>, news: News| {
-        let news = Arc::new(news);
-        found.extend(alerts.into_iter().map(|alert| (alert.clone(), Arc::clone(&news))));
-    };
-    for (package, alerts) in days {
-        let day = read(query, move |query| yesterday(query, &package, today)).await?;
-        day.into_iter().for_each(|day| put(alerts.clone(), day));
-    }
-    for (package, alerts) in weeks {
-        let week = read(query, move |query| match &package {
-            Some(package) => last_week(query, package, today),
-            None => last_week_of_all(query, today),
-        });
-        put(alerts, week.await?);
-    }
-    Ok(found)
-}
-
 /// Reads counts where that may take a while.
-async fn read<T: Send + 'static>(
-    query: &Query,
-    how: impl FnOnce(&Query) -> Result<T, QueryError> + Send + 'static,
-) -> Result<T, QueryError> {
-    let query = query.clone();
-    spawn_blocking(move || how(&query)).await.unwrap_or(Err(QueryError::Stopped))
-}
-
-/// The registries that a package lives on, by their place in the snapshot.
-fn homes(snapshot: &Snapshot, package: &str) -> Vec<usize> {
-    let (domain, name) = package.split_once('/').unwrap_or_default();
-    // Of a collection any name leads there.
-    let name = name.replace("**", "any").replace('*', "any");
-    let site = snapshot.routes.site(domain.as_bytes());
-    let found = Name::parse(name.as_bytes()).ok().and_then(|name| site.find(name));
-    let Some(found) = found else { return Vec::new() };
-    std::iter::once(found.registry).chain(found.others.iter().map(|it| it.registry)).collect()
+async fn read(query: Query, question: Question, today: Timestamp) -> Result<Found, QueryError> {
+    let read = spawn_blocking(move || question.read(&query, today));
+    read.await.unwrap_or(Err(QueryError::Stopped))
 }
 
 /// How often registries are asked; each has to fail three times, for ten seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const DOUBT_EVERY: Duration = Duration::from_secs(5);
-/// Registries that are asked at once.
-const ASKED_AT_ONCE: usize = 256;
 /// After so long all of a day is counted.
 const LATE_COME: SignedDuration = SignedDuration::from_mins(15);
+/// For how long counts are read before registries are asked again.
+const READ_FOR: Duration = Duration::from_secs(5);
+/// How long after it could not be read something is tried again.
+const READ_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+/// How often what found no room is tried again, and how much of it is remembered: beyond that the oldest goes.
+const UNTOLD_EVERY: SignedDuration = SignedDuration::from_secs(30);
+const UNTOLD_MAX: usize = 10_000;
 /// What is remembered of what was told.
 const TOLD_MAX: usize = 100_000;
 
@@ -370,7 +312,7 @@ mod tests {
     use super::*;
     use crate::control::accounts::audit::Actor;
     use crate::control::accounts::place::Place;
-    use crate::control::tests::{compiled, scratch};
+    use crate::control::tests::scratch;
 
     const REGISTRY: &str = "https://r.example/v2/";
 
@@ -510,28 +452,87 @@ mod tests {
         scene.restart();
         scene.ask("www");
         assert_eq!(scene.heard(), [""; 0]);
+        // One that begins and ends meanwhile is told with its beginning.
+        scene.accounts.wait(fill).unwrap();
+        scene.ask("fffwww");
+        scene.accounts.wait(empty).unwrap();
+        scene.ask("w");
+        let both = ["backend.failing", "backend.working"];
+        assert_eq!(scene.heard(), both.map(|kind| format!("{kind} 36075 https://a.b/1")));
+        assert!(scene.watch.outages.is_empty());
     }
 
     #[test]
-    fn a_packages_registries_are_found_also_of_collections() {
-        let package = |domain: &str, name: &str, to: &str| {
-            format!("[[packages]]\ndomain = \"{domain}\"\nname = \"{name}\"\n{to}\n")
+    fn what_cannot_be_read_of_one_keeps_nothing_from_others_and_old_days_wait_for_room() {
+        let mut scene = Scene::new();
+        let add = |package: &'static str| {
+            let add = move |store: &mut Store| {
+                let by = Actor { account: None, login: "ada".to_owned() };
+                let place = Place::new(1, Some(package.to_owned()));
+                store.add_alert(&by, &place, "https://a.b/", &[Event::Unusual], "whsec_", 5)
+            };
+            scene.accounts.wait(add).unwrap()
         };
-        let text = package("a.b", "acme/rocket", "backends = [\"ghcr.io/x/y\", \"quay.io/x/y\"]")
-            + &package("a.b", "acme/*", "backend = \"quay.io/acme/*\"")
-            + &package("*", "library/**", "backend = \"ghcr.io/lib/**\"");
-        let (_, snapshot) = compiled(&text);
-        let hosts = |package: &str| -> Vec<&str> {
-            let registries = homes(&snapshot, package);
-            registries
-                .iter()
-                .map(|index| snapshot.registries[*index].origin.host.as_str())
-                .collect()
+        let ids = ["a.b/1", "a.b/2", "a.b/3"].map(add);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let accounts = scene.accounts.clone();
+        // The questions of a look at `now`, where that of the package `failing` cannot be answered.
+        let mut look = |now: Timestamp, failing: &str| {
+            let alerts = accounts.wait(|store| store.alerts(None)).unwrap();
+            let asked = std::cell::RefCell::new(Vec::new());
+            let read = |question: Question, today: Timestamp| {
+                asked.borrow_mut().push(question.to_string());
+                let Question::Day(package) = question else { panic!("{question}") };
+                std::future::ready(if package == failing {
+                    Err(QueryError::Question("it is too much".to_owned()))
+                } else {
+                    let (about, text) = (format!("day {today}"), format!("{package} {today}"));
+                    let (kind, package) = ("pulls.surge", Some(package));
+                    let data = serde_json::json!({});
+                    Ok(Found::News(Some(News { about, kind, package, text, data })))
+                })
+            };
+            runtime.block_on(scene.watch.days(&accounts, &alerts, now, read));
+            asked.into_inner()
         };
-        assert_eq!(hosts("a.b/acme/rocket"), ["ghcr.io", "quay.io"]);
-        assert_eq!(hosts("a.b/acme/*"), ["quay.io"]);
-        assert_eq!(hosts("a.b/acme/sledge"), ["quay.io"]);
-        assert_eq!(hosts("*/library/**"), ["ghcr.io"]);
-        assert!(hosts("a.b/other").is_empty());
+        let waiting = |id: i64| {
+            let due = |store: &mut Store| {
+                let mut abouts = Vec::new();
+                while let Some(due) = store.due_deliveries(i64::MAX, &[], 1)?.pop() {
+                    store.delivered(due.id, "answered 204")?;
+                    abouts.push(due.body);
+                }
+                Ok(abouts)
+            };
+            let bodies: Vec<String> = accounts.wait(due).unwrap();
+            let package = format!("\"a.b/{id}\"");
+            bodies.iter().filter(|body| body.contains(&package)).count()
+        };
+        let today = Piece::Day.begin(Timestamp::now());
+        let quarter = today + LATE_COME;
+        let day = |package: u8| format!("the day of a.b/{package}");
+        assert_eq!(look(today, ""), [""; 0], "not all is counted yet");
+        assert_eq!(look(quarter, "a.b/1"), [day(1), day(2), day(3)]);
+        assert_eq!(waiting(3), 1);
+        let soon = quarter + SignedDuration::from_secs(10);
+        assert_eq!(look(soon, ""), [""; 0], "it is tried again later, and nothing else is");
+        assert_eq!(look(quarter + READ_AGAIN, ""), [day(1)]);
+        assert_eq!(waiting(1), 1);
+        // The next day one webhook has no room, and hears of it on the day after.
+        let full = ids[1];
+        let fill = move |store: &mut Store| {
+            let mut number = 0;
+            while store.put_delivery(full, &number.to_string(), "x", "{}", 5)? != Put::Full {
+                number += 1;
+            }
+            Ok(())
+        };
+        accounts.wait(fill).unwrap();
+        let next = |many: i64| quarter + SignedDuration::from_hours(24 * many);
+        assert_eq!(look(next(1), "").len(), 3);
+        assert_eq!(look(next(2), "").len(), 3);
+        assert_eq!(waiting(2), 0, "it was full");
+        assert_eq!(look(next(2) + UNTOLD_EVERY, ""), [""; 0]);
+        assert_eq!(waiting(2), 2, "both days are told");
     }
 }

@@ -4,10 +4,12 @@
 //! that database, or in the configuration file (`file`).
 
 mod counted;
+mod day;
 mod deliver;
 pub mod file;
 mod look;
 mod news;
+mod registries;
 
 use std::sync::Arc;
 use std::time::Duration;

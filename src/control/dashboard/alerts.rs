@@ -142,7 +142,7 @@ pub(super) fn right(url: &str, events: &[Event]) -> Result<String, String> {
 /// Has a message sent that says that it works.
 ///
 /// # Errors
-/// [`Trouble::absent`] also for a webhook of another package; that too much waits, or that one was sent a
+/// [`Trouble::absent`] also for a webhook of another package; that too much waits, or a test, or that one was sent a
 /// moment ago.
 pub(super) async fn test(
     at: &Dashboard,
@@ -163,6 +163,10 @@ pub(super) async fn test(
         Tested::Waits => Ok(()),
         Tested::Full => {
             let why = "Too much waits to be heard there. Look how the last delivery went.";
+            Err(Trouble::new(StatusCode::CONFLICT, "Not sent", why))
+        }
+        Tested::Behind => {
+            let why = "The last test of it still waits to be heard. Look how its last try went.";
             Err(Trouble::new(StatusCode::CONFLICT, "Not sent", why))
         }
         Tested::TooSoon(left_s) => {
