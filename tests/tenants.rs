@@ -153,6 +153,81 @@ fn only_admins_of_the_organisation_remove_a_package_and_what_hung_on_it_ends() {
 }
 
 #[test]
+fn with_a_collection_goes_what_hung_on_the_packages_below_it() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let any = [("If-Match", "*")];
+    let make = |gate: &Gate, name: &str| {
+        let backend = format!("http://127.1.1.1/{}", name.trim_start_matches("team/"));
+        let body = redirected("", name, &backend);
+        let made = send(gate, &token, "POST", MAKE, &[], Some(&body));
+        assert_eq!(made.status, 201, "{}", text(&made));
+    };
+    let remove = |gate: &Gate, name: &str| {
+        let to = target(&format!("acme.pkg.pg.test/{name}"));
+        assert_eq!(ask(gate, &token, "DELETE", &to, &any).status, 204, "{name}");
+    };
+    let sledge = "acme.pkg.pg.test/team/sledge";
+    let public = format!("/public/{sledge}");
+    let counts = format!("/api/v1/pulls?package={sledge}&public=true");
+    make(&gate, "team/*");
+    make(&gate, "team/sledge");
+    let mut pia = admin_of(&gate, &mut ada, sledge, "pia");
+    let of_sledge = token_for(&mut pia, sledge);
+    let publish = format!("/settings/public/{sledge}");
+    assert_eq!(pia.act(&publish, &[("public", "on")]).status, 303);
+    let mut nobody = Person::before(&gate);
+    // Its own rule goes: it is the collection's then, with all that it has.
+    let page = text(&ada.get(&format!("/settings/package/{sledge}")));
+    assert!(page.contains("A collection has"), "{page}");
+    remove(&gate, "team/sledge");
+    leads(&gate, sledge, Some("127.1.1.1/v2/sledge"));
+    assert_eq!(pia.get(&format!("/people?package={sledge}")).status, 200);
+    assert_eq!(nobody.get(&public).status, 200);
+    assert_eq!(nobody.get(&counts).status, 200);
+    // The collection goes.
+    remove(&gate, "team/*");
+    leads(&gate, sledge, None);
+    let has_ended = |gate: &Gate, pia: &mut Person, nobody: &mut Person| {
+        assert_eq!(ask(gate, &of_sledge, "GET", "/api/v1/packages", &[]).status, 401);
+        assert_eq!(pia.get(&format!("/people?package={sledge}")).status, 404);
+        assert_eq!(nobody.get(&public).status, 404);
+        assert_eq!(nobody.get(&counts).status, 401);
+    };
+    has_ended(&gate, &mut pia, &mut nobody);
+    make(&gate, "team/*");
+    has_ended(&gate, &mut pia, &mut nobody);
+}
+
+#[test]
+fn nobody_sees_what_was_counted_of_a_public_package_that_the_file_has_no_more() {
+    let more = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/open\"\n\
+                backend = \"http://127.0.0.1:5000/open\"\ndelivery = \"redirect\"\n";
+    let mut gate = Gate::start("epoll", &config(&format!("{OF_FILE}{more}")));
+    let mut ada = Person::set_up(&mut gate);
+    let open = "registry.acme.com/acme/open";
+    leads(&gate, open, Some("127.0.0.1:5000/v2/open"));
+    let publish = format!("/settings/public/{open}");
+    assert_eq!(ada.act(&publish, &[("public", "on")]).status, 303);
+    let page = format!("/packages/{open}");
+    eventually(|| {
+        let seen = text(&ada.get(&page));
+        if seen.contains("24") { Ok(()) } else { Err(seen) }
+    });
+    let mut nobody = Person::before(&gate);
+    let public = format!("/public/{open}");
+    assert_eq!(nobody.get(&public).status, 200);
+    let before = fs::read_to_string(gate.config_file()).unwrap();
+    fs::write(gate.config_file(), before.replace(more, "")).unwrap();
+    eventually(|| {
+        let answer = nobody.get(&public);
+        if answer.status == 404 { Ok(()) } else { Err(text(&answer)) }
+    });
+    assert_eq!(ada.get(&page).status, 200, "its people see them");
+}
+
+#[test]
 fn of_the_file_and_of_others_only_who_runs_the_gateway_hears() {
     let more = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/hidden\"\n\
                 backend = \"soon.acme.com/acme/hidden\"\n";

@@ -119,7 +119,7 @@ impl Adopting {
         let planned = self.books.stored().with(order, &around)?;
         let merged = self.books.merged(None, &planned.made).map_err(refused)?;
         let owners = &self.books.stored().owners;
-        planned.stands(&merged.aside, &self.books.standing(), owners)?;
+        planned.stands(&merged.aside, &self.books.standing(), owners, &around)?;
         let ready = self.books.ready_again(&merged).map_err(refused)?;
         let (snapshot, keyring) = (Arc::clone(&ready.snapshot), Arc::clone(&ready.keyring));
         let Planned { made, owner, owns, claims, put, .. } = planned;
@@ -127,10 +127,10 @@ impl Adopting {
             return Ok(Outcome { package: package(put, 0), snapshot, keyring });
         }
         let (who, to_store, now_s) = (order.asker.who.clone(), put.clone(), order.now_s);
-        let store = self.books.accounts();
+        let (store, next) = (self.books.accounts(), Arc::clone(&snapshot));
         let id = store.wait(move |store| {
-            let (who, routes) = (&who, &in_force.routes);
-            let doing = Doing { who, owner, as_owner: owns, claims, routes, now_s };
+            let (who, routes, then) = (&who, &in_force.routes, &next.routes);
+            let doing = Doing { who, owner, as_owner: owns, claims, routes, then, now_s };
             store.put_package(&doing, &to_store)
         });
         let id = id.map_err(Refused::Store)?;
@@ -215,7 +215,7 @@ fn package(put: Put, id: i64) -> Option<Package> {
     match put {
         Put::Make(written) | Put::Change(_, written) => Some(Package { id, written }),
         Put::Restore(package) => Some(package),
-        Put::Remove(_) | Put::Discard(_) => None,
+        Put::Remove(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What hangs on a package's name in the store: roles, tokens, invitations, its page, badges and webhooks.
-//! They follow it to another name, and most end when it goes: whoever makes one of that name later says
-//! anew who sees it.
+//! They follow it to another name, and most end when nothing has the name any more: whoever makes one of
+//! that name later says anew who sees it.
 
 use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
@@ -8,25 +8,60 @@ use serde_json::{Value, json};
 use super::audit::{self, Actor, Deed};
 use super::place::Place;
 use super::store::StoreError;
+use crate::pure::access::OrganisationId;
 use crate::pure::alert::origin_of;
+use crate::pure::config::made::Written;
+use crate::pure::route::pattern::Pattern;
+use crate::pure::route::table::Table;
 
-/// All of it follows a package to another name. To be called in a transaction.
+/// All of it follows a package to another name. That badges are off stays under the old one too: there they
+/// would show again what was not to be seen any more. To be called in a transaction.
 pub(super) fn rename(step: &Connection, from: &str, to: &str) -> Result<(), StoreError> {
     for table in FOLLOWS {
         let sql = format!("UPDATE OR REPLACE {table} SET package = ?2 WHERE package = ?1");
         step.execute(&sql, [from, to])?;
     }
+    let sql = "INSERT OR IGNORE INTO badges_off SELECT ?2 FROM badges_off WHERE package = ?1";
+    step.execute(sql, [from, to])?;
     Ok(())
 }
 
-/// It ends with the package, and each piece of it is noted. That badges are off stays: who has one's address
-/// would see again what was not to be seen any more. To be called in a transaction.
-pub(super) fn end(
+/// It ends for each name that this package of `owner` has or had, its own and for a collection those below
+/// it, which neither a rule among `rules` nor another package has. To be called in a transaction.
+pub(super) fn end_unless(
     step: &Connection,
-    by: &Actor,
-    place: &Place,
+    (by, owner): (&Actor, OrganisationId),
+    written: &Written,
+    rules: &Table,
     now_s: i64,
 ) -> Result<(), StoreError> {
+    let Written { domain, name: own, .. } = written;
+    let pattern = Pattern::parse(own).ok();
+    let of_tables = FOLLOWS.map(|table| {
+        format!("SELECT package FROM {table} WHERE substr(package, 1, length(?1) + 1) = ?1 || '/'")
+    });
+    let sql = format!(
+        "SELECT package FROM ({})
+         WHERE NOT EXISTS (SELECT 1 FROM packages WHERE domain || '/' || name = package)",
+        of_tables.join(" UNION ")
+    );
+    let names: Vec<String> = step
+        .prepare_cached(&sql)?
+        .query_map([domain], |row| row.get(0))?
+        .collect::<Result<_, rusqlite::Error>>()?;
+    for package in names {
+        let name = package.get(domain.len() + 1..).unwrap_or_default();
+        let is_its = name == own || pattern.as_ref().is_some_and(|pattern| pattern.has(name));
+        if is_its && !rules.has(&package) {
+            end(step, by, &Place::new(owner, Some(package)), now_s)?;
+        }
+    }
+    Ok(())
+}
+
+/// It ends with the package, and each piece of it is noted. That badges are off stays, as with
+/// [another name](rename).
+fn end(step: &Connection, by: &Actor, place: &Place, now_s: i64) -> Result<(), StoreError> {
     let package = place.package().ok_or(StoreError::Absent)?;
     for (what, ended, before) in ENDS {
         let found: Vec<Value> = step
@@ -67,14 +102,47 @@ const ENDS: [End; 5] = [
     }),
 ];
 
-const FOLLOWS: [&str; 6] =
-    ["package_members", "tokens", "invitations", "badges_off", "public_packages", "alerts"];
+const FOLLOWS: [&str; 5] =
+    ["package_members", "tokens", "invitations", "public_packages", "alerts"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::accounts::Store;
-    use crate::control::tests::scratch;
+    use crate::control::tests::{compiled, scratch};
+
+    const TABLES: [&str; 6] =
+        ["package_members", "tokens", "invitations", "public_packages", "alerts", "badges_off"];
+
+    /// All that can hang on a name hangs on this one.
+    fn hang(step: &Connection, package: &str) {
+        for sql in [
+            "INSERT INTO package_members (account, package, role) VALUES (1, ?1, 'admin')",
+            "INSERT INTO tokens (account, label, secret, organisation, package, role, created_s)
+                 VALUES (1, 'report', CAST(?1 AS BLOB), 1, ?1, 'admin', 0)",
+            "INSERT INTO invitations
+                 (account, secret, organisation, package, role, created_s, expires_s)
+                 VALUES (1, CAST(?1 AS BLOB), 1, ?1, 'member', 0, 9)",
+            "INSERT INTO badges_off (package) VALUES (?1)",
+            "INSERT INTO public_packages (package) VALUES (?1)",
+            "INSERT INTO alerts (package, url, secret, events, created_s)
+                 VALUES (?1, 'https://hooks.example/secret', 's', 'weekly', 0)",
+        ] {
+            step.execute(sql, [package]).unwrap();
+        }
+    }
+
+    fn left(step: &Connection, package: &str) -> Vec<&'static str> {
+        let has = |table: &&&str| {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE package = ?1)");
+            step.query_row(&sql, [package], |row| row.get::<_, bool>(0)).unwrap()
+        };
+        TABLES.iter().filter(has).copied().collect()
+    }
+
+    fn written(name: &str) -> Written {
+        Written { domain: "a.b".to_owned(), name: name.to_owned(), ..Written::default() }
+    }
 
     #[test]
     fn all_of_it_follows_and_most_of_it_ends() {
@@ -83,38 +151,78 @@ mod tests {
         let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
         let by = Actor { account: Some(ada), login: "ada".to_owned() };
         let step = store.begin().unwrap();
-        for sql in [
-            "INSERT INTO package_members (account, package, role) VALUES (1, 'a.b/x', 'admin')",
-            "INSERT INTO tokens (account, label, secret, organisation, package, role, created_s)
-                 VALUES (1, 'report', x'00', 1, 'a.b/x', 'admin', 0)",
-            "INSERT INTO invitations
-                 (account, secret, organisation, package, role, created_s, expires_s)
-                 VALUES (1, x'00', 1, 'a.b/x', 'member', 0, 9)",
-            "INSERT INTO badges_off (package) VALUES ('a.b/x')",
-            "INSERT INTO public_packages (package) VALUES ('a.b/x')",
-            "INSERT INTO alerts (package, url, secret, events, created_s)
-                 VALUES ('a.b/x', 'https://hooks.example/secret', 's', 'weekly', 0)",
-        ] {
-            step.execute(sql, []).unwrap();
-        }
-        let left = |step: &Connection, package: &str| {
-            let has = |table: &&&str| {
-                let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE package = ?1)");
-                step.query_row(&sql, [package], |row| row.get::<_, bool>(0)).unwrap()
-            };
-            FOLLOWS.iter().filter(has).copied().collect::<Vec<_>>()
-        };
+        hang(&step, "a.b/x");
         rename(&step, "a.b/x", "a.b/y").unwrap();
-        assert_eq!((left(&step, "a.b/x"), left(&step, "a.b/y")), (vec![], FOLLOWS.to_vec()));
-        let place = |name: &str| Place::new(1, Some(name.to_owned()));
-        end(&step, &by, &place("a.b/x"), 1).unwrap();
-        assert_eq!(left(&step, "a.b/y"), FOLLOWS, "another's stays");
-        end(&step, &by, &place("a.b/y"), 2).unwrap();
+        assert_eq!(left(&step, "a.b/y"), TABLES);
+        assert_eq!(left(&step, "a.b/x"), ["badges_off"], "they are not on again under that");
+        hang(&step, "a.b/z");
+        rename(&step, "a.b/z", "a.b/y").unwrap();
+        assert_eq!(left(&step, "a.b/y"), TABLES, "also where there is something");
+        let rules = Table::build(&[], &[]);
+        end_unless(&step, (&by, 1), &written("x"), &rules, 1).unwrap();
+        assert_eq!(left(&step, "a.b/y"), TABLES, "another's stays");
+        end_unless(&step, (&by, 1), &written("y"), &rules, 2).unwrap();
         assert_eq!(left(&step, "a.b/y"), ["badges_off"]);
         step.commit().unwrap();
-        let noted = store.audit(&place("a.b/y"), i64::MAX, 9).unwrap();
-        let deeds: Vec<_> = noted.iter().rev().map(|one| one.deed.as_str()).collect();
+        let noted = store.audit(&Place::new(1, Some("a.b/y".to_owned())), i64::MAX, 9).unwrap();
+        let mut deeds: Vec<_> = noted.iter().rev().map(|one| one.deed.as_str()).collect();
+        deeds.dedup();
         assert_eq!(deeds, ENDS.map(|(what, ..)| what));
         assert!(noted.iter().all(|one| !format!("{one:?}").contains("/secret")), "{noted:?}");
+    }
+
+    #[test]
+    fn with_a_collection_it_ends_for_all_names_that_nothing_else_has() {
+        const RULES: &str = "
+[[packages]]
+domain = \"a.b\"
+name = \"team/kept\"
+backend = \"ghcr.io/kept\"
+[[packages]]
+domain = \"a.b\"
+name = \"team/deep/*\"
+backend = \"ghcr.io/deep/*\"
+[[packages]]
+domain = \"*\"
+name = \"**\"
+backend = \"ghcr.io/**\"
+";
+        let (_, snapshot) = compiled(RULES);
+        for (own, ended) in [
+            ("team/*", &["team/*", "team/**", "team/gone"][..]),
+            ("team/**", &["team/*", "team/**", "team/gone", "team/other/gone"]),
+            ("team/kept", &[]),
+            ("team/gone", &["team/gone"]),
+        ] {
+            let dir = scratch();
+            let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+            store.set_up("ada", "$hash", "acme", 0).unwrap();
+            let by = Actor { account: Some(1), login: "ada".to_owned() };
+            let step = store.begin().unwrap();
+            let names = [
+                "team/*",
+                "team/**",
+                "team/gone",
+                "team/other/gone",
+                // A rule of the domain has these, or a package that is not served now.
+                "team/kept",
+                "team/deep/x",
+                "team/deep/*",
+                "team/made",
+                "teams/x",
+            ];
+            let full = |name: &str| format!("a.b/{name}");
+            names.iter().for_each(|name| hang(&step, &full(name)));
+            hang(&step, "a.bc/team/gone");
+            let sql =
+                "INSERT INTO packages (domain, name, written) VALUES ('a.b', 'team/made', '{}')";
+            step.execute(sql, []).unwrap();
+            end_unless(&step, (&by, 1), &written(own), &snapshot.routes, 1).unwrap();
+            for name in names {
+                let expected = if ended.contains(&name) { &TABLES[5..] } else { &TABLES[..] };
+                assert_eq!(left(&step, &full(name)), expected, "{own}: {name}");
+            }
+            assert_eq!(left(&step, "a.bc/team/gone"), TABLES, "{own}: another domain's");
+        }
     }
 }

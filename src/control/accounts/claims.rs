@@ -121,8 +121,8 @@ impl Store {
     /// for the proof takes time, so it is asked here whether who has it looked for still may.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] for what it has not claimed; [`StoreError::Refused`] where another was faster;
-    /// [`StoreError::Forbidden`] for who does not configure the organisation any more.
+    /// [`StoreError::Absent`] for what it has not claimed; [`StoreError::Refused`] where another was faster,
+    /// and where packages are made; [`StoreError::Forbidden`] for who does not configure the organisation any more.
     pub fn prove(
         &mut self,
         who: &Who,
@@ -130,15 +130,12 @@ impl Store {
         host: &str,
         now_s: i64,
     ) -> Result<(), StoreError> {
-        let grants = self.grants_of(who, now_s)?;
-        if !grants.may(Action::Configure, Object::Organisation(organisation)) {
-            return Err(StoreError::Forbidden);
-        }
+        self.must_configure(who, organisation, now_s)?;
         let sql = "SELECT 1 FROM claims WHERE host = ?1 AND organisation = ?2";
         let is_there = self.connection.query_row(sql, params![host, organisation], |_| Ok(()));
         is_there.optional()?.ok_or(StoreError::Absent)?;
         // Between this and what follows nobody else's job runs.
-        if self.owners()?.domains.contains_key(host) {
+        if self.owners()?.domains.contains_key(host) || self.has_made_at(host)? {
             return Err(taken(host));
         }
         self.give_domain(&who.actor(), host, organisation, now_s)?;
@@ -150,29 +147,53 @@ impl Store {
     /// whoever proves it has it.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] for what is not its; [`StoreError::Refused`] for one with packages made there.
+    /// [`StoreError::Absent`] for what is not its; [`StoreError::Refused`] for one with packages made there;
+    /// [`StoreError::Forbidden`] for who does not configure the organisation any more.
     pub fn return_domain(
         &mut self,
-        by: &Actor,
+        who: &Who,
         organisation: OrganisationId,
         host: &str,
         now_s: i64,
     ) -> Result<(), StoreError> {
+        self.must_configure(who, organisation, now_s)?;
+        let has_made = self.has_made_at(host)?;
+        // Between this and what follows nobody else's job runs.
         let step = self.begin()?;
         let sql = "DELETE FROM domains WHERE host = ?1 AND organisation = ?2";
         if step.execute(sql, params![host, organisation])? == 0 {
             return Err(StoreError::Absent);
         }
-        let sql = "SELECT EXISTS (SELECT 1 FROM packages WHERE domain = ?1)";
-        if step.query_row(sql, [host], |row| row.get(0))? {
+        if has_made {
             let words = format!("There are packages at {host}: move or remove them first.");
             return Err(StoreError::Refused(words));
         }
         end_below(&step, host)?;
         let before = Some(json!({ "domain": host }));
-        audit::note(&step, by, &Deed { before, ..of(organisation, "domain.return") }, now_s)?;
+        let deed = Deed { before, ..of(organisation, "domain.return") };
+        audit::note(&step, &who.actor(), &deed, now_s)?;
         step.commit()?;
         Ok(())
+    }
+
+    /// That they configure the organisation, as it stands now.
+    fn must_configure(
+        &self,
+        who: &Who,
+        organisation: OrganisationId,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        let grants = self.grants_of(who, now_s)?;
+        match grants.may(Action::Configure, Object::Organisation(organisation)) {
+            true => Ok(()),
+            false => Err(StoreError::Forbidden),
+        }
+    }
+
+    /// Whether there are packages at the domain that were made in the dashboard, served or not.
+    fn has_made_at(&self, host: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM packages WHERE domain = ?1)";
+        Ok(self.connection.query_row(sql, [host], |row| row.get(0))?)
     }
 
     /// Takes a claim back.
@@ -297,24 +318,27 @@ mod tests {
         let dir = scratch();
         let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
         store.set_up("ada", "$hash", "acme", 0).unwrap();
-        store.sign_up("eve", "$hash", "moon", 1).unwrap();
-        let by = Actor { account: None, login: "eve".to_owned() };
+        let eve = store.sign_up("eve", "$hash", "moon", 1).unwrap();
+        let bob = store.sign_up("bob", "$hash", "mars", 1).unwrap();
+        let eve = signed_in(&mut store, eve, "eve");
+        let by = eve.actor();
         let moon = store.organisation_named("moon").unwrap().unwrap();
         store.give_domain(&by, "moon.example", moon, 2).unwrap();
-        for (of, host) in [(moon, "other.example"), (moon + 1, "moon.example")] {
-            let absent = store.return_domain(&by, of, host, 3);
-            assert!(matches!(absent, Err(StoreError::Absent)), "{host}: {absent:?}");
-        }
+        let absent = store.return_domain(&eve, moon, "other.example", 3);
+        assert!(matches!(absent, Err(StoreError::Absent)), "{absent:?}");
+        let as_bob = signed_in(&mut store, bob, "bob");
+        let forbidden = store.return_domain(&as_bob, moon, "moon.example", 3);
+        assert!(matches!(forbidden, Err(StoreError::Forbidden)), "{forbidden:?}");
         let sql = "INSERT INTO packages (domain, name, written) VALUES ('moon.example', 'x', '{}')";
         store.connection.execute(sql, []).unwrap();
-        let refused = store.return_domain(&by, moon, "moon.example", 3);
+        let refused = store.return_domain(&eve, moon, "moon.example", 3);
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
         assert_eq!(store.owners().unwrap().of_domain("moon.example"), moon);
         store.connection.execute("DELETE FROM packages", []).unwrap();
         let sql = "INSERT INTO package_members (account, package, role)
                    VALUES (1, 'moon.example/x', 'admin')";
         store.connection.execute(sql, []).unwrap();
-        store.return_domain(&by, moon, "moon.example", 4).unwrap();
+        store.return_domain(&eve, moon, "moon.example", 4).unwrap();
         assert!(!store.owners().unwrap().domains.contains_key("moon.example"));
         assert!(store.grants(1).unwrap().packages.is_empty(), "roles there end");
         let noted = store.audit(&Place::Organisation(moon), i64::MAX, 1).unwrap();

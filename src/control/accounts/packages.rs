@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::audit::{self, Actor, Deed, Entry, entry};
 use super::belongings;
-use super::place::Place;
 use super::sessions::Who;
 use super::store::{Store, StoreError, is_taken};
 use crate::pure::access::{Action, Grants, Object, OrganisationId};
@@ -28,10 +27,9 @@ pub enum Put {
     Make(Written),
     /// One is changed.
     Change(Package, Written),
-    /// One goes, and with it what hangs on its name (`belongings`); what was counted stays.
+    /// One goes, and with it what hangs on names that nothing has then (`belongings`); what was counted
+    /// stays.
     Remove(Package),
-    /// One goes whose name the configuration file has by now: what hangs on that is the file's package's.
-    Discard(Package),
     /// One that went comes back, under its number.
     Restore(Package),
 }
@@ -50,6 +48,8 @@ pub struct Doing<'d> {
     pub claims: bool,
     /// The rules that packages are served by.
     pub routes: &'d Table,
+    /// Those that they are served by once it is done.
+    pub then: &'d Table,
     /// When, in seconds since 1970.
     pub now_s: i64,
 }
@@ -97,8 +97,11 @@ impl Store {
     /// [`StoreError::Forbidden`] and [`StoreError::Absent`] for who may not, or not any more;
     /// [`StoreError::Refused`] for a name that is taken, and a domain that is another's.
     pub fn put_package(&mut self, doing: &Doing<'_>, put: &Put) -> Result<i64, StoreError> {
-        let Doing { who, owner, claims, now_s, .. } = *doing;
+        let Doing { who, owner, claims, routes, then, now_s, .. } = *doing;
         let by = &who.actor();
+        let end_unless = |step: &Connection, written: &Written, rules: &Table| {
+            belongings::end_unless(step, (by, owner), written, rules, now_s)
+        };
         // Between this and what follows nobody else's job runs.
         self.decide(doing, put)?;
         let step = self.begin()?;
@@ -106,8 +109,10 @@ impl Store {
             Put::Make(written) | Put::Restore(Package { written, .. }) => {
                 let number = match put {
                     Put::Restore(Package { id, .. }) => Some(*id),
-                    Put::Make(_) | Put::Change(..) | Put::Remove(_) | Put::Discard(_) => None,
+                    Put::Make(_) | Put::Change(..) | Put::Remove(_) => None,
                 };
+                // What is left of another time is not to hang on what is new.
+                end_unless(&step, written, routes)?;
                 let sql =
                     "INSERT INTO packages (id, domain, name, written) VALUES (?1, ?2, ?3, ?4)";
                 let row = params![number, written.domain, written.name, text(written)];
@@ -115,16 +120,22 @@ impl Store {
                 (step.last_insert_rowid(), None, Some(written))
             }
             Put::Change(Package { id, written: before }, after) => {
+                let is_renamed = before.package() != after.package();
+                if is_renamed {
+                    end_unless(&step, after, routes)?;
+                }
                 let sql = "UPDATE packages SET domain = ?2, name = ?3, written = ?4 WHERE id = ?1";
                 let row = params![id, after.domain, after.name, text(after)];
                 step.execute(sql, row).map_err(|error| refused(error, after))?;
-                if before.package() != after.package() {
+                if is_renamed {
                     belongings::rename(&step, &before.package(), &after.package())?;
+                    end_unless(&step, before, then)?;
                 }
                 (*id, Some(before), Some(after))
             }
-            Put::Remove(Package { id, written }) | Put::Discard(Package { id, written }) => {
+            Put::Remove(Package { id, written }) => {
                 step.execute("DELETE FROM packages WHERE id = ?1", [id])?;
+                end_unless(&step, written, then)?;
                 (*id, Some(written), None)
             }
         };
@@ -134,13 +145,10 @@ impl Store {
         let what = match put {
             Put::Make(_) => "package.make",
             Put::Change(..) => "package.change",
-            Put::Remove(_) | Put::Discard(_) => "package.remove",
+            Put::Remove(_) => "package.remove",
             Put::Restore(_) => "package.restore",
         };
         let name = after.or(before).map(Written::package);
-        if let (Put::Remove(_), Some(name)) = (put, &name) {
-            belongings::end(&step, by, &Place::new(owner, Some(name.clone())), now_s)?;
-        }
         let deed = Deed {
             what,
             organisation: Some(owner),
@@ -159,7 +167,7 @@ impl Store {
         let (before, after) = match put {
             Put::Make(after) | Put::Restore(Package { written: after, .. }) => (None, Some(after)),
             Put::Change(before, after) => (Some(&before.written), Some(after)),
-            Put::Remove(before) | Put::Discard(before) => (Some(&before.written), None),
+            Put::Remove(before) => (Some(&before.written), None),
         };
         let name = before.map(Written::package);
         let name = name.as_deref().filter(|_| !doing.as_owner);
@@ -298,9 +306,10 @@ fn refused(error: rusqlite::Error, written: &Written) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::accounts::place::Place;
     use crate::control::accounts::roles;
     use crate::control::accounts::sessions::By;
-    use crate::control::tests::scratch;
+    use crate::control::tests::{compiled, scratch};
     use crate::pure::access::Role;
 
     fn written(domain: &str, name: &str) -> Written {
@@ -314,6 +323,7 @@ mod tests {
         ada: Who,
         acme: OrganisationId,
         routes: Table,
+        then: Table,
     }
 
     impl World {
@@ -323,7 +333,8 @@ mod tests {
             store.set_up("ada", "$hash", "acme", 0).unwrap();
             let acme = store.owners().unwrap().operator;
             let ada = signed_in(&mut store, 1, "ada");
-            Self { _dir: dir, store, ada, acme, routes: Table::build(&[], &[]) }
+            let [routes, then] = [(); 2].map(|()| Table::build(&[], &[]));
+            Self { _dir: dir, store, ada, acme, routes, then }
         }
 
         /// Somebody with a role there, in their browser.
@@ -344,6 +355,7 @@ mod tests {
                 as_owner,
                 claims: false,
                 routes: &self.routes,
+                then: &self.then,
                 now_s,
             };
             self.store.put_package(&doing, put)
@@ -352,8 +364,8 @@ mod tests {
         /// The same by somebody who was thought to own the organisation, or only the package.
         fn by(&mut self, who: &Who, as_owner: bool, put: &Put) -> Result<i64, StoreError> {
             let owner = self.acme;
-            let doing =
-                Doing { who, owner, as_owner, claims: false, routes: &self.routes, now_s: 9 };
+            let (routes, then) = (&self.routes, &self.then);
+            let doing = Doing { who, owner, as_owner, claims: false, routes, then, now_s: 9 };
             self.store.put_package(&doing, put)
         }
     }
@@ -407,16 +419,87 @@ mod tests {
         assert_eq!(there.present, Some(now));
     }
 
+    /// The rules of a file that serves this name of `a.b`.
+    fn serving(name: &str) -> Table {
+        let file =
+            format!("[[packages]]\ndomain = \"a.b\"\nname = \"{name}\"\nbackend = \"c.d/{name}\"");
+        compiled(&file).1.routes
+    }
+
     #[test]
-    fn what_the_file_has_overruled_goes_alone() {
+    fn what_is_served_without_it_keeps_its_people() {
         let mut world = World::new();
-        let place = Place::new(world.acme, Some("a.b/x".to_owned()));
-        let pia = world.person("pia", &place, Role::Admin);
-        let first = written("a.b", "x");
-        let id = world.put(&Put::Make(first.clone()), 1).unwrap();
-        world.put(&Put::Discard(Package { id, written: first }), 2).unwrap();
-        assert_eq!(world.store.packages().unwrap(), []);
-        assert_eq!(world.store.members(&place).unwrap()[0].account, pia.account);
+        for (then, is_kept) in [("x", true), ("*", true), ("y", false)] {
+            let place = Place::new(world.acme, Some("a.b/x".to_owned()));
+            let first = written("a.b", "x");
+            let id = world.put(&Put::Make(first.clone()), 1).unwrap();
+            let pia = world.person(&format!("pia-{then}"), &place, Role::Admin);
+            world.then = serving(then);
+            world.put(&Put::Remove(Package { id, written: first }), 2).unwrap();
+            assert_eq!(world.store.packages().unwrap(), []);
+            let left = world.store.members(&place).unwrap();
+            let left: Vec<_> = left.into_iter().map(|one| one.account).collect();
+            assert_eq!(left, Vec::from_iter(is_kept.then_some(pia.account)), "{then}");
+        }
+    }
+
+    #[test]
+    fn a_new_name_has_nobody_of_another_time() {
+        let mut world = World::new();
+        let has = |world: &World, name: &str| {
+            let place = Place::new(world.acme, Some(format!("a.b/{name}")));
+            !world.store.members(&place).unwrap().is_empty()
+        };
+        let there = written("a.b", "there");
+        let id = world.put(&Put::Make(there.clone()), 1).unwrap();
+        let there = Package { id, written: there };
+        let puts = |name: &str| {
+            let to = written("a.b", name);
+            [
+                Put::Make(to.clone()),
+                Put::Restore(Package { id: 70, written: to.clone() }),
+                Put::Change(there.clone(), to),
+            ]
+        };
+        for (number, put) in puts("team/x").into_iter().chain(puts("team/*")).enumerate() {
+            for (before, is_kept) in [("team/**", true), ("other", false)] {
+                let place = Place::new(world.acme, Some("a.b/team/x".to_owned()));
+                world.person(&format!("pia-{number}-{before}"), &place, Role::Admin);
+                world.routes = serving(before);
+                world.put(&put, 2).unwrap();
+                assert_eq!(has(&world, "team/x"), is_kept, "{put:?} {before}");
+                let sql = "DELETE FROM packages WHERE domain = 'a.b' AND name <> 'there'";
+                world.store.connection.execute(sql, []).unwrap();
+                let sql = "INSERT OR IGNORE INTO packages (id, domain, name, written)
+                           VALUES (?1, 'a.b', 'there', '{}')";
+                world.store.connection.execute(sql, [id]).unwrap();
+                world.store.connection.execute("DELETE FROM package_members", []).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn under_another_name_a_collection_leaves_nobody_behind() {
+        let mut world = World::new();
+        for (to, kept) in [("crew/*", &["crew/*"][..]), ("team/x", &["team/x"])] {
+            let first = written("a.b", "team/*");
+            let id = world.put(&Put::Make(first.clone()), 1).unwrap();
+            for name in ["team/*", "team/x", "team/y"] {
+                let place = Place::new(world.acme, Some(format!("a.b/{name}")));
+                world.person(&format!("{}-{to}", name.replace('*', "all")), &place, Role::Admin);
+            }
+            (world.routes, world.then) = (serving("team/*"), serving(to));
+            let there = Package { id, written: first };
+            world.put(&Put::Change(there.clone(), written("a.b", to)), 2).unwrap();
+            let sql = "SELECT DISTINCT package FROM package_members";
+            let mut left = world.store.connection.prepare(sql).unwrap();
+            let left: Vec<String> =
+                left.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            assert_eq!(left, kept.iter().map(|name| format!("a.b/{name}")).collect::<Vec<_>>());
+            for sql in ["DELETE FROM packages", "DELETE FROM package_members"] {
+                world.store.connection.execute(sql, []).unwrap();
+            }
+        }
     }
 
     #[test]
@@ -424,9 +507,9 @@ mod tests {
         let mut world = World::new();
         let (here, acme) = (Place::new(world.acme, Some("a.b/x".to_owned())), world.acme);
         let bob = world.person("bob", &Place::Organisation(acme), Role::Admin);
-        let pia = world.person("pia", &here, Role::Admin);
         let first = written("a.b", "x");
         let id = world.put(&Put::Make(first.clone()), 1).unwrap();
+        let pia = world.person("pia", &here, Role::Admin);
         let there = Package { id, written: first.clone() };
         let moved = Put::Change(there.clone(), first);
         let make = Put::Make(written("a.b", "y"));
@@ -499,6 +582,7 @@ mod tests {
             as_owner: true,
             claims,
             routes: &world.routes,
+            then: &world.then,
             now_s,
         };
         let (one, two) = (written("other.pkg", "x"), written("deep.other.pkg", "x"));

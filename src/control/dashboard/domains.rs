@@ -11,11 +11,13 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::Dashboard;
+use super::counted::counted;
 use super::form::Fields;
 use super::page::{Frame, shown};
 use super::place::Named;
 use super::trouble::Trouble;
 use super::viewer::Signed;
+use crate::aggregator::{Ask, By, Only};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::claims::Claim;
 use crate::control::accounts::now_s;
@@ -76,8 +78,25 @@ pub(super) async fn put_claim(
     let host = claimable(at, written).map_err(Trouble::refused)?;
     let bytes = random::<16>().map_err(|error| Trouble::failed(&error))?;
     let text = format!("pullgate-domain={}", secret::text(&bytes));
+    is_new(at, &host).await?;
     let claim = at.accounts.run(move |store| store.claim(&by, organisation, &host, &text, now_s()));
     Ok(claim.await?)
+}
+
+/// That nothing was counted at this domain: counts are the domain's owner's, so who proves one would see what
+/// others pulled from whoever had it before.
+async fn is_new(at: &Dashboard, host: &str) -> Result<(), Trouble> {
+    let only = vec![Only { by: By::Domain, value: host.to_owned() }];
+    let ask = Ask { only, ..Ask::default() };
+    let counted = counted(&at.query, move |query| query.rows(&ask)).await?;
+    if counted.rows.is_empty() {
+        return Ok(());
+    }
+    let why = format!(
+        "Pulls at {host} were counted when it was another's: ask who runs the gateway to erase these \
+         (`pullgate erase --domain`), or to give you the domain with them."
+    );
+    Err(Trouble::new(StatusCode::CONFLICT, "That does not work", why))
 }
 
 /// Looks for the record of a claim; where it is there, the domain is the organisation's.
@@ -118,6 +137,7 @@ pub(super) async fn prove(
         }
         Err(why) => return not_yet(format!("{name} cannot be looked up: {why}. Try again.")),
     }
+    is_new(at, &host).await?;
     at.accounts.run(move |store| store.prove(&who, organisation, &host, now_s())).await?;
     at.makers.look();
     Ok(())
@@ -129,7 +149,7 @@ pub(super) async fn prove(
 /// In words, for one that packages are served at.
 pub(super) async fn put_back(
     at: &Dashboard,
-    by: Actor,
+    who: Who,
     organisation: OrganisationId,
     host: String,
 ) -> Result<(), Trouble> {
@@ -142,7 +162,7 @@ pub(super) async fn put_back(
         );
         return Err(Trouble::new(StatusCode::CONFLICT, "That does not work", why));
     }
-    at.accounts.run(move |store| store.return_domain(&by, organisation, &host, now_s())).await?;
+    at.accounts.run(move |store| store.return_domain(&who, organisation, &host, now_s())).await?;
     at.makers.look();
     Ok(())
 }
@@ -268,7 +288,7 @@ async fn give_back(
     let named = configured(&at, &signed, &fields).await?;
     let organisation = named.place.organisation();
     let host = fields.text("domain").to_owned();
-    let done = put_back(&at, signed.who.actor(), organisation, host).await;
+    let done = put_back(&at, signed.who.clone(), organisation, host).await;
     told(&at, &signed, &named, done).await
 }
 

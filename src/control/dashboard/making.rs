@@ -21,6 +21,7 @@ use crate::control::accounts::now_s;
 use crate::control::made::{Asker, Change, Refused};
 use crate::pure::access::{Action, OrganisationId};
 use crate::pure::config::made::{Written, Wrong};
+use crate::pure::route::pattern::Pattern;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new()
@@ -80,6 +81,8 @@ struct WrittenPage {
     asks_anyway: bool,
     /// Whether it is to be said that a change of name is meant.
     asks_confirmation: bool,
+    /// Whether a collection serves it once it is removed.
+    is_served_without: bool,
     /// What became of it, the newest first.
     past: Vec<Past>,
 }
@@ -281,7 +284,8 @@ async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<Writt
                 }
             };
             let (alert, seen) = (alert.to_owned(), seen(&made));
-            Ok(WrittenPage { source, seen, written, wrong, alert, ..page })
+            let is_served_without = is_served_without(at, &written);
+            Ok(WrittenPage { source, seen, written, wrong, alert, is_served_without, ..page })
         }
         Ok(Settled { written, .. }) => Ok(WrittenPage { source: Source::File, written, ..page }),
         Err(trouble) if trouble.status == StatusCode::NOT_FOUND && !page.past.is_empty() => {
@@ -289,6 +293,15 @@ async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<Writt
         }
         Err(trouble) => Err(trouble),
     }
+}
+
+/// Whether another rule of its domain serves a package of this name too.
+fn is_served_without(at: &Dashboard, Written { domain, name, .. }: &Written) -> bool {
+    let snapshot = at.in_force.snapshot();
+    snapshot.routes.packages().any(|(of, rule)| {
+        let serves = |pattern: Pattern| pattern.has(name);
+        of == domain && rule != name && Pattern::parse(rule).is_ok_and(serves)
+    })
 }
 
 /// What all of them have.
@@ -328,6 +341,7 @@ async fn page(
         checked: Vec::new(),
         asks_anyway: false,
         asks_confirmation: false,
+        is_served_without: false,
         past: Vec::new(),
     })
 }

@@ -167,17 +167,16 @@ impl Dashboard {
 
     /// Whether this package is served, by a rule of its name or by a collection's, or was made here.
     pub(super) fn has_package(&self, name: &str) -> bool {
-        let Some((domain, below)) = name.split_once('/') else { return false };
-        if self.makers.standing().packages.contains_key(name) {
-            return true;
-        }
-        let snapshot = self.in_force.snapshot();
-        let is_served = snapshot.routes.serving(name).is_some_and(|(at, _)| at == domain);
-        is_served || snapshot.routes.packages().any(|rule| rule == (domain, below))
+        self.makers.standing().packages.contains_key(name)
+            || self.in_force.snapshot().routes.has(name)
     }
 
-    /// Whether everybody sees a package: the configuration says so, or an admin of it.
+    /// Whether everybody sees a package: the configuration says so, or an admin of it. Nobody sees what
+    /// was counted of one that there is not any more.
     pub(super) async fn is_public(&self, package: &str) -> Result<bool, StoreError> {
+        if !self.has_package(package) {
+            return Ok(false);
+        }
         let name = package.to_owned();
         match self.is_public_by_file(package) {
             true => Ok(true),

@@ -15,7 +15,8 @@ use super::viewer::Signed;
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::organisations::Organisation;
 use crate::control::accounts::{StoreError, now_s};
-use crate::pure::access::Action;
+use crate::control::made::Refused;
+use crate::pure::access::{Action, OrganisationId};
 use crate::pure::account;
 use crate::pure::config::kinds::{HostName, Scalar as _};
 use crate::pure::config::values::SignUp;
@@ -96,7 +97,8 @@ async fn give_domain(
     let Some(host) = host(fields.text("domain")) else {
         return page(&at, &signed, StatusCode::BAD_REQUEST, NO_HOST).await;
     };
-    give(&at, signed.who.actor(), host, fields.text("organisation").to_owned()).await?;
+    let organisation = fields.text("organisation").to_owned();
+    give(&at, signed.who.actor(), host, organisation, None).await?;
     Ok(back())
 }
 
@@ -106,22 +108,33 @@ pub(super) fn host(written: &str) -> Option<String> {
     (host != "*" && !is_address(&host)).then_some(host)
 }
 
-/// Gives a domain to the organisation of this name, for who runs the gateway.
+/// Gives a domain to the organisation of this name, for who runs the gateway; where they said whose they found
+/// it, only if it is that organisation's still.
 ///
 /// # Errors
-/// [`Trouble::absent`] where there is no such organisation.
+/// [`Trouble::absent`] where there is no such organisation; as [`Refused::Changed`] where it is another's.
 pub(super) async fn give(
     at: &Dashboard,
     by: Actor,
     host: String,
     organisation: String,
+    found: Option<OrganisationId>,
 ) -> Result<(), Trouble> {
-    at.accounts
+    let is_given = at
+        .accounts
         .run(move |store| {
+            let owner = store.owners()?.of_domain(&host);
+            if found.is_some_and(|found| found != owner) {
+                return Ok(false);
+            }
             let to = store.organisation_named(&organisation)?.ok_or(StoreError::Absent)?;
-            store.give_domain(&by, &host, to, now_s())
+            store.give_domain(&by, &host, to, now_s())?;
+            Ok(true)
         })
         .await?;
+    if !is_given {
+        return Err(Refused::Changed.into());
+    }
     // Packages made there may use less now, or more.
     at.makers.look();
     Ok(())

@@ -12,11 +12,12 @@ use super::Dashboard;
 use super::address::address;
 use super::form::Fields;
 use super::page::{Frame, shown, time};
-use super::settled::configurable;
+use super::settled::{Settled, configurable, seen};
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::audit::Entry;
 use crate::control::accounts::now_s;
+use crate::control::accounts::packages::Package;
 use crate::control::made::{Asker, Change as Wanted, Outcome, Refused};
 use crate::pure::access::OrganisationId;
 use crate::pure::config::made::Written;
@@ -99,16 +100,20 @@ fn told(value: &Value) -> String {
 }
 
 /// Undoes the change of this number: the package is what it was before, as one more change. Everything that
-/// a change is held to holds for it too. What ended with one that was removed does not come back.
+/// a change is held to holds for it too. What ended with one that was removed does not come back. `seen` is the
+/// package as who asks has found it, by its name now.
 pub(super) async fn undo(
     at: &Dashboard,
     asker: Asker,
     owner: OrganisationId,
-    package: &str,
+    (package, seen): (&str, Option<Package>),
     change: i64,
 ) -> Result<Outcome, Trouble> {
     let name = package.to_owned();
     let found = at.accounts.run(move |store| store.package_change(owner, &name, change)).await?;
+    if found.present != seen.filter(|seen| seen.id == found.made) {
+        return Err(Refused::Changed.into());
+    }
     let before =
         found.entry.before.and_then(|before| serde_json::from_value::<Written>(before).ok());
     let Some(written) = before else {
@@ -131,6 +136,8 @@ struct ConfirmPage {
     back: String,
     why: String,
     change: i64,
+    /// Which state of the package was looked at.
+    seen: String,
 }
 
 async fn revert(
@@ -141,8 +148,17 @@ async fn revert(
 ) -> Result<Response, Trouble> {
     let owner = configurable(&signed, &package)?;
     let change = fields.number("change")?;
+    let found = match Settled::of(&at, &signed, &package).await {
+        Ok(settled) => settled.made,
+        Err(trouble) if trouble.status == StatusCode::NOT_FOUND => None,
+        Err(trouble) => return Err(trouble),
+    };
+    let state = found.as_ref().map(seen).unwrap_or_default();
+    if state != fields.text("seen") {
+        return Err(Refused::Changed.into());
+    }
     let asker = Asker { who: signed.who.clone(), confirms: fields.text("confirm") == "yes" };
-    match undo(&at, asker, owner, &package, change).await {
+    match undo(&at, asker, owner, (&package, found), change).await {
         Ok(outcome) => {
             let name = outcome.package.map_or(package, |one| one.written.package());
             Ok(Redirect::to(&address("settings/package", &name)).into_response())
@@ -156,6 +172,7 @@ async fn revert(
                 back: address("settings/package", &package),
                 why,
                 change,
+                seen: state,
             };
             Ok(shown(StatusCode::CONFLICT, &page))
         }

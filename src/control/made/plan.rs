@@ -7,7 +7,7 @@ use super::{Change, Order, Refused, Standing};
 use crate::control::accounts::packages::{Package, Put, may_put};
 use crate::control::accounts::people::Owners;
 use crate::control::accounts::{Store, StoreError};
-use crate::pure::access::{Grants, OrganisationId};
+use crate::pure::access::{Action, Grants, OrganisationId};
 use crate::pure::config::made::{IN_THE_WAY, Made, Written, Wrong, is_in_file};
 use crate::pure::config::values::Config;
 use crate::pure::route::table::Table;
@@ -98,11 +98,7 @@ impl Stored {
             Change::Remove(_) if !owns => return Err(Refused::NotTheirs),
             Change::Remove(package) => {
                 made.remove(self.place(package)?);
-                let put = match is_in_file(&file.packages, &package.written) {
-                    true => Put::Discard(package.clone()),
-                    false => Put::Remove(package.clone()),
-                };
-                (None, put, false)
+                (None, Put::Remove(package.clone()), false)
             }
         };
         Ok(Planned { made, at, owner, owns, claims, put })
@@ -223,7 +219,8 @@ pub struct Planned {
 
 impl Planned {
     /// Whether it can stand: those that are set `aside` with it and were not `before`, each by its name,
-    /// are what speaks against it. `owners` says whose these are.
+    /// are what speaks against it. Who asks is told the names of those that they may see; `owners` says
+    /// whose these are.
     ///
     /// # Errors
     /// What is wrong with the package, or with what it does to others.
@@ -232,7 +229,9 @@ impl Planned {
         aside: &BTreeMap<usize, Vec<Wrong>>,
         before: &Standing,
         owners: &Owners,
+        around: &Around<'_>,
     ) -> Result<(), Refused> {
+        let Around { grants, routes, .. } = *around;
         let Some(changed) = self.at else {
             return Ok(());
         };
@@ -246,7 +245,8 @@ impl Planned {
             let then = |one: &Wrong| format!("would end {name}, which then {}", one.what);
             let wrong = wrong.first().filter(|_| was_served)?;
             let inside = then(&wrong.clone().told(true));
-            let what = match owners.of_domain(domain) == self.owner {
+            let package = owners.package(&name, routes.serving(&name), false);
+            let what = match grants.may(Action::See, package) {
                 true => then(wrong),
                 false => IN_THE_WAY.to_owned(),
             };
@@ -315,7 +315,7 @@ backend = \"ghcr.io/acme/rocket\"
     }
 
     #[test]
-    fn what_the_file_has_overruled_is_only_removed_and_alone() {
+    fn what_the_file_has_overruled_is_only_removed() {
         let stored = stored(vec![
             written("registry.acme.com", "acme/rocket"),
             written("registry.acme.com", "acme/sledge"),
@@ -331,8 +331,9 @@ backend = \"ghcr.io/acme/rocket\"
         let put = |package: &Package| {
             planned(&stored, admin, Change::Remove(package.clone())).unwrap().put
         };
-        assert!(matches!(put(overruled), Put::Discard(_)));
-        assert!(matches!(put(served), Put::Remove(_)));
+        for package in [overruled, served] {
+            assert!(matches!(put(package), Put::Remove(_)), "{package:?}");
+        }
     }
 
     #[test]
@@ -383,20 +384,26 @@ backend = \"ghcr.io/acme/rocket\"
     }
 
     #[test]
-    fn of_anothers_package_only_who_runs_the_gateway_hears() {
+    fn of_a_package_that_they_may_not_see_only_who_runs_the_gateway_hears() {
         let stored = stored(vec![written("other.example", "x"), written("free.example", "y")]);
         let change = Change::Make { organisation: ACME, written: written("free.example", "z") };
         let planned = planned(&stored, (ACME, None, Role::Admin), change).unwrap();
         let wrong = vec![Wrong::with_inside("backends", "does not work", "is in line 7")];
         let who = Who { account: 1, login: "eve".to_owned(), by: By::Session(1) };
-        for (aside, runs_gateway, expected) in [
-            (0, true, "domain: would end other.example/x, which then is in line 7"),
-            (0, false, "domain: is in the way of what is served here already:"),
-            (1, true, "domain: would end free.example/y, which then is in line 7"),
-            (1, false, "domain: would end free.example/y, which then does not work"),
+        let (file, snapshot) = compiled(FILE);
+        let of_acme = Grants { organisations: [(ACME, Role::Admin)].into(), ..Grants::default() };
+        let of_one = [("free.example/z".to_owned(), Role::Admin)].into();
+        let of_one = Grants { packages: of_one, ..Grants::default() };
+        for (grants, aside, runs_gateway, expected) in [
+            (&of_acme, 0, true, "domain: would end other.example/x, which then is in line 7"),
+            (&of_acme, 0, false, "domain: is in the way of what is served here already:"),
+            (&of_acme, 1, true, "domain: would end free.example/y, which then is in line 7"),
+            (&of_acme, 1, false, "domain: would end free.example/y, which then does not work"),
+            (&of_one, 1, false, "domain: is in the way of what is served here already:"),
         ] {
             let aside = BTreeMap::from([(aside, wrong.clone())]);
-            let refused = planned.stands(&aside, &Standing::default(), &stored.owners);
+            let around = Around { grants, file: &file, routes: &snapshot.routes };
+            let refused = planned.stands(&aside, &Standing::default(), &stored.owners, &around);
             let told = refused.unwrap_err().told(&who, runs_gateway).to_string();
             assert!(told.starts_with(expected), "{told}");
         }

@@ -49,6 +49,16 @@ impl Pattern {
         }
         Ok(Self { prefix: prefix.to_owned(), star })
     }
+
+    /// Whether this name is one of its names.
+    pub fn has(&self, name: &str) -> bool {
+        let tail = name.strip_prefix(self.prefix.as_str());
+        tail.is_some_and(|tail| match self.star {
+            None => tail.is_empty(),
+            Some(Star::One) => !tail.is_empty() && !tail.contains('/'),
+            Some(Star::Many) => !tail.is_empty(),
+        })
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -112,6 +122,20 @@ mod tests {
             if let Ok(read) = parsed {
                 assert_eq!(read.to_string(), text);
             }
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_patterns_or_not() {
+        for (pattern, has, has_not) in [
+            ("acme/rocket", &["acme/rocket"][..], &["acme/rocket2", "acme/rocket/x", "acme"][..]),
+            ("acme/*", &["acme/rocket"], &["acme/", "acme", "acme/a/b", "acme2/rocket"]),
+            ("acme/**", &["acme/rocket", "acme/a/b", "acme/a/*"], &["acme/", "acme", "other/x"]),
+            ("*", &["rocket"], &["", "acme/rocket"]),
+        ] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert!(has.iter().all(|name| pattern.has(name)), "{pattern} {has:?}");
+            assert!(!has_not.iter().any(|name| pattern.has(name)), "{pattern} {has_not:?}");
         }
     }
 }

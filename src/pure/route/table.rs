@@ -123,6 +123,12 @@ impl Table {
         Some((found.domain, pattern))
     }
 
+    /// Whether a rule of its own domain serves the package `<domain>/<name>`, or is called so.
+    pub fn has(&self, package: &str) -> bool {
+        let Some((domain, name)) = package.split_once('/') else { return false };
+        self.serving(package).is_some_and(|(at, _)| at == domain) || self.of(domain, name).is_some()
+    }
+
     fn host_index(&self, name: &[u8]) -> Option<u32> {
         let is_it = |index: &u32| self.text(self.hosts[*index as usize].name).as_bytes() == name;
         self.by_host.find(self.hash(0, None, name), is_it).copied()

@@ -237,10 +237,10 @@ pub(super) async fn withdraw(
     let organisation = found(&at, &caller, Action::Configure, &place).await?;
     let domain = one(&at, organisation, &host).await?;
     is_meant(&headers, &domain)?;
-    let by = caller.who.actor();
     match domain.is_proven {
-        true => put_back(&at, by, organisation, host).await?,
+        true => put_back(&at, caller.who, organisation, host).await?,
         false => {
+            let by = caller.who.actor();
             at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
         }
     }

@@ -10,10 +10,11 @@ use super::caller::Caller;
 use super::problem::{Problem, ProblemBody, Sent, read};
 use super::tagged::{is_meant, tagged};
 use crate::control::accounts::StoreError;
+use crate::control::accounts::organisations::Organisation;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::organisations::{NO_HOST, give, host};
 use crate::control::dashboard::trouble::Trouble;
-use crate::pure::access::Action;
+use crate::pure::access::{Action, OrganisationId};
 
 /// Whose a domain is.
 #[derive(Serialize, ToSchema)]
@@ -53,7 +54,7 @@ pub(super) async fn one(
     if !caller.viewer.may_gateway(Action::See) {
         return Err(Problem(Trouble::absent()));
     }
-    tagged(&headers, &found(&at, named(&written)?).await?)
+    tagged(&headers, &found(&at, named(&written)?).await?.1)
 }
 
 /// Gives the domain to an organisation, with all packages at it; roles, tokens and invitations of these end. For
@@ -80,19 +81,20 @@ pub(super) async fn change(
     caller.writes()?;
     caller.viewer.must_configure_gateway()?;
     let (host, wanted) = (named(&written)?, read(wanted)?);
-    is_meant(&headers, &found(&at, host.clone()).await?)?;
-    give(&at, caller.who.actor(), host.clone(), wanted.organisation).await?;
-    tagged(&HeaderMap::new(), &found(&at, host).await?)
+    let (id, owner) = found(&at, host.clone()).await?;
+    is_meant(&headers, &owner)?;
+    give(&at, caller.who.actor(), host.clone(), wanted.organisation, Some(id)).await?;
+    tagged(&HeaderMap::new(), &found(&at, host).await?.1)
 }
 
 fn named(written: &str) -> Result<String, Problem> {
     host(written).ok_or_else(|| Problem::refused(NO_HOST.to_owned()))
 }
 
-async fn found(at: &Dashboard, host: String) -> Result<Owner, Problem> {
+async fn found(at: &Dashboard, host: String) -> Result<(OrganisationId, Owner), Problem> {
     let (owners, all) =
         at.accounts.run(|store| Ok((store.owners()?, store.organisations()?))).await?;
     let owner = all.into_iter().find(|one| one.id == owners.of_domain(&host));
-    let organisation = owner.ok_or(StoreError::Absent)?.name;
-    Ok(Owner { host, organisation })
+    let Organisation { id, name: organisation, .. } = owner.ok_or(StoreError::Absent)?;
+    Ok((id, Owner { host, organisation }))
 }

@@ -149,13 +149,17 @@ pub(super) async fn revert(
     let name = place.package()?.package;
     let owner = configurable(&caller.viewer, &name)?;
     let Reverted { change } = read(wanted)?;
-    match Settled::of(&at, &caller.viewer, &name).await {
-        Ok(settled) => is_meant(&headers, &Package::from(settled))?,
-        Err(trouble) if trouble.status == StatusCode::NOT_FOUND => {}
+    let seen = match Settled::of(&at, &caller.viewer, &name).await {
+        Ok(settled) => {
+            let made = settled.made.clone();
+            is_meant(&headers, &Package::from(settled))?;
+            made
+        }
+        Err(trouble) if trouble.status == StatusCode::NOT_FOUND => None,
         Err(trouble) => return Err(trouble.into()),
-    }
+    };
     let asker = Asker { who: caller.who, confirms: confirmed.confirm };
-    let outcome = undo(&at, asker, owner, &name, change).await?;
+    let outcome = undo(&at, asker, owner, (&name, seen), change).await?;
     let name = outcome.package.map(|one| one.written.package()).unwrap_or_default();
     answer(&at, &caller.viewer, &name).await
 }
