@@ -8,7 +8,7 @@ mod support;
 use serde_json::{Value, json};
 use support::gate::Gate;
 use support::person::{PACKAGES, Person, ROCKET, text};
-use support::program::{ask, json_of, made, problem, send};
+use support::program::{ask, json_of, made, problem, send, token_of};
 
 #[test]
 fn a_token_reaches_as_far_as_it_says_and_no_further() {
@@ -362,4 +362,95 @@ fn the_description_names_what_there_is() {
         }
     }
     assert_eq!(many, 44);
+}
+
+#[test]
+fn every_change_of_what_is_there_says_which_state_of_it_is_meant() {
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    // One of each sort.
+    let acme = |what: &str| format!("/api/v1/{what}?organisation=acme");
+    let of = |what: &str, package: &str| format!("/api/v1/{what}?package={package}");
+    let package = "made.example/acme/sledge";
+    let written =
+        json!({ "domain": "made.example", "name": "acme/sledge", "backends": ["ghcr.io/x"] });
+    let webhook = json!({ "url": "https://hooks.example/x", "events": ["weekly"] });
+    for (target, body) in [
+        (acme("packages"), written.clone()),
+        (acme("invitations"), json!({ "role": "member" })),
+        (acme("domains"), json!({ "host": "claimed.example" })),
+        (of("alerts", ROCKET), webhook.clone()),
+    ] {
+        let made = send(&gate, &token, "POST", &target, &[], Some(&body));
+        assert_eq!(made.status, 201, "{target}: {}", text(&made));
+    }
+    let first = |list: String, key: &str| {
+        let listed = json_of(&ask(&gate, &token, "GET", &list, &[]));
+        listed["items"][0][key].as_i64().unwrap_or_else(|| panic!("{listed}"))
+    };
+    let (account, invitation) =
+        (first(acme("people"), "account"), first(acme("invitations"), "id"));
+    let (tokens, alert) = (first(acme("tokens"), "id"), first(of("alerts", ROCKET), "id"));
+    let member = json!({ "role": "member" });
+    // Where one of each is, and what is sent there.
+    let all = [
+        ("/api/v1/package", of("package", package), written),
+        ("/api/v1/package/revert", of("package/revert", package), json!({ "change": 1 })),
+        ("/api/v1/settings", of("settings", ROCKET), json!({ "public": true })),
+        ("/api/v1/people/{account}", acme(&format!("people/{account}")), member),
+        ("/api/v1/people/tokens/{token}", acme(&format!("people/tokens/{tokens}")), json!(null)),
+        (
+            "/api/v1/invitations/{invitation}",
+            acme(&format!("invitations/{invitation}")),
+            json!(null),
+        ),
+        ("/api/v1/tokens/{token}", acme(&format!("tokens/{tokens}")), json!(null)),
+        ("/api/v1/alerts/{alert}", of(&format!("alerts/{alert}"), ROCKET), webhook),
+        ("/api/v1/domains/{host}", acme("domains/claimed.example"), json!(null)),
+        (
+            "/api/v1/domains/{host}/owner",
+            "/api/v1/domains/claimed.example/owner".to_owned(),
+            json!({ "organisation": "acme" }),
+        ),
+    ];
+    let described = json_of(&Person::before(&gate).get("/api/v1/openapi.json"));
+    let mut seen = Vec::new();
+    for (path, item) in described["paths"].as_object().unwrap() {
+        for method in ["put", "delete", "post", "patch"] {
+            let Some(described) = item.get(method) else { continue };
+            let parameters = described["parameters"].as_array().cloned().unwrap_or_default();
+            let says =
+                parameters.iter().any(|one| one["name"] == "If-Match" && one["in"] == "header");
+            // A POST makes something, or changes nothing, but for the one that undoes a change. What cannot be
+            // read by itself has no ETag to send.
+            let needs = match method {
+                "post" => path == "/api/v1/package/revert",
+                _ => item.get("get").is_some(),
+            };
+            assert_eq!(says, needs, "{method} {path}");
+            if !needs {
+                continue;
+            }
+            let (_, target, body) = all.iter().find(|(at, ..)| at == path).expect(path);
+            let method = method.to_uppercase();
+            let body = Some(body).filter(|body| !body.is_null());
+            for (more, status) in [(&[][..], 428), (&[("If-Match", "\"other\"")], 412)] {
+                let refused = send(&gate, &token, &method, target, more, body);
+                assert_eq!(problem(&refused).0, status, "{method} {target}");
+            }
+            let read = target.replace("/revert", "");
+            let found = ask(&gate, &token, "GET", &read, &[]);
+            assert!(
+                found.status == 200 && found.header("etag").is_some(),
+                "{read}: {}",
+                text(&found)
+            );
+            seen.push(path.as_str());
+        }
+    }
+    for (path, ..) in &all {
+        let has_one = seen.contains(path) || described["paths"][path].get("get").is_none();
+        assert!(has_one, "{path} is changed by nothing");
+    }
 }
