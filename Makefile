@@ -30,6 +30,7 @@ instructions: ## instructions per step of a redirect, by callgrind (needs valgri
 compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian, as root)
 	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
 	cargo build --locked --release --workspace
+	target/release/loadtest start --gateway target/release/pullgate --packages 10000
 	target/release/loadtest compare --gateway target/release/pullgate
 
 load: ## a closed and an open loop of redirects on the gateway alone
