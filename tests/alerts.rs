@@ -280,9 +280,8 @@ fn who_never_answers_holds_up_nobody_else() {
     assert!(gate.metric("pullgate_webhooks_waiting") >= 12);
 }
 
-/// The operator's own: of all packages, to wherever the file says, with the secret that its file has then.
-#[test]
-fn the_configuration_file_names_who_hears_of_everything() {
+/// A registry, and whether it fails from now on.
+fn registry() -> (Origin, Arc<AtomicBool>) {
     let is_failing = Arc::new(AtomicBool::new(false));
     let fails = Arc::clone(&is_failing);
     let registry = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| {
@@ -292,6 +291,13 @@ fn the_configuration_file_names_who_hears_of_everything() {
         }
         Ok(())
     });
+    (registry, is_failing)
+}
+
+/// The operator's own: of all packages, to wherever the file says, with the secret that its file has then.
+#[test]
+fn the_configuration_file_names_who_hears_of_everything() {
+    let (registry, is_failing) = registry();
     let origin = receiver(0);
     let dir = tempfile::tempdir().unwrap();
     let secret_file = dir.path().join("secret");
@@ -334,15 +340,7 @@ fn the_configuration_file_names_who_hears_of_everything() {
 
 #[test]
 fn a_registry_that_fails_and_works_again_is_told() {
-    let is_failing = Arc::new(AtomicBool::new(false));
-    let fails = Arc::clone(&is_failing);
-    let registry = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| {
-        while let Some(request) = talk.request()? {
-            let status = if fails.load(SeqCst) { "503 Service Unavailable" } else { "200 OK" };
-            talk.answer(&request, status, &[], b"{}")?;
-        }
-        Ok(())
-    });
+    let (registry, is_failing) = registry();
     let backend = format!("http://{}", registry.address());
     let packages = PACKAGES.replace("ghcr.io", &backend);
     let mut gate = Gate::start("epoll", &format!("{packages}{UPSTREAM}"));

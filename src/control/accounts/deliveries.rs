@@ -1,7 +1,7 @@
 //! What is to be told by webhook, how that went, and what was told. A message waits here from the moment that
 //! it counts as told: what finds no room is not told yet.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
@@ -94,8 +94,7 @@ impl Store {
             return Ok(Tested::TooSoon(TEST_EVERY_S - since));
         }
         // Tests that nobody hears would take the room of what there is to tell.
-        let tests = format!("{WAITING} AND alert = ?1 AND event = ?2");
-        if step.query_row(&tests, params![alert, TEST], |row| row.get::<_, i64>(0))? > 0 {
+        if waiting(&step, "alert = ?1 AND event = ?2", params![alert, TEST])? > 0 {
             return Ok(Tested::Behind);
         }
         match put(&step, alert, about, TEST, body, now_s)? {
@@ -157,8 +156,7 @@ impl Store {
 
     /// How many wait.
     pub fn waiting_deliveries(&self) -> Result<u64, StoreError> {
-        let many: i64 = self.connection.query_row(WAITING, [], |row| row.get(0))?;
-        Ok(many.unsigned_abs())
+        Ok(waiting(&self.connection, "TRUE", [])?.unsigned_abs())
     }
 
     /// It was told.
@@ -205,19 +203,15 @@ fn put(
     if step.query_row(sql, params![alert, about], |row| row.get(0))? {
         return Ok(Put::Told);
     }
-    let own: i64 =
-        step.query_row(&format!("{WAITING} AND alert = ?1"), [alert], |row| row.get(0))?;
+    let own = waiting(step, "alert = ?1", [alert])?;
     let owner = if in_file { None } else { owner(step, &package)? };
     let is_full = if in_file {
         own >= WAITING_OF_FILE_MAX
     } else {
-        let of_package =
-            format!("{WAITING} AND alert IN (SELECT id FROM alerts WHERE package = ?1)");
-        let of_package: i64 = step.query_row(&of_package, [&package], |row| row.get(0))?;
-        let of_owner = format!("{WAITING} AND organisation IS ?1");
-        let of_owner: i64 = step.query_row(&of_owner, [owner], |row| row.get(0))?;
-        let all = format!("{WAITING} AND organisation IS NOT NULL");
-        let all: i64 = step.query_row(&all, [], |row| row.get(0))?;
+        let of_package = "alert IN (SELECT id FROM alerts WHERE package = ?1)";
+        let of_package = waiting(step, of_package, [&package])?;
+        let of_owner = waiting(step, "organisation IS ?1", [owner])?;
+        let all = waiting(step, "organisation IS NOT NULL", [])?;
         own >= WAITING_OF_ONE_MAX
             || of_package >= WAITING_OF_PACKAGE_MAX
             || of_owner >= WAITING_OF_OWNER_MAX
@@ -233,6 +227,12 @@ fn put(
     )?;
     forget(step, alert, now_s)?;
     Ok(Put::Waits)
+}
+
+/// How many wait of which this is so.
+fn waiting(step: &Connection, is_so: &str, of: impl Params) -> Result<i64, StoreError> {
+    let sql = format!("SELECT count(*) FROM deliveries WHERE next_s IS NOT NULL AND {is_so}");
+    Ok(step.query_row(&sql, of, |row| row.get(0))?)
 }
 
 /// Whose a package is, by its domain.
@@ -264,7 +264,6 @@ fn forget(step: &Connection, alert: i64, now_s: i64) -> Result<(), StoreError> {
 
 /// What a test is of.
 pub const TEST: &str = "test";
-const WAITING: &str = "SELECT count(*) FROM deliveries WHERE next_s IS NOT NULL";
 /// What waits for one webhook: beyond that there is nobody who hears.
 const WAITING_OF_ONE_MAX: i64 = 50;
 /// What waits for all webhooks of one package: its admins take no other package's room.

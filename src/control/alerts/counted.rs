@@ -51,14 +51,19 @@ fn days_before(today: Timestamp, days: usize) -> Timestamp {
     today - SignedDuration::from_secs(DAY_S * i64::try_from(days).unwrap_or_default())
 }
 
+/// When the week before this one began, and ended.
+fn week_before(today: Timestamp) -> [Timestamp; 2] {
+    let to = Piece::Week.begin(today);
+    [days_before(to, 7), to]
+}
+
 /// What the week before this one came to.
 pub(super) fn last_week(
     query: &Query,
     package: &str,
     today: Timestamp,
 ) -> Result<News, QueryError> {
-    let to = Piece::Week.begin(today);
-    let from = to - SignedDuration::from_secs(7 * DAY_S);
+    let [from, to] = week_before(today);
     let base =
         Ask { package: Some(package.to_owned()), from: Some(from), to: Some(to), ..Ask::default() };
     let top = |by| Ask { by: vec![by], top: Some(TOP), ..base.clone() };
@@ -74,8 +79,7 @@ pub(super) fn last_week(
 
 /// The same of all packages together.
 pub(super) fn last_week_of_all(query: &Query, today: Timestamp) -> Result<News, QueryError> {
-    let to = Piece::Week.begin(today);
-    let from = to - SignedDuration::from_secs(7 * DAY_S);
+    let [from, to] = week_before(today);
     let base = Ask { from: Some(from), to: Some(to), ..Ask::default() };
     let mut answers = query.all(&[Ask { compare: true, ..base.clone() }, base])?.into_iter();
     let compared = answers.next().and_then(Result::ok);

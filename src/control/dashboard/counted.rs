@@ -19,8 +19,7 @@ pub(super) async fn counted<T: Send + 'static>(
 ) -> Result<T, Trouble> {
     let Ok(Ok(place)) = timeout(PLACE_PATIENCE, PLACES.acquire()).await else {
         let why = "Too many questions are asked about the counts at once. Try again in a moment.";
-        let trouble = Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
-        return Err(Trouble { retry_s: Some(5), ..trouble });
+        return Err(Trouble::busy(why));
     };
     let query = query.clone();
     let work = move || {

@@ -116,8 +116,7 @@ pub(super) async fn prove(
     let host = claimable(at, &claim.host).map_err(Trouble::refused)?;
     let Ok(_turn) = LOOK_UPS.try_acquire() else {
         let why = "Many domains are looked up just now. Try again in a moment.";
-        let busy = Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
-        return Err(Trouble { retry_s: Some(5), ..busy });
+        return Err(Trouble::busy(why));
     };
     let servers = at.resolver.map_or_else(visit::name_servers, |server| vec![server]);
     let name = record_name(&host);

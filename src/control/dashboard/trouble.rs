@@ -76,6 +76,17 @@ impl Trouble {
         Self { retry_s: Some(wait_s), ..trouble }
     }
 
+    /// Too much is under way: why, and to come again.
+    pub(super) fn busy(why: &str) -> Self {
+        Self::not_now("Busy", why)
+    }
+
+    /// What works again in a moment.
+    fn not_now(what: &str, why: &str) -> Self {
+        let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, what, why);
+        Self { retry_s: Some(5), ..trouble }
+    }
+
     /// The gateway itself fails; the log says at what.
     pub(super) fn failed(error: &dyn fmt::Display) -> Self {
         tracing::error!("a page could not be made: {error}");
@@ -139,14 +150,12 @@ impl From<Refused> for Trouble {
             Refused::Busy => {
                 let why =
                     "Too many changes are under way. Nothing was changed: try again in a moment.";
-                let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
-                Self { retry_s: Some(5), ..trouble }
+                Self::busy(why)
             }
             Refused::Draining => {
                 let why = "The gateway is stopping. Nothing was changed: try again once it has \
                            started.";
-                let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", why);
-                Self { retry_s: Some(5), ..trouble }
+                Self::not_now("Stopping", why)
             }
             Refused::Unheard { is_draining: true } => {
                 let why = "It is written down, and in force when the gateway has started again: it is \
@@ -165,9 +174,7 @@ impl From<Refused> for Trouble {
 
 impl From<Busy> for Trouble {
     fn from(_: Busy) -> Self {
-        let why = "Too many people are signing in at once. Try again in a moment.";
-        let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
-        Self { retry_s: Some(5), ..trouble }
+        Self::busy("Too many people are signing in at once. Try again in a moment.")
     }
 }
 

@@ -14,14 +14,7 @@ use crate::pure::oci::name::Name;
 fn naive<'p>(packages: &'p [Package], host: &str, name: &str) -> Option<&'p Package> {
     let fits = |package: &&Package| {
         let is_host = package.domain == "*" || package.domain == host.to_ascii_lowercase();
-        let Pattern { prefix, star } = &package.name;
-        is_host
-            && match (star, name.strip_prefix(prefix.as_str())) {
-                (None, Some(tail)) => tail.is_empty(),
-                (Some(Star::One), Some(tail)) => !tail.is_empty() && !tail.contains('/'),
-                (Some(Star::Many), Some(tail)) => !tail.is_empty(),
-                (_, None) => false,
-            }
+        is_host && package.name.has(name)
     };
     let specificity = |package: &&Package| {
         let Pattern { prefix, star } = &package.name;

@@ -9,14 +9,13 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read};
-use super::tagged::{List, changed_meanwhile, is_meant, tagged, tagged_by};
+use super::tagged::{List, changed_meanwhile, is_meant, one_of, tagged, tagged_by};
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::{Store, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::alerts;
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::place::Named;
-use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::Action;
 use crate::pure::alert::Event;
 
@@ -235,8 +234,7 @@ async fn of_package(at: &Dashboard, caller: &Caller, place: Place) -> Result<Nam
 
 async fn found(at: &Dashboard, package: String, id: i64) -> Result<Alert, Problem> {
     let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
-    let found = alerts.into_iter().find(|alert| alert.id == id);
-    found.ok_or_else(|| Problem(Trouble::absent()))
+    one_of(alerts, |alert| alert.id == id)
 }
 
 /// The webhook, if the caller means what is written of it now.

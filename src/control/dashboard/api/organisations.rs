@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read};
-use super::tagged::{List, is_meant, tagged};
+use super::tagged::{List, is_meant, one_of, tagged};
 use crate::control::accounts::claims::Claim;
-use crate::control::accounts::{Store, StoreError, now_s};
+use crate::control::accounts::{Store, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::domains::{Domains, prove, put_back, put_claim, record_name};
 use crate::control::dashboard::trouble::Trouble;
@@ -273,8 +273,7 @@ async fn one(
     organisation: OrganisationId,
     host: &str,
 ) -> Result<OwnDomain, Problem> {
-    let found = all(at, organisation).await?.into_iter().find(|one| one.host == host);
-    found.ok_or_else(|| StoreError::Absent.into())
+    one_of(all(at, organisation).await?, |one| one.host == host)
 }
 
 fn claimed(Claim { host, text }: Claim) -> OwnDomain {

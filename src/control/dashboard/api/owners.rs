@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::problem::{Problem, ProblemBody, Sent, read};
-use super::tagged::{is_meant, tagged};
-use crate::control::accounts::StoreError;
+use super::tagged::{is_meant, one_of, tagged};
 use crate::control::accounts::organisations::Organisation;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::organisations::{NO_HOST, give, host};
@@ -94,7 +93,7 @@ fn named(written: &str) -> Result<String, Problem> {
 async fn found(at: &Dashboard, host: String) -> Result<(OrganisationId, Owner), Problem> {
     let (owners, all) =
         at.accounts.run(|store| Ok((store.owners()?, store.organisations()?))).await?;
-    let owner = all.into_iter().find(|one| one.id == owners.of_domain(&host));
-    let Organisation { id, name: organisation, .. } = owner.ok_or(StoreError::Absent)?;
+    let id = owners.of_domain(&host);
+    let Organisation { name: organisation, .. } = one_of(all, |one| one.id == id)?;
     Ok((id, Owner { host, organisation }))
 }

@@ -90,8 +90,7 @@ pub(super) async fn check(
     let sights = at.onlooker.look(&outcome.snapshot, &outcome.keyring, (domain, name)).await;
     let Some(sights) = sights else {
         let why = "Too many registries are being asked just now. Try again in a moment.";
-        let trouble = Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
-        return Err(Problem(Trouble { retry_s: Some(5), ..trouble }));
+        return Err(Problem(Trouble::busy(why)));
     };
     let works = sights.iter().all(Sight::works);
     let backends = sights.into_iter().map(CheckedBackend::from).collect();

@@ -9,8 +9,7 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read, role};
-use super::tagged::{List, is_meant, tagged};
-use crate::control::accounts::StoreError;
+use super::tagged::{List, is_meant, one_of, tagged};
 use crate::control::accounts::now_s;
 use crate::control::accounts::place;
 use crate::control::accounts::roles::Member;
@@ -270,15 +269,13 @@ async fn open(at: &Dashboard, place: &place::Place) -> Result<Vec<Invitation>, P
 }
 
 async fn open_one(at: &Dashboard, place: &place::Place, id: i64) -> Result<Invitation, Problem> {
-    let found = open(at, place).await?.into_iter().find(|one| one.id == id);
-    found.ok_or_else(|| StoreError::Absent.into())
+    one_of(open(at, place).await?, |one| one.id == id)
 }
 
 async fn found(at: &Dashboard, place: &place::Place, account: i64) -> Result<Person, Problem> {
     let place = place.clone();
     let members = at.accounts.run(move |store| store.members(&place)).await?;
-    let found = members.into_iter().find(|one| one.account == account);
-    found.map(person).ok_or_else(|| StoreError::Absent.into())
+    one_of(members, |one| one.account == account).map(person)
 }
 
 fn person(Member { account, login, role }: Member) -> Person {

@@ -35,6 +35,14 @@ impl<T> List<T> {
     }
 }
 
+/// The one of a list that is meant.
+///
+/// # Errors
+/// 404 where it is not there.
+pub(super) fn one_of<T>(list: Vec<T>, is_it: impl Fn(&T) -> bool) -> Result<T, Problem> {
+    list.into_iter().find(is_it).ok_or_else(|| Problem(Trouble::absent()))
+}
+
 /// The answer to a GET: 304 where the caller has it already.
 pub(super) fn tagged(headers: &HeaderMap, body: &impl Serialize) -> Result<Response, Problem> {
     let (text, tag) = written(body)?;

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read, role};
-use super::tagged::{List, is_meant, tagged, tagged_by};
+use super::tagged::{List, is_meant, one_of, tagged, tagged_by};
+use crate::control::accounts::now_s;
 use crate::control::accounts::place;
 use crate::control::accounts::tokens::{Token, Wanted};
-use crate::control::accounts::{StoreError, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::tokens::{DAYS_MAX, new_token};
@@ -252,8 +252,7 @@ async fn reaching(at: &Dashboard, place: place::Place) -> Result<Vec<Listed>, Pr
 }
 
 async fn reaching_one(at: &Dashboard, place: place::Place, id: i64) -> Result<Listed, Problem> {
-    let found = reaching(at, place).await?.into_iter().find(|one| one.id == id);
-    found.ok_or_else(|| StoreError::Absent.into())
+    one_of(reaching(at, place).await?, |one| one.id == id)
 }
 
 /// The tokens of the caller's account that reach no further than the caller does, the newest first.
@@ -265,8 +264,7 @@ async fn reached(at: &Dashboard, caller: &Caller) -> Result<Vec<Listed>, Problem
 }
 
 async fn reached_one(at: &Dashboard, caller: &Caller, id: i64) -> Result<Listed, Problem> {
-    let found = reached(at, caller).await?.into_iter().find(|one| one.id == id);
-    found.ok_or_else(|| StoreError::Absent.into())
+    one_of(reached(at, caller).await?, |one| one.id == id)
 }
 
 fn listed(one: Token) -> Listed {

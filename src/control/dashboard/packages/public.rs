@@ -100,11 +100,9 @@ pub(in crate::control::dashboard) fn by_file() -> Trouble {
 /// Leave to ask the counts for whoever it is, for as long as it is held: the people of packages are not
 /// to wait for everybody.
 pub(in crate::control::dashboard) fn public_turn() -> Result<SemaphorePermit<'static>, Trouble> {
-    TURNS.try_acquire().map_err(|_| {
-        let why = "Many look at what is public just now. Try again in a moment.";
-        let busy = Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", why);
-        Trouble { retry_s: Some(5), ..busy }
-    })
+    TURNS
+        .try_acquire()
+        .map_err(|_| Trouble::busy("Many look at what is public just now. Try again in a moment."))
 }
 
 /// Makes a package public, or not any more.
