@@ -7,14 +7,22 @@ mod support;
 
 use serde_json::{Value, json};
 use support::gate::Gate;
+use support::people::{invited, password, signed_in};
 use support::person::{PACKAGES, Person, ROCKET, text};
 use support::program::{ask, json_of, made, problem, send, token_of};
 
 #[test]
 fn a_token_reaches_as_far_as_it_says_and_no_further() {
-    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", PACKAGES);
     let mut ada = Person::set_up(&mut gate);
     let acme = ("organisation", "acme");
+    let mut bob = invited(&gate, &mut ada, acme, "member", "bob");
+    let mut pat = invited(&gate, &mut ada, ("package", ROCKET), "member", "pat");
+    let secret = password(&gate, &["create", "eve", "--organisation", "other"]);
+    let eves = token_of(&mut signed_in(&gate, "eve", &secret), "other");
+    let member_of = |place| [place, ("label", "mine"), ("role", "member"), ("days", "")];
+    let bobs = made(&mut bob, &member_of(acme));
+    let pats = made(&mut pat, &member_of(("package", ROCKET)));
     let of = |role| [acme, ("label", "report"), ("role", role), ("days", "")];
     let reads = made(&mut ada, &of("member"));
     let writes = made(&mut ada, &of("admin"));
@@ -44,71 +52,77 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let (named, hosted) = (json!({ "name": "third" }), json!({ "host": "a.b" }));
     let owned = json!({ "organisation": "third" });
     let tokens_of_rocket = format!("/api/v1/people/tokens?package={ROCKET}");
-    // Each row: no token, one that is none, one that reads, one that writes, one of a package.
+    // Each row: no token, one that is none, one that reads, one that writes, one of a package, all an admin's;
+    // then a member's, another organisation's admin's, and one of a package's member.
     #[rustfmt::skip]
     let table: Vec<(&str, &str, Option<&Value>, &str)> = vec![
-        ("GET", "/api/v1/packages", None, "401 401 200 200 200"),
-        ("GET", people, None, "401 401 200 200 404"),
-        ("GET", "/api/v1/people?organisation=nowhere", None, "401 401 404 404 404"),
-        ("GET", &rocket, None, "401 401 200 200 200"),
-        ("GET", sledge, None, "401 401 200 200 404"),
-        ("GET", &settings, None, "401 401 200 200 200"),
-        ("GET", settings_of_sledge, None, "401 401 200 200 404"),
-        ("PUT", &settings, Some(&public), "401 401 403 428 428"),
-        ("PUT", settings_of_sledge, Some(&public), "401 401 403 428 404"),
-        ("GET", "/api/v1/settings", None, "401 401 400 400 400"),
-        ("GET", &package, None, "401 401 200 200 200"),
-        ("GET", "/api/v1/package?package=registry.acme.com/acme/sledge", None, "401 401 200 200 404"),
-        ("POST", "/api/v1/packages?organisation=acme", Some(&member), "401 401 403 400 404"),
-        ("PUT", &package, Some(&written), "401 401 403 409 409"),
-        ("DELETE", &package, None, "401 401 403 409 403"),
-        ("POST", &check, Some(&written), "401 401 403 409 409"),
-        ("GET", &history, None, "401 401 403 200 200"),
-        ("POST", &revert, Some(&undone), "401 401 403 428 428"),
-        ("GET", "/api/v1/pulls", None, "401 401 200 200 200"),
-        ("GET", "/api/v1/pulls?by=domain", None, "401 401 400 400 400"),
-        ("GET", "/api/v1/export", None, "401 401 200 200 200"),
-        ("GET", &export, None, "401 401 200 200 200"),
-        ("GET", export_of_sledge, None, "401 401 200 200 404"),
-        ("GET", explain, None, "401 401 200 200 403"),
-        ("GET", "/api/v1/tokens", None, "401 401 200 200 200"),
-        ("GET", "/api/v1/audit?organisation=acme", None, "401 401 403 200 404"),
-        ("GET", invite, None, "401 401 403 200 404"),
-        ("POST", invite, Some(&member), "401 401 403 201 404"),
-        ("POST", &invite_rocket, Some(&member), "401 401 403 201 201"),
-        ("POST", token_of_acme, Some(&admins), "401 401 403 201 404"),
-        ("POST", token_of_acme, Some(&members), "401 401 403 201 404"),
-        ("POST", &token_of_rocket, Some(&admins), "401 401 403 201 201"),
-        ("GET", "/api/v1/tokens/999", None, "401 401 404 404 404"),
-        ("DELETE", "/api/v1/tokens/999", None, "401 401 403 404 404"),
-        ("GET", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404"),
-        ("DELETE", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404"),
-        ("DELETE", "/api/v1/people/999?organisation=acme", None, "401 401 403 404 404"),
-        ("GET", "/api/v1/organisations", None, "401 401 200 200 200"),
-        ("POST", "/api/v1/organisations", Some(&named), "401 401 403 201 404"),
-        ("GET", "/api/v1/domains?organisation=acme", None, "401 401 200 200 404"),
-        ("POST", "/api/v1/domains?organisation=acme", Some(&hosted), "401 401 403 403 404"),
-        ("GET", "/api/v1/domains/a.b?organisation=acme", None, "401 401 404 404 404"),
-        ("PUT", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 404 404"),
-        ("DELETE", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 404 404"),
-        ("GET", "/api/v1/domains/a.b/owner", None, "401 401 200 200 404"),
-        ("PUT", "/api/v1/domains/a.b/owner", Some(&owned), "401 401 403 428 404"),
-        ("GET", "/api/v1/people/tokens?organisation=acme", None, "401 401 403 200 404"),
-        ("GET", &tokens_of_rocket, None, "401 401 403 200 200"),
-        ("DELETE", "/api/v1/people/tokens/999?organisation=acme", None, "401 401 403 404 404"),
-        ("GET", "/api/v1/nowhere", None, "404 404 404 404 404"),
+        ("GET", "/api/v1/packages", None, "401 401 200 200 200 200 200 200"),
+        ("GET", people, None, "401 401 200 200 404 200 404 404"),
+        ("GET", "/api/v1/people?organisation=nowhere", None, "401 401 404 404 404 404 404 404"),
+        ("GET", &rocket, None, "401 401 200 200 200 200 404 200"),
+        ("GET", sledge, None, "401 401 200 200 404 200 404 404"),
+        ("GET", &settings, None, "401 401 200 200 200 200 404 200"),
+        ("GET", settings_of_sledge, None, "401 401 200 200 404 200 404 404"),
+        ("PUT", &settings, Some(&public), "401 401 403 428 428 403 404 403"),
+        ("PUT", settings_of_sledge, Some(&public), "401 401 403 428 404 403 404 403"),
+        ("GET", "/api/v1/settings", None, "401 401 400 400 400 400 400 400"),
+        ("GET", &package, None, "401 401 200 200 200 200 404 200"),
+        ("GET", "/api/v1/package?package=registry.acme.com/acme/sledge", None, "401 401 200 200 404 200 404 404"),
+        ("POST", "/api/v1/packages?organisation=acme", Some(&member), "401 401 403 400 404 403 404 403"),
+        ("PUT", &package, Some(&written), "401 401 403 409 409 403 404 403"),
+        ("DELETE", &package, None, "401 401 403 409 403 403 404 403"),
+        ("POST", &check, Some(&written), "401 401 403 409 409 403 404 403"),
+        ("GET", &history, None, "401 401 403 200 200 403 404 403"),
+        ("POST", &revert, Some(&undone), "401 401 403 428 428 403 404 403"),
+        ("GET", "/api/v1/pulls", None, "401 401 200 200 200 200 200 200"),
+        ("GET", "/api/v1/pulls?by=domain", None, "401 401 400 400 400 400 400 400"),
+        ("GET", "/api/v1/export", None, "401 401 200 200 200 200 200 200"),
+        ("GET", &export, None, "401 401 200 200 200 200 404 200"),
+        ("GET", export_of_sledge, None, "401 401 200 200 404 200 404 404"),
+        ("GET", explain, None, "401 401 200 200 403 200 403 403"),
+        ("GET", "/api/v1/tokens", None, "401 401 200 200 200 200 200 200"),
+        ("GET", "/api/v1/audit?organisation=acme", None, "401 401 403 200 404 403 404 404"),
+        ("GET", invite, None, "401 401 403 200 404 403 404 404"),
+        ("POST", invite, Some(&member), "401 401 403 201 404 403 404 403"),
+        ("POST", &invite_rocket, Some(&member), "401 401 403 201 201 403 404 403"),
+        ("POST", token_of_acme, Some(&admins), "401 401 403 201 404 403 404 403"),
+        ("POST", token_of_acme, Some(&members), "401 401 403 201 404 403 404 403"),
+        ("POST", &token_of_rocket, Some(&admins), "401 401 403 201 201 403 404 403"),
+        ("GET", "/api/v1/tokens/999", None, "401 401 404 404 404 404 404 404"),
+        ("DELETE", "/api/v1/tokens/999", None, "401 401 403 428 428 403 428 403"),
+        ("GET", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404 403 404 404"),
+        ("DELETE", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 428 404 403 404 403"),
+        ("DELETE", "/api/v1/people/999?organisation=acme", None, "401 401 403 428 404 403 404 403"),
+        ("GET", "/api/v1/organisations", None, "401 401 200 200 200 200 200 200"),
+        ("POST", "/api/v1/organisations", Some(&named), "401 401 403 201 404 403 404 403"),
+        ("GET", "/api/v1/domains?organisation=acme", None, "401 401 200 200 404 200 404 404"),
+        ("POST", "/api/v1/domains?organisation=acme", Some(&hosted), "401 401 403 403 404 403 404 403"),
+        ("GET", "/api/v1/domains/a.b?organisation=acme", None, "401 401 404 404 404 404 404 404"),
+        ("PUT", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 428 404 403 404 403"),
+        ("DELETE", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 428 404 403 404 403"),
+        ("GET", "/api/v1/domains/a.b/owner", None, "401 401 200 200 404 200 404 404"),
+        ("PUT", "/api/v1/domains/a.b/owner", Some(&owned), "401 401 403 428 404 403 404 403"),
+        ("GET", "/api/v1/people/tokens?organisation=acme", None, "401 401 403 200 404 403 404 404"),
+        ("GET", &tokens_of_rocket, None, "401 401 403 200 200 403 404 403"),
+        ("DELETE", "/api/v1/people/tokens/999?organisation=acme", None, "401 401 403 428 404 403 404 403"),
+        ("GET", "/api/v1/nowhere", None, "404 404 404 404 404 404 404 404"),
     ];
+    let mut wrong = Vec::new();
     for (method, target, body, expected) in table {
         let mut said = Vec::new();
-        for token in ["", "pullgate_00", &reads, &writes, &of_package] {
+        for token in ["", "pullgate_00", &reads, &writes, &of_package, &bobs, &eves, &pats] {
             let answer = send(&gate, token, method, target, &[], body);
             if answer.status >= 400 {
                 problem(&answer);
             }
             said.push(answer.status.to_string());
         }
-        assert_eq!(said.join(" "), expected, "{method} {target}");
+        let said = said.join(" ");
+        if said != expected {
+            wrong.push(format!("{method} {target}: {said}"));
+        }
     }
+    assert!(wrong.is_empty(), "not as the table says:\n{}", wrong.join("\n"));
     // What it lists and ends is within its reach too.
     let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/packages", &[]));
     assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
@@ -207,14 +221,8 @@ fn who_changes_something_says_which_state_of_it() {
     let invite = "/api/v1/invitations?organisation=acme";
     let answer = send(&gate, &token, "POST", invite, &[], Some(&json!({ "role": "member" })));
     let path = json_of(&answer)["path"].as_str().unwrap().to_owned();
-    let secret = {
-        let mut command = std::process::Command::new(support::gate::pullgate());
-        command.args(["account", "create", "bob", "--data"]).arg(gate.data_dir());
-        let said = support::process::run(&mut command);
-        said.lines().last().unwrap().to_owned()
-    };
-    let mut bob = Person::before(&gate);
-    assert_eq!(bob.sign_in("bob", &secret).status, 303);
+    let secret = password(&gate, &["create", "bob"]);
+    let mut bob = signed_in(&gate, "bob", &secret);
     assert_eq!(bob.fill_in(&path, &[]).status, 303);
     let people = json_of(&ask(&gate, &token, "GET", "/api/v1/people?organisation=acme", &[]));
     let account = people["items"][1]["account"].as_i64().unwrap();

@@ -4,70 +4,20 @@
 
 mod support;
 
+use std::fs::read_to_string;
+use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pullgate::pure::totp;
 use support::gate::{Gate, pullgate};
-use support::http::Answer;
+use support::people::{account, account_of, invited, link, number, password, signed_in};
 use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
 use support::process::{attempt, run};
 
 /// A gateway where people who are invited make their own accounts.
 fn gate() -> Gate {
     Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", PACKAGES)
-}
-
-/// `pullgate account`.
-fn account(gate: &Gate, arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new(pullgate());
-    command.arg("account").args(arguments).arg("--data").arg(gate.data_dir());
-    attempt(&mut command)
-}
-
-/// The password that `pullgate account create` or `reset` says.
-fn password(gate: &Gate, arguments: &[&str]) -> String {
-    let said = account(gate, arguments).unwrap();
-    said.lines().last().unwrap().to_owned()
-}
-
-fn signed_in(gate: &Gate, login: &str, password: &str) -> Person {
-    let mut person = Person::before(gate);
-    let answer = person.sign_in(login, password);
-    assert_eq!(answer.status, 303, "{}", text(&answer));
-    person
-}
-
-/// Whoever `by` invites to a place, as a new account of this name.
-fn invited(gate: &Gate, by: &mut Person, place: (&str, &str), role: &str, login: &str) -> Person {
-    let link = link(&by.act("/people/invite", &[place, ("role", role)]));
-    let mut person = Person::before(gate);
-    let answer = person.fill_in(&link, &[("login", login), ("password", PASSWORD)]);
-    assert_eq!(answer.status, 303, "{}", text(&answer));
-    person
-}
-
-/// The invitation's link on a page, as path and query.
-fn link(page: &Answer) -> String {
-    let page = text(page);
-    let at = page.find("/join?key=").unwrap_or_else(|| panic!("no link in\n{page}"));
-    page[at..at + "/join?key=".len() + 64].to_owned()
-}
-
-/// The number in the first field of this name.
-fn number(page: &Answer, field: &str) -> String {
-    let page = text(page);
-    let mark = format!("name=\"{field}\" value=\"");
-    let at = page.find(&mark).unwrap_or_else(|| panic!("no {field} in\n{page}"));
-    page[at + mark.len()..].split('"').next().unwrap().to_owned()
-}
-
-/// The account's number of who is listed by this name.
-fn account_of(page: &Answer, login: &str) -> String {
-    let page = text(page);
-    let row = page.split(&format!("<th scope=\"row\">{login}</th>")).nth(1).expect("the row");
-    let field = row.split("name=\"account\" value=\"").nth(1).expect("the field");
-    field.split('"').next().unwrap().to_owned()
 }
 
 struct World {
@@ -112,6 +62,10 @@ fn every_page_and_form_by_everybody() {
     let (written, removed) =
         (format!("/settings/package/{ROCKET}"), format!("/settings/remove/{ROCKET}"));
     let reverted = format!("/settings/revert/{ROCKET}");
+    let [package, live, download, badges] =
+        ["packages", "live", "download", "settings/badges"].map(|at| format!("/{at}/{ROCKET}"));
+    let history_of_rocket = format!("/history?package={ROCKET}");
+    let wrong_password = ("password", "not the right one");
     // Each row: nobody, acme's member, acme's admin, another's admin, the package's member and admin.
     // `door` is sent to sign in.
     type Row<'r> = (&'r str, &'r str, Vec<(&'r str, &'r str)>, &'r str);
@@ -180,20 +134,103 @@ fn every_page_and_form_by_everybody() {
         ("POST", "/tokens", vec![rocket, label, admin], "door 403 200 404 403 200"),
         ("POST", "/tokens/revoke", vec![("token", "999")], "door 404 404 404 404 404"),
         ("POST", "/account/sessions", vec![("session", "999")], "door 404 404 404 404 404"),
+        ("GET", &package, vec![], "door 200 200 404 200 200"),
+        ("GET", "/packages/registry.acme.com/acme/nowhere", vec![], "door 404 404 404 404 404"),
+        ("GET", &live, vec![], "door 200 200 404 200 200"),
+        // Who sees all packages of the domain may wait for the first pull of one.
+        ("GET", "/live/registry.acme.com/acme/nowhere", vec![], "door 200 200 404 404 404"),
+        ("GET", &download, vec![], "door 200 200 404 200 200"),
+        ("GET", "/history?organisation=acme", vec![], "door 403 200 404 404 404"),
+        ("GET", &history_of_rocket, vec![], "door 403 200 404 403 200"),
+        ("POST", &badges, vec![("badges", "on")], "door 403 303 404 403 303"),
+        ("POST", &badges, vec![("badges", "maybe")], "door 403 400 404 403 400"),
+        ("GET", "/badges/00/pulls.svg", vec![], "404 404 404 404 404 404"),
+        ("POST", "/join", vec![("key", "00")], "403 404 404 404 404 404"),
+        ("POST", "/set-up", vec![("key", "00")], "403 404 404 404 404 404"),
+        ("POST", "/sign-in", vec![("login", "x")], "403 401 401 401 401 401"),
+        ("POST", "/account/password", vec![wrong_password], "door 403 403 403 403 403"),
+        ("POST", "/account/second-factor", vec![("secret", "x")], "door 400 400 400 400 400"),
+        ("POST", "/account/second-factor/off", vec![wrong_password], "door 403 403 403 403 403"),
+        // Who signs out is sent to where they can sign in again.
+        ("POST", "/sign-out", vec![], "door door door door door door"),
+        ("GET", "/account", vec![], "door door door door door door"),
     ];
+    every_route_has_a_row(table.iter().map(|(method, target, ..)| (*method, *target)));
     let World { gate, ada, bob, eve, pat, pia } = &mut world;
     let mut nobody = Person::before(gate);
+    let mut wrong = Vec::new();
     for (method, target, fields, expected) in table {
         let mut said = Vec::new();
         for person in [&mut nobody, bob, ada, eve, pat, pia] {
             let answer = match method {
+                // It goes on for as long as somebody looks.
+                "GET" if target.starts_with("/live/") => person.head_of(target),
                 "GET" => person.get(target),
                 _ => person.act(target, &fields),
             };
             let door = answer.header("location").is_some_and(|to| to.starts_with("/sign-in"));
             said.push(if door { "door".to_owned() } else { answer.status.to_string() });
         }
-        assert_eq!(said.join(" "), expected, "{method} {target} {fields:?}");
+        let said = said.join(" ");
+        if said != expected {
+            wrong.push(format!("{method} {target} {fields:?}: {said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "not as the table says:\n{}", wrong.join("\n"));
+}
+
+/// That each page and form of the dashboard is among these, as its source has them: the API has a table of its own.
+fn every_route_has_a_row<'r>(rows: impl Iterator<Item = (&'r str, &'r str)>) {
+    let mut routes = Vec::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control/dashboard");
+    put_routes(&source, &mut routes);
+    assert!(routes.len() > 50, "{routes:?}");
+    let mut forgotten = routes.clone();
+    for (method, target) in rows {
+        let path = target.split('?').next().unwrap_or_default();
+        let fits = |(of, pattern): &&(String, String)| of == method && leads_to(pattern, path);
+        // The one with the longest beginning without a choice, as the router chooses.
+        let fixed = |(_, pattern): &&(String, String)| pattern.find('{').unwrap_or(usize::MAX);
+        let route = routes.iter().filter(fits).max_by_key(fixed).expect(target);
+        forgotten.retain(|one| one != route);
+    }
+    // What the people who run the gateway find by it, another test has.
+    forgotten
+        .retain(|(method, pattern)| (&**method, &**pattern) != ("POST", "/first-pull/{*package}"));
+    assert!(forgotten.is_empty(), "nobody asks who may do this: {forgotten:?}");
+}
+
+/// Method and pattern of each `.route("…", get(…).post(…))` in a folder, but those of the API.
+fn put_routes(folder: &Path, routes: &mut Vec<(String, String)>) {
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("api") {
+            put_routes(&path, routes);
+            continue;
+        }
+        let source = if path.is_file() { read_to_string(&path).unwrap() } else { String::new() };
+        for call in source.split(".route(\"").skip(1) {
+            let (pattern, rest) = call.split_once('"').expect("a pattern");
+            let methods = rest.split([';', '}']).next().unwrap_or_default();
+            let methods = methods.split(".route(").next().unwrap_or_default();
+            for (word, method) in [("get(", "GET"), ("post(", "POST")] {
+                if methods.contains(word) {
+                    routes.push((method.to_owned(), pattern.to_owned()));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a path is one of this pattern: `{one}` stands for a part of it, `{*all}` for the rest.
+fn leads_to(pattern: &str, path: &str) -> bool {
+    match pattern.split_once("{*") {
+        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
+        None => {
+            let (parts, of) = (path.split('/'), pattern.split('/'));
+            parts.clone().count() == of.clone().count()
+                && of.zip(parts).all(|(of, part)| of == part || of.starts_with('{'))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod images;
 pub mod origin;
 pub mod packages;
 pub mod pebble;
+pub mod people;
 pub mod person;
 pub mod process;
 pub mod program;

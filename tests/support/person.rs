@@ -89,15 +89,7 @@ impl Person {
 
     /// Posts fields, whatever a page says of them.
     pub fn post(&mut self, target: &str, fields: &[(String, String)]) -> Answer {
-        let mut body = String::new();
-        for (key, value) in fields {
-            body.push_str(if body.is_empty() { "" } else { "&" });
-            put_encoded(&mut body, key);
-            body.push('=');
-            put_encoded(&mut body, value);
-        }
-        let kind = "Content-Type: application/x-www-form-urlencoded".to_owned();
-        self.ask("POST", target, &[kind], body.as_bytes())
+        self.ask("POST", target, &[FORM.to_owned()], encoded(fields).as_bytes())
     }
 
     /// Posts fields with the token of a form that it is shown.
@@ -107,12 +99,16 @@ impl Person {
 
     /// The same with the token of a form on `page`.
     pub fn act_on(&mut self, page: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
-        let page = text(&self.get(page));
-        let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap_or_default();
-        let token = token.split('"').next().unwrap_or_default();
-        let mut all = vec![("form_token".to_owned(), token.to_owned())];
+        let mut all = vec![("form_token".to_owned(), self.form_token(page))];
         all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         self.post(target, &all)
+    }
+
+    /// The token of a form on `page`.
+    pub fn form_token(&mut self, page: &str) -> String {
+        let page = text(&self.get(page));
+        let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap_or_default();
+        token.split('"').next().unwrap_or_default().to_owned()
     }
 
     /// Signs in.
@@ -120,12 +116,25 @@ impl Person {
         self.fill_in("/sign-in", &[("login", login), ("password", password)])
     }
 
+    /// What an answer begins with that may have no end.
+    pub fn head_of(&self, target: &str) -> Answer {
+        let mut connection = Connection::open(self.admin).expect("the admin listener");
+        let head = format!("GET {target} HTTP/1.1\r\n{}\r\n\r\n", self.lines(&[]).join("\r\n"));
+        connection.send(head.as_bytes()).expect("sent");
+        connection.head().expect("an answer")
+    }
+
+    fn lines(&self, more: &[String]) -> Vec<String> {
+        let host = self.host.clone().unwrap_or_else(|| self.admin.to_string());
+        let mut lines = vec![format!("Host: {host}")];
+        lines.extend(self.cookie.iter().map(|cookie| format!("Cookie: {cookie}")));
+        lines.extend(self.also.iter().chain(more).cloned());
+        lines
+    }
+
     /// Any request.
     pub fn ask(&mut self, method: &str, target: &str, more: &[String], body: &[u8]) -> Answer {
-        let host = self.host.clone().unwrap_or_else(|| self.admin.to_string());
-        let mut headers = vec![format!("Host: {host}")];
-        headers.extend(self.cookie.iter().map(|cookie| format!("Cookie: {cookie}")));
-        headers.extend(self.also.iter().chain(more).cloned());
+        let headers = self.lines(more);
         let connection = match self.from {
             Some(source) => Connection::open_from(source, self.admin),
             None => Connection::open(self.admin),
@@ -149,10 +158,24 @@ pub fn set_up_link(gate: &mut Gate) -> String {
     })
 }
 
+/// The fields of a form as they are sent.
+pub fn encoded(fields: &[(String, String)]) -> String {
+    let mut body = String::new();
+    for (key, value) in fields {
+        body.push_str(if body.is_empty() { "" } else { "&" });
+        put_encoded(&mut body, key);
+        body.push('=');
+        put_encoded(&mut body, value);
+    }
+    body
+}
+
 /// An answer's body.
 pub fn text(answer: &Answer) -> String {
     String::from_utf8(answer.body.clone()).expect("text")
 }
 
+/// What a form is sent as.
+pub const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 /// A good one.
 pub const PASSWORD: &str = "correct horse battery staple";

@@ -1,15 +1,14 @@
 //! Where anybody may make an account: organisations that people found, and domains that they prove to be
 //! theirs.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Row, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
 use super::organisations::{end_below, put_organisation};
 use super::people::{add_account, put_member};
-use super::sessions::Who;
 use super::store::{Store, StoreError};
-use crate::pure::access::{Action, Object, OrganisationId, Role};
+use crate::pure::access::{OrganisationId, Role};
 
 /// A domain that an organisation says is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,28 +116,31 @@ impl Store {
         Ok(Claim { host: host.to_owned(), text })
     }
 
-    /// The claim is proven: the domain is the organisation's, and everybody's claims to it are over. Looking
-    /// for the proof takes time, so it is asked here whether who has it looked for still may.
+    /// The claim, of which the record was found, is proven: the domain is the organisation's, and everybody's claims to it are over.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] for what it has not claimed; [`StoreError::Refused`] where another was faster,
-    /// and where packages are made; [`StoreError::Forbidden`] for who does not configure the organisation any more.
+    /// [`StoreError::Absent`] for what it has not claimed, [`StoreError::Changed`] where that is to be proven by
+    /// another text by now; [`StoreError::Refused`] where another was faster,
+    /// and where packages are made.
     pub fn prove(
         &mut self,
-        who: &Who,
+        by: &Actor,
         organisation: OrganisationId,
-        host: &str,
+        claim: &Claim,
         now_s: i64,
     ) -> Result<(), StoreError> {
-        self.must_configure(who, organisation, now_s)?;
-        let sql = "SELECT 1 FROM claims WHERE host = ?1 AND organisation = ?2";
-        let is_there = self.connection.query_row(sql, params![host, organisation], |_| Ok(()));
-        is_there.optional()?.ok_or(StoreError::Absent)?;
+        let Claim { host, text } = claim;
+        let sql = "SELECT text FROM claims WHERE host = ?1 AND organisation = ?2";
+        let of = params![host, organisation];
+        let now: String = self.connection.query_row(sql, of, |row| row.get(0))?;
+        if now != *text {
+            return Err(StoreError::Changed);
+        }
         // Between this and what follows nobody else's job runs.
         if self.owners()?.domains.contains_key(host) || self.has_made_at(host)? {
             return Err(taken(host));
         }
-        self.give_domain(&who.actor(), host, organisation, now_s)?;
+        self.give_domain(by, host, organisation, now_s)?;
         self.connection.execute("DELETE FROM claims WHERE host = ?1", [host])?;
         Ok(())
     }
@@ -147,16 +149,14 @@ impl Store {
     /// whoever proves it has it.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] for what is not its; [`StoreError::Refused`] for one with packages made there;
-    /// [`StoreError::Forbidden`] for who does not configure the organisation any more.
+    /// [`StoreError::Absent`] for what is not its; [`StoreError::Refused`] for one with packages made there.
     pub fn return_domain(
         &mut self,
-        who: &Who,
+        by: &Actor,
         organisation: OrganisationId,
         host: &str,
         now_s: i64,
     ) -> Result<(), StoreError> {
-        self.must_configure(who, organisation, now_s)?;
         let has_made = self.has_made_at(host)?;
         // Between this and what follows nobody else's job runs.
         let step = self.begin()?;
@@ -171,23 +171,9 @@ impl Store {
         end_below(&step, host)?;
         let before = Some(json!({ "domain": host }));
         let deed = Deed { before, ..of(organisation, "domain.return") };
-        audit::note(&step, &who.actor(), &deed, now_s)?;
+        audit::note(&step, by, &deed, now_s)?;
         step.commit()?;
         Ok(())
-    }
-
-    /// That they configure the organisation, as it stands now.
-    fn must_configure(
-        &self,
-        who: &Who,
-        organisation: OrganisationId,
-        now_s: i64,
-    ) -> Result<(), StoreError> {
-        let grants = self.grants_of(who, now_s)?;
-        match grants.may(Action::Configure, Object::Organisation(organisation)) {
-            true => Ok(()),
-            false => Err(StoreError::Forbidden),
-        }
     }
 
     /// Whether there are packages at the domain that were made in the dashboard, served or not.
@@ -238,10 +224,10 @@ mod tests {
     use super::*;
     use crate::control::accounts::place::Place;
     use crate::control::tests::scratch;
+    use crate::pure::access::{Action, Object};
 
-    fn signed_in(store: &mut Store, account: i64, login: &str) -> Who {
-        store.open_session(account, "", login, "Firefox", 0).unwrap();
-        store.by_session(login, 0).unwrap().who
+    fn actor(account: i64, login: &str) -> Actor {
+        Actor { account: Some(account), login: login.to_owned() }
     }
 
     #[test]
@@ -264,20 +250,22 @@ mod tests {
         assert!(!grants.may(Action::See, Object::Organisation(mars)));
         let operator = store.owners().unwrap().operator;
         assert!(!grants.may(Action::See, Object::Gateway { operator }));
-        let eve = signed_in(&mut store, eve, "eve");
-        let as_bob = signed_in(&mut store, bob, "bob");
-        let (by_eve, by_bob) = (eve.actor(), as_bob.actor());
+        let (by_eve, by_bob) = (actor(eve, "eve"), actor(bob, "bob"));
         let first = store.claim(&by_eve, moon, "moon.example", "one", 2).unwrap();
         let again = store.claim(&by_eve, moon, "moon.example", "two", 3).unwrap();
         assert_eq!((first.text.as_str(), &first), ("one", &again));
         // Another may claim it too: who proves it has it.
         store.claim(&by_bob, mars, "moon.example", "three", 3).unwrap();
-        assert!(matches!(store.prove(&eve, mars, "moon.example", 4), Err(StoreError::Forbidden)));
-        assert!(matches!(store.prove(&eve, moon, "other.example", 4), Err(StoreError::Absent)));
-        store.prove(&eve, moon, "moon.example", 4).unwrap();
+        let claim = |host: &str, text: &str| Claim { host: host.to_owned(), text: text.to_owned() };
+        let other = store.prove(&by_eve, moon, &claim("other.example", "one"), 4);
+        assert!(matches!(other, Err(StoreError::Absent)), "{other:?}");
+        let other = store.prove(&by_eve, moon, &claim("moon.example", "two"), 4);
+        assert!(matches!(other, Err(StoreError::Changed)), "claimed anew meanwhile: {other:?}");
+        store.prove(&by_eve, moon, &first, 4).unwrap();
         assert_eq!(store.owners().unwrap().of_domain("moon.example"), moon);
         assert_eq!(store.claims(mars).unwrap(), []);
-        assert!(matches!(store.prove(&as_bob, mars, "moon.example", 5), Err(StoreError::Absent)));
+        let late = store.prove(&by_bob, mars, &claim("moon.example", "three"), 5);
+        assert!(matches!(late, Err(StoreError::Absent)), "{late:?}");
         let late = store.claim(&by_bob, mars, "moon.example", "four", 5);
         assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
         store.claim(&by_bob, mars, "mars.example", "five", 6).unwrap();
@@ -296,49 +284,26 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_admin_any_more_when_the_record_is_found_has_proven_nothing() {
-        let dir = scratch();
-        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
-        store.set_up("ada", "$hash", "acme", 0).unwrap();
-        let eve = store.sign_up("eve", "$hash", "moon", 1).unwrap();
-        let bob = store.sign_up("bob", "$hash", "mars", 1).unwrap();
-        let eve = signed_in(&mut store, eve, "eve");
-        let moon = store.organisation_named("moon").unwrap().unwrap();
-        put_member(&store.connection, bob, moon, Role::Admin).unwrap();
-        store.claim(&eve.actor(), moon, "moon.example", "one", 2).unwrap();
-        let place = Place::Organisation(moon);
-        store.change_role(&eve.actor(), &place, eve.account, Role::Member, 3).unwrap();
-        let late = store.prove(&eve, moon, "moon.example", 4);
-        assert!(matches!(late, Err(StoreError::Forbidden)), "{late:?}");
-        assert!(!store.owners().unwrap().domains.contains_key("moon.example"));
-    }
-
-    #[test]
     fn a_domain_is_given_back_once_nothing_is_there() {
         let dir = scratch();
         let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
         store.set_up("ada", "$hash", "acme", 0).unwrap();
         let eve = store.sign_up("eve", "$hash", "moon", 1).unwrap();
-        let bob = store.sign_up("bob", "$hash", "mars", 1).unwrap();
-        let eve = signed_in(&mut store, eve, "eve");
-        let by = eve.actor();
+        let by = actor(eve, "eve");
         let moon = store.organisation_named("moon").unwrap().unwrap();
         store.give_domain(&by, "moon.example", moon, 2).unwrap();
-        let absent = store.return_domain(&eve, moon, "other.example", 3);
+        let absent = store.return_domain(&by, moon, "other.example", 3);
         assert!(matches!(absent, Err(StoreError::Absent)), "{absent:?}");
-        let as_bob = signed_in(&mut store, bob, "bob");
-        let forbidden = store.return_domain(&as_bob, moon, "moon.example", 3);
-        assert!(matches!(forbidden, Err(StoreError::Forbidden)), "{forbidden:?}");
         let sql = "INSERT INTO packages (domain, name, written) VALUES ('moon.example', 'x', '{}')";
         store.connection.execute(sql, []).unwrap();
-        let refused = store.return_domain(&eve, moon, "moon.example", 3);
+        let refused = store.return_domain(&by, moon, "moon.example", 3);
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
         assert_eq!(store.owners().unwrap().of_domain("moon.example"), moon);
         store.connection.execute("DELETE FROM packages", []).unwrap();
         let sql = "INSERT INTO package_members (account, package, role)
                    VALUES (1, 'moon.example/x', 'admin')";
         store.connection.execute(sql, []).unwrap();
-        store.return_domain(&eve, moon, "moon.example", 4).unwrap();
+        store.return_domain(&by, moon, "moon.example", 4).unwrap();
         assert!(!store.owners().unwrap().domains.contains_key("moon.example"));
         assert!(store.grants(1).unwrap().packages.is_empty(), "roles there end");
         let noted = store.audit(&Place::Organisation(moon), i64::MAX, 1).unwrap();

@@ -21,6 +21,7 @@ pub mod packages;
 pub mod people;
 pub mod place;
 mod public;
+pub mod rights;
 pub mod roles;
 pub mod sessions;
 pub mod store;

@@ -73,8 +73,8 @@ impl Who {
         }
     }
 
-    /// As the audit log names them.
-    pub fn actor(&self) -> Actor {
+    /// As the audit log names them. Others have it of a [`Right`](super::rights::Right).
+    pub(super) fn actor(&self) -> Actor {
         Actor { account: Some(self.account), login: self.login.clone() }
     }
 }

@@ -24,6 +24,8 @@ pub enum StoreError {
     Absent,
     /// It is not for who asks to do, or not any more.
     Forbidden,
+    /// It is another by now than who asks means.
+    Changed,
     /// It is against a rule: words for the person who asked, as a sentence.
     Refused(String),
     /// The database fails.
@@ -119,6 +121,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Absent => f.write_str("there is no such thing"),
             Self::Forbidden => f.write_str("who asks may not do this, or not any more"),
+            Self::Changed => f.write_str("it is another by now"),
             Self::Refused(words) | Self::Closed(words) => f.write_str(words),
             Self::Database(error) => write!(f, "the accounts' database: {error}"),
             Self::Stopped => f.write_str("the gateway is stopping, or failed at it: see its log"),

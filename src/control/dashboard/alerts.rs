@@ -19,7 +19,6 @@ use super::viewer::Signed;
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::deliveries::{TEST, Tested};
-use crate::control::accounts::place::Place;
 use crate::control::accounts::{Store, now_s};
 use crate::messages::random::random;
 use crate::pure::access::Action;
@@ -85,25 +84,25 @@ async fn change(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = Named::find(&at, &signed, Action::Configure, "", &package).await?;
-    let by = signed.who.actor();
     match fields.text("do") {
         "add" => {
             let is_chosen = |event: &Event| fields.text(event.word()) == "on";
             let events: Vec<Event> = Event::EVERY.into_iter().filter(is_chosen).collect();
-            match add(&at, &by, &named.place, fields.text("url"), &events).await? {
+            match add(&at, &named, fields.text("url"), &events).await? {
                 Ok((_, made)) => page(&at, &signed, &named, StatusCode::OK, &made, "").await,
                 Err(wrong) => page(&at, &signed, &named, StatusCode::BAD_REQUEST, "", &wrong).await,
             }
         }
         "remove" => {
             let (id, place) = (fields.number("alert")?, named.place);
-            let remove =
-                move |store: &mut Store| store.remove_alert(&by, &place, id, None, now_s());
-            at.accounts.run(remove).await?;
+            let remove = move |store: &mut Store, by: &Actor| {
+                store.remove_alert(by, &place, id, None, now_s())
+            };
+            at.accounts.run_by(named.right, remove).await?;
             Ok(Redirect::to(&address("alerts", &package)).into_response())
         }
         "test" => {
-            test(&at, &by, &named.place, fields.number("alert")?).await?;
+            test(&at, &named, fields.number("alert")?).await?;
             Ok(Redirect::to(&address("alerts", &package)).into_response())
         }
         _ => Err(Trouble::refused("A webhook is added, removed or tried.")),
@@ -113,8 +112,7 @@ async fn change(
 /// Adds a webhook: its number and its secret; or what is wrong with it, as a sentence.
 pub(super) async fn add(
     at: &Dashboard,
-    by: &Actor,
-    place: &Place,
+    named: &Named,
     url: &str,
     events: &[Event],
 ) -> Result<Result<(i64, String), String>, Trouble> {
@@ -124,9 +122,11 @@ pub(super) async fn add(
     };
     let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
     let secret = webhook::secret(&bytes);
-    let (by, place, events, kept) = (by.clone(), place.clone(), events.to_vec(), secret.clone());
-    let add = move |store: &mut Store| store.add_alert(&by, &place, &url, &events, &kept, now_s());
-    Ok(Ok((at.accounts.run(add).await?, secret)))
+    let (place, events, kept) = (named.place.clone(), events.to_vec(), secret.clone());
+    let add = move |store: &mut Store, by: &Actor| {
+        store.add_alert(by, &place, &url, &events, &kept, now_s())
+    };
+    Ok(Ok((at.accounts.run_by(named.right.clone(), add).await?, secret)))
 }
 
 /// The address of a webhook that is told of these; or what is wrong with them, as a sentence.
@@ -144,22 +144,19 @@ pub(super) fn right(url: &str, events: &[Event]) -> Result<String, String> {
 /// # Errors
 /// [`Trouble::absent`] also for a webhook of another package; that too much waits, or a test, or that one was sent a
 /// moment ago.
-pub(super) async fn test(
-    at: &Dashboard,
-    by: &Actor,
-    place: &Place,
-    id: i64,
-) -> Result<(), Trouble> {
-    let package = place.package().ok_or_else(Trouble::absent)?;
+pub(super) async fn test(at: &Dashboard, named: &Named, id: i64) -> Result<(), Trouble> {
+    let package = named.place.package().ok_or_else(Trouble::absent)?;
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let text = format!("{package}: this is a test, and it was heard");
     let package = Some(package);
     let message = Message { kind: TEST, package, at: &now, text, data: json!({}) };
     let bytes = random::<8>().map_err(|error| Trouble::failed(&error))?;
     let (about, body) = (format!("test {}", secret::text(&bytes)), message.body());
-    let (by, place) = (by.clone(), place.clone());
-    let put = move |store: &mut Store| store.put_test(&by, &place, id, (&about, &body), now_s());
-    match at.accounts.run(put).await? {
+    let place = named.place.clone();
+    let put = move |store: &mut Store, by: &Actor| {
+        store.put_test(by, &place, id, (&about, &body), now_s())
+    };
+    match at.accounts.run_by(named.right.clone(), put).await? {
         Tested::Waits => Ok(()),
         Tested::Full => {
             let why = "Too much waits to be heard there. Look how the last delivery went.";

@@ -18,10 +18,8 @@ use super::place::Named;
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::aggregator::{Ask, By, Only};
-use crate::control::accounts::audit::Actor;
 use crate::control::accounts::claims::Claim;
-use crate::control::accounts::now_s;
-use crate::control::accounts::sessions::Who;
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::visit;
 use crate::messages::random::random;
 use crate::pure::access::{Action, OrganisationId};
@@ -53,14 +51,20 @@ pub(super) fn record_name(host: &str) -> String {
 
 impl Domains {
     pub(super) async fn of(at: &Dashboard, organisation: OrganisationId) -> Result<Self, Trouble> {
-        let (owners, claimed) = at
-            .accounts
-            .run(move |store| Ok((store.owners()?, store.claims(organisation)?)))
-            .await?;
-        let own = owners.domains.into_iter().filter(|(_, owner)| *owner == organisation);
+        Ok(at.accounts.run(move |store| Self::read(store, organisation)).await?)
+    }
+
+    pub(super) fn read(store: &Store, organisation: OrganisationId) -> Result<Self, StoreError> {
+        let claimed = store.claims(organisation)?;
+        let own = store.owners()?.domains.into_iter().filter(|(_, owner)| *owner == organisation);
         let mut owned: Vec<String> = own.map(|(host, _)| host).collect();
         owned.sort_unstable();
         Ok(Self { owned, claimed })
+    }
+
+    /// The claim to this one.
+    pub(super) fn claim(self, host: &str) -> Result<Claim, StoreError> {
+        self.claimed.into_iter().find(|one| one.host == host).ok_or(StoreError::Absent)
     }
 }
 
@@ -70,8 +74,7 @@ impl Domains {
 /// In words, for what cannot be claimed.
 pub(super) async fn put_claim(
     at: &Dashboard,
-    by: Actor,
-    organisation: OrganisationId,
+    named: &Named,
     written: &str,
 ) -> Result<Claim, Trouble> {
     is_open(at)?;
@@ -79,7 +82,10 @@ pub(super) async fn put_claim(
     let bytes = random::<16>().map_err(|error| Trouble::failed(&error))?;
     let text = format!("pullgate-domain={}", secret::text(&bytes));
     is_new(at, &host).await?;
-    let claim = at.accounts.run(move |store| store.claim(&by, organisation, &host, &text, now_s()));
+    let organisation = named.place.organisation();
+    let claim = at.accounts.run_by(named.right.clone(), move |store, by| {
+        store.claim(by, organisation, &host, &text, now_s())
+    });
     Ok(claim.await?)
 }
 
@@ -103,15 +109,8 @@ async fn is_new(at: &Dashboard, host: &str) -> Result<(), Trouble> {
 ///
 /// # Errors
 /// In words, with what was found instead.
-pub(super) async fn prove(
-    at: &Dashboard,
-    who: Who,
-    organisation: OrganisationId,
-    host: &str,
-) -> Result<(), Trouble> {
+pub(super) async fn prove(at: &Dashboard, named: &Named, claim: Claim) -> Result<(), Trouble> {
     is_open(at)?;
-    let Domains { claimed, .. } = Domains::of(at, organisation).await?;
-    let claim = claimed.into_iter().find(|one| one.host == host).ok_or_else(Trouble::absent)?;
     // What is served meanwhile by the configuration is nobody's to claim any more.
     let host = claimable(at, &claim.host).map_err(Trouble::refused)?;
     let Ok(_turn) = LOOK_UPS.try_acquire() else {
@@ -137,7 +136,10 @@ pub(super) async fn prove(
         Err(why) => return not_yet(format!("{name} cannot be looked up: {why}. Try again.")),
     }
     is_new(at, &host).await?;
-    at.accounts.run(move |store| store.prove(&who, organisation, &host, now_s())).await?;
+    let (organisation, right) = (named.place.organisation(), named.right.clone());
+    at.accounts
+        .run_by(right, move |store, by| store.prove(by, organisation, &claim, now_s()))
+        .await?;
     at.makers.look();
     Ok(())
 }
@@ -146,12 +148,8 @@ pub(super) async fn prove(
 ///
 /// # Errors
 /// In words, for one that packages are served at.
-pub(super) async fn put_back(
-    at: &Dashboard,
-    who: Who,
-    organisation: OrganisationId,
-    host: String,
-) -> Result<(), Trouble> {
+pub(super) async fn put_back(at: &Dashboard, named: &Named, host: String) -> Result<(), Trouble> {
+    let organisation = named.place.organisation();
     let Domains { owned, .. } = Domains::of(at, organisation).await?;
     // What is made there and not served the store knows.
     if owned.contains(&host) && at.domains().contains(&host) {
@@ -161,7 +159,11 @@ pub(super) async fn put_back(
         );
         return Err(Trouble::new(StatusCode::CONFLICT, "That does not work", why));
     }
-    at.accounts.run(move |store| store.return_domain(&who, organisation, &host, now_s())).await?;
+    at.accounts
+        .run_by(named.right.clone(), move |store, by| {
+            store.return_domain(by, organisation, &host, now_s())
+        })
+        .await?;
     at.makers.look();
     Ok(())
 }
@@ -251,8 +253,7 @@ async fn claim(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = configured(&at, &signed, &fields).await?;
-    let organisation = named.place.organisation();
-    let done = put_claim(&at, signed.who.actor(), organisation, fields.text("domain")).await;
+    let done = put_claim(&at, &named, fields.text("domain")).await;
     told(&at, &signed, &named, done.map(drop)).await
 }
 
@@ -262,8 +263,10 @@ async fn check(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = configured(&at, &signed, &fields).await?;
-    let organisation = named.place.organisation();
-    let done = prove(&at, signed.who.clone(), organisation, fields.text("domain")).await;
+    is_open(&at)?;
+    let claims = Domains::of(&at, named.place.organisation()).await?;
+    let claim = claims.claim(fields.text("domain"))?;
+    let done = prove(&at, &named, claim).await;
     told(&at, &signed, &named, done).await
 }
 
@@ -273,9 +276,11 @@ async fn withdraw(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = configured(&at, &signed, &fields).await?;
-    let (by, organisation) = (signed.who.actor(), named.place.organisation());
+    let (organisation, right) = (named.place.organisation(), named.right.clone());
     let host = fields.text("domain").to_owned();
-    at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
+    at.accounts
+        .run_by(right, move |store, by| store.unclaim(by, organisation, &host, now_s()))
+        .await?;
     Ok(back(&named))
 }
 
@@ -285,9 +290,8 @@ async fn give_back(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = configured(&at, &signed, &fields).await?;
-    let organisation = named.place.organisation();
     let host = fields.text("domain").to_owned();
-    let done = put_back(&at, signed.who.clone(), organisation, host).await;
+    let done = put_back(&at, &named, host).await;
     told(&at, &signed, &named, done).await
 }
 

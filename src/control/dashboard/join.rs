@@ -17,6 +17,7 @@ use super::trouble::Trouble;
 use super::viewer::Viewer;
 use crate::control::accounts::invitations::{Guest, Invited};
 use crate::control::accounts::now_s;
+use crate::control::accounts::rights::Right;
 use crate::pure::config::values::SignUp;
 use crate::pure::query::put_encoded;
 use crate::pure::{account, password, secret};
@@ -68,10 +69,14 @@ async fn join(
 ) -> Result<Response, Trouble> {
     let key = fields.text("key").to_owned();
     let invited = invited(&at, &key).await?;
-    if let Some(who) = &viewer.who {
+    if let Some(who) = viewer.who {
         let guest = Guest::Known(who.account);
         let snapshot = at.in_force.snapshot();
-        at.accounts.run(move |store| store.accept(&key, guest, &snapshot.routes, now_s())).await?;
+        at.accounts
+            .run_by(Right::own(who), move |store, _| {
+                store.accept(&key, guest, &snapshot.routes, now_s())
+            })
+            .await?;
         return Ok(Redirect::to("/").into_response());
     }
     if at.sign_up == SignUp::Closed {

@@ -14,7 +14,9 @@ use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::organisations::Organisation;
-use crate::control::accounts::{StoreError, now_s};
+use crate::control::accounts::rights::Right;
+use crate::control::accounts::sessions::Who;
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::made::Refused;
 use crate::pure::access::{Action, OrganisationId};
 use crate::pure::account;
@@ -79,12 +81,15 @@ async fn add(
             return page(&at, &signed, StatusCode::BAD_REQUEST, &wrong).await;
         }
     };
-    let (by, account) = (signed.who.actor(), signed.who.account);
+    let account = signed.who.account;
     if founds {
-        at.accounts.run(move |store| store.found(&by, account, &name, now_s())).await?;
+        let own = Right::own(signed.who);
+        let found = move |store: &mut Store, by: &Actor| store.found(by, account, &name, now_s());
+        at.accounts.run_by(own, found).await?;
         return Ok(Redirect::to("/people").into_response());
     }
-    at.accounts.run(move |store| store.add_organisation(&by, &name, now_s())).await?;
+    let add = move |store: &mut Store, by: &Actor| store.add_organisation(by, &name, now_s());
+    at.accounts.run_by(Right::gateway(signed.who), add).await?;
     Ok(back())
 }
 
@@ -98,7 +103,7 @@ async fn give_domain(
         return page(&at, &signed, StatusCode::BAD_REQUEST, NO_HOST).await;
     };
     let organisation = fields.text("organisation").to_owned();
-    give(&at, signed.who.actor(), host, organisation, None).await?;
+    give(&at, signed.who, host, organisation, None).await?;
     Ok(back())
 }
 
@@ -115,20 +120,20 @@ pub(super) fn host(written: &str) -> Option<String> {
 /// [`Trouble::absent`] where there is no such organisation; as [`Refused::Changed`] where it is another's.
 pub(super) async fn give(
     at: &Dashboard,
-    by: Actor,
+    who: Who,
     host: String,
     organisation: String,
     found: Option<OrganisationId>,
 ) -> Result<(), Trouble> {
     let is_given = at
         .accounts
-        .run(move |store| {
+        .run_by(Right::gateway(who), move |store, by| {
             let owner = store.owners()?.of_domain(&host);
             if found.is_some_and(|found| found != owner) {
                 return Ok(false);
             }
             let to = store.organisation_named(&organisation)?.ok_or(StoreError::Absent)?;
-            store.give_domain(&by, &host, to, now_s())?;
+            store.give_domain(by, &host, to, now_s())?;
             Ok(true)
         })
         .await?;

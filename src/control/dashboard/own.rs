@@ -15,6 +15,7 @@ use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::now_s;
 use crate::control::accounts::own::Session;
+use crate::control::accounts::rights::Right;
 use crate::control::accounts::sessions::By;
 use crate::messages::random::random;
 use crate::pure::query::put_encoded;
@@ -90,9 +91,11 @@ async fn change_password(
         return page(&at, &signed, StatusCode::BAD_REQUEST, &wrong).await;
     }
     let password = at.hasher.hash(fields.text("new_password").to_owned()).await?;
-    let (by, account, kept) = (signed.who.actor(), signed.who.account, session(&signed));
+    let (account, kept) = (signed.who.account, session(&signed));
     at.accounts
-        .run(move |store| store.change_password(&by, account, &password, kept, now_s()))
+        .run_by(Right::own(signed.who), move |store, by| {
+            store.change_password(by, account, &password, kept, now_s())
+        })
         .await?;
     Ok(back())
 }
@@ -103,7 +106,9 @@ async fn end_session(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let (account, session) = (signed.who.account, fields.number("session")?);
-    at.accounts.run(move |store| store.close_session(account, session)).await?;
+    at.accounts
+        .run_by(Right::own(signed.who), move |store, _| store.close_session(account, session))
+        .await?;
     Ok(back())
 }
 
@@ -138,9 +143,11 @@ async fn turn_on(
         let wrong = "The code is not right: is your clock?";
         return Ok(offered(&signed, StatusCode::BAD_REQUEST, text, wrong));
     };
-    let (by, account) = (signed.who.actor(), signed.who.account);
+    let account = signed.who.account;
     at.accounts
-        .run(move |store| store.set_second_factor(&by, account, Some(&secret), step, now))
+        .run_by(Right::own(signed.who), move |store, by| {
+            store.set_second_factor(by, account, Some(&secret), step, now)
+        })
         .await?;
     Ok(back())
 }
@@ -154,8 +161,12 @@ async fn turn_off(
     if !is_right(&at, &signed, network, &fields).await? {
         return page(&at, &signed, StatusCode::FORBIDDEN, WRONG).await;
     }
-    let (by, account) = (signed.who.actor(), signed.who.account);
-    at.accounts.run(move |store| store.set_second_factor(&by, account, None, 0, now_s())).await?;
+    let account = signed.who.account;
+    at.accounts
+        .run_by(Right::own(signed.who), move |store, by| {
+            store.set_second_factor(by, account, None, 0, now_s())
+        })
+        .await?;
     Ok(back())
 }
 

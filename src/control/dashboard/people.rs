@@ -136,9 +136,11 @@ async fn change_role(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = granted(&at, &signed, &fields).await?;
-    let (place, by) = (named.place.clone(), signed.who.actor());
+    let (place, right) = (named.place.clone(), named.right.clone());
     let (account, to) = (fields.number("account")?, role(&fields)?);
-    at.accounts.run(move |store| store.change_role(&by, &place, account, to, now_s())).await?;
+    at.accounts
+        .run_by(right, move |store, by| store.change_role(by, &place, account, to, now_s()))
+        .await?;
     Ok(back(&named))
 }
 
@@ -151,8 +153,10 @@ async fn remove(
     // Everybody may go by themselves.
     let action = if account == signed.who.account { Action::See } else { Action::Grant };
     let named = found(&at, &signed, action, &fields).await?;
-    let (place, by) = (named.place.clone(), signed.who.actor());
-    at.accounts.run(move |store| store.remove_member(&by, &place, account, now_s())).await?;
+    let (place, right) = (named.place.clone(), named.right.clone());
+    at.accounts
+        .run_by(right, move |store, by| store.remove_member(by, &place, account, now_s()))
+        .await?;
     match signed.who.account == account {
         true => Ok(Redirect::to("/people").into_response()),
         false => Ok(back(&named)),
@@ -165,11 +169,13 @@ async fn invite(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = granted(&at, &signed, &fields).await?;
-    let (place, by, to) = (named.place.clone(), signed.who.actor(), role(&fields)?);
+    let (place, right, to) = (named.place.clone(), named.right.clone(), role(&fields)?);
     let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
     let key = secret::text(&bytes);
     let link = format!("{}/join?key={key}", signed.origin());
-    at.accounts.run(move |store| store.invite(&by, None, &place, to, &key, now_s())).await?;
+    at.accounts
+        .run_by(right, move |store, by| store.invite(by, None, &place, to, &key, now_s()))
+        .await?;
     page(&at, &signed, named, link).await
 }
 
@@ -179,8 +185,9 @@ async fn withdraw(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = granted(&at, &signed, &fields).await?;
-    let (place, by, id) = (named.place.clone(), signed.who.actor(), fields.number("invitation")?);
-    at.accounts.run(move |store| store.withdraw(&by, &place, id, now_s())).await?;
+    let (place, right) = (named.place.clone(), named.right.clone());
+    let id = fields.number("invitation")?;
+    at.accounts.run_by(right, move |store, by| store.withdraw(by, &place, id, now_s())).await?;
     Ok(back(&named))
 }
 
@@ -190,8 +197,11 @@ async fn revoke(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = granted(&at, &signed, &fields).await?;
-    let (place, by, id) = (named.place.clone(), signed.who.actor(), fields.number("token")?);
-    at.accounts.run(move |store| store.revoke_token_at(&by, &place, id, now_s())).await?;
+    let (place, right) = (named.place.clone(), named.right.clone());
+    let id = fields.number("token")?;
+    at.accounts
+        .run_by(right, move |store, by| store.revoke_token_at(by, &place, id, now_s()))
+        .await?;
     Ok(back(&named))
 }
 

@@ -4,12 +4,15 @@ use super::Dashboard;
 use super::trouble::Trouble;
 use super::viewer::Viewer;
 use crate::control::accounts::place::Place;
+use crate::control::accounts::rights::Right;
 use crate::pure::access::Action;
 
-/// A place, and what it is called.
-#[derive(Clone, Debug)]
+/// A place that somebody may do something to, and what it is called.
+#[derive(Clone)]
 pub(super) struct Named {
     pub(super) place: Place,
+    /// To do that.
+    pub(super) right: Right,
     /// The organisation's name where it is one.
     pub(super) organisation: String,
     /// `<domain>/<name>` where it is a package.
@@ -48,11 +51,12 @@ impl Named {
         if !viewer.may_place(action, &place) {
             return Err(Trouble::forbidden());
         }
+        let right = Right::at(viewer.who.clone(), action, place.clone(), at.in_force.snapshot());
         let (organisation, package) = match place {
             Place::Organisation(_) => (organisation.to_owned(), String::new()),
             Place::Package { .. } => (String::new(), package.to_owned()),
         };
-        Ok(Self { place, organisation, package })
+        Ok(Self { place, right, organisation, package })
     }
 
     /// What it is called.

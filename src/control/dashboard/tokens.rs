@@ -14,6 +14,7 @@ use super::place::Named;
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::now_s;
+use crate::control::accounts::rights::Right;
 use crate::control::accounts::tokens::{Token, Wanted};
 use crate::messages::random::random;
 use crate::pure::access::{Action, Role};
@@ -96,9 +97,11 @@ async fn make(
     let expires_s = days.map(|days| now + days * 24 * 3600);
     let made_with = None;
     let wanted = Wanted { label, place: named.place, most, expires_s, made_with };
-    let (text, by) = (new_token()?, signed.who.actor());
+    let text = new_token()?;
     let made = text.clone();
-    at.accounts.run(move |store| store.add_token(&by, &wanted, &text, now)).await?;
+    at.accounts
+        .run_by(named.right, move |store, by| store.add_token(by, &wanted, &text, now))
+        .await?;
     page(&at, &signed, StatusCode::OK, &made, "").await
 }
 
@@ -107,8 +110,8 @@ async fn revoke(
     signed: Signed,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let (by, id) = (signed.who.actor(), fields.number("token")?);
-    at.accounts.run(move |store| store.revoke_own_token(&by, id, now_s())).await?;
+    let (own, id) = (Right::own(signed.who), fields.number("token")?);
+    at.accounts.run_by(own, move |store, by| store.revoke_own_token(by, id, now_s())).await?;
     Ok(Redirect::to("/tokens").into_response())
 }
 

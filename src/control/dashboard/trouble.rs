@@ -100,6 +100,11 @@ impl From<StoreError> for Trouble {
         match error {
             StoreError::Absent => Self::absent(),
             StoreError::Forbidden => Self::forbidden(),
+            StoreError::Changed => {
+                let why = "Somebody has changed it since you looked: look again, and send its present \
+                           ETag.";
+                Self::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why)
+            }
             StoreError::Refused(words) => {
                 Self::new(StatusCode::CONFLICT, "That does not work", words)
             }

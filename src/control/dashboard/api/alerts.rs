@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read};
-use super::tagged::{List, changed_meanwhile, is_meant, one_of, tagged, tagged_by};
+use super::tagged::{List, is_meant, one_of, tagged, tagged_by};
 use crate::control::accounts::alerts::Alert;
-use crate::control::accounts::{Store, now_s};
+use crate::control::accounts::audit::Actor;
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::alerts;
 use crate::control::dashboard::page::time;
@@ -131,9 +132,9 @@ pub(super) async fn make(
     wanted: Sent<WantedWebhook>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let place = of_package(&at, &caller, place).await?.place;
+    let named = of_package(&at, &caller, place).await?;
     let (url, events) = read(wanted)?.read()?;
-    let added = alerts::add(&at, &caller.who.actor(), &place, &url, &events).await?;
+    let added = alerts::add(&at, &named, &url, &events).await?;
     let (id, secret) = added.map_err(Problem::refused)?;
     Ok((StatusCode::CREATED, Json(MadeWebhook { id, secret })).into_response())
 }
@@ -161,15 +162,15 @@ pub(super) async fn change(
     wanted: Sent<WantedWebhook>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let Named { place, package, .. } = of_package(&at, &caller, place).await?;
+    let Named { place, package, right, .. } = of_package(&at, &caller, place).await?;
     let (url, events) = read(wanted)?.read()?;
     let url = alerts::right(&url, &events).map_err(Problem::refused)?;
     let meant = meant(&at, package.clone(), alert, &headers).await?;
-    let by = caller.who.actor();
-    let change =
-        move |store: &mut Store| store.change_alert(&by, &place, &meant, (&url, &events), now_s());
-    if !at.accounts.run(change).await? {
-        return Err(changed_meanwhile());
+    let change = move |store: &mut Store, by: &Actor| {
+        store.change_alert(by, &place, &meant, (&url, &events), now_s())
+    };
+    if !at.accounts.run_by(right, change).await? {
+        return Err(StoreError::Changed.into());
     }
     let webhook = Webhook::from(found(&at, package, alert).await?);
     tagged_by(&webhook, &webhook.state())
@@ -196,14 +197,14 @@ pub(super) async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let Named { place, package, .. } = of_package(&at, &caller, place).await?;
+    let Named { place, package, right, .. } = of_package(&at, &caller, place).await?;
     let meant = meant(&at, package, alert, &headers).await?;
-    let by = caller.who.actor();
-    let remove =
-        move |store: &mut Store| store.remove_alert(&by, &place, alert, Some(&meant), now_s());
-    match at.accounts.run(remove).await? {
+    let remove = move |store: &mut Store, by: &Actor| {
+        store.remove_alert(by, &place, alert, Some(&meant), now_s())
+    };
+    match at.accounts.run_by(right, remove).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(changed_meanwhile()),
+        false => Err(StoreError::Changed.into()),
     }
 }
 
@@ -223,8 +224,8 @@ pub(super) async fn test(
     Path(alert): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let place = of_package(&at, &caller, place).await?.place;
-    alerts::test(&at, &caller.who.actor(), &place, alert).await?;
+    let named = of_package(&at, &caller, place).await?;
+    alerts::test(&at, &named, alert).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -234,7 +235,7 @@ async fn of_package(at: &Dashboard, caller: &Caller, place: Place) -> Result<Nam
 
 async fn found(at: &Dashboard, package: String, id: i64) -> Result<Alert, Problem> {
     let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
-    one_of(alerts, |alert| alert.id == id)
+    Ok(one_of(alerts, |alert| alert.id == id)?)
 }
 
 /// The webhook, if the caller means what is written of it now.

@@ -9,11 +9,14 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read};
-use super::tagged::{List, is_meant, one_of, tagged};
+use super::tagged::{List, Meant, one_of, tagged};
+use crate::control::accounts::audit::Actor;
 use crate::control::accounts::claims::Claim;
-use crate::control::accounts::{Store, now_s};
+use crate::control::accounts::rights::Right;
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::domains::{Domains, prove, put_back, put_claim, record_name};
+use crate::control::dashboard::place::Named;
 use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::{Action, OrganisationId};
 use crate::pure::account;
@@ -113,12 +116,13 @@ pub(super) async fn make(
     }
     let name = account::organisation(&read(wanted)?.name);
     let name = name.map_err(|why| Problem::refused(format!("name: {why}.")))?;
-    let (by, account, wanted) = (caller.who.actor(), caller.who.account, name.clone());
-    let make = move |store: &mut Store| match founds {
-        true => store.found(&by, account, &wanted, now_s()),
-        false => store.add_organisation(&by, &wanted, now_s()),
+    let (account, wanted) = (caller.who.account, name.clone());
+    let right = if founds { Right::own(caller.who) } else { Right::gateway(caller.who) };
+    let make = move |store: &mut Store, by: &Actor| match founds {
+        true => store.found(by, account, &wanted, now_s()),
+        false => store.add_organisation(by, &wanted, now_s()),
     };
-    at.accounts.run(make).await?;
+    at.accounts.run_by(right, make).await?;
     Ok((StatusCode::CREATED, Json(Organisation { name, domains: Vec::new() })).into_response())
 }
 
@@ -137,8 +141,8 @@ pub(super) async fn domains(
     part: Part,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let organisation = found(&at, &caller, Action::See, &place).await?;
-    let domains = all(&at, organisation).await?;
+    let organisation = found(&at, &caller, Action::See, &place).await?.place.organisation();
+    let domains = at.accounts.run(move |store| all(store, organisation)).await?;
     tagged(&headers, &List::part(domains, &part, |one| one.host.clone()))
 }
 
@@ -158,8 +162,8 @@ pub(super) async fn domain(
     Path(host): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let organisation = found(&at, &caller, Action::See, &place).await?;
-    tagged(&headers, &one(&at, organisation, &host).await?)
+    let organisation = found(&at, &caller, Action::See, &place).await?.place.organisation();
+    tagged(&headers, &at.accounts.run(move |store| one(store, organisation, &host)).await?)
 }
 
 /// Says that a domain is the organisation's; it is answered which TXT record is to prove that. Where
@@ -178,9 +182,9 @@ pub(super) async fn claim(
     wanted: Sent<WantedDomain>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let organisation = found(&at, &caller, Action::Configure, &place).await?;
+    let named = found(&at, &caller, Action::Configure, &place).await?;
     let wanted = read(wanted)?;
-    let claim = put_claim(&at, caller.who.actor(), organisation, &wanted.host).await?;
+    let claim = put_claim(&at, &named, &wanted.host).await?;
     Ok((StatusCode::CREATED, Json(claimed(claim))).into_response())
 }
 
@@ -206,10 +210,17 @@ pub(super) async fn check(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let organisation = found(&at, &caller, Action::Configure, &place).await?;
-    is_meant(&headers, &one(&at, organisation, &host).await?)?;
-    prove(&at, caller.who, organisation, &host).await?;
-    tagged(&HeaderMap::new(), &one(&at, organisation, &host).await?)
+    let named = found(&at, &caller, Action::Configure, &place).await?;
+    let (organisation, meant, name) =
+        (named.place.organisation(), Meant::of(&headers)?, host.clone());
+    let claim = move |store: &mut Store| {
+        meant.is(&one(store, organisation, &name)?)?;
+        Domains::read(store, organisation)?.claim(&name)
+    };
+    let claim = at.accounts.run(claim).await?;
+    prove(&at, &named, claim).await?;
+    let proven = at.accounts.run(move |store| one(store, organisation, &host)).await?;
+    tagged(&HeaderMap::new(), &proven)
 }
 
 /// Gives a domain back at which there are no packages: it is nobody's then, and whoever proves it has it. Of one
@@ -234,15 +245,20 @@ pub(super) async fn withdraw(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let organisation = found(&at, &caller, Action::Configure, &place).await?;
-    let domain = one(&at, organisation, &host).await?;
-    is_meant(&headers, &domain)?;
-    match domain.is_proven {
-        true => put_back(&at, caller.who, organisation, host).await?,
-        false => {
-            let by = caller.who.actor();
-            at.accounts.run(move |store| store.unclaim(&by, organisation, &host, now_s())).await?;
+    let named = found(&at, &caller, Action::Configure, &place).await?;
+    let (organisation, meant, name) =
+        (named.place.organisation(), Meant::of(&headers)?, host.clone());
+    let withdraw = move |store: &mut Store, by: &Actor| {
+        let domain = one(store, organisation, &name)?;
+        meant.is(&domain)?;
+        match domain.is_proven {
+            true => Ok(true),
+            false => store.unclaim(by, organisation, &name, now_s()).map(|()| false),
         }
+    };
+    // A proven one has no other state than that it is there, which giving it back asks again.
+    if at.accounts.run_by(named.right.clone(), withdraw).await? {
+        put_back(&at, &named, host).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -253,27 +269,23 @@ async fn found(
     caller: &Caller,
     action: Action,
     place: &Place,
-) -> Result<OrganisationId, Problem> {
+) -> Result<Named, Problem> {
     if !place.package.is_empty() {
         return Err(Problem(Trouble::refused("package: organisations have domains.")));
     }
-    Ok(caller.find(at, action, place).await?.place.organisation())
+    caller.find(at, action, place).await
 }
 
-async fn all(at: &Dashboard, organisation: OrganisationId) -> Result<Vec<OwnDomain>, Problem> {
-    let Domains { owned, claimed: claims } = Domains::of(at, organisation).await?;
+fn all(store: &Store, organisation: OrganisationId) -> Result<Vec<OwnDomain>, StoreError> {
+    let Domains { owned, claimed: claims } = Domains::read(store, organisation)?;
     let owned = owned.into_iter().map(|host| OwnDomain { host, is_proven: true, record: None });
     let mut all: Vec<OwnDomain> = owned.chain(claims.into_iter().map(claimed)).collect();
     all.sort_by(|one, other| one.host.cmp(&other.host));
     Ok(all)
 }
 
-async fn one(
-    at: &Dashboard,
-    organisation: OrganisationId,
-    host: &str,
-) -> Result<OwnDomain, Problem> {
-    one_of(all(at, organisation).await?, |one| one.host == host)
+fn one(store: &Store, organisation: OrganisationId, host: &str) -> Result<OwnDomain, StoreError> {
+    one_of(all(store, organisation)?, |one| one.host == host)
 }
 
 fn claimed(Claim { host, text }: Claim) -> OwnDomain {

@@ -82,7 +82,7 @@ pub(super) async fn change(
     let (host, wanted) = (named(&written)?, read(wanted)?);
     let (id, owner) = found(&at, host.clone()).await?;
     is_meant(&headers, &owner)?;
-    give(&at, caller.who.actor(), host.clone(), wanted.organisation, Some(id)).await?;
+    give(&at, caller.who, host.clone(), wanted.organisation, Some(id)).await?;
     tagged(&HeaderMap::new(), &found(&at, host).await?.1)
 }
 

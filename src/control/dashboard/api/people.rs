@@ -9,15 +9,17 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read, role};
-use super::tagged::{List, is_meant, one_of, tagged};
-use crate::control::accounts::now_s;
+use super::tagged::{List, Meant, one_of, tagged};
+use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
 use crate::control::accounts::roles::Member;
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::page::time;
+use crate::control::dashboard::place::Named;
 use crate::control::dashboard::trouble::Trouble;
 use crate::messages::random::random;
-use crate::pure::access::Action;
+use crate::pure::access::{Action, Role};
 use crate::pure::secret;
 
 /// Somebody with a role on a place.
@@ -98,7 +100,8 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::See, &place).await?.place;
-    tagged(&headers, &found(&at, &place, account).await?)
+    let found = at.accounts.run(move |store| found(store, &place, account)).await?;
+    tagged(&headers, &found)
 }
 
 /// Gives somebody who has a role there another one.
@@ -124,12 +127,11 @@ pub(super) async fn change(
     wanted: Sent<WantedRole>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let place = caller.find(&at, Action::Grant, &place).await?.place;
-    let to = role(&read(wanted)?.role)?;
-    is_meant(&headers, &found(&at, &place, account).await?)?;
-    let (by, there) = (caller.who.actor(), place.clone());
-    at.accounts.run(move |store| store.change_role(&by, &there, account, to, now_s())).await?;
-    tagged(&HeaderMap::new(), &found(&at, &place, account).await?)
+    let Named { place, right, .. } = caller.find(&at, Action::Grant, &place).await?;
+    let (to, meant) = (role(&read(wanted)?.role)?, Meant::of(&headers)?);
+    let change =
+        move |store: &mut Store, by: &Actor| change_role(store, by, &meant, (&place, account), to);
+    tagged(&HeaderMap::new(), &at.accounts.run_by(right, change).await?)
 }
 
 /// Takes somebody's role there away; everybody may take their own.
@@ -154,10 +156,13 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
     let action = if account == caller.who.account { Action::See } else { Action::Grant };
-    let place = caller.find(&at, action, &place).await?.place;
-    is_meant(&headers, &found(&at, &place, account).await?)?;
-    let by = caller.who.actor();
-    at.accounts.run(move |store| store.remove_member(&by, &place, account, now_s())).await?;
+    let Named { place, right, .. } = caller.find(&at, action, &place).await?;
+    let meant = Meant::of(&headers)?;
+    let remove = move |store: &mut Store, by: &Actor| {
+        meant.is(&found(store, &place, account)?)?;
+        store.remove_member(by, &place, account, now_s())
+    };
+    at.accounts.run_by(right, remove).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -177,7 +182,7 @@ pub(super) async fn invitations(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
-    let listed = open(&at, &place).await?;
+    let listed = at.accounts.run(move |store| open(store, &place)).await?;
     tagged(&headers, &List::part(listed, &part, |one: &Invitation| one.id.to_string()))
 }
 
@@ -198,7 +203,8 @@ pub(super) async fn invitation(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
-    tagged(&headers, &open_one(&at, &place, invitation).await?)
+    let found = at.accounts.run(move |store| open_one(store, &place, invitation)).await?;
+    tagged(&headers, &found)
 }
 
 /// Invites whoever opens the link that this answers with, once, for a week, and no longer than the token
@@ -217,13 +223,15 @@ pub(super) async fn invite(
     wanted: Sent<WantedRole>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
-    let place = caller.find(&at, Action::Grant, &place).await?.place;
+    let Named { place, right, .. } = caller.find(&at, Action::Grant, &place).await?;
     let to = role(&read(wanted)?.role)?;
     let bytes = random::<32>().map_err(|error| Problem(Trouble::failed(&error)))?;
     let key = secret::text(&bytes);
     let invite = Invite { path: format!("/join?key={key}") };
-    let (by, with) = (caller.who.actor(), caller.who.made_with());
-    at.accounts.run(move |store| store.invite(&by, with, &place, to, &key, now_s())).await?;
+    let with = caller.who.made_with();
+    at.accounts
+        .run_by(right, move |store, by| store.invite(by, with, &place, to, &key, now_s()))
+        .await?;
     Ok((StatusCode::CREATED, Json(invite)).into_response())
 }
 
@@ -248,18 +256,32 @@ pub(super) async fn withdraw(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let place = caller.find(&at, Action::Grant, &place).await?.place;
-    is_meant(&headers, &open_one(&at, &place, invitation).await?)?;
-    let by = caller.who.actor();
-    at.accounts.run(move |store| store.withdraw(&by, &place, invitation, now_s())).await?;
+    let Named { place, right, .. } = caller.find(&at, Action::Grant, &place).await?;
+    let meant = Meant::of(&headers)?;
+    let withdraw = move |store: &mut Store, by: &Actor| {
+        meant.is(&open_one(store, &place, invitation)?)?;
+        store.withdraw(by, &place, invitation, now_s())
+    };
+    at.accounts.run_by(right, withdraw).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Gives somebody another role, if who they are there is what the caller means.
+fn change_role(
+    store: &mut Store,
+    by: &Actor,
+    meant: &Meant,
+    (place, account): (&place::Place, i64),
+    to: Role,
+) -> Result<Person, StoreError> {
+    meant.is(&found(store, place, account)?)?;
+    store.change_role(by, place, account, to, now_s())?;
+    found(store, place, account)
+}
+
 /// The invitations to a place that nobody has taken.
-async fn open(at: &Dashboard, place: &place::Place) -> Result<Vec<Invitation>, Problem> {
-    let place = place.clone();
-    let listed = at.accounts.run(move |store| store.invitations(&place, now_s())).await?;
-    let shown = listed.into_iter().map(|one| Invitation {
+fn open(store: &Store, place: &place::Place) -> Result<Vec<Invitation>, StoreError> {
+    let shown = store.invitations(place, now_s())?.into_iter().map(|one| Invitation {
         id: one.id,
         role: one.role.word(),
         by: one.by,
@@ -268,16 +290,44 @@ async fn open(at: &Dashboard, place: &place::Place) -> Result<Vec<Invitation>, P
     Ok(shown.collect())
 }
 
-async fn open_one(at: &Dashboard, place: &place::Place, id: i64) -> Result<Invitation, Problem> {
-    one_of(open(at, place).await?, |one| one.id == id)
+fn open_one(store: &Store, place: &place::Place, id: i64) -> Result<Invitation, StoreError> {
+    one_of(open(store, place)?, |one| one.id == id)
 }
 
-async fn found(at: &Dashboard, place: &place::Place, account: i64) -> Result<Person, Problem> {
-    let place = place.clone();
-    let members = at.accounts.run(move |store| store.members(&place)).await?;
-    one_of(members, |one| one.account == account).map(person)
+fn found(store: &Store, place: &place::Place, account: i64) -> Result<Person, StoreError> {
+    one_of(store.members(place)?, |one| one.account == account).map(person)
 }
 
 fn person(Member { account, login, role }: Member) -> Person {
     Person { account, login, role: role.word() }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::{ETAG, IF_MATCH};
+
+    use super::*;
+    use crate::control::tests::scratch;
+
+    #[test]
+    fn of_two_who_mean_the_same_state_one_changes_it() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let eve = store.sign_up("eve", "$hash", "moon", 0).unwrap();
+        let by = Actor { account: Some(ada), login: "ada".to_owned() };
+        let operator = store.owners().unwrap().operator;
+        let place = place::Place::new(operator, Some("a.b/c".to_owned()));
+        store.invite(&by, None, &place, Role::Member, "key", now_s()).unwrap();
+        let routes = crate::pure::route::table::Table::build(&[], &[]);
+        let guest = crate::control::accounts::invitations::Guest::Known(eve);
+        store.accept("key", guest, &routes, now_s()).unwrap();
+        let seen = found(&store, &place, eve).unwrap();
+        let tag = tagged(&HeaderMap::new(), &seen).ok().unwrap().headers()[ETAG].clone();
+        let meant = Meant::of(&[(IF_MATCH, tag)].into_iter().collect()).ok().unwrap();
+        let mut change = |to| change_role(&mut store, &by, &meant, (&place, eve), to);
+        assert_eq!(change(Role::Admin).unwrap().role, "admin");
+        assert!(matches!(change(Role::Member), Err(StoreError::Changed)), "it is another by now");
+        assert_eq!(store.members(&place).unwrap()[0].role, Role::Admin);
+    }
 }

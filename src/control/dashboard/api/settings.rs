@@ -8,10 +8,11 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Place};
 use super::problem::{Problem, ProblemBody, Sent, read};
-use super::tagged::{is_meant, tagged};
-use crate::control::accounts::{Store, now_s};
+use super::tagged::{Meant, tagged};
+use crate::control::accounts::audit::Actor;
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::packages::by_file;
+use crate::control::dashboard::packages;
 use crate::pure::access::Action;
 
 /// What is switched on and off of a package.
@@ -51,7 +52,9 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let package = caller.find(&at, Action::See, &place.package()?).await?.package;
-    tagged(&headers, &found(&at, package).await?)
+    let by_file = at.is_public_by_file(&package);
+    let read = move |store: &mut Store| Settings::read(store, &package, by_file);
+    tagged(&headers, &at.accounts.run(read).await?)
 }
 
 /// Switches something of the package on or off.
@@ -73,28 +76,31 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     caller.writes()?;
     let named = caller.find(&at, Action::Configure, &place.package()?).await?;
-    let wanted = read(wanted)?;
-    is_meant(&headers, &found(&at, named.package.clone()).await?)?;
-    if wanted.public == Some(false) && at.is_public_by_file(&named.package) {
-        return Err(Problem(by_file()));
+    let (wanted, meant) = (read(wanted)?, Meant::of(&headers)?);
+    let by_file = at.is_public_by_file(&named.package);
+    if wanted.public == Some(false) && by_file {
+        return Err(Problem(packages::by_file()));
     }
-    let (by, place, package) = (caller.who.actor(), named.place, named.package.clone());
-    let change = move |store: &mut Store| {
+    let (place, package) = (named.place, named.package);
+    let change = move |store: &mut Store, by: &Actor| {
+        meant.is(&Settings::read(store, &package, by_file)?)?;
         if let Some(is_public) = wanted.public {
-            store.publish(&by, &place, is_public, now_s())?;
+            store.publish(by, &place, is_public, now_s())?;
         }
         if let Some(is_on) = wanted.badges {
-            store.switch_badges(&by, place.organisation(), &package, is_on, now_s())?;
+            store.switch_badges(by, place.organisation(), &package, is_on, now_s())?;
         }
-        Ok(())
+        Settings::read(store, &package, by_file)
     };
-    at.accounts.run(change).await?;
+    let changed = at.accounts.run_by(named.right, change).await?;
     at.badges.forget().await;
-    tagged(&HeaderMap::new(), &found(&at, named.package).await?)
+    tagged(&HeaderMap::new(), &changed)
 }
 
-async fn found(at: &Dashboard, package: String) -> Result<Settings, Problem> {
-    let (public, name) = (at.is_public(&package).await?, package.clone());
-    let badges = at.accounts.run(move |store| store.has_badges(&name)).await?;
-    Ok(Settings { package, public, badges })
+impl Settings {
+    /// Those of a package that there is; the configuration file makes it public, or not.
+    fn read(store: &Store, package: &str, by_file: bool) -> Result<Self, StoreError> {
+        let public = by_file || store.is_public(package)?;
+        Ok(Self { package: package.to_owned(), public, badges: store.has_badges(package)? })
+    }
 }

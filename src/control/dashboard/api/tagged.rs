@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::caller::Part;
 use super::problem::Problem;
+use crate::control::accounts::StoreError;
 use crate::control::dashboard::trouble::Trouble;
 use crate::pure::secret;
 
@@ -38,9 +39,9 @@ impl<T> List<T> {
 /// The one of a list that is meant.
 ///
 /// # Errors
-/// 404 where it is not there.
-pub(super) fn one_of<T>(list: Vec<T>, is_it: impl Fn(&T) -> bool) -> Result<T, Problem> {
-    list.into_iter().find(is_it).ok_or_else(|| Problem(Trouble::absent()))
+/// [`StoreError::Absent`] where it is not there.
+pub(super) fn one_of<T>(list: Vec<T>, is_it: impl Fn(&T) -> bool) -> Result<T, StoreError> {
+    list.into_iter().find(is_it).ok_or(StoreError::Absent)
 }
 
 /// The answer to a GET: 304 where the caller has it already.
@@ -67,29 +68,49 @@ fn whole(text: String, tag: &str) -> Response {
     ([(CONTENT_TYPE, kind), (ETAG, value(tag))], text).into_response()
 }
 
-/// Whether the caller means to change what is there now, `body` being the state that the answer to a GET
-/// is tagged by.
-///
-/// # Errors
-/// 428 where they do not say what they mean, 412 where it is something else by now.
-pub(super) fn is_meant(headers: &HeaderMap, body: &impl Serialize) -> Result<(), Problem> {
-    let (_, tag) = written(body)?;
-    match is_among(headers, IF_MATCH.as_str(), &tag) {
-        Some(true) => Ok(()),
-        Some(false) => Err(changed_meanwhile()),
-        None => {
-            let why =
-                "Send in If-Match the ETag that a GET of it has, so that nobody's change is lost.";
-            let status = StatusCode::PRECONDITION_REQUIRED;
-            Err(Problem(Trouble::new(status, "Which one?", why)))
+/// Which state of a thing a caller means to change: what `If-Match` says.
+pub(super) struct Meant(HeaderMap);
+
+impl Meant {
+    /// What it says.
+    ///
+    /// # Errors
+    /// 428 where it is not there.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut meant = HeaderMap::new();
+        for line in headers.get_all(IF_MATCH) {
+            meant.append(IF_MATCH, line.clone());
+        }
+        match meant.is_empty() {
+            false => Ok(Self(meant)),
+            true => {
+                let why = "Send in If-Match the ETag that a GET of it has, so that nobody's change is lost.";
+                let status = StatusCode::PRECONDITION_REQUIRED;
+                Err(Problem(Trouble::new(status, "Which one?", why)))
+            }
+        }
+    }
+
+    /// That it is the state that is there, which the answer to a GET is tagged by. To be asked in the job that
+    /// changes it: between two jobs others change it too.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is another.
+    pub(super) fn is(&self, state: &impl Serialize) -> Result<(), StoreError> {
+        let tag = written(state).map(|(_, tag)| tag);
+        match tag.is_ok_and(|tag| is_among(&self.0, IF_MATCH.as_str(), &tag) == Some(true)) {
+            true => Ok(()),
+            false => Err(StoreError::Changed),
         }
     }
 }
 
-/// It is something else by now.
-pub(super) fn changed_meanwhile() -> Problem {
-    let why = "Somebody has changed it since you looked: look again, and send its present ETag.";
-    Problem(Trouble::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why))
+/// That a caller means the state that is there now, where who changes it is told what that was.
+///
+/// # Errors
+/// 428 where they do not say what they mean, 412 where it is something else by now.
+pub(super) fn is_meant(headers: &HeaderMap, state: &impl Serialize) -> Result<(), Problem> {
+    Ok(Meant::of(headers)?.is(state)?)
 }
 
 fn written(body: &impl Serialize) -> Result<(String, String), Problem> {

@@ -9,12 +9,15 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, ProblemBody, Sent, read, role};
-use super::tagged::{List, is_meant, one_of, tagged, tagged_by};
-use crate::control::accounts::now_s;
+use super::tagged::{List, Meant, one_of, tagged, tagged_by};
+use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
+use crate::control::accounts::rights::Right;
 use crate::control::accounts::tokens::{Token, Wanted};
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::page::time;
+use crate::control::dashboard::place::Named;
 use crate::control::dashboard::tokens::{DAYS_MAX, new_token};
 use crate::pure::access::{Action, Role};
 use crate::pure::account;
@@ -93,7 +96,7 @@ pub(super) async fn list(
     part: Part,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let list = reached(&at, &caller).await?;
+    let list = at.accounts.run(move |store| reached(store, &caller)).await?;
     tagged(&headers, &List::part(list, &part, |one: &Listed| one.id.to_string()))
 }
 
@@ -111,7 +114,7 @@ pub(super) async fn one(
     caller: Caller,
     Path(token): Path<i64>,
 ) -> Result<Response, Problem> {
-    let found = reached_one(&at, &caller, token).await?;
+    let found = at.accounts.run(move |store| reached_one(store, &caller, token)).await?;
     tagged_by(&found, &found.state())
 }
 
@@ -145,11 +148,14 @@ pub(super) async fn make(
         Role::Member => Action::See,
         Role::Admin => Action::Configure,
     };
-    let place = caller.find(&at, needed, &place).await?.place;
-    let (by, token) = (caller.who.actor(), new_token()?);
+    let Named { place, right, .. } = caller.find(&at, needed, &place).await?;
+    let token = new_token()?;
     let made_with = caller.who.made_with();
     let (wanted, text) = (Wanted { label, place, most, expires_s, made_with }, token.clone());
-    let id = at.accounts.run(move |store| store.add_token(&by, &wanted, &text, now)).await?;
+    let id = at
+        .accounts
+        .run_by(right, move |store, by| store.add_token(by, &wanted, &text, now))
+        .await?;
     Ok((StatusCode::CREATED, Json(Made { id, token })).into_response())
 }
 
@@ -172,9 +178,12 @@ pub(super) async fn revoke(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    is_meant(&headers, &reached_one(&at, &caller, token).await?.state())?;
-    let by = caller.who.actor();
-    at.accounts.run(move |store| store.revoke_own_token(&by, token, now_s())).await?;
+    let (own, meant) = (Right::own(caller.who.clone()), Meant::of(&headers)?);
+    let revoke = move |store: &mut Store, by: &Actor| {
+        meant.is(&reached_one(store, &caller, token)?.state())?;
+        store.revoke_own_token(by, token, now_s())
+    };
+    at.accounts.run_by(own, revoke).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -194,7 +203,7 @@ pub(super) async fn everybodys(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
-    let list = reaching(&at, place).await?;
+    let list = at.accounts.run(move |store| reaching(store, &place)).await?;
     tagged(&headers, &List::part(list, &part, |one: &Listed| one.id.to_string()))
 }
 
@@ -214,7 +223,7 @@ pub(super) async fn anybodys(
     Path(token): Path<i64>,
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
-    let found = reaching_one(&at, place, token).await?;
+    let found = at.accounts.run(move |store| reaching_one(store, &place, token)).await?;
     tagged_by(&found, &found.state())
 }
 
@@ -239,32 +248,33 @@ pub(super) async fn end(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
-    let place = caller.find(&at, Action::Grant, &place).await?.place;
-    is_meant(&headers, &reaching_one(&at, place.clone(), token).await?.state())?;
-    let by = caller.who.actor();
-    at.accounts.run(move |store| store.revoke_token_at(&by, &place, token, now_s())).await?;
+    let Named { place, right, .. } = caller.find(&at, Action::Grant, &place).await?;
+    let meant = Meant::of(&headers)?;
+    let end = move |store: &mut Store, by: &Actor| {
+        meant.is(&reaching_one(store, &place, token)?.state())?;
+        store.revoke_token_at(by, &place, token, now_s())
+    };
+    at.accounts.run_by(right, end).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn reaching(at: &Dashboard, place: place::Place) -> Result<Vec<Listed>, Problem> {
-    let tokens = at.accounts.run(move |store| store.tokens_at(&place)).await?;
-    Ok(tokens.into_iter().map(listed).collect())
+fn reaching(store: &Store, place: &place::Place) -> Result<Vec<Listed>, StoreError> {
+    Ok(store.tokens_at(place)?.into_iter().map(listed).collect())
 }
 
-async fn reaching_one(at: &Dashboard, place: place::Place, id: i64) -> Result<Listed, Problem> {
-    one_of(reaching(at, place).await?, |one| one.id == id)
+fn reaching_one(store: &Store, place: &place::Place, id: i64) -> Result<Listed, StoreError> {
+    one_of(reaching(store, place)?, |one| one.id == id)
 }
 
 /// The tokens of the caller's account that reach no further than the caller does, the newest first.
-async fn reached(at: &Dashboard, caller: &Caller) -> Result<Vec<Listed>, Problem> {
-    let account = caller.who.account;
-    let tokens = at.accounts.run(move |store| store.tokens_of(account)).await?;
+fn reached(store: &Store, caller: &Caller) -> Result<Vec<Listed>, StoreError> {
+    let tokens = store.tokens_of(caller.who.account)?;
     let seen = tokens.into_iter().filter(|one| caller.viewer.may_place(Action::See, &one.place));
     Ok(seen.map(listed).collect())
 }
 
-async fn reached_one(at: &Dashboard, caller: &Caller, id: i64) -> Result<Listed, Problem> {
-    one_of(reached(at, caller).await?, |one| one.id == id)
+fn reached_one(store: &Store, caller: &Caller, id: i64) -> Result<Listed, StoreError> {
+    one_of(reached(store, caller)?, |one| one.id == id)
 }
 
 fn listed(one: Token) -> Listed {

@@ -21,8 +21,9 @@ use super::address::address;
 use super::form::Fields;
 use super::trouble::Trouble;
 use super::viewer::Signed;
-use crate::control::accounts::audit::Actor;
 use crate::control::accounts::now_s;
+use crate::control::accounts::place::Place;
+use crate::control::accounts::rights::Right;
 use crate::pure::access::Action;
 use crate::pure::badge::Look;
 use crate::pure::badge::figures::{About, Figures};
@@ -59,9 +60,12 @@ async fn switch(
     };
     let (domain, _) = package.split_once('/').unwrap_or_default();
     let owner = signed.owners.of_domain(domain);
-    let by = Actor { account: Some(signed.who.account), login: signed.who.login.clone() };
+    let place = Place::new(owner, Some(package.clone()));
+    let right = Right::at(Some(signed.who), Action::Configure, place, at.in_force.snapshot());
     let back = format!("{}#badges", address("packages", &package));
-    at.accounts.run(move |store| store.switch_badges(&by, owner, &package, is_on, now_s())).await?;
+    at.accounts
+        .run_by(right, move |store, by| store.switch_badges(by, owner, &package, is_on, now_s()))
+        .await?;
     at.badges.forget().await;
     Ok(Redirect::to(&back).into_response())
 }

@@ -121,8 +121,10 @@ async fn switch(
     if !is_public && at.is_public_by_file(&package) {
         return Err(by_file());
     }
-    let by = signed.who.actor();
-    at.accounts.run(move |store| store.publish(&by, &named.place, is_public, now_s())).await?;
+    let Named { place, right, .. } = named;
+    at.accounts
+        .run_by(right, move |store, by| store.publish(by, &place, is_public, now_s()))
+        .await?;
     let back = format!("{}#public", address("packages", &package));
     Ok(Redirect::to(&back).into_response())
 }

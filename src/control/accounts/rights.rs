@@ -1,0 +1,143 @@
+//! That who asked for something may still do it when it is done. Who asks, and what they may, is known by the
+//! head of a request; its body comes when its sender likes, and by then they may be nobody here any more.
+
+use std::sync::Arc;
+
+use super::audit::Actor;
+use super::place::Place;
+use super::sessions::Who;
+use super::store::{Store, StoreError};
+use super::{Accounts, now_s};
+use crate::pure::access::{Action, Object};
+use crate::pure::snapshot::Snapshot;
+
+/// Somebody, and what they have to be allowed when it is done.
+#[derive(Clone)]
+pub struct Right {
+    who: Option<Who>,
+    to: To,
+}
+
+#[derive(Clone)]
+enum To {
+    /// What is their own.
+    Own,
+    /// This to a place, its packages being served by these rules.
+    At(Action, Place, Arc<Snapshot>),
+    /// To configure the gateway.
+    Gateway,
+}
+
+impl Right {
+    /// To do something to a place; nobody has any.
+    pub fn at(who: Option<Who>, action: Action, place: Place, snapshot: Arc<Snapshot>) -> Self {
+        Self { who, to: To::At(action, place, snapshot) }
+    }
+
+    /// To configure the gateway.
+    pub fn gateway(who: Who) -> Self {
+        Self { who: Some(who), to: To::Gateway }
+    }
+
+    /// To do something to one's own account, as long as what one came by has not ended.
+    pub fn own(who: Who) -> Self {
+        Self { who: Some(who), to: To::Own }
+    }
+}
+
+impl Accounts {
+    /// The same as [`Accounts::run`] in the name of who has the right to it, if they still have when it is the
+    /// job's turn: between that and what the job does, nobody else's job runs.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] also where they have it not any more.
+    pub async fn run_by<T: Send + 'static>(
+        &self,
+        right: Right,
+        job: impl FnOnce(&mut Store, &Actor) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(move |store| {
+            let by = store.actor(&right, now_s())?;
+            job(store, &by)
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Who has this right now, as the audit log names them.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] for who has it not, or not any more; also where the place has gone to another
+    /// organisation meanwhile.
+    fn actor(&self, right: &Right, now_s: i64) -> Result<Actor, StoreError> {
+        let who = right.who.as_ref().ok_or(StoreError::Forbidden)?;
+        let grants = self.grants_of(who, now_s)?;
+        let may = match &right.to {
+            To::Own => true,
+            To::Gateway => {
+                let operator = self.owners()?.operator;
+                grants.may(Action::Configure, Object::Gateway { operator })
+            }
+            To::At(action, Place::Organisation(id), _) => {
+                grants.may(*action, Object::Organisation(*id))
+            }
+            To::At(action, Place::Package { name, owner }, snapshot) => {
+                let package = self.owners()?.package(name, snapshot.routes.serving(name), false);
+                let is_theirs =
+                    matches!(package, Object::Package { owner: now, .. } if now == *owner);
+                is_theirs && grants.may(*action, package)
+            }
+        };
+        if may { Ok(who.actor()) } else { Err(StoreError::Forbidden) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::accounts::people::add_account;
+    use crate::control::accounts::roles::grant;
+    use crate::control::tests::{compiled, scratch};
+    use crate::pure::access::Role;
+
+    #[test]
+    fn a_right_is_what_its_owner_has_when_it_is_used() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let bob = add_account(&store.connection, "bob", "$hash", 0).unwrap();
+        let acme = Place::Organisation(store.owners().unwrap().operator);
+        let rocket = Place::new(acme.organisation(), Some("a.b/acme/rocket".to_owned()));
+        let by = Actor { account: Some(ada), login: "ada".to_owned() };
+        for place in [&acme, &rocket] {
+            let step = store.begin().unwrap();
+            grant(&step, &by, place, bob, Role::Admin, 0).unwrap();
+            step.commit().unwrap();
+        }
+        store.open_session(bob, "", "one", "Firefox", 0).unwrap();
+        let who = store.by_session("one", 0).unwrap().who;
+        let snapshot = Arc::new(compiled("").1);
+        let at = |place: &Place| {
+            Right::at(Some(who.clone()), Action::Grant, place.clone(), Arc::clone(&snapshot))
+        };
+        let all = [at(&acme), at(&rocket), Right::gateway(who.clone()), Right::own(who.clone())];
+        // What is left of them, in this order, after what is done to bob.
+        let left = |store: &Store| all.each_ref().map(|right| store.actor(right, 1).is_ok());
+        assert_eq!(left(&store), [true; 4]);
+        assert_eq!(store.actor(&all[0], 1).unwrap().login, "bob");
+        let nobodys = Right { who: None, ..at(&acme) };
+        assert!(matches!(store.actor(&nobodys, 1), Err(StoreError::Forbidden)));
+        store.change_role(&by, &acme, bob, Role::Member, 1).unwrap();
+        assert_eq!(left(&store), [false, true, false, true], "the package's admin still");
+        let other = store.add_organisation(&by, "other", 1).unwrap();
+        let sql = "INSERT INTO domains (host, organisation) VALUES ('a.b', ?1)";
+        store.connection.execute(sql, [other]).unwrap();
+        assert_eq!(left(&store), [false, false, false, true], "another organisation's now");
+        store.connection.execute("DELETE FROM domains", []).unwrap();
+        store.remove_member(&by, &rocket, bob, 1).unwrap();
+        assert_eq!(left(&store), [false, false, false, true]);
+        store.connection.execute("DELETE FROM sessions", []).unwrap();
+        assert_eq!(left(&store), [false; 4]);
+    }
+}

@@ -1,0 +1,202 @@
+//! Who asks for something and holds the last byte of it back, until they may not do it any more.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::gate::Gate;
+use support::http::Connection;
+use support::people::{account_of, invited, link, number};
+use support::person::{FORM, PACKAGES, PASSWORD, Person, ROCKET, encoded, text};
+use support::program::{ask, json_of, made, send, token_of};
+
+/// A request of which the gateway waits for the last byte.
+struct Held {
+    what: String,
+    connection: Connection,
+    last: u8,
+}
+
+impl Held {
+    /// The gateway has looked at who asks when it says that it wants the body (RFC 9110, 10.1.1).
+    fn back(gate: &Gate, (method, target): (&str, &str), lines: &[String], body: &str) -> Self {
+        let mut connection = Connection::open(gate.admin()).unwrap();
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", gate.admin());
+        for line in lines {
+            head += &format!("{line}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\nExpect: 100-continue\r\n\r\n", body.len());
+        connection.send(head.as_bytes()).unwrap();
+        let what = format!("{method} {target} {body}");
+        assert_eq!(connection.head().unwrap().status, 100, "{what}");
+        let (last, first) = body.as_bytes().split_last().unwrap();
+        connection.send(first).unwrap();
+        Self { what, connection, last: *last }
+    }
+
+    /// A form of somebody's.
+    fn form(
+        gate: &Gate,
+        person: &Person,
+        token: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Self {
+        let mut all = vec![("form_token".to_owned(), token.to_owned())];
+        all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let lines = [FORM.to_owned(), format!("Cookie: {}", person.cookie.as_ref().unwrap())];
+        Self::back(gate, ("POST", target), &lines, &encoded(&all))
+    }
+
+    /// What a program sends, whatever state of a thing it finds.
+    fn program(gate: &Gate, token: &str, asked: (&str, &str), body: &Value) -> Self {
+        let lines = [
+            format!("Authorization: Bearer {token}"),
+            "Content-Type: application/json".to_owned(),
+            "If-Match: *".to_owned(),
+        ];
+        Self::back(gate, asked, &lines, &body.to_string())
+    }
+
+    /// Lets it go; it is too late.
+    fn comes_too_late(mut self) {
+        self.connection.send(&[self.last]).unwrap();
+        let answer = self.connection.answer(false).unwrap();
+        assert_eq!(answer.status, 403, "{}: {}", self.what, text(&answer));
+    }
+}
+
+/// All deeds that acme's log has, the newest first.
+fn deeds(gate: &Gate, token: &str) -> Vec<String> {
+    let log = json_of(&ask(gate, token, "GET", "/api/v1/audit?organisation=acme&limit=1000", &[]));
+    let items = log["items"].as_array().unwrap();
+    items.iter().map(|one| one["deed"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_an_admin_has_asked_for_is_not_done_once_they_are_none() {
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let mut bob = invited(&gate, &mut ada, acme, "admin", "bob");
+    invited(&gate, &mut ada, acme, "member", "eve");
+    let (adas, bobs) = (token_of(&mut ada, "acme"), token_of(&mut bob, "acme"));
+    ada.act("/people/invite", &[acme, ("role", "member")]);
+    let people = ada.get("/people?organisation=acme");
+    let [bob_is, eve_is] = ["bob", "eve"].map(|login| account_of(&people, login));
+    let (invitation, token) = (number(&people, "invitation"), number(&people, "token"));
+    let at_rocket = |what: &str| format!("/api/v1/{what}?package={ROCKET}");
+    let hook = json!({ "url": "https://hooks.example/x", "events": ["weekly"] });
+    send(&gate, &adas, "POST", &at_rocket("alerts"), &[], Some(&hook));
+    let alert = json_of(&ask(&gate, &adas, "GET", &at_rocket("alerts"), &[]));
+    let alert = alert["items"][0]["id"].to_string();
+    ada.act("/domains/claim", &[acme, ("domain", "claimed.example")]);
+    let before = deeds(&gate, &adas);
+
+    let rocket = ("package", ROCKET);
+    let (member, admin) = (("role", "member"), ("role", "admin"));
+    let (alerts, publish) = (format!("/alerts/{ROCKET}"), format!("/settings/public/{ROCKET}"));
+    let badges = format!("/settings/badges/{ROCKET}");
+    let url = ("url", "https://hooks.example/y");
+    let claimed = ("domain", "claimed.example");
+    let forms: Vec<(&str, Vec<(&str, &str)>)> = vec![
+        ("/people/role", vec![acme, ("account", &bob_is), admin]),
+        ("/people/role", vec![acme, ("account", &eve_is), admin]),
+        ("/people/remove", vec![acme, ("account", &eve_is)]),
+        ("/people/invite", vec![acme, admin]),
+        ("/people/invite", vec![rocket, member]),
+        ("/people/withdraw", vec![acme, ("invitation", &invitation)]),
+        ("/people/revoke", vec![acme, ("token", &token)]),
+        ("/tokens", vec![acme, ("label", "late"), admin]),
+        (&alerts, vec![("do", "add"), url, ("weekly", "on")]),
+        (&alerts, vec![("do", "remove"), ("alert", &alert)]),
+        (&alerts, vec![("do", "test"), ("alert", &alert)]),
+        (&publish, vec![("public", "on")]),
+        (&badges, vec![("badges", "off")]),
+        ("/organisations", vec![("organisation", "late")]),
+        ("/organisations/domain", vec![acme, ("domain", "late.example")]),
+        ("/domains/claim", vec![acme, ("domain", "late.example")]),
+        ("/domains/withdraw", vec![acme, claimed]),
+        ("/domains/return", vec![acme, claimed]),
+        (
+            "/packages/new",
+            vec![acme, ("domain", "late.example"), ("name", "x"), ("backends", "ghcr.io/x")],
+        ),
+    ];
+    let role = |word: &str| json!({ "role": word });
+    let of_acme = |what: &str| format!("/api/v1/{what}?organisation=acme");
+    let asked: Vec<(&str, String, Value)> = vec![
+        ("PUT", of_acme(&format!("people/{bob_is}")), role("admin")),
+        ("POST", of_acme("invitations"), role("admin")),
+        ("POST", of_acme("tokens"), json!({ "label": "late", "role": "admin" })),
+        ("POST", at_rocket("alerts"), hook.clone()),
+        ("PUT", at_rocket(&format!("alerts/{alert}")), hook),
+        ("PUT", at_rocket("settings"), json!({ "public": true, "badges": false })),
+        ("POST", "/api/v1/organisations".to_owned(), json!({ "name": "late" })),
+        ("POST", of_acme("domains"), json!({ "host": "late.example" })),
+        ("PUT", "/api/v1/domains/late.example/owner".to_owned(), json!({ "organisation": "acme" })),
+        (
+            "POST",
+            of_acme("packages"),
+            json!({ "domain": "late.example", "name": "x", "backends": ["ghcr.io/x"] }),
+        ),
+    ];
+    let form_token = bob.form_token("/account");
+    let mut held: Vec<Held> = forms
+        .iter()
+        .map(|(target, fields)| Held::form(&gate, &bob, &form_token, target, fields))
+        .collect();
+    held.extend(
+        asked
+            .iter()
+            .map(|(method, target, body)| Held::program(&gate, &bobs, (method, target), body)),
+    );
+    let demoted = ada.act("/people/role", &[acme, ("account", &bob_is), member]);
+    assert_eq!(demoted.status, 303);
+    held.into_iter().for_each(Held::comes_too_late);
+    let after = deeds(&gate, &adas);
+    assert_eq!(after[0], "member.change");
+    assert_eq!(after[1..], before);
+}
+
+#[test]
+fn what_was_asked_for_in_a_session_or_by_a_token_is_not_done_once_that_has_ended() {
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let token = token_of(&mut ada, "acme");
+    let mut bob = invited(&gate, &mut ada, ("package", ROCKET), "member", "bob");
+    made(&mut bob, &[("package", ROCKET), ("label", "a"), ("role", "member"), ("days", "1")]);
+    let of_bob = number(&bob.get("/tokens"), "token");
+    let link = link(&ada.act("/people/invite", &[acme, ("role", "member")]));
+    let key = link.rsplit('=').next().unwrap();
+    let other = "another one, just as long";
+    let mut elsewhere = Person::before(&gate);
+    assert_eq!(elsewhere.sign_in("bob", PASSWORD).status, 303);
+    let session = number(&elsewhere.get("/account"), "session");
+    let form_token = bob.form_token("/account");
+    let forms = [
+        ("/account/password", vec![("password", PASSWORD), ("new_password", other)]),
+        ("/account/second-factor/off", vec![("password", PASSWORD)]),
+        ("/account/sessions", vec![("session", session.as_str())]),
+        ("/tokens/revoke", vec![("token", of_bob.as_str())]),
+        ("/organisations", vec![("organisation", "late")]),
+        ("/join", vec![("key", key)]),
+    ];
+    let mut held: Vec<Held> = forms
+        .iter()
+        .map(|(target, fields)| Held::form(&gate, &bob, &form_token, target, fields))
+        .collect();
+    for target in ["/api/v1/invitations?organisation=acme", "/api/v1/tokens?organisation=acme"] {
+        let body = json!({ "role": "member", "label": "late" });
+        held.push(Held::program(&gate, &token, ("POST", target), &body));
+    }
+    assert_eq!(bob.act("/sign-out", &[]).status, 303);
+    let id = number(&ada.get("/tokens"), "token");
+    assert_eq!(ada.act("/tokens/revoke", &[("token", &id)]).status, 303);
+    held.into_iter().for_each(Held::comes_too_late);
+    assert_eq!(elsewhere.get("/account").status, 200, "nothing of it was done");
+    assert!(text(&elsewhere.get("/tokens")).contains(ROCKET));
+    assert_eq!(Person::before(&gate).get(&link).status, 200);
+}
