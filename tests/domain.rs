@@ -6,37 +6,20 @@
 mod support;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
 use std::sync::mpsc::channel;
 use std::thread;
 
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate};
+use support::hosted::{
+    HOST, MANIFEST, Secured, accept, gate, heard, in_its_place, lines, open, pull,
+};
 use support::http::{Answer, Connection, get};
 use support::person::{PASSWORD, Person, text};
-use support::process::{installed, run};
-use support::tls::Authority;
-
-const HOST: &str = "pullgate.acme.com";
-
-const PACKAGE: &str = r#"
-[counting]
-window = "1s"
-
-[[packages]]
-domain = "registry.acme.com"
-name = "acme/rocket"
-backend = "ghcr.io/acme/rocket"
-delivery = "redirect"
-"#;
-
-fn gate(driver: &str, gateway: &str, more: &str) -> Gate {
-    let keys = format!("domain = \"{HOST}\"\n");
-    Gate::start_with_admin(driver, &keys, &format!("{gateway}{PACKAGE}{more}"))
-}
+use support::process::run;
 
 /// Somebody who comes by the host name, to the port that clients pull from.
 fn visitor(gate: &Gate) -> Person {
@@ -51,24 +34,6 @@ fn signed_in(gate: &mut Gate) -> Person {
     let answer = ada.sign_in("ada", PASSWORD);
     assert_eq!(answer.status, 303, "{}", text(&answer));
     ada
-}
-
-fn lines(host: &str, more: &[&str]) -> Vec<String> {
-    let mut lines = vec![format!("Host: {host}")];
-    lines.extend(more.iter().map(|line| (*line).to_owned()));
-    lines
-}
-
-fn open(gate: &Gate) -> Connection {
-    Connection::open(gate.address()).unwrap()
-}
-
-const MANIFEST: &str = "/v2/acme/rocket/manifests/latest";
-
-/// A pull, by whichever connection.
-fn pull(connection: &mut Connection) -> u16 {
-    let docker = "User-Agent: docker/28.5.2 go/go1.24 git-commit/0 kernel/6 os/linux arch/amd64";
-    connection.ask("GET", MANIFEST, &lines("registry.acme.com", &[docker]), b"").unwrap().status
 }
 
 #[test]
@@ -135,6 +100,7 @@ fn a_host_is_smuggled_by_nobody() {
         let gate = gate(driver, "", "");
         let to_registry = format!("GET {MANIFEST} HTTP/1.1\r\nHost: registry.acme.com\r\n\r\n");
         let length = to_registry.len();
+        let kind = "Content-Type: application/x-www-form-urlencoded";
         for (sent, status) in [
             (format!("GET http://{HOST}/ HTTP/1.1\r\nHost: registry.acme.com\r\n\r\n"), 400),
             (format!("GET / HTTP/1.1\r\nHost: registry.acme.com\r\nHost: {HOST}\r\n\r\n"), 400),
@@ -153,7 +119,7 @@ fn a_host_is_smuggled_by_nobody() {
             ),
             (
                 format!(
-                    "POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"
+                    "POST /sign-in HTTP/1.1\r\nHost: {HOST}\r\n{kind}\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"
                 ),
                 400,
             ),
@@ -172,7 +138,6 @@ fn a_host_is_smuggled_by_nobody() {
         }
         // What stands in a body is a body, and what stands behind it is the next request.
         let mut connection = open(&gate);
-        let kind = "Content-Type: application/x-www-form-urlencoded";
         for body in [
             format!("Content-Length: {length}\r\n\r\n{to_registry}"),
             format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{to_registry}\r\n0\r\n\r\n"),
@@ -183,54 +148,6 @@ fn a_host_is_smuggled_by_nobody() {
             let answer = connection.answer(false).unwrap();
             assert_eq!(answer.status, 403, "a form that was not shown: {}", text(&answer));
             assert_eq!(connection.answer(false).unwrap().status, 307);
-        }
-    }
-}
-
-#[test]
-fn bodies_come_as_they_like_and_have_an_end() {
-    for driver in DRIVERS {
-        let gate = gate(driver, "", "\n[limits]\nwrite_timeout = \"2s\"\n");
-        let kind = "Content-Type: application/x-www-form-urlencoded";
-        let head = |framing: &str| {
-            format!("POST /sign-in HTTP/1.1\r\nHost: {HOST}\r\n{kind}\r\n{framing}\r\n\r\n")
-        };
-        let body = format!("login={}", "a".repeat(60_000));
-        let mut connection = open(&gate);
-        connection.send(head(&format!("Content-Length: {}", body.len())).as_bytes()).unwrap();
-        for piece in body.as_bytes().chunks(7_001) {
-            connection.send(piece).unwrap();
-        }
-        assert_eq!(connection.answer(false).unwrap().status, 403);
-        connection.send(head("Transfer-Encoding: chunked").as_bytes()).unwrap();
-        for piece in body.as_bytes().chunks(9_001) {
-            connection.send(format!("{:x};a=b\r\n", piece.len()).as_bytes()).unwrap();
-            connection.send(piece).unwrap();
-            connection.send(b"\r\n").unwrap();
-        }
-        connection.send(b"0\r\nTrailer: a\r\n\r\n").unwrap();
-        assert_eq!(connection.answer(false).unwrap().status, 403);
-        // Who waits for a word is given it.
-        connection.send(head("Content-Length: 1\r\nExpect: 100-continue").as_bytes()).unwrap();
-        assert_eq!(connection.answer(true).unwrap().status, 100);
-        connection.send(b"a").unwrap();
-        assert_eq!(connection.answer(false).unwrap().status, 403);
-        for (framing, sent, status, words) in [
-            ("Content-Length: 65537", "", 413, "longer than 64 KiB"),
-            ("Content-Length: 99999999999999999999", "", 400, "no number"),
-            ("Transfer-Encoding: chunked", "10001\r\n", 413, "longer than 64 KiB"),
-            ("Content-Length: 2", "a", 408, "not there in time"),
-        ] {
-            let mut connection = open(&gate);
-            connection.send(head(framing).as_bytes()).unwrap();
-            connection.send(sent.as_bytes()).unwrap();
-            if sent.starts_with("10001") {
-                connection.send(&[b'a'; 0x10001]).unwrap();
-            }
-            let answer = connection.answer(false).unwrap();
-            assert_eq!(answer.status, status, "{framing}");
-            assert!(text(&answer).contains(words), "{}", text(&answer));
-            connection.closed().unwrap_or_else(|error| panic!("{framing}: {error}"));
         }
     }
 }
@@ -299,24 +216,6 @@ fn guessers_are_told_apart_whatever_they_say_and_no_address_is_written() {
         let found = bytes.windows(9).any(|bytes| bytes == b"127.0.0.9");
         assert!(!found, "{}", path.display());
     }
-}
-
-/// Somebody who plays the control plane, at the socket that workers hand requests on to.
-fn in_its_place(gate: &Gate) -> UnixListener {
-    let socket = gate.data_dir().join("dashboard.sock");
-    fs::remove_file(&socket).unwrap();
-    UnixListener::bind(socket).unwrap()
-}
-
-/// The head that the worker sends, in lower case.
-fn heard(stream: &mut UnixStream) -> String {
-    let mut came = Vec::new();
-    while !came.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        came.push(byte[0]);
-    }
-    String::from_utf8(came).unwrap().to_lowercase()
 }
 
 #[test]
@@ -388,7 +287,7 @@ fn the_control_plane_is_told_of_the_client_by_the_worker_alone() {
         let mut connection = Connection::open_from(IpAddr::from(source), gate.address()).unwrap();
         let head = lines(HOST, more).join("\r\n");
         connection.send(format!("GET /a?b HTTP/1.1\r\n{head}\r\n\r\n").as_bytes()).unwrap();
-        heard(&mut listener.accept().unwrap().0)
+        heard(&mut accept(&listener))
     };
     let lies =
         ["Pullgate-Client: 192.0.2.1", "X-Forwarded-For: 192.0.2.2", "X-Forwarded-Proto: https"];
@@ -408,26 +307,14 @@ fn the_control_plane_is_told_of_the_client_by_the_worker_alone() {
 #[test]
 fn over_tls_and_by_http2_the_cookie_is_secure() {
     for driver in DRIVERS {
-        let (authority, files) = (Authority::new(), tempfile::tempdir().unwrap());
-        let ca = files.path().join("ca.pem");
-        authority.write(&ca);
-        let [cert, key] = authority.identify(HOST).write(files.path(), "0");
-        let tls = support::free_address([127, 0, 0, 1].into());
-        let certificates = format!(
-            "\n[[certificates]]\ncert = \"{}\"\nkey = \"{}\"\n",
-            cert.display(),
-            key.display()
-        );
-        let mut gate = gate(driver, &format!("listen_tls = [\"{tls}\"]\n"), &certificates);
+        let (mut gate, secured) = Secured::gate(driver, "", "");
         Person::set_up(&mut gate);
         for version in ["--http1.1", "--http2"] {
-            let jar = files.path().join(version);
+            let jar = secured.file(version);
             let curl = |arguments: &[&str], path: &str| {
-                let mut curl = Command::new(installed("curl"));
-                curl.args(["-sS", version, "--max-time", "20", "--cacert"]).arg(&ca);
-                curl.args(["--resolve", &format!("{HOST}:{}:127.0.0.1", tls.port())]);
-                curl.arg("-b").arg(&jar).arg("-c").arg(&jar).args(arguments);
-                run(curl.arg(format!("https://{HOST}:{}{path}", tls.port())))
+                let mut curl = secured.curl(version, path);
+                curl.args(["--max-time", "20"]).arg("-b").arg(&jar).arg("-c").arg(&jar);
+                run(curl.args(arguments))
             };
             let page = curl(&["-i"], "/sign-in");
             assert!(page.to_lowercase().contains("set-cookie: __host-pullgate="), "{page}");
@@ -438,24 +325,12 @@ fn over_tls_and_by_http2_the_cookie_is_secure() {
             let answer = curl(&[&fields[..], &[&password]].concat(), "/sign-in").to_lowercase();
             assert!(answer.contains(" 303") && answer.contains("; secure"), "{answer}");
             assert!(curl(&[], "/").contains("acme/rocket"));
-            // A body as long as is taken, and one that is longer.
-            let long = files.path().join("body");
-            fs::write(&long, vec![b'a'; 60_000]).unwrap();
-            let data = format!("@{}", long.display());
-            assert!(curl(&["-i", "--data-binary", &data], "/sign-in").contains(" 403"));
-            fs::write(&long, vec![b'a'; 70_000]).unwrap();
-            assert!(curl(&["-i", "--data-binary", &data], "/sign-in").contains(" 413"));
             let other = curl(&["-i", "-H", "Host: registry.acme.com"], "/v2/");
             assert!(other.contains(" 421"), "{other}");
             // The live feed begins at once, and goes on until its reader ends.
-            let live = ["-N", "-m", "1", "-o"];
-            let heard = files.path().join("heard");
-            let mut listening = Command::new(installed("curl"));
-            listening.args(["-sS", version, "--cacert"]).arg(&ca).arg("-b").arg(&jar);
-            listening.args(["--resolve", &format!("{HOST}:{}:127.0.0.1", tls.port())]);
-            listening.args(live).arg(&heard);
-            let path = "/live/registry.acme.com/acme/rocket";
-            listening.arg(format!("https://{HOST}:{}{path}", tls.port()));
+            let heard = secured.file("heard");
+            let mut listening = secured.curl(version, "/live/registry.acme.com/acme/rocket");
+            listening.args(["-N", "-m", "1", "-b"]).arg(&jar).arg("-o").arg(&heard);
             let _ = listening.status().unwrap();
             assert!(fs::read_to_string(&heard).unwrap().contains(": watching"));
         }

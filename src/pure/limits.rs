@@ -47,9 +47,6 @@ pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// are outside every other bound.
 pub const REFUSING_MAX: usize = 32;
 
-/// A request's body that the dashboard takes, in bytes: a form, or what a program sends to the API.
-pub const DASHBOARD_BODY_BYTES_MAX: usize = 64 * 1024;
-
 /// Requests for the dashboard that one worker has under way at once, pages that watch among them: pulls
 /// are not to share their descriptors with more.
 pub const HANDED_ON_MAX: usize = 128;

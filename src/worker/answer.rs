@@ -13,6 +13,7 @@ use crate::pure::door::Door;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::{Connection, DATE_BYTES, Manner, Out};
 use crate::pure::http1::forwarded::{client_address, client_key};
+use crate::pure::http1::handed::{self, Of};
 use crate::pure::http1::head::{self, HeadLimits, Method, RequestHead, Version};
 use crate::pure::http1::relayed::{self, Relayed};
 use crate::pure::limits::BUFFER_BYTES;
@@ -47,6 +48,14 @@ impl Client {
             client_address(&head.forwarded, self.address, &snapshot.trusted_proxies)
         } else {
             self.address
+        }
+    }
+
+    /// What the dashboard is told of whose request it is whose `head` was parsed from `bytes`.
+    pub fn of(&self, head: &RequestHead<'_>, bytes: &[u8], snapshot: &Snapshot) -> Of {
+        Of {
+            address: self.address_behind(head, snapshot),
+            is_https: self.shown.is_some() || self.behind_proxy && handed::says_https(bytes),
         }
     }
 

@@ -14,22 +14,19 @@ use rustix::io::Errno;
 use crate::messages::clock::monotonic_us;
 use crate::messages::meters::Counter;
 use crate::pure::fault::{Fault, Kind};
-use crate::pure::http1::chunked::Chunked;
-use crate::pure::http1::handed;
+use crate::pure::http1::handed::{self, Coming};
 use crate::pure::http1::proxy_header::{self, ProxyHeader};
-use crate::pure::http1::response::Framing;
-use crate::pure::limits::{
-    BUFFER_BYTES, BUFFERS_WAITING_MAX, DASHBOARD_BODY_BYTES_MAX, LINGER_BYTES_MAX,
-};
+use crate::pure::limits::{BUFFER_BYTES, BUFFERS_WAITING_MAX, LINGER_BYTES_MAX};
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Line};
-use crate::worker::hand_on::{Handed, Unread};
+use crate::worker::hand_on::Handed;
 use crate::worker::over::Over;
 use crate::worker::slots::Phase;
 use crate::worker::tls::{self, Session};
-use crate::worker::within::within;
-use crate::worker::{Entrance, Refusing, Worker, aside, http2, sweeps};
+use crate::worker::upload::{Cut, Visitor};
+use crate::worker::within::Allowance;
+use crate::worker::{Entrance, Refusing, Worker, aside, http2, relay, sweeps};
 
 /// Serves the connection until either side ends it. `over_tls` where it came to a TLS listener.
 pub fn serve(
@@ -170,7 +167,7 @@ impl Connection {
     /// not have come yet.
     async fn hand_on(&mut self) -> Result<Next, Over> {
         let read_at_us = monotonic_us();
-        let worker = Rc::clone(&self.down.worker);
+        let worker = &Rc::clone(&self.down.worker);
         let snapshot = worker.snapshot();
         let Some(input) = &mut self.input else { return Err(Over) };
         // It parsed a moment ago, unless by other bounds: then the next batch refuses it.
@@ -179,73 +176,24 @@ impl Connection {
         };
         let bytes: Box<[u8]> = input.filled().get(..head.length).unwrap_or_default().into();
         input.consume(bytes.len());
-        let framing = match handed::framing(&bytes) {
-            Ok(framing) => framing,
+        let body = match handed::framing(&bytes) {
+            Ok(body) => body,
             Err(fault) => {
                 self.input = None;
                 self.refuse(fault).await?;
                 return Err(Over);
             }
         };
-        let is_here = self.input.as_ref().is_some_and(|input| !input.is_empty());
-        if framing != Framing::None && !is_here && handed::expects_word(&bytes) {
-            self.down.send(Bytes::from_static(CONTINUE)).await?;
-        }
-        let patience = sweeps(snapshot.limits.write_timeout);
-        let body = match within(&worker, patience, self.gather(framing)).await {
-            Some(body) => body?,
-            None => Err(Unread::TooLate),
-        };
         let Ok(Some(head)) = self.client.parse(&bytes, &snapshot.head) else { return Err(Over) };
-        let (client, mut down) = (&self.client, Downstream::Line(&mut self.down));
-        let request = Handed { client, head: &head, bytes: &bytes, read_at_us };
-        match (body, snapshot.dashboard_at(head.host.unwrap_or_default())) {
-            (Ok(body), Some(socket)) => request.serve(&mut down, socket, &body).await,
-            (Err(why), _) => request.give_up(&mut down, why).await,
+        let Some(socket) = snapshot.dashboard_at(head.host.unwrap_or_default()) else {
             // Another configuration has come meanwhile, by which the host is no dashboard's.
-            (Ok(_), None) => Err(Over),
-        }
-    }
-
-    /// A request's body, which stands at the front of what has come or is to come.
-    async fn gather(&mut self, framing: Framing) -> Result<Result<Vec<u8>, Unread>, Over> {
-        let mut left = match framing {
-            Framing::None | Framing::UntilClose => return Ok(Ok(Vec::new())),
-            Framing::Length(length) => match usize::try_from(length) {
-                Ok(length) if length <= DASHBOARD_BODY_BYTES_MAX => length,
-                Ok(_) | Err(_) => return Ok(Err(Unread::TooLong)),
-            },
-            Framing::Chunked => usize::MAX,
+            return Err(Over);
         };
-        let (mut body, mut chunks) = (Vec::new(), Chunked::new());
-        self.down.wait(Phase::Forwarding);
-        loop {
-            while let Some(input) = self.input.as_mut().filter(|input| !input.is_empty()) {
-                let (skip, data, is_over) = match framing {
-                    Framing::Chunked => {
-                        let Ok(step) = chunks.decode(input.filled()) else {
-                            return Ok(Err(Unread::Malformed));
-                        };
-                        (step.skip, step.data, step.done)
-                    }
-                    Framing::None | Framing::Length(_) | Framing::UntilClose => {
-                        let data = left.min(input.filled().len());
-                        left -= data;
-                        (0, data, left == 0)
-                    }
-                };
-                let piece = input.filled().get(skip..skip + data).unwrap_or_default();
-                if body.len() + piece.len() > DASHBOARD_BODY_BYTES_MAX {
-                    return Ok(Err(Unread::TooLong));
-                }
-                body.extend_from_slice(piece);
-                input.consume(skip + data);
-                if is_over {
-                    return Ok(Ok(body));
-                }
-            }
-            self.receive_more().await?;
-        }
+        let of = self.client.of(&head, &bytes, &snapshot);
+        let request = Handed { worker, head: &head, bytes: &bytes, body, of, read_at_us };
+        let allowance = Allowance::new(sweeps(snapshot.limits.write_timeout));
+        let mut sender = Sender { connection: self, coming: Coming::new(body), allowance };
+        request.serve(&mut sender, socket).await
     }
 
     /// Learns from a trusted proxy's PROXY header, if there is one, who the client is.
@@ -471,6 +419,57 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+/// Who sends a request's body, which stands at the front of what has come or is to come.
+struct Sender<'c> {
+    connection: &'c mut Connection,
+    coming: Coming,
+    /// What the client may take to send it.
+    allowance: Allowance,
+}
+
+impl Visitor for Sender<'_> {
+    async fn piece(&mut self) -> Result<Option<Bytes>, Cut> {
+        let Self { connection, coming, allowance } = self;
+        while !coming.is_over() {
+            if let Some(input) = connection.input.as_mut().filter(|input| !input.is_empty()) {
+                let data = coming.step(input.filled()).map_err(|_| Cut::Malformed)?;
+                let (done, piece) = (data.end, input.filled().get(data).unwrap_or_default());
+                let piece = Bytes::copy_from_slice(piece);
+                input.consume(done);
+                if !piece.is_empty() {
+                    return Ok(Some(piece));
+                }
+            } else {
+                let worker = Rc::clone(&connection.down.worker);
+                connection.down.wait(Phase::Forwarding);
+                let received = allowance.within(&worker, connection.receive_more()).await;
+                received.ok_or(Cut::TooLate)?.map_err(|Over| Cut::Gone)?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.connection.input.as_ref().is_some_and(|input| !input.is_empty())
+    }
+
+    async fn go_on(&mut self) -> Result<(), Over> {
+        self.connection.down.send(Bytes::from_static(CONTINUE)).await
+    }
+
+    async fn gone(&mut self) {
+        relay::gone(self.connection.down.sink()).await;
+    }
+
+    fn is_whole(&self) -> bool {
+        self.coming.is_over()
+    }
+
+    fn down(&mut self) -> Downstream<'_> {
+        Downstream::Line(&mut self.connection.down)
     }
 }
 

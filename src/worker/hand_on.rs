@@ -5,12 +5,12 @@
 //! once or not at all, requests under way are bounded, and so is the wait for an answer.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::net::TcpStream as StdTcpStream;
 use std::path::Path;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use monoio::net::TcpStream;
 use rustix::io::ioctl_fionbio;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -26,87 +26,90 @@ use crate::pure::limits::HANDED_ON_MAX;
 use crate::pure::oci::backend::Scheme;
 use crate::pure::origin::Origin;
 use crate::worker::Worker;
-use crate::worker::answer::{Client, Next, manner_of};
-use crate::worker::downstream::Downstream;
+use crate::worker::answer::{Next, manner_of};
 use crate::worker::over::Over;
 use crate::worker::record::{self, Answered};
 use crate::worker::relay::{self, Broke, ClientFraming};
 use crate::worker::slots::Phase;
+use crate::worker::upload::{Cut, Unanswered, Upload, Visitor};
+use crate::worker::upstream::Answer;
 use crate::worker::upstream::link::Way;
-use crate::worker::upstream::{Answer, Link, exchange};
 
 /// A request for the dashboard.
 pub struct Handed<'r> {
-    /// Whose it is.
-    pub client: &'r Client,
+    /// Who serves its client.
+    pub worker: &'r Rc<Worker>,
     /// Its head.
     pub head: &'r RequestHead<'r>,
     /// The head's bytes.
     pub bytes: &'r [u8],
+    /// How what follows is framed: as the head says, or by frames of HTTP/2 as chunks.
+    pub body: Framing,
+    /// Whose it is.
+    pub of: Of,
     /// When it was read.
     pub read_at_us: u64,
 }
 
-/// Why a request's body is not handed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// It is longer than the control plane takes.
-    TooLong,
-    /// It was not there in time.
-    TooLate,
-    /// It comes in chunks that are none.
-    Malformed,
-}
-
-impl Unread {
-    /// The status that says so, and the words.
-    fn told(self) -> (u16, &'static str) {
+impl Cut {
+    /// The status that says so, and the words; none where nobody is there to hear them.
+    fn told(self) -> Option<(u16, &'static str)> {
         match self {
-            Self::TooLong => {
-                (413, "the body is longer than 64 KiB, which is all that is taken here\n")
-            }
-            Self::TooLate => (408, "the body was not there in time: send it again\n"),
-            Self::Malformed => (400, "the body comes in chunks that cannot be read\n"),
+            Self::TooLate => Some((408, "the body was not there in time: send it again\n")),
+            Self::Malformed => Some((400, "the body comes in chunks that cannot be read\n")),
+            Self::Gone => None,
         }
     }
 }
 
 impl Handed<'_> {
-    /// Hands it on with its `body`, and hands back what comes. What comes next is said.
-    pub async fn serve(
-        &self,
-        down: &mut Downstream<'_>,
-        socket: &Path,
-        body: &[u8],
-    ) -> Result<Next, Over> {
-        down.wait(Phase::Forwarding);
-        let worker = &Rc::clone(down.worker());
-        let Some(_place) = Place::take(worker) else {
-            return self.say(down, 503, TOO_MANY, false).await;
+    /// Hands it on by the `socket`, with the body that its `visitor` sends, and hands back what comes. What
+    /// comes next is said.
+    pub async fn serve<V: Visitor>(&self, visitor: &mut V, socket: &Path) -> Result<Next, Over> {
+        visitor.down().wait(Phase::Forwarding);
+        let Some(_place) = Place::take(self.worker) else {
+            return self.say(visitor, 503, TOO_MANY).await;
         };
-        let of = Of {
-            address: self.client.address_behind(self.head, &worker.snapshot()),
-            is_https: self.client.shown.is_some()
-                || self.client.behind_proxy && handed::says_https(self.bytes),
+        let stream = match dial(self.worker, socket) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let why = format_args!("{}: {error}", socket.display());
+                return self.say_absent(visitor, why).await;
+            }
         };
-        let request = handed::request(self.head, self.bytes, of, body);
-        match ask(worker, socket, request, self.head.method == Method::Head).await {
-            Ok(answer) => self.pass(down, answer).await,
-            Err(why) => {
-                worker.complain_of(format_args!("the dashboard does not answer: {why}"));
-                self.say(down, 503, ABSENT, false).await
+        match self.ask(visitor, stream).await {
+            Ok(answer) => self.pass(visitor, answer).await,
+            Err(Unanswered::Client(cut)) => {
+                let (status, words) = cut.told().ok_or(Over)?;
+                self.say(visitor, status, words).await
+            }
+            Err(Unanswered::Asked(Fault { kind, detail })) => {
+                self.say_absent(visitor, format_args!("{detail} ({})", kind.row().label)).await
             }
         }
     }
 
-    /// Says that its body was not read, after which nothing on its connection can be.
-    pub async fn give_up(&self, down: &mut Downstream<'_>, why: Unread) -> Result<Next, Over> {
-        let (status, words) = why.told();
-        self.say(down, status, words, true).await.map(|_| Next::Part)
+    /// Sends it to the control plane by `stream`, and waits for the head of its answer.
+    async fn ask<V: Visitor>(
+        &self,
+        visitor: &mut V,
+        stream: TcpStream,
+    ) -> Result<Answer, Unanswered> {
+        let Self { worker, head, bytes, body, .. } = *self;
+        let waits =
+            body != Framing::None && !visitor.has_begun() && handed::expects_word(head, bytes);
+        let request = handed::request(head, bytes, self.of, body, waits);
+        let upload = Upload::new(worker, stream, head.method == Method::Head);
+        // A connection for one request: nobody else's way.
+        let origin = Origin { scheme: Scheme::Http, host: "dashboard".to_owned(), port: 0 };
+        let way = Rc::new(Way { origin, registry: None, adoption: worker.snapshot().number() });
+        let answer = upload.run(visitor, &request, body, waits, way).await?;
+        // Whatever it says of that, its connection is for one request.
+        Ok(Answer { head: ResponseHead { keep_alive: false, ..answer.head }, ..answer })
     }
 
-    async fn pass(&self, down: &mut Downstream<'_>, answer: Answer) -> Result<Next, Over> {
-        let worker = &Rc::clone(down.worker());
+    async fn pass<V: Visitor>(&self, visitor: &mut V, answer: Answer) -> Result<Next, Over> {
+        let worker = self.worker;
         let (status, bytes) = (answer.head.status, answer.head_bytes.clone());
         let (length, framing) = match (answer.head.framing, self.head.version) {
             (Framing::None, _) => match field(&bytes, "Content-Length") {
@@ -120,17 +123,18 @@ impl Handed<'_> {
             (_, Version::Http10 | Version::Http2) => (Length::Unsaid, ClientFraming::UntilClose),
         };
         let ends = framing == ClientFraming::UntilClose;
-        let next = self.put(down, ends, |out, manner| {
+        let next = self.put(visitor, ends, |out, manner| {
             handed::answer(out, manner, status, &bytes, length);
         });
         let said = if let Length::Known(bytes) = length { bytes } else { 0 };
-        self.record(worker, status, said);
+        self.record(status, said);
         let next = next.await?;
         if answer.head.framing == Framing::None {
             return Ok(next);
         }
         let bytes_max = worker.snapshot().limits.buffer_bytes;
-        let (sink, seat, passed) = (down.sink(), down.seat(), Cell::new(0));
+        let (down, passed) = (visitor.down(), Cell::new(0));
+        let (sink, seat) = (down.sink(), down.seat());
         match relay::body(worker, answer, sink, seat, framing, bytes_max, &passed).await {
             Ok(()) => Ok(next),
             Err(Broke::Client) => Err(Over),
@@ -144,26 +148,38 @@ impl Handed<'_> {
         }
     }
 
-    /// Answers in words of ours; `ends` where the connection does.
-    async fn say(
+    /// Says that the control plane does not answer; to the log also `why`.
+    async fn say_absent<V: Visitor>(
         &self,
-        down: &mut Downstream<'_>,
-        status: u16,
-        words: &'static str,
-        ends: bool,
+        visitor: &mut V,
+        why: fmt::Arguments<'_>,
     ) -> Result<Next, Over> {
-        self.record(&Rc::clone(down.worker()), status, words.len() as u64);
-        self.put(down, ends, |out, manner| handed::words(out, manner, status, words)).await
+        self.worker.complain_of(format_args!("the dashboard does not answer: {why}"));
+        self.say(visitor, 503, ABSENT).await
     }
 
-    async fn put(
+    /// Answers in words of ours.
+    async fn say<V: Visitor>(
         &self,
-        down: &mut Downstream<'_>,
+        visitor: &mut V,
+        status: u16,
+        words: &'static str,
+    ) -> Result<Next, Over> {
+        self.record(status, words.len() as u64);
+        self.put(visitor, false, |out, manner| handed::words(out, manner, status, words)).await
+    }
+
+    /// Sends a head, and what `write` puts behind it; `ends` where only the connection's end ends the answer.
+    async fn put<V: Visitor>(
+        &self,
+        visitor: &mut V,
         ends: bool,
         write: impl FnOnce(&mut Out<'_>, &Manner<'_>),
     ) -> Result<Next, Over> {
-        let worker = &Rc::clone(down.worker());
-        let (next, connection) = manner_of(worker, self.head, ends);
+        let worker = self.worker;
+        // With a body that nobody reads in the way, nothing that follows can be told from it.
+        let is_whole = visitor.is_whole();
+        let (next, connection) = manner_of(worker, self.head, ends || !is_whole);
         let (date, head_only) = (worker.clock.date(), self.head.method == Method::Head);
         let mut output = worker.pool.lend();
         let mut out = Out::new(output.all_mut(), 0);
@@ -173,13 +189,13 @@ impl Handed<'_> {
         }
         let used = out.used();
         output.set_filled(used);
-        down.send(output).await?;
-        Ok(next)
+        visitor.down().send(output).await?;
+        Ok(if is_whole { next } else { Next::Part })
     }
 
-    fn record(&self, worker: &Worker, status: u16, bytes: u64) {
+    fn record(&self, status: u16, bytes: u64) {
         let (asked, read_at_us) = (Counter::RequestsDashboard, self.read_at_us);
-        record::answered(worker, self.head, Answered { asked, status, bytes, read_at_us });
+        record::answered(self.worker, self.head, Answered { asked, status, bytes, read_at_us });
     }
 }
 
@@ -199,30 +215,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.handed_on.set(self.0.handed_on.get() - 1);
-    }
-}
-
-/// Sends `request` to the control plane, and waits for the head of its answer.
-async fn ask(
-    worker: &Rc<Worker>,
-    socket: &Path,
-    request: Vec<u8>,
-    is_head: bool,
-) -> Result<Answer, String> {
-    let stream = dial(worker, socket).map_err(|error| format!("{}: {error}", socket.display()))?;
-    // A connection for one request: nobody else's way.
-    let origin = Origin { scheme: Scheme::Http, host: "dashboard".to_owned(), port: 0 };
-    let way = Rc::new(Way { origin, registry: None, adoption: worker.snapshot().number() });
-    let link = Link::over_tcp(way, stream);
-    match exchange::exchange(worker, link, Bytes::from(request), is_head).await {
-        // Whatever it says of that, its connection is for one request.
-        Ok(answer) => {
-            Ok(Answer { head: ResponseHead { keep_alive: false, ..answer.head }, ..answer })
-        }
-        Err(failed) => {
-            let Fault { kind, detail } = failed.fault();
-            Err(format!("{detail} ({})", kind.row().label))
-        }
     }
 }
 

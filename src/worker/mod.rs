@@ -31,6 +31,7 @@ pub mod ticket;
 pub mod tls;
 #[cfg(test)]
 pub mod trial;
+pub mod upload;
 pub mod upstream;
 pub mod usher;
 pub mod within;

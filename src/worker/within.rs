@@ -24,6 +24,26 @@ pub async fn within<F: Future>(worker: &Worker, sweeps: u64, future: F) -> Optio
     .await
 }
 
+/// What somebody may take for several waits together.
+pub struct Allowance {
+    sweeps: u64,
+}
+
+impl Allowance {
+    /// So many sweeps.
+    pub fn new(sweeps: u64) -> Self {
+        Self { sweeps }
+    }
+
+    /// What `future` comes to, or `None` where nothing is left to wait for it.
+    pub async fn within<F: Future>(&mut self, worker: &Worker, future: F) -> Option<F::Output> {
+        let began = worker.clock.sweep();
+        let output = within(worker, self.sweeps, future).await;
+        self.sweeps = self.sweeps.saturating_sub(worker.clock.sweep() - began);
+        output
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -53,6 +73,22 @@ mod tests {
                 assert_eq!(never.await, None);
                 assert!(worker.clock.sweep() >= began + 2);
                 assert_eq!(Rc::strong_count(&held), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn an_allowance_is_for_all_waits_together() {
+        for driver in drivers() {
+            alone(driver, |worker| async move {
+                let mut allowance = Allowance::new(3);
+                for _ in 0..3 {
+                    let wait = allowance.within(&worker, worker.next_sweep());
+                    assert_eq!(wait.await, Some(()));
+                }
+                assert_eq!(allowance.within(&worker, pending::<()>()).await, None);
+                let here = allowance.within(&worker, async { 7 });
+                assert_eq!(here.await, Some(7), "what is here costs nothing");
             });
         }
     }

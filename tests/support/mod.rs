@@ -11,6 +11,7 @@ pub mod cdn;
 pub mod clients;
 pub mod eventually;
 pub mod gate;
+pub mod hosted;
 pub mod hosts;
 pub mod http;
 pub mod http2;

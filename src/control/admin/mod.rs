@@ -224,7 +224,8 @@ impl Server {
                 routes: behind_workers::routes(dashboard::routes(self.dashboard.clone())),
                 connections_max: CONNECTIONS_MAX,
                 client: |_| None,
-                patience,
+                // A client that is slow to send a body is told so by its worker, which comes first.
+                patience: Patience { body: patience.body * 2, ..patience },
             };
             servers.spawn(behind_workers.run(stopping.clone()));
             path

@@ -32,9 +32,9 @@ impl FromRequest<Dashboard> for Fields {
 
     async fn from_request(request: Request, at: &Dashboard) -> Result<Self, Trouble> {
         let token = cookie::sent(request.headers()).map(secret::form_token);
-        let Form(fields) = Form::from_request(request, at)
-            .await
-            .map_err(|refused| Trouble::refused(format!("The form cannot be read: {refused}.")))?;
+        let Form(fields) = Form::from_request(request, at).await.map_err(|refused| {
+            Trouble::unreadable(refused.status(), format!("The form cannot be read: {refused}."))
+        })?;
         let fields = Self(fields);
         match token {
             Some(token) if secret::is_same(&token, fields.text("form_token")) => Ok(fields),

@@ -50,7 +50,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::header::CONTENT_LENGTH;
 use axum::middleware;
 
 use super::accounts::hash::Hasher;
@@ -229,12 +230,25 @@ pub(super) fn routes(dashboard: Dashboard) -> Router {
         .merge(tokens::routes())
         .merge(assets::routes())
         .fallback(trouble::no_such_page)
-        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(middleware::map_request(unread_if_too_long))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(headers::guard))
         .with_state(dashboard)
 }
 
+/// What says itself that it is too long is not read. A body of as much stands for it, so that whoever wants
+/// it refuses it in words of their own, and before it is sent.
+async fn unread_if_too_long(request: Request) -> Request {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.and_then(|length| length.parse::<u64>().ok()) {
+        Some(length) if length > BODY_BYTES_MAX as u64 => request.map(|_| TOO_LONG.into()),
+        Some(_) | None => request,
+    }
+}
+
 /// Passwords that are hashed at once, each with 19 MiB.
 const HASHED_AT_ONCE: usize = 2;
-/// A form, in all.
-const FORM_BYTES_MAX: usize = 64 * 1024;
+/// A form, or what a program sends to the API, in all. The words for more name it
+/// ([`Trouble::unreadable`](trouble::Trouble::unreadable)).
+const BODY_BYTES_MAX: usize = 64 * 1024;
+const TOO_LONG: &[u8] = &[0; BODY_BYTES_MAX + 1];

@@ -52,6 +52,17 @@ impl Trouble {
         Self::new(StatusCode::BAD_REQUEST, "That does not work", why)
     }
 
+    /// What was sent cannot be read; `status` says in which way, `why` in whole sentences.
+    pub(super) fn unreadable(status: StatusCode, why: String) -> Self {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let why = "What was sent is longer than 64 KiB, which is all that is taken here.";
+                Self::new(status, "Too long", why)
+            }
+            _ => Self::refused(why),
+        }
+    }
+
     /// A page of another site sends this.
     pub(super) fn from_elsewhere() -> Self {
         let why = "Your browser says that another site sent this, so nothing was done. Open the page \

@@ -128,7 +128,8 @@ const SIZE_DIGITS: usize = 8;
 pub const CHUNK_BEFORE_BYTES: usize = SIZE_DIGITS + 2;
 /// Room that it takes before and behind them: there, a line break and a last chunk.
 pub const CHUNK_AROUND_BYTES: usize = CHUNK_BEFORE_BYTES + 2 + LAST_CHUNK.len();
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// What ends chunks.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,16 @@
 //! Requests for the dashboard on their way to the control plane, and its answers on their way back.
 //!
 //! Both sides are ours, so everything passes but what concerns one connection, and what a client must not
-//! say: who it is, and by which way it came. A request's body is read whole before it is handed on, so that
-//! its length is known.
+//! say: who it is, and by which way it came. A body passes as it comes, framed anew.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
+use super::body::{CHUNK_AROUND_BYTES, CHUNK_BEFORE_BYTES, LAST_CHUNK, chunk};
+use super::chunked::Chunked;
 use super::encode::{Connection, Manner, Out};
-use super::head::{Method, RequestHead};
+use super::head::{Method, RequestHead, Version};
 use super::relayed::{Length, reason};
 use super::response::{Framing, field, fields, fields_named};
 use crate::pure::fault::{Fault, Kind};
@@ -46,9 +49,10 @@ pub fn framing(bytes: &[u8]) -> Result<Framing, Fault> {
     }
 }
 
-/// Whether the client waits to be told to send its body (RFC 9110, 10.1.1).
-pub fn expects_word(bytes: &[u8]) -> bool {
-    field(bytes, "Expect").is_some()
+/// Whether the client waits to be told to send its body (RFC 9110, 10.1.1). That it expects nothing else is
+/// known from parsing its head.
+pub fn expects_word(head: &RequestHead<'_>, bytes: &[u8]) -> bool {
+    head.version != Version::Http10 && field(bytes, "Expect").is_some()
 }
 
 /// Whether a proxy, which the caller believes, says that the client speaks https.
@@ -56,10 +60,17 @@ pub fn says_https(bytes: &[u8]) -> bool {
     field(bytes, "X-Forwarded-Proto").is_some_and(|said| said.eq_ignore_ascii_case(b"https"))
 }
 
-/// The request as the control plane gets it: `bytes` is the head that was parsed to `head`, `body` all of its
-/// body. The control plane closes the connection behind its answer.
-pub fn request(head: &RequestHead<'_>, bytes: &[u8], of: Of, body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + body.len() + AROUND_BYTES);
+/// The request's head as the control plane gets it: `bytes` is the head that was parsed to `head`, `body` how
+/// what follows is framed. Where the client `waits` for a word, so do we. The control plane closes the
+/// connection behind its answer.
+pub fn request(
+    head: &RequestHead<'_>,
+    bytes: &[u8],
+    of: Of,
+    body: Framing,
+    waits: bool,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + AROUND_BYTES);
     let method = match head.method {
         Method::Get => &b"GET"[..],
         Method::Head => b"HEAD",
@@ -84,13 +95,92 @@ pub fn request(head: &RequestHead<'_>, bytes: &[u8], of: Of, body: &[u8]) -> Vec
     }
     put(CLIENT_FIELD, shown(of.address).as_bytes());
     put("X-Forwarded-Proto", if of.is_https { b"https" } else { b"http" });
-    if !matches!(head.method, Method::Get | Method::Head) {
-        put("Content-Length", body.len().to_string().as_bytes());
+    match body {
+        Framing::None if matches!(head.method, Method::Get | Method::Head) => {}
+        Framing::None => put("Content-Length", b"0"),
+        Framing::Length(length) => put("Content-Length", length.to_string().as_bytes()),
+        Framing::Chunked | Framing::UntilClose => put("Transfer-Encoding", b"chunked"),
+    }
+    if waits {
+        put("Expect", b"100-continue");
     }
     put("Connection", b"close");
     out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(body);
     out
+}
+
+/// A piece of the body, of at least a byte, as the control plane gets it.
+pub fn piece(body: Framing, bytes: &[u8]) -> Cow<'_, [u8]> {
+    if matches!(body, Framing::None | Framing::Length(_)) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut framed = vec![0; bytes.len() + CHUNK_AROUND_BYTES];
+    let within = CHUNK_BEFORE_BYTES..CHUNK_BEFORE_BYTES + bytes.len();
+    if let Some(room) = framed.get_mut(within.clone()) {
+        room.copy_from_slice(bytes);
+    }
+    let of = chunk(&mut framed, within, false);
+    framed.truncate(of.end);
+    framed.drain(..of.start);
+    Cow::Owned(framed)
+}
+
+/// What stands behind the last piece.
+pub fn end(body: Framing) -> &'static [u8] {
+    match body {
+        Framing::None | Framing::Length(_) => b"",
+        Framing::Chunked | Framing::UntilClose => LAST_CHUNK,
+    }
+}
+
+/// A request's body in what its client sends by HTTP/1.1, as far as it has come.
+pub enum Coming {
+    /// So many bytes are to come.
+    Length(u64),
+    /// Chunks are to come.
+    Chunks(Chunked),
+    /// All of it has come: what follows is the next request.
+    Over,
+}
+
+impl Coming {
+    /// A body framed so, of which nothing has come.
+    pub fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::None | Framing::UntilClose | Framing::Length(0) => Self::Over,
+            Framing::Length(bytes) => Self::Length(bytes),
+            Framing::Chunked => Self::Chunks(Chunked::new()),
+        }
+    }
+
+    /// Whether all of it has come.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    /// Which bytes of `input` are the body's next, if any; what stands before them is framing. Up to their
+    /// end `input` is done with.
+    ///
+    /// # Errors
+    /// Where there are no chunks in it: where the body ends cannot be known any more.
+    pub fn step(&mut self, input: &[u8]) -> Result<Range<usize>, Fault> {
+        let (data, is_over) = match self {
+            Self::Over => return Ok(0..0),
+            Self::Length(left) => {
+                let here = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                *left -= here as u64;
+                (0..here, *left == 0)
+            }
+            Self::Chunks(chunks) => {
+                let step = chunks.decode(input)?;
+                (step.skip..step.skip + step.data, step.done)
+            }
+        };
+        if is_over {
+            *self = Self::Over;
+        }
+        Ok(data)
+    }
 }
 
 /// Writes the head of the control plane's answer, whose head is `bytes`, as the client gets it.
@@ -210,6 +300,8 @@ const AROUND_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::pure::http1::encode::DATE_BYTES;
     use crate::pure::http1::head::{HeadLimits, parse};
@@ -218,13 +310,15 @@ mod tests {
     const LOCAL: Of =
         Of { address: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 7], is_https: true };
 
-    fn handed(text: &str, body: &str) -> String {
+    fn handed(text: &str) -> String {
         let text = text.replace('\n', "\r\n");
-        let head = parse(text.as_bytes(), &LIMITS).unwrap().unwrap();
-        let handed = request(&head, text.as_bytes(), LOCAL, body.as_bytes());
-        // It is a request again, and none of it is left over but the body.
+        let bytes = text.as_bytes();
+        let head = parse(bytes, &LIMITS).unwrap().unwrap();
+        let (body, waits) = (framing(bytes).unwrap(), expects_word(&head, bytes));
+        let handed = request(&head, bytes, LOCAL, body, waits);
+        // It is a request again, none of it is left over, and its body is framed as it was.
         let again = parse(&handed, &LIMITS).unwrap().unwrap();
-        assert_eq!(handed.len() - again.length, body.len());
+        assert_eq!((again.length, framing(&handed).unwrap()), (handed.len(), body));
         String::from_utf8(handed).unwrap().replace("\r\n", "\n")
     }
 
@@ -236,14 +330,62 @@ mod tests {
                     X-Forwarded-Proto: http\nX-Forwarded-Host: evil.example\nConnection: x-gone, close\n\
                     X-Gone: 1\nProxy-Authorization: a\nContent-Length: 9\nExpect: 100-continue\n\n";
         assert_eq!(
-            handed(sent, "login=ada"),
+            handed(sent),
             "POST /sign-in?a=b HTTP/1.1\nHost: Counts.acme.com:80\nCookie: a=b\n\
              Pullgate-Client: 192.0.2.7\nX-Forwarded-Proto: https\nContent-Length: 9\n\
-             Connection: close\n\nlogin=ada"
+             Expect: 100-continue\nConnection: close\n\n"
         );
-        let chunked = "POST /a HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n";
-        assert!(handed(chunked, "").ends_with("Content-Length: 0\nConnection: close\n\n"));
-        assert!(!handed("GET /a HTTP/1.1\nHost: a\n\n", "").contains("Content-Length"));
+        let chunked = "POST /a HTTP/1.1\nHost: a\nTransfer-Encoding: Chunked\nTrailer: a\n\n";
+        assert!(handed(chunked).ends_with("\nTransfer-Encoding: chunked\nConnection: close\n\n"));
+        let none = "POST /a HTTP/1.1\nHost: a\n\n";
+        assert!(handed(none).ends_with("\nContent-Length: 0\nConnection: close\n\n"));
+        assert!(!handed("GET /a HTTP/1.1\nHost: a\n\n").contains("Content-Length"));
+        // Who speaks HTTP/1.0 waits for no word, whatever it says (RFC 9110, 10.1.1).
+        let old = "POST /a HTTP/1.0\nHost: a\nContent-Length: 1\nExpect: 100-continue\n\n";
+        assert!(!handed(old).contains("Expect"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_is_the_same_on_both_sides(
+            chunks in prop::collection::vec("[a-z\r\n]{1,20}", 0..5),
+            is_chunked: bool,
+            pieces in prop::collection::vec(1usize..30, 1..9),
+        ) {
+            let (body, behind) = (chunks.concat(), "GET / HTTP/1.1\r\n");
+            let mut wire = String::new();
+            for chunk in chunks.iter().filter(|_| is_chunked) {
+                wire += &format!("{:x};a=b\r\n{chunk}\r\n", chunk.len());
+            }
+            wire += if is_chunked { "0\r\nA: b\r\n\r\n" } else { &body };
+            let framing =
+                if is_chunked { Framing::Chunked } else { Framing::Length(body.len() as u64) };
+            let length = wire.len();
+            wire += behind;
+            let (mut coming, mut handed, mut at) = (Coming::new(framing), Vec::new(), 0);
+            for piece_bytes in pieces.iter().cycle() {
+                if coming.is_over() {
+                    break;
+                }
+                let came = &wire.as_bytes()[at..wire.len().min(at + piece_bytes)];
+                let data = coming.step(came).unwrap();
+                at += data.end;
+                if !data.is_empty() {
+                    handed.extend_from_slice(&piece(framing, &came[data]));
+                }
+            }
+            handed.extend_from_slice(end(framing));
+            prop_assert_eq!(at, length, "what stands behind the body is not touched");
+            let mut again = Coming::new(framing);
+            let (mut body_again, mut at) = (Vec::new(), 0);
+            while !again.is_over() {
+                let data = again.step(&handed[at..]).unwrap();
+                prop_assert!(!handed[at..].is_empty());
+                body_again.extend_from_slice(&handed[at..][data.clone()]);
+                at += data.end;
+            }
+            prop_assert_eq!((at, body_again), (handed.len(), body.into_bytes()));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! beneath it (`wire`). A request is written as the head that HTTP/1.1 has for it and goes the way of
 //! all requests; its answer is taken apart again ([`stream`]).
 
+mod sender;
 pub mod stream;
 mod wire;
 
@@ -22,16 +23,16 @@ use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::Out;
 use crate::pure::http2::frames::Flood;
 use crate::pure::http2::message::{Pseudo, write_request};
-use crate::pure::limits::DASHBOARD_BODY_BYTES_MAX;
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Line};
 use crate::worker::guard::guarded;
-use crate::worker::hand_on::{Handed, Unread};
+use crate::worker::hand_on::Handed;
 use crate::worker::over::Over;
 use crate::worker::slots::{Phase, Seat};
-use crate::worker::within::within;
+use crate::worker::within::Allowance;
 use crate::worker::{Worker, aside, sweeps};
+use sender::Sender;
 use stream::{Shared, Stream};
 use wire::{Handle, Wire};
 
@@ -230,56 +231,40 @@ fn forward_it(worker: Rc<Worker>, client: Rc<Client>, mut stream: Stream, input:
     monoio::spawn(guarded(guarding, forwarded, (task, busy)));
 }
 
-/// Hands it on to the dashboard, in a task of its own, once its body is there.
+/// Hands it on to the dashboard, in a task of its own, with the body that is still to come.
 fn hand_it_on(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    mut stream: Stream,
+    stream: Stream,
     input: Buffer,
-    mut body: RecvStream,
+    body: RecvStream,
 ) {
     let read_at_us = monotonic_us();
     let (busy, task) = (worker.begin(), stream.begin_task());
     let guarding = Rc::clone(&worker);
     let handed = Box::pin(async move {
-        let snapshot = worker.snapshot();
-        let patience = sweeps(snapshot.limits.write_timeout);
-        let gathered = within(&worker, patience, gather(&mut body)).await;
+        let snapshot = &worker.snapshot();
+        let allowance = Allowance::new(sweeps(snapshot.limits.write_timeout));
+        let mut sender = Sender::new(&worker, stream, body, allowance);
         let served = match client.parse(input.filled(), &snapshot.head) {
             Ok(Some(head)) => {
-                let (client, bytes) = (&*client, input.filled());
-                let request = Handed { client, head: &head, bytes, read_at_us };
-                let mut down = Downstream::Stream(&mut stream);
-                match (gathered, snapshot.dashboard_at(head.host.unwrap_or_default())) {
-                    (Some(Ok(Ok(body))), Some(socket)) => {
-                        request.serve(&mut down, socket, &body).await
+                let (worker, bytes) = (&worker, input.filled());
+                let of = client.of(&head, bytes, snapshot);
+                let socket = snapshot.dashboard_at(head.host.unwrap_or_default());
+                match (sender.framing(bytes), socket) {
+                    (Ok(body), Some(socket)) => {
+                        let request = Handed { worker, head: &head, bytes, body, of, read_at_us };
+                        request.serve(&mut sender, socket).await
                     }
-                    (Some(Ok(Err(why))), _) => request.give_up(&mut down, why).await,
-                    (None, _) => request.give_up(&mut down, Unread::TooLate).await,
-                    (Some(Err(Over)), _) | (Some(Ok(Ok(_))), None) => Err(Over),
+                    // Another configuration has come meanwhile, by which the host is no dashboard's.
+                    (Ok(_), None) | (Err(_), _) => Err(Over),
                 }
             }
             Ok(None) | Err(_) => Err(Over),
         };
-        stream.end(served.is_ok());
-        // Not before: who gives up a body that is still coming resets its stream, and the answer with it.
-        drop(body);
+        sender.end(served.is_ok()).await;
     });
     monoio::spawn(guarded(guarding, handed, (task, busy)));
-}
-
-/// A request's body.
-async fn gather(body: &mut RecvStream) -> Result<Result<Vec<u8>, Unread>, Over> {
-    let mut gathered = Vec::new();
-    while let Some(piece) = body.data().await {
-        let piece = piece.map_err(|_| Over)?;
-        if gathered.len() + piece.len() > DASHBOARD_BODY_BYTES_MAX {
-            return Ok(Err(Unread::TooLong));
-        }
-        gathered.extend_from_slice(&piece);
-        body.flow_control().release_capacity(piece.len()).map_err(|_| Over)?;
-    }
-    Ok(Ok(gathered))
 }
 
 /// Writes the request's head as HTTP/1.1 has it.

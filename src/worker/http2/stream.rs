@@ -110,6 +110,16 @@ impl Stream {
         Ok(())
     }
 
+    /// Tells who waits for that to send the request's body.
+    pub(super) fn go_on(&self) -> Result<(), Over> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::CONTINUE;
+        match &mut *self.side.borrow_mut() {
+            Side::Waiting(respond) => respond.send_informational(response).map_err(gone),
+            Side::Body(..) | Side::Done => Err(Over),
+        }
+    }
+
     /// Sends what is next of the answer: its head and what of the body is there, or more of that.
     pub async fn send(&self, answer: &[u8]) -> Result<(), Over> {
         let is_begun = !matches!(*self.side.borrow(), Side::Waiting(_));

@@ -277,7 +277,7 @@ impl Drop for Open<'_> {
 
 /// Waits until the client goes away. One that has sent its next request already is not looked
 /// after: what would come behind that cannot be seen.
-async fn gone(client: Sink<'_>) {
+pub async fn gone(client: Sink<'_>) {
     let client = match client {
         Sink::Plain(stream) | Sink::Tls(stream, ..) => stream,
         Sink::Stream(stream) => return stream.gone().await,

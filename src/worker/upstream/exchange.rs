@@ -39,26 +39,16 @@ pub async fn exchange(
     if link.write_all(request).await.is_err() {
         return Err(broken(&seat, Failed::Unheard));
     }
-    let mut heads = Heads { received: worker.pool.lend(), is_head, interim: 0 };
+    let mut heads = Heads::new(worker, is_head);
     loop {
-        if let Some(head) = heads.next().map_err(Failed::Fault)? {
-            let Heads { received: mut rest, .. } = heads;
-            let head_bytes = rest.filled().get(..head.length).unwrap_or_default().into();
-            rest.consume(head.length);
-            if let Framing::Length(length) = head.framing
-                && rest.filled().len() as u64 > length
-            {
-                return Err(Failed::Fault(TOO_LONG));
-            }
-            return Ok(Answer { head, head_bytes, rest, seat, link });
+        if let Some(head) = heads.take().map_err(Failed::Fault)? {
+            return heads.answer(head, link, seat);
         }
         let filled = heads.received.filled().len();
         let (read, back) = link.read(heads.received.slice_mut(filled..BUFFER_BYTES)).await;
         heads.received = back.into_inner();
         if !read.is_ok_and(|bytes| bytes > 0) {
-            let is_unheard = filled == 0 && heads.interim == 0;
-            let otherwise = if is_unheard { Failed::Unheard } else { Failed::Fault(CUT_SHORT) };
-            return Err(broken(&seat, otherwise));
+            return Err(heads.cut_short(&seat));
         }
     }
 }
@@ -74,7 +64,7 @@ impl Failed {
 }
 
 /// The heads that come before a body.
-struct Heads {
+pub struct Heads {
     received: Buffer,
     is_head: bool,
     /// Interim ones so far.
@@ -82,8 +72,16 @@ struct Heads {
 }
 
 impl Heads {
+    /// Of an answer of which nothing has come. That to a HEAD has no body.
+    pub fn new(worker: &Worker, is_head: bool) -> Self {
+        Self { received: worker.pool.lend(), is_head, interim: 0 }
+    }
+
     /// The head of the answer; `None` where more has to be received.
-    fn next(&mut self) -> Result<Option<ResponseHead>, Fault> {
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn take(&mut self) -> Result<Option<ResponseHead>, Fault> {
         loop {
             match response::parse(self.received.filled(), &LIMITS, self.is_head)? {
                 Some(head) if head.status < 200 => {
@@ -96,6 +94,44 @@ impl Heads {
                 parsed => return Ok(parsed),
             }
         }
+    }
+
+    /// Whether an interim one has come.
+    pub fn has_interim(&self) -> bool {
+        self.interim > 0
+    }
+
+    /// Room for more of them.
+    pub fn room(&mut self) -> &mut [u8] {
+        let filled = self.received.filled().len();
+        self.received.all_mut().get_mut(filled..).unwrap_or_default()
+    }
+
+    /// So many bytes were received there.
+    pub fn received(&mut self, bytes: usize) {
+        self.received.set_filled(self.received.filled().len() + bytes);
+    }
+
+    /// What it means that the connection ends before the head does.
+    pub fn cut_short(&self, seat: &Seat) -> Failed {
+        let is_unheard = self.received.is_empty() && !self.has_interim();
+        broken(seat, if is_unheard { Failed::Unheard } else { Failed::Fault(CUT_SHORT) })
+    }
+
+    /// The answer whose `head` this is, and what has come behind it.
+    ///
+    /// # Errors
+    /// Where that is more than it announces.
+    pub fn answer(self, head: ResponseHead, link: Link, seat: Seat) -> Result<Answer, Failed> {
+        let mut rest = self.received;
+        let head_bytes = rest.filled().get(..head.length).unwrap_or_default().into();
+        rest.consume(head.length);
+        if let Framing::Length(length) = head.framing
+            && rest.filled().len() as u64 > length
+        {
+            return Err(Failed::Fault(TOO_LONG));
+        }
+        Ok(Answer { head, head_bytes, rest, seat, link })
     }
 }
 

@@ -60,9 +60,10 @@ impl Problem {
 /// What the body says.
 ///
 /// # Errors
-/// Where it is no JSON, or not of this shape.
+/// Where it is no JSON, or not of this shape, or too long.
 pub(super) fn read<T>(sent: Sent<T>) -> Result<T, Problem> {
-    sent.map(|Json(body)| body).map_err(|error| Problem::refused(format!("{error}.")))
+    sent.map(|Json(body)| body)
+        .map_err(|error| Problem(Trouble::unreadable(error.status(), format!("{error}."))))
 }
 
 /// The role of this name.
