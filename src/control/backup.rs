@@ -1,12 +1,13 @@
 //! A copy of all that cannot be made anew: counts, accounts, certificates, keys. One tar file, whose members
 //! are the files of a `data_dir`: unpacked into an empty one, a gateway starts from it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Dir, Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
@@ -38,9 +39,10 @@ pub fn write(
         let is_database = name.starts_with(accounts::FILE) || name == accounts::COPY;
         !is_database && !is_of_store(name) && name != archive::FOLDER
     };
-    for (name, path) in sorted(data_dir)? {
+    let folder = open(data_dir, A_FOLDER, Mode::empty())?;
+    for name in sorted(&folder)? {
         if is_other(&name) {
-            still_there(put_below(&mut tar, Path::new(&name), &path, now_s))?;
+            still_there(put_below(&mut tar, Path::new(&name), &folder, &name, now_s))?;
         }
     }
     tar.into_inner()?.flush()
@@ -55,44 +57,56 @@ fn still_there(copied: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// A file, or a folder with all that is in it. What is no file, such as a socket, is left out, as is what is
-/// just being replaced.
+/// What is called `of` in `folder`, as the member `name`: a file, or a folder with all that is in it. What is
+/// neither, such as a socket, is left out, as is what is just being replaced.
 fn put_below(
     tar: &mut Builder<impl Write>,
     name: &Path,
-    path: &Path,
+    folder: &OwnedFd,
+    of: &str,
     now_s: u64,
 ) -> io::Result<()> {
-    let kind = fs::symlink_metadata(path)?.file_type();
-    if kind.is_dir() {
-        let inside = sorted(path)?;
-        let mut header = header(now_s, 0, 0o700);
-        header.set_entry_type(EntryType::Directory);
-        tar.append_data(&mut header, name, io::empty())?;
-        for (below, path) in inside {
-            still_there(put_below(tar, &name.join(below), &path, now_s))?;
+    match opened(folder, of)? {
+        Some(Opened::Folder(folder)) => {
+            let inside = sorted(&folder)?;
+            let mut header = header(now_s, 0, 0o700);
+            header.set_entry_type(EntryType::Directory);
+            tar.append_data(&mut header, name, io::empty())?;
+            for below in inside {
+                still_there(put_below(tar, &name.join(&below), &folder, &below, now_s))?;
+            }
         }
-    } else if kind.is_file()
-        && path.extension().is_none_or(|ending| ending != "new")
-        && let Some((file, bytes)) = opened(path)?
-    {
-        put(tar, name, now_s, bytes, file)?;
+        Some(Opened::File(file, bytes)) if !of.ends_with(".new") => {
+            put(tar, name, now_s, bytes, file)?;
+        }
+        Some(Opened::File(..)) | None => {}
     }
     Ok(())
 }
 
-/// A file and how long it is; `None` for what is no file by now. Links are not followed out of the directory,
-/// and nothing is waited for, such as the other end of a pipe.
-fn opened(path: &Path) -> io::Result<Option<(File, u64)>> {
+/// What was there when it was opened, whatever has its name since.
+enum Opened {
+    /// A file, and how long it is.
+    File(File, u64),
+    /// A folder.
+    Folder(OwnedFd),
+}
+
+/// What is called `name` in `folder`; `None` for what is neither file nor folder. Links are not followed out of
+/// the directory, and nothing is waited for, such as the other end of a pipe.
+fn opened(folder: &OwnedFd, name: &str) -> io::Result<Option<Opened>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match open(path, flags, Mode::empty()) {
+    let file = match openat(folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         // A link, or a socket (open(2)).
         Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let known = file.metadata()?;
-    Ok(known.is_file().then_some((file, known.len())))
+    Ok(match known.is_dir() {
+        true => Some(Opened::Folder(file.into())),
+        false => known.is_file().then(|| Opened::File(file, known.len())),
+    })
 }
 
 /// One member, of exactly so many bytes.
@@ -137,22 +151,26 @@ fn header(now_s: u64, bytes: u64, mode: u32) -> Header {
 }
 
 /// What is in a folder, by name.
-fn sorted(folder: &Path) -> io::Result<Vec<(String, std::path::PathBuf)>> {
+fn sorted(folder: &OwnedFd) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+    for entry in Dir::read_from(folder)? {
         // All names are the gateway's own.
-        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-            found.push((name.to_owned(), path));
+        if let Ok(name) = entry?.file_name().to_str()
+            && !matches!(name, "." | "..")
+        {
+            found.push(name.to_owned());
         }
     }
     found.sort_unstable();
     Ok(found)
 }
 
+const A_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -216,13 +234,37 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         let (fifo, mode) = (rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR);
         rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), fifo, mode, 0).unwrap();
-        fs::create_dir(at("folder")).unwrap();
-        assert_eq!(opened(&at("file")).unwrap().unwrap().1, 4);
-        for name in ["link", "socket", "pipe", "folder"] {
-            assert!(opened(&at(name)).unwrap().is_none(), "{name}");
+        let folder = open(dir.path(), A_FOLDER, Mode::empty()).unwrap();
+        assert!(matches!(opened(&folder, "file").unwrap(), Some(Opened::File(_, 4))));
+        for name in ["link", "socket", "pipe"] {
+            assert!(opened(&folder, name).unwrap().is_none(), "{name}");
         }
-        let gone = opened(&at("nowhere")).unwrap_err();
+        let gone = opened(&folder, "nowhere").map(|_| ()).unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_folder_that_is_swapped_for_a_link_is_read_no_further_than_what_it_was() {
+        let (dir, elsewhere) = (scratch(), scratch());
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("acme")).unwrap();
+        fs::write(at("acme/account.key"), "ours").unwrap();
+        fs::write(elsewhere.path().join("shadow"), "theirs").unwrap();
+        let folder = open(dir.path(), A_FOLDER, Mode::empty()).unwrap();
+        let Some(Opened::Folder(acme)) = opened(&folder, "acme").unwrap() else {
+            panic!("it is a folder");
+        };
+        fs::rename(at("acme"), at("moved")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), at("acme")).unwrap();
+        // What was opened is what it was.
+        assert_eq!(sorted(&acme).unwrap(), ["account.key"]);
+        let mut tar = Builder::new(Vec::new());
+        put_below(&mut tar, Path::new("acme/account.key"), &acme, "account.key", 0).unwrap();
+        // And what stands there now is a link, which leads nowhere.
+        put_below(&mut tar, Path::new("acme"), &folder, "acme", 0).unwrap();
+        let bytes = tar.into_inner().unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("ours") && !text.contains("theirs") && !text.contains("shadow"));
     }
 
     #[test]
@@ -268,8 +310,9 @@ mod tests {
         is_over.store(true, Relaxed);
         assert!(restless.join().unwrap() > 0);
         // And for certain, whatever the other thread did.
-        let (mut tar, gone) = (Builder::new(Vec::new()), dir.path().join("nowhere"));
-        let copied = put_below(&mut tar, Path::new("nowhere"), &gone, 0);
+        let (mut tar, gone) = (Builder::new(Vec::new()), "nowhere");
+        let folder = open(dir.path(), A_FOLDER, Mode::empty()).unwrap();
+        let copied = put_below(&mut tar, Path::new(gone), &folder, gone, 0);
         still_there(copied).unwrap();
         let nothing = Builder::new(Vec::new()).into_inner().unwrap();
         assert_eq!(tar.into_inner().unwrap(), nothing);
