@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs::read_to_string;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -440,6 +441,88 @@ fn a_second_factor_is_asked_for_and_each_code_is_good_once() {
     let secret = password(&gate, &["reset", "ada"]);
     assert_eq!(person.get("/").status, 303, "its sessions are over");
     signed_in(&gate, "ada", &secret);
+}
+
+#[test]
+fn a_second_factor_is_moved_and_turned_off_by_a_code_of_it() {
+    let mut gate = gate();
+    let mut ada = Person::set_up(&mut gate);
+    let (target, off) = ("/account/second-factor", "/account/second-factor/off");
+    let secret_of = |page: &str| {
+        let mark = "name=\"secret\" value=\"";
+        let at = page.find(mark).unwrap() + mark.len();
+        totp::from_base32(page[at..].split('"').next().unwrap()).unwrap()
+    };
+    let step_now = || {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        now_s / totp::STEP_S
+    };
+    let password = ("password", PASSWORD);
+    let page = text(&ada.get(target));
+    let secret = secret_of(&page);
+    // The code before the present one, so that two are left; tried again where the time goes on meanwhile.
+    let step = loop {
+        let step = step_now();
+        let code = totp::code(&secret, step - 1);
+        if ada.send_form(&page, target, &[("code", &code), password]).status == 303 {
+            break step;
+        }
+        assert_ne!(step, step_now(), "it is right");
+    };
+    // The password alone neither moves it nor turns it off, nor does a code of another app.
+    let page = text(&ada.get(target));
+    assert!(page.contains("A code of the app that you have had until now"), "{page}");
+    let other = secret_of(&page);
+    let of_other = totp::code(&other, step);
+    for present in ["", "000000", &of_other] {
+        let code = totp::code(&other, step_now());
+        let fields = [("code", &*code), ("present_code", present), password];
+        assert_eq!(ada.send_form(&page, target, &fields).status, 403, "{present}");
+        assert_eq!(ada.act(off, &[("code", present), password]).status, 403, "{present}");
+    }
+    let present = totp::code(&secret, step);
+    let code = totp::code(&other, step_now());
+    let fields = [("code", &*code), ("present_code", &present), password];
+    assert_eq!(ada.send_form(&page, target, &fields).status, 303);
+    let last = totp::code(&other, step_now() + 1);
+    assert_eq!(ada.act(off, &[("code", &last), ("password", "not it")]).status, 403);
+    assert_eq!(ada.act(off, &[("code", &last), password]).status, 303);
+    signed_in(&gate, "ada", PASSWORD);
+}
+
+#[test]
+fn who_has_the_password_guesses_ten_codes_and_then_waits() {
+    let mut gate = gate();
+    let mut ada = Person::set_up(&mut gate);
+    let page = text(&ada.get("/account/second-factor"));
+    let mark = "name=\"secret\" value=\"";
+    let at = page.find(mark).unwrap() + mark.len();
+    let secret = totp::from_base32(page[at..].split('"').next().unwrap()).unwrap();
+    let code = |later: u64| {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        totp::code(&secret, now_s / totp::STEP_S + later)
+    };
+    let fields = [("code", &*code(0)), ("password", PASSWORD)];
+    assert_eq!(ada.send_form(&page, "/account/second-factor", &fields).status, 303);
+    // Each from a network of its own, which has not failed before.
+    let from = |number: u8, password: &str, code: &str| {
+        let mut person = Person::before(&gate);
+        person.from = Some(IpAddr::from([127, 0, 1, number]));
+        person.fill_in("/sign-in", &[("login", "ada"), ("password", password), ("code", code)])
+    };
+    for number in 1..=10 {
+        assert_eq!(from(number, PASSWORD, "000000").status, 401, "{number}");
+    }
+    let late = from(11, PASSWORD, &code(1));
+    assert_eq!(late.status, 429);
+    let wait_s: u64 = late.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=900).contains(&wait_s), "{wait_s}");
+    assert!(text(&late).contains("10 wrong codes of this account"), "{}", text(&late));
+    // Who has not the password is not told, and who is signed in stays so.
+    assert_eq!(from(12, "another one, as long", "000000").status, 401);
+    assert_eq!(ada.get("/account").status, 200);
+    let fields = [("code", &*code(1)), ("password", PASSWORD)];
+    assert_eq!(ada.act("/account/second-factor/off", &fields).status, 429);
 }
 
 #[test]

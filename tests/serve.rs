@@ -352,9 +352,19 @@ fn the_access_log_has_no_address_and_is_opened_again_after_rotation() {
         fs::rename(&log, &rotated).unwrap();
         gate.process().signal(Signal::HUP);
         eventually(|| log.exists().then_some(()).ok_or_else(|| "no new file".to_owned()));
-        location(&mut connection, gate.address()).unwrap();
+        let lines_sent = [
+            format!("Host: {}", gate.address()),
+            "Referer: https://pullgate.acme.com/join?key=0a1b2c#x".to_owned(),
+        ];
+        let target = "/v2/acme/rocket/manifests/latest";
+        assert_eq!(connection.ask("GET", target, &lines_sent, b"").unwrap().status, 307);
         wait_for(1);
         gate.stop();
+        let text = lines(&log);
+        assert!(
+            text.contains("\"https://pullgate.acme.com/join\"") && !text.contains("0a1b"),
+            "{text}"
+        );
         for text in [lines(&log), lines(&rotated)] {
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.starts_with("- - - ["), "{text}");

@@ -228,6 +228,69 @@ fn nobody_sees_what_was_counted_of_a_public_package_that_the_file_has_no_more() 
 }
 
 #[test]
+fn a_domain_with_counts_of_others_is_not_claimed_by_making_a_package_there() {
+    let domain = "tools.pkg.pg.test";
+    let more = format!(
+        "[[packages]]\ndomain = \"{domain}\"\nname = \"secret\"\n\
+         backend = \"http://127.0.0.1:5000/secret\"\ndelivery = \"redirect\"\n"
+    );
+    let mut gate = Gate::start("epoll", &config(&format!("{OF_FILE}{more}")));
+    let mut ada = Person::set_up(&mut gate);
+    leads(&gate, &format!("{domain}/secret"), Some("127.0.0.1:5000/v2/secret"));
+    let page = format!("/packages/{domain}/secret");
+    eventually(|| {
+        let seen = text(&ada.get(&page));
+        if seen.contains("24") { Ok(()) } else { Err(seen) }
+    });
+    let before = fs::read_to_string(gate.config_file()).unwrap();
+    fs::write(gate.config_file(), before.replace(&more, "")).unwrap();
+    eventually(|| {
+        let listed = text(&ada.get("/people"));
+        if listed.contains(domain) { Err(listed) } else { Ok(()) }
+    });
+    let mut tom = person(&gate, "tom", &["--organisation", "tools"]);
+    let token = token_of(&mut tom, "tools");
+    let make = "/api/v1/packages?organisation=tools";
+    let body = redirected("", "new", "http://127.1.1.1/x");
+    let refused = send(&gate, &token, "POST", make, &[], Some(&body));
+    assert_eq!(refused.status, 409, "{}", text(&refused));
+    assert!(text(&refused).contains("pullgate erase --domain"), "{}", text(&refused));
+    let form = [("organisation", "tools"), ("name", "new"), ("backends", "http://127.1.1.1/x")];
+    let refused = tom.act(
+        "/packages/new",
+        &[&form[..], &[("delivery", "redirect"), ("credentials", "none")]].concat(),
+    );
+    assert!(text(&refused).contains("were counted when it was another"), "{}", text(&refused));
+    assert_eq!(tom.get(&page).status, 404);
+    // Without them it is theirs to have.
+    let mut erase = Command::new(pullgate());
+    erase.args(["erase", "--domain", domain, "--yes", "--data"]).arg(gate.data_dir());
+    run(&mut erase);
+    let made = send(&gate, &token, "POST", make, &[], Some(&body));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    leads(&gate, &format!("{domain}/new"), Some("127.1.1.1/v2/x"));
+}
+
+#[test]
+fn where_a_domain_begins_as_an_address_does_its_packages_go_and_come_back() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let body = redirected("packages.acme.com", "sledge", "http://127.1.1.1/x");
+    let made = send(&gate, &token, "POST", MAKE, &[], Some(&body));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    let sledge = "packages.acme.com/sledge";
+    let settings = format!("/settings/package/{sledge}");
+    let page = text(&ada.get(&settings));
+    let remove = format!("/settings/remove/{sledge}");
+    assert_eq!(ada.send_form(&page, &remove, &[("confirm", "yes")]).status, 303);
+    leads(&gate, sledge, None);
+    let page = text(&ada.get(&settings));
+    assert_eq!(ada.send_form(&page, &format!("/settings/revert/{sledge}"), &[]).status, 303);
+    leads(&gate, sledge, Some("127.1.1.1/v2/x"));
+}
+
+#[test]
 fn of_the_file_and_of_others_only_who_runs_the_gateway_hears() {
     let more = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/hidden\"\n\
                 backend = \"soon.acme.com/acme/hidden\"\n";

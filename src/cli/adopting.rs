@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::aggregator::Reconfigured;
+use crate::aggregator::{Query, Reconfigured};
 use crate::cli::adopt::{self, Ready};
 use crate::cli::books::Books;
 use crate::cli::drain::Drain;
@@ -14,7 +14,7 @@ use crate::control::admin::explain::InForce;
 use crate::control::alerts::file::OfFiles;
 use crate::control::archive;
 use crate::control::made::plan::{Around, Planned};
-use crate::control::made::{Order, Orders, Outcome, Refused};
+use crate::control::made::{Order, Orders, Outcome, Refused, has_counts};
 use crate::control::prove::Plans;
 use crate::control::reload::{self, Adopter, Applied, Files};
 use crate::control::showcase::Showcase;
@@ -40,6 +40,8 @@ pub struct Told {
     pub on_disk: archive::Room,
     /// Who ends the workers, and knows them.
     pub drain: Drain,
+    /// The counts.
+    pub counts: Query,
     /// The aggregator.
     pub recount: Box<dyn Fn(Reconfigured) + Send>,
 }
@@ -123,6 +125,9 @@ impl Adopting {
         let ready = self.books.ready_again(&merged).map_err(refused)?;
         let (snapshot, keyring) = (Arc::clone(&ready.snapshot), Arc::clone(&ready.keyring));
         let Planned { made, owner, owns, claims, put, .. } = planned;
+        if claims {
+            self.is_new(&put)?;
+        }
         if order.is_trial {
             return Ok(Outcome { package: package(put, 0), snapshot, keyring });
         }
@@ -139,6 +144,20 @@ impl Adopting {
         match self.told.drain.workers.answer(WORKERS_PATIENCE) {
             true => Ok(Outcome { package: package(put, id), snapshot, keyring }),
             false => Err(Refused::Unheard { is_draining: self.is_draining() }),
+        }
+    }
+
+    /// That the domain that becomes an organisation's by this has no counts of others.
+    fn is_new(&self, put: &Put) -> Result<(), Refused> {
+        let Some(Package { written, .. }) = package(put.clone(), 0) else {
+            return Ok(());
+        };
+        match has_counts(&self.told.counts, &written.domain) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Refused::Counted(written.domain)),
+            Err(error) => {
+                Err(Refused::Configuration(format!("just now {error}; try again in a moment")))
+            }
         }
     }
 

@@ -317,6 +317,7 @@ pub fn start(config: Config, options: Options) -> Result<Running, StartError> {
         alerts,
         on_disk: keeping.room(),
         drain: drain.clone(),
+        counts: aggregator.query(),
         recount: Box::new(aggregator.reconfigure()),
     };
     orders.stands(books.standing());

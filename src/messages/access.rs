@@ -29,7 +29,7 @@ pub struct AccessLine {
     pub duration_us: u64,
     /// `User-Agent`, empty when absent.
     pub user_agent: Text<256>,
-    /// `Referer`, empty when absent.
+    /// `Referer` without its query, empty when absent.
     pub referer: Text<128>,
 }
 

@@ -12,10 +12,14 @@ pub fn login(text: &str) -> Result<String, &'static str> {
     if text.len() > LOGIN_BYTES_MAX {
         return Err("has more than 254 bytes");
     }
-    if text.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
-        return Err("has a space or a control character in it");
+    if text.chars().any(|letter| letter.is_whitespace() || is_unseen(letter)) {
+        return Err("has a space, or a character in it that is not seen");
     }
-    Ok(text.to_lowercase())
+    let text = text.to_lowercase();
+    match text == "operator" {
+        false => Ok(text),
+        true => Err("is who has the command line: choose another"),
+    }
 }
 
 /// An organisation's name, which is part of addresses and, where packages are served under a shared
@@ -47,10 +51,23 @@ pub fn label(text: &str) -> Result<String, &'static str> {
     if text.is_empty() {
         return Err("is empty: it says what the token is for, as `nightly report`");
     }
-    if text.len() > LABEL_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err("has more than 63 bytes, or a control character in it");
+    if text.len() > LABEL_BYTES_MAX || text.chars().any(is_unseen) {
+        return Err("has more than 63 bytes, or a character in it that is not seen");
     }
     Ok(text.to_owned())
+}
+
+/// Whether a letter leaves no mark of its own, or turns others around, so that two names look alike: controls,
+/// Unicode's format characters (general category Cf), what chooses variants, and fillers.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 const LOGIN_BYTES_MAX: usize = 254;
@@ -68,7 +85,12 @@ mod tests {
             ("<script>", Ok("<script>")),
             ("", Err("is empty")),
             ("a b", Err("has a space")),
-            ("a\u{7}b", Err("has a space or a control")),
+            ("a\u{7}b", Err("has a space, or a character")),
+            ("ad\u{200b}a", Err("has a space, or a character")),
+            ("\u{202e}ada", Err("has a space, or a character")),
+            ("ada\u{e0061}", Err("has a space, or a character")),
+            (" Operator", Err("is who has the command line")),
+            ("operators", Ok("operators")),
             (&"x".repeat(255), Err("has more than")),
         ] {
             match (login(text), expected) {
@@ -83,6 +105,7 @@ mod tests {
     fn names_of_organisations_are_labels_of_host_names() {
         for (text, expected) in [
             (" Acme ", Some("acme")),
+            ("ac\u{200b}me", None),
             ("a", Some("a")),
             ("acme-2", Some("acme-2")),
             ("", None),
@@ -100,7 +123,7 @@ mod tests {
     #[test]
     fn labels_of_tokens() {
         assert_eq!(label(" nightly report ").as_deref(), Ok("nightly report"));
-        for text in ["", " ", "a\nb", &"x".repeat(64)] {
+        for text in ["", " ", "a\nb", "a\u{2066}b", &"x".repeat(64)] {
             assert!(label(text).is_err(), "{text}");
         }
     }

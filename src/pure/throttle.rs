@@ -1,7 +1,7 @@
 //! How often somebody may try to sign in: the first failures cost nothing, then each costs twice the
 //! wait of the one before. Nothing is known here but numbers; whose they are, the caller knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// Failures, by whose they are.
 pub struct Throttle {
@@ -84,6 +84,50 @@ impl Throttle {
     }
 }
 
+/// So many failures in so long, and no more: for what is short, and guessed by who knows the rest. There are as many
+/// keys as are given, those of accounts whose passwords are known.
+pub struct Bound {
+    many: usize,
+    within_s: u64,
+    failures: HashMap<u64, VecDeque<u64>>,
+}
+
+impl Bound {
+    /// So many in so many seconds.
+    pub fn new(many: usize, within_s: u64) -> Self {
+        Self { many, within_s, failures: HashMap::new() }
+    }
+
+    /// Counts a try as failed, at `now_s` of a clock that is not set back; before it is known, so that many at
+    /// once are as many.
+    ///
+    /// # Errors
+    /// Where there were too many: in how many seconds there is one less, at least 1.
+    pub fn count(&mut self, key: u64, now_s: u64) -> Result<(), u64> {
+        let within_s = self.within_s;
+        let is_over = |at: &u64| at.saturating_add(within_s) <= now_s;
+        self.failures.retain(|_, times| !times.back().is_none_or(is_over));
+        let times = self.failures.entry(key).or_default();
+        while times.front().is_some_and(is_over) {
+            times.pop_front();
+        }
+        match times.front() {
+            Some(first) if times.len() >= self.many => Err(first + within_s - now_s),
+            Some(_) | None => {
+                times.push_back(now_s);
+                Ok(())
+            }
+        }
+    }
+
+    /// The try went well; those before it stand.
+    pub fn take_back(&mut self, key: u64) {
+        if let Some(times) = self.failures.get_mut(&key) {
+            times.pop_back();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +150,24 @@ mod tests {
             throttle.count(1, 50);
         }
         assert_eq!(throttle.check(1, 50), Err(60));
+    }
+
+    #[test]
+    fn beyond_the_bound_there_is_one_try_for_each_that_is_long_ago() {
+        let mut bound = Bound::new(3, 100);
+        for now_s in [0, 10, 20] {
+            assert_eq!(bound.count(1, now_s), Ok(()));
+        }
+        assert_eq!(bound.count(1, 20), Err(80));
+        assert_eq!(bound.count(1, 99), Err(1));
+        assert_eq!(bound.count(2, 20), Ok(()), "another's failures are another's");
+        assert_eq!(bound.count(1, 100), Ok(()));
+        assert_eq!(bound.count(1, 100), Err(10));
+        bound.take_back(1);
+        assert_eq!(bound.count(1, 100), Ok(()), "one that went well is none");
+        assert_eq!(bound.count(1, 100), Err(10));
+        assert_eq!(bound.count(1, 300), Ok(()));
+        assert_eq!(bound.failures.len(), 1, "what is over is forgotten");
     }
 
     #[test]

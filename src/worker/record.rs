@@ -46,9 +46,14 @@ pub fn answered(worker: &Worker, head: &RequestHead<'_>, answered: Answered) {
         bytes: answered.bytes,
         duration_us: monotonic_us().saturating_sub(answered.read_at_us),
         user_agent: Text::cut(head.user_agent),
-        referer: Text::cut(head.referer),
+        referer: Text::cut(page(head.referer)),
     };
     access.offer(line, meters);
+}
+
+/// A page's address without its query, which may be the secret of a link that nobody has used yet.
+fn page(referer: &[u8]) -> &[u8] {
+    referer.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
 }
 
 /// The counter of what `endpoint` is.

@@ -77,6 +77,9 @@ pub fn note_made(
     Ok(())
 }
 
+/// Who does something without an account. Nobody's name has a space in it.
+pub const COMMAND_LINE: &str = "the operator, at the command line";
+
 /// An entry of the log.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -101,7 +104,7 @@ impl Store {
     /// organisation's: so `many` entries before the one numbered `before`, the newest first.
     pub fn audit(&self, place: &Place, before: i64, many: usize) -> Result<Vec<Entry>, StoreError> {
         let mut listed = self.connection.prepare_cached(
-            "SELECT id, at_s, login, deed, package, before, after FROM audit
+            "SELECT id, at_s, login, deed, package, before, after, account FROM audit
              WHERE organisation = ?1 AND (?2 IS NULL OR package = ?2) AND id < ?3
              ORDER BY id DESC LIMIT ?4",
         )?;
@@ -111,16 +114,20 @@ impl Store {
     }
 }
 
-/// An entry, of these columns: id, at_s, login, deed, package, before, after.
+/// An entry, of these columns: id, at_s, login, deed, package, before, after, account.
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let json = |column| {
         let text: Option<String> = row.get(column)?;
         Ok::<_, rusqlite::Error>(text.and_then(|text| serde_json::from_str(&text).ok()))
     };
+    let login = match row.get::<_, Option<i64>>(7)? {
+        Some(_) => row.get(2)?,
+        None => COMMAND_LINE.to_owned(),
+    };
     Ok(Entry {
         id: row.get(0)?,
         at_s: row.get(1)?,
-        login: row.get(2)?,
+        login,
         deed: row.get(3)?,
         package: row.get(4)?,
         before: json(5)?,

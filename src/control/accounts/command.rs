@@ -5,7 +5,7 @@ use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::audit::{self, Actor, Deed};
+use super::audit::{self, Actor, COMMAND_LINE, Deed};
 use super::hash::hashed;
 use super::organisations::put_organisation;
 use super::people::{add_account, put_member};
@@ -40,7 +40,7 @@ pub enum Command {
 
 /// Does it, and says what came of it: `{"login", "password"}`, or `{"accounts": [{"login", "roles"}]}`.
 pub fn obey(store: &mut Store, command: Command, now_s: i64) -> Result<Value, StoreError> {
-    let by = Actor { account: None, login: "operator".to_owned() };
+    let by = Actor { account: None, login: COMMAND_LINE.to_owned() };
     match command {
         Command::Create { login, organisation, role } => {
             let login = account::login(&login).map_err(|why| refused("The name", why))?;
@@ -127,6 +127,7 @@ fn refused(what: &str, why: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::accounts::place::Place;
     use crate::control::tests::scratch;
     use crate::pure::access::{Action, Object};
 
@@ -146,6 +147,10 @@ mod tests {
         }
         let ada = store.credentials("ada").unwrap().unwrap().account;
         let eve = store.credentials("eve").unwrap().unwrap().account;
+        // Who did it is nobody's name, also of what was written when that was another word.
+        store.connection.execute("UPDATE audit SET login = 'operator' WHERE id = 1", []).unwrap();
+        let acme = Place::Organisation(store.owners().unwrap().operator);
+        assert_eq!(store.audit(&acme, i64::MAX, 9).unwrap()[0].login, COMMAND_LINE);
         let gateway = Object::Gateway { operator: store.owners().unwrap().operator };
         assert!(store.grants(ada).unwrap().may(Action::Configure, gateway));
         assert!(!store.grants(eve).unwrap().may(Action::See, gateway));
@@ -166,6 +171,7 @@ mod tests {
         for (command, why) in [
             (create("ada", None), "already"),
             (create("a b", None), "has a space"),
+            (create("OPERATOR", None), "is who has the command line"),
             (create("cid", Some("a b")), "organisation's name is made of"),
             (Command::Reset { login: "nobody".to_owned() }, "no account `nobody`"),
         ] {

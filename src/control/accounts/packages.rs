@@ -218,7 +218,7 @@ impl Store {
         many: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let mut listed = self.connection.prepare_cached(
-            "SELECT id, at_s, login, deed, package, before, after FROM audit
+            "SELECT id, at_s, login, deed, package, before, after, account FROM audit
              WHERE made IN (SELECT made FROM audit AS other WHERE made IS NOT NULL
                             AND package = ?2 AND organisation = ?1
                             AND id = (SELECT max(id) FROM audit WHERE made = other.made))

@@ -124,8 +124,7 @@ impl Store {
             .ok_or(StoreError::Absent)?;
         // To the minute is near enough, and spares a write for each page.
         if now_s - seen_s >= SEEN_EVERY_S {
-            let sql = "UPDATE sessions SET seen_s = ?1 WHERE id = ?2";
-            self.connection.execute(sql, params![now_s, session])?;
+            self.saw("sessions", session, now_s);
         }
         Ok(Known {
             who: Who { account, login, by: By::Session(session) },
@@ -184,6 +183,26 @@ const SEEN_EVERY_S: i64 = 60;
 mod tests {
     use super::*;
     use crate::control::tests::scratch;
+
+    #[test]
+    fn who_is_here_is_known_where_nothing_can_be_written() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        store.open_session(ada, "", "one", "Firefox", 0).unwrap();
+        let sql = "INSERT INTO tokens (account, label, secret, organisation, role, created_s)
+                   VALUES (?1, 'ci', ?2, 1, 'admin', 0)";
+        store.connection.execute(sql, params![ada, secret::kept("two")]).unwrap();
+        store.connection.pragma_update(None, "query_only", true).unwrap();
+        assert!(store.connection.execute("DELETE FROM tokens", []).is_err(), "nothing can");
+        for now_s in [SEEN_EVERY_S, 2 * SEEN_EVERY_S] {
+            assert_eq!(store.by_session("one", now_s).unwrap().who.login, "ada");
+            assert_eq!(store.by_token("two", now_s).unwrap().who.login, "ada");
+        }
+        store.connection.pragma_update(None, "query_only", false).unwrap();
+        store.by_session("one", 3 * SEEN_EVERY_S).unwrap();
+        assert_eq!(store.sessions(ada).unwrap()[0].seen_s, 3 * SEEN_EVERY_S);
+    }
 
     #[test]
     fn a_session_ends_by_itself_and_by_its_owner_only() {

@@ -11,10 +11,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::COPY;
+use crate::messages::clock::monotonic_us;
+use crate::pure::limited::Limited;
 
 /// The open database. Times are in seconds since 1970.
 pub struct Store {
     pub(super) connection: Connection,
+    /// That it cannot be noted who was here.
+    unseen: Limited,
 }
 
 /// Why a job of the store came to nothing.
@@ -66,7 +70,7 @@ impl Store {
         };
         match attempt() {
             Ok((connection, version)) if version as usize <= MIGRATIONS.len() => {
-                Ok(Self { connection })
+                Ok(Self { connection, unseen: Limited::per(UNSEEN_SAID_US) })
             }
             Ok((_, version)) => {
                 let words = format!("a newer pullgate has written it (version {version})");
@@ -99,6 +103,21 @@ impl Store {
         // Open, it can still be read.
         let _ = fs::remove_file(&path);
         copy.map_err(|error| failed(&error))
+    }
+
+    /// Notes that somebody was here, by this row of `sessions` or `tokens`. Where nothing can be written, on a full
+    /// disk for one, that is said in the log: who reads is not locked out by it.
+    pub(super) fn saw(&mut self, table: &str, row: i64, now_s: i64) {
+        let sql = format!("UPDATE {table} SET seen_s = ?1 WHERE id = ?2");
+        let noted =
+            self.connection.prepare_cached(&sql).and_then(|mut it| it.execute([now_s, row]));
+        if let Err(error) = noted
+            && let Some(repeats) = self.unseen.pass(monotonic_us())
+        {
+            tracing::warn!(
+                "the accounts' database: when somebody was here is not noted: {error}{repeats}"
+            );
+        }
     }
 
     /// What is done by it is done as a whole, once it is committed.
@@ -156,6 +175,9 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<u32> {
 
 /// How long another process (`pullgate account`, a backup) may hold the database.
 const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is said that it cannot be noted who was here.
+const UNSEEN_SAID_US: u64 = 60_000_000;
 
 /// Each step from one version of the tables to the next. What was released is never changed.
 const MIGRATIONS: &[&str] = &[

@@ -174,8 +174,7 @@ impl Store {
             .optional()?
             .ok_or(StoreError::Absent)?;
         if seen_s.is_none_or(|seen_s| now_s - seen_s >= SEEN_EVERY_S) {
-            let sql = "UPDATE tokens SET seen_s = ?1 WHERE id = ?2";
-            self.connection.execute(sql, params![now_s, id])?;
+            self.saw("tokens", id, now_s);
         }
         let mut grants = self.grants(account)?;
         let who = Who { account, login, by: By::Token { id, most: reach.most, expires_s } };

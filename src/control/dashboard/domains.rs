@@ -17,9 +17,9 @@ use super::page::{Frame, shown};
 use super::place::Named;
 use super::trouble::Trouble;
 use super::viewer::Signed;
-use crate::aggregator::{Ask, By, Only};
 use crate::control::accounts::claims::Claim;
 use crate::control::accounts::{Store, StoreError, now_s};
+use crate::control::made::{Refused, has_counts};
 use crate::control::visit;
 use crate::messages::random::random;
 use crate::pure::access::{Action, OrganisationId};
@@ -89,20 +89,13 @@ pub(super) async fn put_claim(
     Ok(claim.await?)
 }
 
-/// That nothing was counted at this domain: counts are the domain's owner's, so who proves one would see what
-/// others pulled from whoever had it before.
+/// That nothing was counted at this domain.
 async fn is_new(at: &Dashboard, host: &str) -> Result<(), Trouble> {
-    let only = vec![Only { by: By::Domain, value: host.to_owned() }];
-    let ask = Ask { only, ..Ask::default() };
-    let counted = counted(&at.query, move |query| query.rows(&ask)).await?;
-    if counted.rows.is_empty() {
-        return Ok(());
+    let domain = host.to_owned();
+    match counted(&at.query, move |query| has_counts(query, &domain)).await? {
+        false => Ok(()),
+        true => Err(Refused::Counted(host.to_owned()).into()),
     }
-    let why = format!(
-        "Pulls at {host} were counted when it was another's: ask who runs the gateway to erase these \
-         (`pullgate erase --domain`), or to give you the domain with them."
-    );
-    Err(Trouble::new(StatusCode::CONFLICT, "That does not work", why))
 }
 
 /// Looks for the record of a claim; where it is there, the domain is the organisation's.

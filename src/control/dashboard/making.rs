@@ -58,6 +58,9 @@ struct WrittenPage {
     source: Source,
     /// Where the form goes.
     action: String,
+    /// Where it is removed, and where a change of it is undone.
+    removal: String,
+    reversal: String,
     /// Whose a new one is.
     organisation: String,
     /// `<domain>/<name>` of one that there is, and where its counts are.
@@ -267,6 +270,8 @@ async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<Writt
     let page = page(at, signed, signed.frame(&format!("Settings of {package}")), owner).await?;
     let page = WrittenPage {
         action: address("settings/package", package),
+        removal: address("settings/remove", package),
+        reversal: address("settings/revert", package),
         package: package.to_owned(),
         page: address("packages", package),
         may_configure,
@@ -327,6 +332,8 @@ async fn page(
         frame,
         source: Source::New,
         action: String::new(),
+        removal: String::new(),
+        reversal: String::new(),
         organisation: String::new(),
         package: String::new(),
         page: String::new(),

@@ -52,6 +52,8 @@ impl OwnPage<'_> {
 struct OfferPage<'p> {
     frame: Frame,
     secret: &'p str,
+    /// Whether it replaces one.
+    has_second_factor: bool,
     /// What an app on the same device opens.
     link: String,
     wrong: &'p str,
@@ -112,17 +114,25 @@ async fn end_session(
     Ok(back())
 }
 
-async fn offer(signed: Signed) -> Result<Response, Trouble> {
+async fn offer(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
     let bytes = random::<20>().map_err(|error| Trouble::failed(&error))?;
-    Ok(offered(&signed, StatusCode::OK, &totp::base32(&bytes), ""))
+    offered(&at, &signed, StatusCode::OK, &totp::base32(&bytes), "").await
 }
 
-fn offered(signed: &Signed, status: StatusCode, secret: &str, wrong: &str) -> Response {
+async fn offered(
+    at: &Dashboard,
+    signed: &Signed,
+    status: StatusCode,
+    secret: &str,
+    wrong: &str,
+) -> Result<Response, Trouble> {
+    let account = signed.who.account;
+    let has_second_factor = at.accounts.run(move |store| store.has_second_factor(account)).await?;
     let mut link = "otpauth://totp/pullgate:".to_owned();
     put_encoded(&mut link, &signed.who.login);
     link += &format!("?secret={secret}&issuer=pullgate");
     let frame = signed.frame("A second factor");
-    shown(status, &OfferPage { frame, secret, link, wrong })
+    Ok(shown(status, &OfferPage { frame, secret, has_second_factor, link, wrong }))
 }
 
 async fn turn_on(
@@ -135,14 +145,17 @@ async fn turn_on(
     let secret = totp::from_base32(text).filter(|secret| secret.len() == 20);
     let secret = secret.ok_or_else(|| Trouble::refused("The secret is not one of ours."))?;
     if !is_right(&at, &signed, network, &fields).await? {
-        return Ok(offered(&signed, StatusCode::FORBIDDEN, text, WRONG));
+        return offered(&at, &signed, StatusCode::FORBIDDEN, text, WRONG).await;
     }
     let now = now_s();
     let now_u = u64::try_from(now).unwrap_or(0);
     let Some(step) = totp::step(&secret, fields.text("code"), now_u, 0) else {
         let wrong = "The code is not right: is your clock?";
-        return Ok(offered(&signed, StatusCode::BAD_REQUEST, text, wrong));
+        return offered(&at, &signed, StatusCode::BAD_REQUEST, text, wrong).await;
     };
+    if !is_code(&at, &signed, &fields, "present_code").await? {
+        return offered(&at, &signed, StatusCode::FORBIDDEN, text, WRONG_CODE).await;
+    }
     let account = signed.who.account;
     at.accounts
         .run_by(Right::own(signed.who), move |store, by| {
@@ -160,6 +173,9 @@ async fn turn_off(
 ) -> Result<Response, Trouble> {
     if !is_right(&at, &signed, network, &fields).await? {
         return page(&at, &signed, StatusCode::FORBIDDEN, WRONG).await;
+    }
+    if !is_code(&at, &signed, &fields, "code").await? {
+        return page(&at, &signed, StatusCode::FORBIDDEN, WRONG_CODE).await;
     }
     let account = signed.who.account;
     at.accounts
@@ -190,6 +206,17 @@ async fn is_right(
     Ok(is_right)
 }
 
+/// Whether the code of this field is one of the second factor that they have, if they have one: it guards what is
+/// changed of it too, also from who has found out the password.
+async fn is_code(
+    at: &Dashboard,
+    signed: &Signed,
+    fields: &Fields,
+    field: &str,
+) -> Result<bool, Trouble> {
+    at.gatekeeper.is_code(at, signed.who.account, fields.text(field)).await
+}
+
 fn session(signed: &Signed) -> Option<i64> {
     match signed.who.by {
         By::Session(session) => Some(session),
@@ -202,3 +229,5 @@ fn back() -> Response {
 }
 
 const WRONG: &str = "Your present password is not right.";
+const WRONG_CODE: &str =
+    "The code of your present second factor is not right, or was used already.";

@@ -34,7 +34,7 @@ use crate::pure::browser;
 use crate::pure::config::values::SignUp;
 use crate::pure::http1::forwarded::{ForwardedFields, client_address, client_key, mapped};
 use crate::pure::secret;
-use crate::pure::throttle::{Limits, Throttle};
+use crate::pure::throttle::{Bound, Limits, Throttle};
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new().route("/sign-in", get(door).post(sign_in)).route("/sign-out", post(sign_out))
@@ -53,12 +53,15 @@ struct Failed {
     from: Throttle,
     /// At an account, from any network.
     at: Throttle,
+    /// At an account's second factor, by who has its password.
+    codes: Bound,
 }
 
 impl Gatekeeper {
     pub(super) fn new() -> Self {
         let [there, from, at] = [OF_BOTH, OF_NETWORK, OF_ACCOUNT].map(Throttle::new);
-        Self { hasher: RandomState::new(), failed: Mutex::new(Failed { there, from, at }) }
+        let codes = Bound::new(WRONG_CODES_MAX, WRONG_CODES_S);
+        Self { hasher: RandomState::new(), failed: Mutex::new(Failed { there, from, at, codes }) }
     }
 
     /// Takes a try for failed until [`Self::well_done`] says otherwise. Comes back a few seconds later
@@ -70,7 +73,7 @@ impl Gatekeeper {
         let (there, account) = self.keys(login, network);
         let now_s = monotonic_us() / 1_000_000;
         let mut failed = self.failed.lock().await;
-        let Failed { there: both, from, at } = &mut *failed;
+        let Failed { there: both, from, at, .. } = &mut *failed;
         let waits = both.check(there, now_s).err().max(from.check(network.0, now_s).err());
         if let Some(wait_s) = waits {
             return Err(Trouble::too_often(wait_s));
@@ -96,9 +99,46 @@ impl Gatekeeper {
         failed.at.take_back(account);
     }
 
+    /// Whether this is a code of the account's second factor that nobody has used, of whose password is right; yes
+    /// where it has none.
+    ///
+    /// # Errors
+    /// That there were too many wrong ones.
+    pub(super) async fn is_code(
+        &self,
+        at: &Dashboard,
+        account: i64,
+        code: &str,
+    ) -> Result<bool, Trouble> {
+        if !at.accounts.run(move |store| store.has_second_factor(account)).await? {
+            return Ok(true);
+        }
+        let key = self.hasher.hash_one(account);
+        let counted = self.failed.lock().await.codes.count(key, monotonic_us() / 1_000_000);
+        counted.map_err(too_many_codes)?;
+        let code = code.to_owned();
+        let is_right =
+            at.accounts.run(move |store| store.take_code(account, &code, now_s())).await?;
+        if is_right {
+            self.failed.lock().await.codes.take_back(key);
+        }
+        Ok(is_right)
+    }
+
     fn keys(&self, login: &str, network: Network) -> (u64, u64) {
         (self.hasher.hash_one((login, network.0)), self.hasher.hash_one(login))
     }
+}
+
+fn too_many_codes(wait_s: u64) -> Trouble {
+    let why = format!(
+        "There were {WRONG_CODES_MAX} wrong codes of this account's second factor within {} minutes, all with its \
+         right password. Wait {wait_s} seconds and try again. If that was not you, change the password: somebody \
+         has it.",
+        WRONG_CODES_S / 60
+    );
+    let trouble = Trouble::new(StatusCode::TOO_MANY_REQUESTS, "Too many wrong codes", why);
+    Trouble { retry_s: Some(wait_s), ..trouble }
 }
 
 /// Where a request comes from: an IPv4 address or an IPv6 /64, as a number that stands for it.
@@ -171,8 +211,8 @@ async fn sign_in(
     let (Some(found), true) = (found, is_right) else {
         return wrong();
     };
-    let (account, code) = (found.account, fields.text("code").to_owned());
-    if !at.accounts.run(move |store| store.take_code(account, &code, now_s())).await? {
+    let account = found.account;
+    if !at.gatekeeper.is_code(&at, account, fields.text("code")).await? {
         return wrong();
     }
     at.gatekeeper.well_done(&login, network).await;
@@ -231,6 +271,9 @@ fn local(next: &str) -> &str {
     if is_ours { next } else { "/" }
 }
 
+/// Of a million codes three are right at a time: who has the password needs 240 days of guessing for an even chance.
+const WRONG_CODES_MAX: usize = 10;
+const WRONG_CODES_S: u64 = 15 * 60;
 /// A person's mistakes cost nothing; a guesser has a thousand tries a day at one account from each network.
 const OF_BOTH: Limits =
     Limits { free: 5, wait_max_s: 60, forgotten_after_s: 3600, many_max: 10_000 };

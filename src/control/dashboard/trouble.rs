@@ -159,6 +159,13 @@ impl From<Refused> for Trouble {
                 );
                 Self::new(StatusCode::CONFLICT, Refused::BREAKS, why)
             }
+            Refused::Counted(domain) => {
+                let why = format!(
+                    "Pulls at {domain} were counted when it was another's: ask who runs the gateway to \
+                     erase these (`pullgate erase --domain`), or to give you the domain with them."
+                );
+                Self::new(StatusCode::CONFLICT, "That does not work", why)
+            }
             Refused::Configuration(words) => {
                 let why = format!("Nothing was changed: {words}.");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not now", why)

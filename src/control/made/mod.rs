@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::accounts::StoreError;
 use super::accounts::packages::Package;
 use super::accounts::sessions::Who;
+use crate::aggregator::{Ask, By, Only, Query, QueryError};
 use crate::messages::keyring::Keyring;
 use crate::pure::access::OrganisationId;
 use crate::pure::config::made::{Made, Written, Wrong};
@@ -104,6 +105,8 @@ pub enum Refused {
     /// Its domain or name would be another, and they have not said that they know what that breaks: what
     /// it is called now, and would be.
     Breaks(String, String),
+    /// Pulls at this domain, which would become theirs, were counted when it was another's.
+    Counted(String),
     /// The configuration is not what it was: words that say what to do.
     Configuration(String),
     /// Too many changes wait.
@@ -143,6 +146,7 @@ impl Refused {
             | Self::Overruled
             | Self::NotTheirs
             | Self::Breaks(..)
+            | Self::Counted(_)
             | Self::Configuration(_)
             | Self::Busy
             | Self::Draining
@@ -164,6 +168,9 @@ impl fmt::Display for Refused {
             Self::Overruled => f.write_str("the configuration file has one of its name"),
             Self::NotTheirs => f.write_str("its name is its organisation's to say"),
             Self::Breaks(from, to) => write!(f, "{from} would be {to}"),
+            Self::Counted(domain) => {
+                write!(f, "pulls at {domain} were counted before it was theirs")
+            }
             Self::Configuration(words) => f.write_str(words),
             Self::Busy => f.write_str("too many changes are under way"),
             Self::Draining => f.write_str("the gateway is stopping"),
@@ -171,6 +178,16 @@ impl fmt::Display for Refused {
             Self::Store(error) => error.fmt(f),
         }
     }
+}
+
+/// Whether pulls were counted at this domain: counts are its owner's, so who gets one that has some would see what
+/// others pulled from whoever had it before.
+///
+/// # Errors
+/// That the counts cannot be read now.
+pub fn has_counts(query: &Query, domain: &str) -> Result<bool, QueryError> {
+    let only = vec![Only { by: By::Domain, value: domain.to_owned() }];
+    Ok(!query.rows(&Ask { only, ..Ask::default() })?.rows.is_empty())
 }
 
 /// What is known of all of them.
