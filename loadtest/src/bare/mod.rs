@@ -8,6 +8,7 @@ mod ring;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use memchr::memmem;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::args::{BareArgs, BareDriver};
@@ -62,7 +63,7 @@ impl Exchange {
         self.sent = 0;
         let mut read = 0;
         while let Some(rest) = self.input.get(read..self.filled)
-            && let Some(end) = rest.windows(4).position(|bytes| bytes == b"\r\n\r\n")
+            && let Some(end) = memmem::find(rest, b"\r\n\r\n")
         {
             let mut words = rest.split(|byte| *byte == b' ');
             let path = words.nth(1).unwrap_or_default();

@@ -22,7 +22,7 @@ pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::R
             if sides.len() == index {
                 sides.push(Side::new(&target)?);
             }
-            match round(bench, number, &target)? {
+            match round(bench, kind, number, &target)? {
                 Ok(round) => sides[index].rounds.push(round),
                 Err(why) => sides[index].void.push(format!("round {number}: {why}")),
             }
@@ -31,19 +31,28 @@ pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::R
     Ok(Comparison::new(bench.case, kinds, sides, None))
 }
 
-fn round(bench: &Bench<'_>, number: usize, target: &Target) -> io::Result<Result<Round, String>> {
+fn round(
+    bench: &Bench<'_>,
+    kind: &Kind,
+    number: usize,
+    target: &Target,
+) -> io::Result<Result<Round, String>> {
     let settings = bench.settings(target, Pace::Once);
-    // What is made once, for the first connection and for each package, is not the connections'. No more
-    // than that: what much load leaves free would be the connections' then.
-    let few = bench.settings(target, Pace::Open(bench.plan.jobs.len() as f64));
+    // What is made once for each package and each client, and is there for whoever comes next, is not the
+    // connections'. As many clients ask before, few at once, so that what they leave free is little.
+    let few = bench.settings(target, Pace::Open(settings.connections as f64));
     let few = engine::Settings {
         connections: FIRST_CONNECTIONS,
-        sources: few.sources.min(1),
         duration: FIRST_TIME,
+        keep_alive: false,
         ..few
     };
     engine::run(&bench.plan, &few, &mut progress(target.name))?;
-    crate::pause(QUIET_TIME);
+    crate::pause(if matches!(kind, Kind::Pullgate(_) | Kind::Unchanged(_)) {
+        FOLDING_TIME
+    } else {
+        QUIET_TIME
+    });
     let before = Memory::of(target.id())?;
     let watched = format!("idle, {}, round {number}", target.name);
     let (recorded, held) = engine::run_and_hold(&bench.plan, &settings, &mut progress(&watched))?;
@@ -70,7 +79,10 @@ fn is_closed(socket: &OwnedFd) -> bool {
 
 const ROUNDS_MAX: usize = 5;
 const FIRST_CONNECTIONS: usize = 64;
-/// Each package is asked for in it.
+/// As many requests are made in it as there are connections later.
 const FIRST_TIME: Duration = Duration::from_secs(1);
 /// After the burst: what is given back is given back by then.
 const QUIET_TIME: Duration = Duration::from_secs(5);
+/// The gateway knows for a minute what a client has asked for, to fold requests into pulls; then others
+/// have that memory.
+const FOLDING_TIME: Duration = Duration::from_secs(65);
