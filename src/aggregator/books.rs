@@ -144,10 +144,7 @@ impl Books {
             if checks + up_to_date + partial == 0 {
                 booking.place = allowed(places, booking.place);
             }
-            include(&mut booking, places, tally);
-            if let Some(outcome) = outcome {
-                tally.end(&booking, outcome);
-            }
+            include(&mut booking, outcome, places, tally);
             if booking.measures.pulls > 0 {
                 pulled_in = Some(booking.minute);
                 if !is_private {
@@ -169,7 +166,7 @@ impl Books {
     /// Counts what folding makes of time that passes.
     pub fn book(&mut self, booking: &Booking) {
         let mut booking = *booking;
-        include(&mut booking, &self.places, &mut self.tally);
+        include(&mut booking, None, &self.places, &mut self.tally);
         self.booked += booking.measures;
     }
 
@@ -240,7 +237,7 @@ fn fetched<'e>(event: &Event<'e>) -> &'e [u8] {
 }
 
 /// Adds a booking; of one from a network that is left out only the requests, as such.
-fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
+fn include(booking: &mut Booking, outcome: Option<Outcome>, places: &Places, tally: &mut Tally) {
     if places.is_excluded(booking.place) {
         let excluded = booking.measures.requests;
         booking.measures = Measures { excluded, ..Measures::ZERO };
@@ -249,7 +246,7 @@ fn include(booking: &mut Booking, places: &Places, tally: &mut Tally) {
         booking.place = NOWHERE;
     }
     if booking.measures != Measures::ZERO {
-        tally.add(booking, places);
+        tally.add(booking, outcome, places);
     }
 }
 

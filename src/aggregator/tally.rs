@@ -17,8 +17,8 @@ use crate::pure::pull::platform::Platform;
 use crate::pure::pull::rollup::{CROSS, Cell, Cells, Dimension, Measures, Unit};
 use crate::pure::pull::window::TagRow;
 
-/// Package, row of the tag, client, minute.
-type Asked = (u32, TagRow, u32, u32);
+/// Package, row of the tag, client, minute, and how it was delivered and answered where that is counted.
+type Asked = (u32, TagRow, u32, u32, Option<Way>, Option<Outcome>);
 /// Package, place, hour.
 type From = (u32, u32, u32);
 /// Package, delivery, hour.
@@ -39,9 +39,7 @@ type Crossed = (u32, TagRow, u32, u32);
 pub struct Tally {
     asked: HashMap<Asked, Measures, RandomState>,
     from: HashMap<From, Measures, RandomState>,
-    by: HashMap<By, Measures, RandomState>,
     pulled_for: HashMap<For, u64, RandomState>,
-    ended: HashMap<Ended, Measures, RandomState>,
     fetched: HashMap<Fetched, u64, RandomState>,
     by_country: HashMap<Crossed, Measures, RandomState>,
     by_company: HashMap<Crossed, Measures, RandomState>,
@@ -57,14 +55,12 @@ struct CrowdOf {
 }
 
 impl Tally {
-    /// Adds a booking.
-    pub fn add(&mut self, booking: &Booking, places: &Places) {
+    /// Adds a booking, and how the request was answered that made it, where one did.
+    pub fn add(&mut self, booking: &Booking, outcome: Option<Outcome>, places: &Places) {
         let Booking { package, client, row, place, way, platform, minute, measures } = *booking;
-        *self.asked.entry((package, row, client, minute)).or_insert(Measures::ZERO) += measures;
+        let key = (package, row, client, minute, way, outcome);
+        *self.asked.entry(key).or_insert(Measures::ZERO) += measures;
         let (hour, day) = (Unit::Hour.floor(minute), Unit::Day.floor(minute));
-        if let Some(way) = way {
-            *self.by.entry((package, way, hour)).or_insert(Measures::ZERO) += measures;
-        }
         if platform != Platform::NONE {
             *self.pulled_for.entry((package, platform, client, minute)).or_default() += 1;
         }
@@ -79,15 +75,6 @@ impl Tally {
                 let key = (package, row, number, day);
                 *crossed.entry(key).or_insert(Measures::ZERO) += measures;
             }
-        }
-    }
-
-    /// Adds how the request was answered that made this booking.
-    pub fn end(&mut self, booking: &Booking, outcome: Outcome) {
-        let told = Dimension::Outcome.told(booking.measures);
-        if told != Measures::ZERO {
-            let key = (booking.package, outcome, Unit::Hour.floor(booking.minute));
-            *self.ended.entry(key).or_insert(Measures::ZERO) += told;
         }
     }
 
@@ -124,8 +111,19 @@ impl Tally {
             let cell = Cell { package, dimension, value, unit: Unit::Day, minute: today };
             cells.add(cell, Measures { public_days: 1, ..Measures::ZERO });
         }
-        for (at, ((package, row, client, minute), measures)) in self.asked.drain().enumerate() {
+        let mut by: HashMap<By, Measures, RandomState> = HashMap::default();
+        let mut ended: HashMap<Ended, Measures, RandomState> = HashMap::default();
+        for (at, (asked, measures)) in self.asked.drain().enumerate() {
             give_way(at);
+            let (package, row, client, minute, way, outcome) = asked;
+            let hour = Unit::Hour.floor(minute);
+            if let Some(way) = way {
+                *by.entry((package, way, hour)).or_insert(Measures::ZERO) += measures;
+            }
+            if let Some(outcome) = outcome {
+                let told = Dimension::Outcome.told(measures);
+                *ended.entry((package, outcome, hour)).or_insert(Measures::ZERO) += told;
+            }
             let client = clients.get(client);
             let mut add = |dimension, value| {
                 cells.add(cell(package, dimension, value, minute), measures);
@@ -142,7 +140,7 @@ impl Tally {
             let pair = names.value(package, Dimension::TagClient, &crossed(pair));
             add(Dimension::TagClient, pair);
         }
-        for ((package, way, hour), measures) in self.by.drain() {
+        for ((package, way, hour), measures) in by {
             cells.add(cell(package, Dimension::Delivery, way.as_str().into(), hour), measures);
         }
         for ((package, platform, client, minute), pulls) in self.pulled_for.drain() {
@@ -154,9 +152,12 @@ impl Tally {
                 cells.add(cell(package, dimension, value, minute), measures);
             }
         }
-        for ((package, outcome, hour), measures) in self.ended.drain() {
-            let value = outcome.as_str().into();
-            cells.add(cell(package, Dimension::Outcome, value, hour), measures);
+        for ((package, outcome, hour), measures) in ended {
+            // What of a booking is not a request's has no outcome.
+            if measures != Measures::ZERO {
+                let value = outcome.as_str().into();
+                cells.add(cell(package, Dimension::Outcome, value, hour), measures);
+            }
         }
         for ((package, digest, day), pulls) in self.fetched.drain() {
             let measures = Measures { pulls, ..Measures::ZERO };
