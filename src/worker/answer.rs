@@ -1,6 +1,9 @@
 //! The hot line: every complete request of a buffer is parsed, decided, answered into one other
 //! buffer and told to counting. Nothing here waits, allocates or locks.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use crate::messages::certificates::Certificates;
 use crate::messages::ledger::Place;
 use crate::messages::meters::Counter;
@@ -22,6 +25,7 @@ use crate::pure::proof::Proofs;
 use crate::pure::pull::event::Address;
 use crate::pure::snapshot::Snapshot;
 use crate::worker::Worker;
+use crate::worker::adopted::Adopted;
 use crate::worker::buffers::Buffer;
 use crate::worker::record::{self, Answered as Recorded};
 
@@ -137,33 +141,22 @@ pub fn batch(
     input: &mut Buffer,
     output: &mut Buffer,
 ) -> Answered {
-    let snapshot = worker.snapshot();
-    let (proofs, keys, certificates) = (worker.proofs(), worker.keys(), worker.certificates());
-    let date = worker.clock.date();
+    let held = Held::by(worker);
+    let turn = held.turn(client, now_us);
     let mut out = Out::new(output.all_mut(), 0);
     let mut read = 0;
     let mut answered = Answered { requests: 0, next: Next::Receive };
     while let Some(rest) = input.filled().get(read..).filter(|rest| !rest.is_empty()) {
         let before = out.used();
-        let turn = match client.parse(rest, &snapshot.head) {
+        let next = match client.parse(rest, &held.snapshot.head) {
             Ok(None) => break,
             Ok(Some(head)) => {
-                let turn = Turn {
-                    worker,
-                    snapshot: &snapshot,
-                    proofs: &proofs,
-                    keys: &keys,
-                    door: client.door(&certificates),
-                    client,
-                    now_us,
-                    date: &date,
-                };
                 let bytes = rest.get(..head.length).unwrap_or_default();
                 turn.answer(&head, bytes, &mut out).map(|next| (head.length, next))
             }
-            Err(fault) => refuse(worker, &mut out, &date, fault).map(|()| (0, Next::Part)),
+            Err(fault) => refuse(worker, &mut out, &held.date, fault).map(|()| (0, Next::Part)),
         };
-        let Some((length, next)) = turn else {
+        let Some((length, next)) = next else {
             // An empty buffer holds any answer of ours (`limits::BUFFER_BYTES`).
             debug_assert!(before > 0, "an answer does not fit an empty buffer");
             out.take_back(before);
@@ -190,6 +183,25 @@ pub fn batch(
     answered
 }
 
+/// Answers one request, whose head's bytes are `bytes`, into `output`, which is empty; as of `now_us`.
+pub fn one(
+    worker: &Worker,
+    client: &Client,
+    now_us: u64,
+    head: &RequestHead<'_>,
+    bytes: &[u8],
+    output: &mut Buffer,
+) -> Answered {
+    let held = Held::by(worker);
+    let mut out = Out::new(output.all_mut(), 0);
+    let next = held.turn(client, now_us).answer(head, bytes, &mut out);
+    debug_assert!(next.is_some(), "an answer does not fit an empty buffer");
+    let next = next.unwrap_or(Next::Part);
+    let written = out.used();
+    output.set_filled(written);
+    Answered { requests: u64::from(!matches!(next, Next::Forward | Next::HandOn)), next }
+}
+
 /// Fills `output` with the refusal of something that is no request.
 pub fn refusal(worker: &Worker, output: &mut Buffer, fault: Fault) {
     let mut out = Out::new(output.all_mut(), 0);
@@ -212,7 +224,44 @@ fn refuse(worker: &Worker, out: &mut Out<'_>, date: &[u8; DATE_BYTES], fault: Fa
     Some(())
 }
 
-/// One request's turn.
+/// What a worker answers by, as it is now.
+#[expect(clippy::redundant_allocation, reason = "held as the worker has it: no count is shared")]
+struct Held<'w> {
+    worker: &'w Worker,
+    snapshot: Rc<Adopted>,
+    proofs: Rc<Arc<Proofs>>,
+    keys: Rc<Arc<OwnKeys>>,
+    certificates: Rc<Arc<Certificates>>,
+    date: [u8; DATE_BYTES],
+}
+
+impl<'w> Held<'w> {
+    fn by(worker: &'w Worker) -> Self {
+        Self {
+            worker,
+            snapshot: worker.snapshot(),
+            proofs: worker.proofs(),
+            keys: worker.keys(),
+            certificates: worker.certificates(),
+            date: worker.clock.date(),
+        }
+    }
+
+    fn turn<'t>(&'t self, client: &'t Client, now_us: u64) -> Turn<'t> {
+        Turn {
+            worker: self.worker,
+            snapshot: &self.snapshot,
+            proofs: &self.proofs,
+            keys: &self.keys,
+            door: client.door(&self.certificates),
+            client,
+            now_us,
+            date: &self.date,
+        }
+    }
+}
+
+/// A client's turn.
 struct Turn<'t> {
     worker: &'t Worker,
     snapshot: &'t Snapshot,

@@ -82,17 +82,34 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
     if !all_end_in_crlf(lines.get(..length).unwrap_or_default(), head.headers.len()) {
         return Err(malformed("a line ends in LF without CR"));
     }
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let length = bounded.len() - lines.len() + length;
+    let fields = head.headers.iter().map(|field| (field.name, field.value));
+    of(method, target, version, fields, length).map(Some)
+}
+
+/// The head that these words make, which somebody else has told apart. Names are tokens and values have no
+/// end of a line in them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn of<'a>(
+    method: &'a str,
+    target: &'a str,
+    version: Version,
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    length: usize,
+) -> Result<RequestHead<'a>, Fault> {
     let method = match method {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
         other => Method::Other(other.as_bytes()),
     };
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let target = Target::parse(method, target.as_bytes())?;
-    let fields = Fields::read(head.headers)?;
+    let fields = Fields::read(fields)?;
     fields.check_framing(method, version)?;
     let host = fields.host_of(&target, version)?;
-    Ok(Some(RequestHead {
+    Ok(RequestHead {
         method,
         version,
         path: target.path,
@@ -104,8 +121,8 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<RequestH
         is_private: fields.is_private,
         forwarded: fields.forwarded,
         keep_alive: fields.persistence.stays(version),
-        length: bounded.len() - lines.len() + length,
-    }))
+        length,
+    })
 }
 
 /// What the header fields say that the gateway listens to. All others pass unread.
@@ -123,10 +140,10 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(headers: &[httparse::Header<'a>]) -> Result<Self, Fault> {
+    fn read(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Fault> {
         let mut fields = Self::default();
-        for header in headers {
-            fields.add(header.name, header.value)?;
+        for (name, value) in headers {
+            fields.add(name, value)?;
         }
         Ok(fields)
     }

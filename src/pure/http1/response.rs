@@ -86,6 +86,11 @@ pub fn parse(
 /// The fields of a head that has been parsed before, a request's or an answer's: names as sent,
 /// values without the spaces around them, in order.
 pub fn fields(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    lines(head).filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))
+}
+
+/// As [`fields`], names as bytes.
+pub fn lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     // Before a request's first line there may be an empty one.
     let mut rest = head.strip_prefix(b"\r\n").unwrap_or(head);
     next_line(&mut rest);
@@ -93,7 +98,7 @@ pub fn fields(head: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
         |line| {
             let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
             let value = value.strip_prefix(b":")?;
-            Some((std::str::from_utf8(name).ok()?, value.trim_ascii()))
+            Some((name, value.trim_ascii()))
         },
     )
 }

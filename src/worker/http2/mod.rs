@@ -22,7 +22,7 @@ use crate::messages::meters::Counter;
 use crate::pure::fault::{Fault, Kind};
 use crate::pure::http1::encode::Out;
 use crate::pure::http2::frames::Flood;
-use crate::pure::http2::message::{Pseudo, write_request};
+use crate::pure::http2::message;
 use crate::worker::answer::{self, Client, Next};
 use crate::worker::buffers::Buffer;
 use crate::worker::downstream::{Downstream, Line};
@@ -133,12 +133,12 @@ impl Served {
 
     /// Answers the requests that have come; says whether the connection is over.
     fn take_streams(&mut self, context: &mut Context<'_>) -> bool {
-        let read_at_us = monotonic_us();
-        loop {
+        let (read_at_us, mut requests) = (monotonic_us(), 0);
+        let is_over = loop {
             match self.library.poll_accept(context) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.waits_for = None;
-                    self.answer(request, respond, read_at_us);
+                    requests += self.answer(request, respond, read_at_us);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
@@ -146,12 +146,17 @@ impl Served {
                     } else if error.is_go_away() && error.is_library() {
                         self.worker.meters.add(Counter::GoawaysProtocol, 1);
                     }
-                    return true;
+                    break true;
                 }
-                Poll::Ready(None) => return true,
-                Poll::Pending => return false,
+                Poll::Ready(None) => break true,
+                Poll::Pending => break false,
             }
+        };
+        if requests > 0 {
+            // They are sent together.
+            self.worker.took(monotonic_us().saturating_sub(read_at_us), requests);
         }
+        is_over
     }
 
     /// Why the client is to go, if it is.
@@ -173,30 +178,35 @@ impl Served {
         }
     }
 
-    /// Answers a request that was `read_at_us`.
+    /// Answers a request that was `read_at_us`, or has it answered aside; says how many it answered.
     fn answer(
         &mut self,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
         read_at_us: u64,
-    ) {
+    ) -> u64 {
         let Self { worker, client, .. } = self;
         let (head, body) = request.into_parts();
         let is_head = head.method == http::Method::HEAD;
         let stream = Stream::new(Rc::clone(worker), Rc::clone(&self.shared), respond, is_head);
         let (mut input, mut output) = (worker.pool.lend(), worker.pool.lend());
-        let mut next = Next::Receive;
-        let written = write(&head, &mut input).and_then(|()| match body.is_end_stream() {
-            true => Ok(()),
-            // Of other methods than these nothing is said but that they are not spoken.
-            false if !matches!(head.method, http::Method::GET | http::Method::HEAD) => Ok(()),
-            false => Err(Fault::new(Kind::BodyRefused, "GET and HEAD have no body here")),
+        let (mut next, mut requests) = (Next::Receive, 0);
+        let request = request_of(&head);
+        let mut out = Out::new(input.all_mut(), 0);
+        let written = request.write(&mut out, &worker.snapshot().head);
+        let length = out.used();
+        input.set_filled(length);
+        // Of other methods than these nothing is said but that they are not spoken.
+        let has_none = matches!(head.method, http::Method::GET | http::Method::HEAD);
+        let read = written.and_then(|()| match has_none && !body.is_end_stream() {
+            false => request.head(length),
+            true => Err(Fault::new(Kind::BodyRefused, "GET and HEAD have no body here")),
         });
-        match written {
-            Ok(()) => {
-                let answered = answer::batch(worker, client, read_at_us, &mut input, &mut output);
-                next = answered.next;
-                worker.took(monotonic_us().saturating_sub(read_at_us), answered.requests);
+        match read {
+            Ok(head) => {
+                let bytes = input.filled();
+                let answered = answer::one(worker, client, read_at_us, &head, bytes, &mut output);
+                (next, requests) = (answered.next, answered.requests);
             }
             Err(fault) => answer::refusal(worker, &mut output, fault),
         }
@@ -214,6 +224,7 @@ impl Served {
         if worker.is_draining() && !self.is_over {
             self.library.graceful_shutdown();
         }
+        requests
     }
 }
 
@@ -267,20 +278,14 @@ fn hand_it_on(
     monoio::spawn(guarded(guarding, handed, (task, busy)));
 }
 
-/// Writes the request's head as HTTP/1.1 has it.
-fn write(head: &http::request::Parts, input: &mut Buffer) -> Result<(), Fault> {
-    let pseudo = Pseudo {
-        method: head.method.as_str().as_bytes(),
-        authority: head.uri.authority().map(|it| it.as_str().as_bytes()),
-        path: head.uri.path_and_query().map(|it| it.as_str().as_bytes()),
-    };
-    let fields =
-        head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    let mut out = Out::new(input.all_mut(), 0);
-    write_request(&mut out, pseudo, fields)?;
-    let used = out.used();
-    input.set_filled(used);
-    Ok(())
+/// The request in the words of the core.
+fn request_of(head: &http::request::Parts) -> message::Request<'_, &http::HeaderMap> {
+    message::Request {
+        method: head.method.as_str(),
+        authority: head.uri.authority().map(http::uri::Authority::as_str),
+        path: head.uri.path_and_query().map(http::uri::PathAndQuery::as_str),
+        fields: &head.headers,
+    }
 }
 
 fn counter(flood: Flood) -> Counter {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, DATE, LOCATION};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::pure::http2::message::{fields_of, split_head, status};
@@ -141,6 +141,10 @@ impl Stream {
             let name = field_name(name)?;
             if name == CONTENT_LENGTH {
                 length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                // That nothing follows is said by the frame itself.
+                if length == Some(0) && !self.is_head {
+                    continue;
+                }
             }
             let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).map_err(gone)?;
             fields.append(name, value);
@@ -226,14 +230,18 @@ fn poll_room(
     }
 }
 
-fn field_name(name: &str) -> Result<HeaderName, Over> {
-    match name.eq_ignore_ascii_case(API_VERSION.as_str()) {
-        true => Ok(API_VERSION.clone()),
-        false => HeaderName::from_bytes(name.as_bytes()).map_err(gone),
+fn field_name(name: &[u8]) -> Result<HeaderName, Over> {
+    match name {
+        // Those of a redirect, and so of most answers.
+        b"Location" => Ok(LOCATION),
+        b"Content-Length" => Ok(CONTENT_LENGTH),
+        b"Date" => Ok(DATE),
+        // The library does not know it: it would be copied for each answer.
+        _ if name.eq_ignore_ascii_case(API_VERSION.as_str().as_bytes()) => Ok(API_VERSION.clone()),
+        _ => HeaderName::from_bytes(name).map_err(gone),
     }
 }
 
-/// The field that registries' answers have and the library does not know: it would be copied for each.
 static API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 fn gone<E>(_: E) -> Over {
