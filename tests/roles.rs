@@ -416,13 +416,8 @@ fn a_second_factor_is_asked_for_and_each_code_is_good_once() {
     let mut gate = gate();
     let mut ada = Person::set_up(&mut gate);
     let page = text(&ada.get("/account/second-factor"));
-    let mark = "name=\"secret\" value=\"";
-    let at = page.find(mark).unwrap() + mark.len();
-    let secret = totp::from_base32(page[at..].split('"').next().unwrap()).unwrap();
-    let code = |later: u64| {
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        totp::code(&secret, now_s / totp::STEP_S + later)
-    };
+    let secret = secret_of(&page);
+    let code = |later: u64| totp::code(&secret, step_now() + later);
     let target = "/account/second-factor";
     let wrong = [("code", "000000"), ("password", PASSWORD)];
     assert_eq!(ada.send_form(&page, target, &wrong).status, 400);
@@ -448,15 +443,6 @@ fn a_second_factor_is_moved_and_turned_off_by_a_code_of_it() {
     let mut gate = gate();
     let mut ada = Person::set_up(&mut gate);
     let (target, off) = ("/account/second-factor", "/account/second-factor/off");
-    let secret_of = |page: &str| {
-        let mark = "name=\"secret\" value=\"";
-        let at = page.find(mark).unwrap() + mark.len();
-        totp::from_base32(page[at..].split('"').next().unwrap()).unwrap()
-    };
-    let step_now = || {
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        now_s / totp::STEP_S
-    };
     let password = ("password", PASSWORD);
     let page = text(&ada.get(target));
     let secret = secret_of(&page);
@@ -495,13 +481,8 @@ fn who_has_the_password_guesses_ten_codes_and_then_waits() {
     let mut gate = gate();
     let mut ada = Person::set_up(&mut gate);
     let page = text(&ada.get("/account/second-factor"));
-    let mark = "name=\"secret\" value=\"";
-    let at = page.find(mark).unwrap() + mark.len();
-    let secret = totp::from_base32(page[at..].split('"').next().unwrap()).unwrap();
-    let code = |later: u64| {
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        totp::code(&secret, now_s / totp::STEP_S + later)
-    };
+    let secret = secret_of(&page);
+    let code = |later: u64| totp::code(&secret, step_now() + later);
     let fields = [("code", &*code(0)), ("password", PASSWORD)];
     assert_eq!(ada.send_form(&page, "/account/second-factor", &fields).status, 303);
     // Each from a network of its own, which has not failed before.
@@ -546,4 +527,17 @@ fn accounts_at_the_command_line_with_and_without_a_gateway() {
     assert!(attempt(&mut nowhere).unwrap_err().contains("--data is the data_dir"));
     let mut help = Command::new(pullgate());
     assert!(run(help.args(["account", "--help"])).contains("reset"));
+}
+
+/// The second factor that a page offers.
+fn secret_of(page: &str) -> Vec<u8> {
+    let mark = "name=\"secret\" value=\"";
+    let at = page.find(mark).unwrap() + mark.len();
+    totp::from_base32(page[at..].split('"').next().unwrap()).unwrap()
+}
+
+/// The step of time that codes are of now.
+fn step_now() -> u64 {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    now_s / totp::STEP_S
 }

@@ -116,12 +116,12 @@ impl Store {
         Ok(Claim { host: host.to_owned(), text })
     }
 
-    /// The claim, of which the record was found, is proven: the domain is the organisation's, and everybody's claims to it are over.
+    /// The claim, of which the record was found, is proven: the domain is the organisation's, and everybody's
+    /// claims to it are over.
     ///
     /// # Errors
     /// [`StoreError::Absent`] for what it has not claimed, [`StoreError::Changed`] where that is to be proven by
-    /// another text by now; [`StoreError::Refused`] where another was faster,
-    /// and where packages are made.
+    /// another text by now; [`StoreError::Refused`] where another was faster, and where packages are made.
     pub fn prove(
         &mut self,
         by: &Actor,
