@@ -1,4 +1,4 @@
-//! `pullgate pulls`, `export` and `explain` of a gateway elsewhere: the same words as on its own machine, no
+//! `pullgate pulls`, `export`, `explain` and `account list` of a gateway elsewhere: the same words as on its own machine, no
 //! further than a token reaches, and what is said where it cannot be asked.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
@@ -109,6 +109,13 @@ fn a_gateway_elsewhere_says_what_it_says_on_its_own_machine() {
     let rows = world.ask(&["export", "--format", "csv"], Some(&one)).unwrap();
     assert!(rows.contains(ROCKET) && !rows.contains("sledge"), "{rows}");
     assert_eq!(rows.lines().count(), 3, "{rows}");
+    // People of the organisations that it reaches, and of no others.
+    for (login, organisation, role) in [("bob", "acme", "member"), ("eve", "moon", "admin")] {
+        world.here(&["account", "create", login, "--organisation", organisation, "--role", role]);
+    }
+    let people = "ada\tacme admin\nbob\tacme member\n";
+    assert_eq!(world.ask(&["account", "list"], Some(&all)).unwrap(), people);
+    assert_eq!(world.here(&["account", "list"]), format!("{people}eve\tmoon admin\n"));
     // From a file, and typed.
     let file = world.files.path().join("token");
     fs::write(&file, format!("{one}\n")).unwrap();
@@ -125,6 +132,7 @@ fn a_gateway_elsewhere_says_what_it_says_on_its_own_machine() {
         (&["pulls", "--package", "registry.acme.com/acme/sledge"], Some(&one), "no such package"),
         (&["export", "--format", "csv", "--package", "a.b/c"], Some(&one), "no such package"),
         (&["explain", "registry.acme.com/acme/rocket"], Some(&one), "role does not allow"),
+        (&["account", "list"], Some(&one), "reaches no organisation"),
         (&["pulls", "--by", "domain"], Some(&all), "package: is missing"),
         (&["pulls", "--from", "2026-02-01", "--to", "2026-01-01"], Some(&all), "earlier time"),
     ] {

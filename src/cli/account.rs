@@ -1,5 +1,6 @@
 //! `pullgate account`: accounts of the dashboard, for an operator without mail.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::args::{AccountArgs, AccountCommand};
+use super::remote::Remote;
 use super::socket;
 use super::{fail, print};
 use crate::control::accounts::command::{Command, obey};
@@ -31,13 +33,38 @@ fn account(command: &AccountCommand) -> Result<String, String> {
             given(&done(&args.data, Command::Reset { login: args.login.clone() })?)
         }
         AccountCommand::List(args) => {
+            if let Some(remote) = Remote::of(&args.elsewhere)? {
+                return elsewhere(&remote);
+            }
             let answer = done(&args.data, Command::List)?;
             let accounts = answer["accounts"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let line =
-                |one: &Value| format!("{}\t{}\n", shown(&one["login"]), shown(&one["roles"]));
+            let line = |one: &Value| listed(&shown(&one["login"]), &shown(&one["roles"]));
             Ok(accounts.iter().map(line).collect())
         }
     }
+}
+
+/// Who has a role on an organisation that the token reaches, as on the gateway's own machine.
+fn elsewhere(remote: &Remote) -> Result<String, String> {
+    let mut roles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for organisation in remote.list("/api/v1/organisations")?.unwrap_or_default() {
+        let mut people = "/api/v1/people".to_owned();
+        let name = organisation["name"].as_str().unwrap_or_default();
+        socket::add(&mut people, "organisation", name);
+        // Who runs the gateway is told of organisations, too, that the token does not reach.
+        for person in remote.list(&people)?.unwrap_or_default() {
+            let role = format!("{} {}", shown(&organisation["name"]), shown(&person["role"]));
+            roles.entry(shown(&person["login"])).or_default().push(role);
+        }
+    }
+    if roles.is_empty() {
+        return Err("the token reaches no organisation: one of an organisation does".to_owned());
+    }
+    Ok(roles.iter().map(|(login, roles)| listed(login, &roles.join(", "))).collect())
+}
+
+fn listed(login: &str, roles: &str) -> String {
+    format!("{login}\t{roles}\n")
 }
 
 /// By the gateway that runs on this `data_dir`, else at its database.

@@ -315,6 +315,9 @@ pub struct AccountListArgs {
     /// The gateway's data_dir
     #[arg(long, value_name = "DIR", default_value = "/var/lib/pullgate")]
     pub data: PathBuf,
+    /// Or a gateway elsewhere: those of the organisations that the token reaches
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 /// Of `certs`.

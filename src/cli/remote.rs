@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::args::Elsewhere;
-use super::say;
+use super::{say, socket};
 use crate::control::outbound::{self, Call, Trust};
 use crate::pure::oci::backend::Scheme;
 use crate::pure::origin::{Origin, Url};
@@ -25,6 +25,13 @@ pub(super) struct Remote {
     token: Option<HeaderValue>,
     tls: Trust,
     runtime: Runtime,
+}
+
+/// Why it gives no answer.
+struct Refused {
+    /// Whether it says that there is no such thing for this token.
+    is_absent: bool,
+    words: String,
 }
 
 /// Why something did not come.
@@ -58,18 +65,47 @@ impl Remote {
     /// # Errors
     /// Words that say what to do.
     pub(super) fn get(&self, target: &str) -> Result<String, String> {
+        self.fetched(target).map_err(|refused| refused.words)
+    }
+
+    fn fetched(&self, target: &str) -> Result<String, Refused> {
         self.runtime.block_on(async {
             let answer = self.asked(target).await?;
             let body = outbound::read(answer, ANSWER_BYTES_MAX, PATIENCE).await;
-            let body = body.map_err(|why| self.words(&why))?;
+            let body = body.map_err(|why| self.refused(&why))?;
             Ok(String::from_utf8_lossy(&body).into_owned())
         })
     }
 
-    /// The same, written to `out` as it comes.
+    /// All of a list, which comes in parts; `None` where there is no such list, or not for this token.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) fn list(&self, target: &str) -> Result<Option<Vec<Value>>, String> {
+        let mut all = Vec::new();
+        let mut part = target.to_owned();
+        loop {
+            let text = match self.fetched(&part) {
+                Ok(text) => text,
+                Err(refused) if refused.is_absent => return Ok(None),
+                Err(refused) => return Err(refused.words),
+            };
+            let mut answer: Value = serde_json::from_str(&text)
+                .map_err(|_| self.words("its answer is not JSON: is it of the same version?"))?;
+            if let Value::Array(items) = answer["items"].take() {
+                all.extend(items);
+            }
+            let Some(next) = answer["next"].as_str() else { return Ok(Some(all)) };
+            part = target.to_owned();
+            socket::add(&mut part, "after", next);
+        }
+    }
+
+    /// What [`Self::get`] is answered, written to `out` as it comes.
     pub(super) fn copy(&self, target: &str, out: &mut impl Write) -> Result<(), Failure> {
         self.runtime.block_on(async {
-            let mut body = self.asked(target).await.map_err(Failure::Words)?.into_body();
+            let answer = self.asked(target).await;
+            let mut body = answer.map_err(|refused| Failure::Words(refused.words))?.into_body();
             loop {
                 let early = |why: &str| {
                     Failure::Words(self.words(&format!("the answer has ended early: {why}")))
@@ -88,7 +124,7 @@ impl Remote {
     }
 
     /// The head of an answer that is none of refusal.
-    async fn asked(&self, target: &str) -> Result<Response<Incoming>, String> {
+    async fn asked(&self, target: &str) -> Result<Response<Incoming>, Refused> {
         let url = Url { origin: self.origin.clone(), target: target.to_owned() };
         let fields = self.token.iter().map(|token| (AUTHORIZATION, token.clone())).collect();
         let call = Call {
@@ -106,7 +142,7 @@ impl Remote {
                 true => "; --ca-file names certificates to be trusted beside the system's",
                 false => "; --url is where the gateway's dashboard is",
             };
-            self.words(&format!("{why}{remedy}"))
+            self.refused(&format!("{why}{remedy}"))
         })?;
         let (status, location) = (answer.status(), answer.headers().get(LOCATION).cloned());
         if status == StatusCode::OK {
@@ -114,7 +150,13 @@ impl Remote {
         }
         let body = outbound::read(answer, ANSWER_BYTES_MAX, PATIENCE).await.unwrap_or_default();
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        Err(self.words(&refusal(status, &problem, location.as_ref(), self.token.is_some())))
+        let is_absent = status == StatusCode::NOT_FOUND && problem["detail"].is_string();
+        let why = refusal(status, &problem, location.as_ref(), self.token.is_some());
+        Err(Refused { is_absent, words: self.words(&why) })
+    }
+
+    fn refused(&self, what: &str) -> Refused {
+        Refused { is_absent: false, words: self.words(what) }
     }
 
     fn words(&self, what: &str) -> String {
