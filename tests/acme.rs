@@ -18,8 +18,11 @@ use support::gate::{DRIVERS, Gate, UPSTREAM, pullgate};
 use support::hosts::{GATEWAY, REGISTRY};
 use support::http::get;
 use support::images::image;
+use support::packages::{MAKE, OF_FILE, redirected, target};
 use support::pebble::Pebble;
+use support::person::{Person, text};
 use support::process::{attempt, installed, run};
+use support::program::{send, token_of};
 use support::world::{Kind, Storage, World};
 
 const HOST: &str = "registry.acme.com";
@@ -188,6 +191,76 @@ fn a_domain_that_leads_elsewhere_is_said_to_and_left_alone_while_others_get_thei
         assert_eq!(asking.gate.metric("pullgate_acme_domains{state=\"missing\"}"), 1);
         asking.gate.stop();
     }
+}
+
+#[test]
+fn domains_of_the_dashboard_get_theirs_while_it_runs_and_none_once_they_are_gone() {
+    let (own, shared, counts) = ("images.acme.org", "acme.pkg.pg.test", "counts.acme.com");
+    let mut pebble = Pebble::new();
+    let tls = free_address([127, 0, 0, 1].into());
+    let config = format!(
+        "listen_tls = [\"{tls}\"]\nhttps_redirect = false\nshared_domain = \"pkg.pg.test\"\n\n\
+         {}\n{UPSTREAM}{OF_FILE}",
+        pebble.section()
+    );
+    let keys = format!("domain = \"{counts}\"\n");
+    let gate = Gate::start_with_admin(DRIVERS[0], &keys, &config);
+    let mut asking = Asking { gate, tls };
+    let token = token_of(&mut Person::set_up(&mut asking.gate), "acme");
+    // Short ones, so that what is still wanted is asked for again and again.
+    pebble.start(asking.gate.address(), tls, &json!({ "certificateValidityPeriod": 15 }), 5);
+    let root = pebble.root_file();
+    let status_of = |asking: &Asking, host: &str, path: &str, status: &str| {
+        eventually(|| match asking.curl(host, path, &root)?.0 {
+            is if is == status => Ok(()),
+            other => Err(other),
+        });
+    };
+    status_of(&asking, counts, "/sign-in", "200");
+    for host in [own, shared] {
+        let package = redirected(host, "acme/rocket", "http://127.1.1.1/v1");
+        let made = send(&asking.gate, &token, "POST", MAKE, &[], Some(&package));
+        assert_eq!(made.status, 201, "{}", text(&made));
+        status_of(&asking, host, TARGET, "307");
+    }
+    let listed = |asking: &Asking| -> Vec<String> {
+        let certs = asking.certs();
+        let certs = certs.as_array().unwrap();
+        certs.iter().map(|one| one["domain"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed(&asking), [shared, counts, own, HOST]);
+    assert!(pebble.mentions(own) > 0 && pebble.mentions(counts) > 0);
+    // A package goes, and the dashboard gets another name.
+    let package = target(&format!("{own}/acme/rocket"));
+    let tag = send(&asking.gate, &token, "GET", &package, &[], None);
+    let tag = [("If-Match", tag.header("etag").unwrap())];
+    let removed = send(&asking.gate, &token, "DELETE", &package, &tag, None);
+    assert_eq!(removed.status, 204, "{}", text(&removed));
+    let file = asking.gate.config_file();
+    let config = fs::read_to_string(&file).unwrap().replace(counts, "pulls.acme.com");
+    fs::write(&file, config).unwrap();
+    eventually(|| match listed(&asking) {
+        domains if domains == [shared, "pulls.acme.com", HOST] => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let before = [own, counts].map(|host| pebble.mentions(host));
+    status_of(&asking, "pulls.acme.com", "/sign-in", "200");
+    for host in [own, counts] {
+        assert!(asking.curl(host, TARGET, &root).is_err(), "{host}: nobody trusts what is shown");
+    }
+    // Until the others were asked for again, twice.
+    for host in [shared, HOST] {
+        let ends = format!("pullgate_certificate_expiry_timestamp_seconds{{domain=\"{host}\"}}");
+        for _ in 0..2 {
+            let now = asking.gate.metric(&ends);
+            eventually(|| match asking.gate.metric(&ends) {
+                same if same == now => Err(format!("it still ends at {same}")),
+                _ => Ok(()),
+            });
+        }
+    }
+    assert_eq!([own, counts].map(|host| pebble.mentions(host)), before);
+    asking.gate.stop();
 }
 
 #[test]

@@ -108,6 +108,12 @@ impl Pebble {
         run(Command::new(installed("curl")).args(["-sSf", "-d", &body, &url]));
     }
 
+    /// How often its log names a host: whenever it is asked for a certificate of it, and looks for proof.
+    pub fn mentions(&self, host: &str) -> usize {
+        let log = fs::read_to_string(self.path("pebble.log")).expect("its log");
+        log.matches(&format!("\"{host}\"")).count()
+    }
+
     /// Where it asks for names.
     pub fn names(&self) -> SocketAddr {
         self.names
