@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, ProblemBody, Sent, read};
+use super::problem::{Problem, Refusal, Sent, read};
 use super::tagged::{List, is_meant, one_of, tagged, tagged_by};
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::audit::Actor;
@@ -81,7 +81,7 @@ pub(super) struct MadeWebhook {
     get, path = "/api/v1/alerts", tag = "alerts", params(Place, Part),
     responses(
         (status = 200, body = List<Webhook>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn list(
@@ -103,7 +103,7 @@ pub(super) async fn list(
     params(Place, ("alert" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Webhook),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn one(
@@ -122,7 +122,7 @@ pub(super) async fn one(
     post, path = "/api/v1/alerts", tag = "alerts", params(Place), request_body = WantedWebhook,
     responses(
         (status = 201, body = MadeWebhook),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn make(
@@ -150,7 +150,7 @@ pub(super) async fn make(
     request_body = WantedWebhook,
     responses(
         (status = 200, body = Webhook),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn change(
@@ -186,7 +186,7 @@ pub(super) async fn change(
     ),
     responses(
         (status = 204),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn remove(
@@ -214,7 +214,7 @@ pub(super) async fn remove(
     params(Place, ("alert" = i64, Path, description = "Its number")),
     responses(
         (status = 202),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn test(

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Problem, Refusal};
 use super::tagged::{List, tagged};
 use crate::control::accounts::audit;
 use crate::control::dashboard::Dashboard;
@@ -40,7 +40,7 @@ pub(super) struct Entry {
     get, path = "/api/v1/audit", tag = "audit", params(Place, Part),
     responses(
         (status = 200, body = List<Entry>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn list(

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{Asked, Caller};
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Problem, Refusal};
 use super::tagged::tagged;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
@@ -25,7 +25,7 @@ pub(super) struct Steps {
     get, path = "/api/v1/explain", tag = "packages", params(Asked),
     responses(
         (status = 200, body = Steps),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn explain(

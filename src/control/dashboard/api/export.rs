@@ -11,7 +11,7 @@ use tokio::sync::mpsc::channel;
 use tokio::task::spawn_blocking;
 
 use super::caller::Caller;
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Problem, Refusal};
 use crate::aggregator::{By, Export, Portion, QueryError};
 use crate::control::admin::socket::{PORTIONS_WAITING_MAX, ask, send_all};
 use crate::control::dashboard::Dashboard;
@@ -38,7 +38,7 @@ use crate::pure::export::Format;
     ),
     responses(
         (status = 200, body = String, content_type = "application/x-ndjson"),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn export(

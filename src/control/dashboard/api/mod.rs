@@ -77,6 +77,7 @@ pub(super) fn routes() -> Router<Dashboard> {
                        registries."
     ),
     security(("token" = [])),
+    components(schemas(problem::ProblemBody)),
     tags(
         (name = "packages", description = "What is served"),
         (name = "pulls", description = "What was counted"),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, ProblemBody, Sent, read};
+use super::problem::{Problem, Refusal, Sent, read};
 use super::tagged::{List, Meant, one_of, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::claims::Claim;
@@ -75,7 +75,7 @@ pub(super) struct WantedDomain {
     get, path = "/api/v1/organisations", tag = "organisations", params(Part),
     responses(
         (status = 200, body = List<Organisation>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn list(
@@ -99,7 +99,7 @@ pub(super) async fn list(
     post, path = "/api/v1/organisations", tag = "organisations", request_body = WantedOrganisation,
     responses(
         (status = 201, body = Organisation),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn make(
@@ -131,7 +131,7 @@ pub(super) async fn make(
     get, path = "/api/v1/domains", tag = "organisations", params(Place, Part),
     responses(
         (status = 200, body = List<OwnDomain>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn domains(
@@ -152,7 +152,7 @@ pub(super) async fn domains(
     params(Place, ("host" = String, Path, description = "The domain")),
     responses(
         (status = 200, body = OwnDomain),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn domain(
@@ -172,7 +172,7 @@ pub(super) async fn domain(
     post, path = "/api/v1/domains", tag = "organisations", params(Place), request_body = WantedDomain,
     responses(
         (status = 201, body = OwnDomain),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn claim(
@@ -199,7 +199,7 @@ pub(super) async fn claim(
     ),
     responses(
         (status = 200, body = OwnDomain),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn check(
@@ -234,7 +234,7 @@ pub(super) async fn check(
     ),
     responses(
         (status = 204),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn withdraw(

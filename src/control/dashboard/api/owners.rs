@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::Caller;
-use super::problem::{Problem, ProblemBody, Sent, read};
+use super::problem::{Problem, Refusal, Sent, read};
 use super::tagged::{is_meant, one_of, tagged};
 use crate::control::accounts::organisations::Organisation;
 use crate::control::dashboard::Dashboard;
@@ -41,7 +41,7 @@ pub(super) struct WantedOwner {
     params(("host" = String, Path, description = "The domain")),
     responses(
         (status = 200, body = Owner),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn one(
@@ -67,7 +67,7 @@ pub(super) async fn one(
     request_body = WantedOwner,
     responses(
         (status = 200, body = Owner),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn change(

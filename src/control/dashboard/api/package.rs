@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Confirmed, Place};
-use super::problem::{FieldError, Problem, ProblemBody, Sent, read};
+use super::problem::{FieldError, Problem, Refusal, Sent, read};
 use super::tagged::{is_meant, tagged};
 use crate::control::accounts::now_s;
 use crate::control::accounts::packages::Package as Made;
@@ -72,7 +72,7 @@ pub(super) struct WrittenPackage {
     get, path = "/api/v1/package", tag = "packages", params(Place),
     responses(
         (status = 200, body = Package),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn one(
@@ -90,7 +90,7 @@ pub(super) async fn one(
     post, path = "/api/v1/packages", tag = "packages", params(Place), request_body = WrittenPackage,
     responses(
         (status = 201, body = Package),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn make(
@@ -127,7 +127,7 @@ pub(super) async fn make(
     request_body = WrittenPackage,
     responses(
         (status = 200, body = Package),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn change(
@@ -158,7 +158,7 @@ pub(super) async fn change(
     params(Place, ("If-Match" = String, Header, description = "The ETag of the package")),
     responses(
         (status = 204),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn remove(

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::audit::{Entry, before, listed};
 use super::caller::{Caller, Confirmed, Part, Place};
 use super::package::{Package, WrittenPackage, answer};
-use super::problem::{Problem, ProblemBody, Sent, read};
+use super::problem::{Problem, Refusal, Sent, read};
 use super::tagged::{List, is_meant};
 use crate::control::accounts::now_s;
 use crate::control::dashboard::Dashboard;
@@ -64,7 +64,7 @@ pub(super) struct Reverted {
     request_body = WrittenPackage,
     responses(
         (status = 200, body = Checked),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn check(
@@ -103,7 +103,7 @@ pub(super) async fn check(
     get, path = "/api/v1/package/history", tag = "packages", params(Place, Part),
     responses(
         (status = 200, body = List<Entry>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn history(
@@ -133,7 +133,7 @@ pub(super) async fn history(
     request_body = Reverted,
     responses(
         (status = 200, body = Package),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn revert(

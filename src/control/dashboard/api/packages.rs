@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part};
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Problem, Refusal};
 use super::tagged::{List, tagged};
 use crate::control::dashboard::Dashboard;
 use crate::pure::access::Action;
@@ -34,7 +34,7 @@ pub(super) struct Package {
     params(Part),
     responses(
         (status = 200, body = List<Package>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn list(

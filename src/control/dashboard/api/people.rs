@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, ProblemBody, Sent, read, role};
+use super::problem::{Problem, Refusal, Sent, read, role};
 use super::tagged::{List, Meant, one_of, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
@@ -67,7 +67,7 @@ pub(super) struct Invite {
     get, path = "/api/v1/people", tag = "people", params(Place, Part),
     responses(
         (status = 200, body = List<Person>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn list(
@@ -89,7 +89,7 @@ pub(super) async fn list(
     params(Place, ("account" = i64, Path, description = "The account's number")),
     responses(
         (status = 200, body = Person),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn one(
@@ -115,7 +115,7 @@ pub(super) async fn one(
     request_body = WantedRole,
     responses(
         (status = 200, body = Person),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn change(
@@ -144,7 +144,7 @@ pub(super) async fn change(
     ),
     responses(
         (status = 204),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn remove(
@@ -171,7 +171,7 @@ pub(super) async fn remove(
     get, path = "/api/v1/invitations", tag = "people", params(Place, Part),
     responses(
         (status = 200, body = List<Invitation>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn invitations(
@@ -192,7 +192,7 @@ pub(super) async fn invitations(
     params(Place, ("invitation" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Invitation),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn invitation(
@@ -213,7 +213,7 @@ pub(super) async fn invitation(
     post, path = "/api/v1/invitations", tag = "people", params(Place), request_body = WantedRole,
     responses(
         (status = 201, body = Invite),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn invite(
@@ -245,7 +245,7 @@ pub(super) async fn invite(
     ),
     responses(
         (status = 204),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn withdraw(

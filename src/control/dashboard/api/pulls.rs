@@ -6,7 +6,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
 
 use super::caller::Caller;
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Problem, Refusal};
 use super::tagged::tagged;
 use crate::aggregator::{Ask, By};
 use crate::control::admin::socket::ask;
@@ -36,7 +36,7 @@ use crate::pure::access::Action;
     ),
     responses(
         (status = 200, body = serde_json::Value),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn pulls(

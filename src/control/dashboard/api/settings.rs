@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Place};
-use super::problem::{Problem, ProblemBody, Sent, read};
+use super::problem::{Problem, Refusal, Sent, read};
 use super::tagged::{Meant, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::{Store, StoreError, now_s};
@@ -42,7 +42,7 @@ pub(super) struct WantedSettings {
     get, path = "/api/v1/settings", tag = "packages", params(Place),
     responses(
         (status = 200, body = Settings),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn one(
@@ -64,7 +64,7 @@ pub(super) async fn one(
     request_body = WantedSettings,
     responses(
         (status = 200, body = Settings),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn change(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, ProblemBody, Sent, read, role};
+use super::problem::{Problem, Refusal, Sent, read, role};
 use super::tagged::{List, Meant, one_of, tagged, tagged_by};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
@@ -87,7 +87,7 @@ pub(super) struct Made {
     get, path = "/api/v1/tokens", tag = "tokens", params(Part),
     responses(
         (status = 200, body = List<Listed>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn list(
@@ -106,7 +106,7 @@ pub(super) async fn list(
     params(("token" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Listed),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn one(
@@ -124,7 +124,7 @@ pub(super) async fn one(
     post, path = "/api/v1/tokens", tag = "tokens", params(Place), request_body = WantedToken,
     responses(
         (status = 201, body = Made),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn make(
@@ -168,7 +168,7 @@ pub(super) async fn make(
     ),
     responses(
         (status = 204),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn revoke(
@@ -192,7 +192,7 @@ pub(super) async fn revoke(
     get, path = "/api/v1/people/tokens", tag = "tokens", params(Place, Part),
     responses(
         (status = 200, body = List<Listed>),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn everybodys(
@@ -213,7 +213,7 @@ pub(super) async fn everybodys(
     params(Place, ("token" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Listed),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn anybodys(
@@ -237,7 +237,7 @@ pub(super) async fn anybodys(
     ),
     responses(
         (status = 204),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json")
+        Refusal
     )
 )]
 pub(super) async fn end(
