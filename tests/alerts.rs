@@ -7,19 +7,17 @@ mod support;
 
 use std::fs;
 use std::io;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use pullgate::pure::webhook;
 use serde_json::{Value, json};
 use support::eventually::eventually;
-use support::gate::{Gate, UPSTREAM, pullgate};
+use support::gate::{Gate, UPSTREAM};
 use support::http::Answer;
 use support::origin::{Origin, Request, Talk};
 use support::person::{PACKAGES, Person, ROCKET, text};
-use support::process::run;
-use support::program::made;
+use support::program::{ask, json_of, made, problem, send, token_of};
 
 /// A receiver that fails so many times first.
 fn receiver(fails: usize) -> Origin {
@@ -242,13 +240,9 @@ fn who_never_answers_holds_up_nobody_else() {
     let packages = format!("{PACKAGES}{}{}{UPSTREAM}", theirs("one"), theirs("two"));
     let mut gate = Gate::start("epoll", &packages);
     let mut ada = Person::set_up(&mut gate);
-    let mut command = Command::new(pullgate());
-    command.args(["account", "create", "eve", "--organisation", "other", "--data"]);
-    let said = run(command.arg(gate.data_dir()));
+    let mut eve = Person::created(&gate, "eve", &["--organisation", "other"]);
     let give = [("organisation", "other"), ("domain", "other.example")];
     assert_eq!(ada.act("/organisations/domain", &give).status, 303);
-    let mut eve = Person::before(&gate);
-    assert_eq!(eve.sign_in("eve", said.lines().last().unwrap()).status, 303);
     let ended = Arc::new(AtomicUsize::new(0));
     let ends = Arc::clone(&ended);
     let deaf = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| {
@@ -311,7 +305,8 @@ fn the_configuration_file_names_who_hears_of_everything() {
         secret_file.display()
     );
     // Nothing private may be dialled but what the file itself names.
-    let gate = Gate::start("epoll", &format!("{packages}{alerts}"));
+    let mut gate = Gate::start("epoll", &format!("{packages}{alerts}"));
+    let mut ada = Person::set_up(&mut gate);
     registry.requests();
     heard(&registry, 1);
     is_failing.store(true, SeqCst);
@@ -336,6 +331,94 @@ fn the_configuration_file_names_who_hears_of_everything() {
     let request = heard(&origin, 1).remove(0);
     assert_eq!(body(&request)["type"], "backend.working");
     assert!(signed_by(&request, &second), "the secret was changed");
+    eventually(|| match text(&ada.get(ALERTS)) {
+        page if page.contains("backend.working") && page.contains("answered 204") => Ok(()),
+        page => Err(page),
+    });
+}
+
+/// They are shown where the people who run the gateway look for webhooks, and nobody else learns of them.
+#[test]
+fn who_runs_the_gateway_sees_what_the_configuration_file_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret_file = dir.path().join("secret");
+    let secret = webhook::secret(&[1; 32]);
+    fs::write(&secret_file, &secret).unwrap();
+    let theirs =
+        "\n[[packages]]\ndomain = \"other.example\"\nname = \"one\"\nbackend = \"quay.io/x\"\n";
+    let alerts = format!(
+        "[[alerts]]\nurl = \"https://ops.acme.test/hook?key=of-ours\"\nsecret_file = \"{}\"\n\
+         events = [\"certificate\"]\n",
+        secret_file.display()
+    );
+    let mut gate = Gate::start("epoll", &format!("{PACKAGES}{theirs}{alerts}"));
+    let file = fs::read_to_string(gate.config_file()).unwrap();
+    let line = 1 + file.lines().position(|line| line == "[[alerts]]").unwrap();
+    let mut ada = Person::set_up(&mut gate);
+    let mut eve = Person::created(&gate, "eve", &["--organisation", "other"]);
+    let give = [("organisation", "other"), ("domain", "other.example")];
+    assert_eq!(ada.act("/organisations/domain", &give).status, 303);
+    let mut pia = Person::admin_of(&gate, &mut ada, ROCKET, "pia");
+    let token = token_of(&mut ada, "acme");
+    let page = eventually(|| match text(&ada.get(ALERTS)) {
+        page if page.contains("From the configuration file") => Ok(page),
+        page => Err(page),
+    });
+    let row = format!("https://ops.acme.test</th>\n<td>{line}</td>\n<td>certificate</td>");
+    assert!(page.contains(&row), "{row}: {page}");
+    assert!(!page.contains("name=\"alert\""), "nothing of it is changed here: {page}");
+    let list = format!("/api/v1/alerts?package={ROCKET}");
+    let listed = ask(&gate, &token, "GET", &list, &[]);
+    let one = json_of(&listed)["items"][0].clone();
+    let (source, url) = (&one["source"], &one["url"]);
+    assert_eq!((source, url), (&json!("file"), &json!("https://ops.acme.test")), "{one}");
+    assert_eq!((&one["line"], &one["events"]), (&json!(line), &json!(["certificate"])));
+    for said in [page, text(&listed)] {
+        for hidden in ["of-ours", "/hook", "whsec_", &*secret_file.display().to_string()] {
+            assert!(!said.contains(hidden), "{hidden}: {said}");
+        }
+    }
+    // By its number it is read, and not changed.
+    let at = |what: &str| format!("/api/v1/alerts/{}{what}?package={ROCKET}", one["id"]);
+    let seen = ask(&gate, &token, "GET", &at(""), &[]);
+    assert_eq!(json_of(&seen)["line"], line, "{}", text(&seen));
+    let tag = [("If-Match", seen.header("etag").unwrap())];
+    let wanted = json!({ "url": "https://evil.example/", "events": ["weekly"] });
+    for (method, what, body) in
+        [("PUT", "", Some(&wanted)), ("DELETE", "", None), ("POST", "/test", None)]
+    {
+        let refused = send(&gate, &token, method, &at(what), &tag, body);
+        assert_eq!(problem(&refused), (409, "Not here".to_owned()), "{method}{what}");
+    }
+    let id = one["id"].to_string();
+    for what in ["remove", "test"] {
+        assert_eq!(ada.act(ALERTS, &[("do", what), ("alert", &id)]).status, 404, "{what}");
+    }
+    // Who is an admin of a package alone, a token of it, and another organisation hear nothing.
+    let of_rocket = [("package", ROCKET), ("label", "a"), ("role", "admin"), ("days", "1")];
+    let of_rocket = made(&mut ada, &of_rocket);
+    for (person, page) in [(&mut pia, ALERTS), (&mut eve, "/alerts/other.example/one")] {
+        let answer = person.get(page);
+        assert_eq!(answer.status, 200);
+        let page = text(&answer);
+        assert!(!page.contains("ops.acme.test") && !page.contains("From the conf"), "{page}");
+    }
+    assert_eq!(json_of(&ask(&gate, &of_rocket, "GET", &list, &[]))["items"], json!([]));
+    for (method, what) in [("GET", ""), ("DELETE", ""), ("POST", "/test")] {
+        let absent = ask(&gate, &of_rocket, method, &at(what), &tag);
+        assert_eq!(absent.status, 404, "{method}{what}");
+    }
+    // It is as the file says by now.
+    fs::write(gate.config_file(), format!("# ours\n{file}")).unwrap();
+    eventually(|| match json_of(&ask(&gate, &token, "GET", &at(""), &[])) {
+        one if one["line"] == line + 1 => Ok(()),
+        one => Err(one.to_string()),
+    });
+    fs::write(gate.config_file(), file.replace(&alerts, "")).unwrap();
+    eventually(|| match json_of(&ask(&gate, &token, "GET", &list, &[])) {
+        listed if listed["items"] == json!([]) => Ok(()),
+        listed => Err(listed.to_string()),
+    });
 }
 
 #[test]

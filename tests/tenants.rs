@@ -6,37 +6,15 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::json;
 use support::eventually::eventually;
-use support::gate::{DRIVERS, Gate, pullgate};
+use support::gate::{DRIVERS, Gate};
 use support::http::half_a_request;
 use support::packages::{MAKE, OF_FILE, config, leads, redirected, target};
 use support::person::{Person, text};
-use support::process::run;
 use support::program::{ask, json_of, made, problem, send, token_of};
-
-/// Somebody with an account, and what `more` says of it.
-fn person(gate: &Gate, login: &str, more: &[&str]) -> Person {
-    let mut command = Command::new(pullgate());
-    command.args(["account", "create", login]).args(more).arg("--data").arg(gate.data_dir());
-    let said = run(&mut command);
-    let mut person = Person::before(gate);
-    assert_eq!(person.sign_in(login, said.lines().last().unwrap()).status, 303);
-    person
-}
-
-/// Somebody whom `by` lets in as an admin of a package.
-fn admin_of(gate: &Gate, by: &mut Person, package: &str, login: &str) -> Person {
-    let page = text(&by.act("/people/invite", &[("package", package), ("role", "admin")]));
-    let at = page.find("/join?key=").unwrap_or_else(|| panic!("no link in\n{page}"));
-    let mut person = person(gate, login, &[]);
-    let link = &page[at..at + "/join?key=".len() + 64];
-    assert_eq!(person.fill_in(link, &[]).status, 303);
-    person
-}
 
 /// A token that does all to a package.
 fn token_for(person: &mut Person, package: &str) -> String {
@@ -59,7 +37,7 @@ fn what_is_the_files_by_now_stays_when_what_was_made_goes() {
     let history = format!("/api/v1/package/history?package={sledge}&limit=1");
     let moved_by = json_of(&ask(&gate, &token, "GET", &history, &[]))["items"][0]["id"].clone();
     // What hangs on the name: a role, a token, a page for everybody.
-    let mut pia = admin_of(&gate, &mut ada, sledge, "pia");
+    let mut pia = Person::admin_of(&gate, &mut ada, sledge, "pia");
     let of_sledge = token_for(&mut pia, sledge);
     let settings = format!("/api/v1/settings?package={sledge}");
     let public = json!({ "public": true });
@@ -108,7 +86,7 @@ fn only_admins_of_the_organisation_remove_a_package_and_what_hung_on_it_ends() {
     };
     make(&gate);
     let sledge = "acme.pkg.pg.test/sledge";
-    let mut pia = admin_of(&gate, &mut ada, sledge, "pia");
+    let mut pia = Person::admin_of(&gate, &mut ada, sledge, "pia");
     let of_sledge = token_for(&mut pia, sledge);
     let (people, public) = (format!("/people?package={sledge}"), format!("/public/{sledge}"));
     let publish = format!("/settings/public/{sledge}");
@@ -173,7 +151,7 @@ fn with_a_collection_goes_what_hung_on_the_packages_below_it() {
     let counts = format!("/api/v1/pulls?package={sledge}&public=true");
     make(&gate, "team/*");
     make(&gate, "team/sledge");
-    let mut pia = admin_of(&gate, &mut ada, sledge, "pia");
+    let mut pia = Person::admin_of(&gate, &mut ada, sledge, "pia");
     let of_sledge = token_for(&mut pia, sledge);
     let publish = format!("/settings/public/{sledge}");
     assert_eq!(pia.act(&publish, &[("public", "on")]).status, 303);
@@ -297,7 +275,7 @@ fn of_the_file_and_of_others_only_who_runs_the_gateway_hears() {
     let mut gate = Gate::start("epoll", &config(&format!("{OF_FILE}{more}")));
     let mut ada = Person::set_up(&mut gate);
     let of_acme = token_of(&mut ada, "acme");
-    let mut eve = person(&gate, "eve", &["--organisation", "other"]);
+    let mut eve = Person::created(&gate, "eve", &["--organisation", "other"]);
     let of_other = token_of(&mut eve, "other");
     for domain in ["soon.acme.com", "shared.acme.com"] {
         let given = [("organisation", "other"), ("domain", domain)];

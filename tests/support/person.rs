@@ -1,12 +1,14 @@
 //! A person at the dashboard: a browser as little as tests need it, with one jar of cookies.
 
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 
 use pullgate::pure::query::put_encoded;
 
 use super::eventually::eventually;
-use super::gate::Gate;
+use super::gate::{Gate, pullgate};
 use super::http::{Answer, Connection};
+use super::process::run;
 
 /// Two packages of one domain.
 pub const PACKAGES: &str = r#"
@@ -55,6 +57,27 @@ impl Person {
         let fields = [("login", "ada"), ("organisation", "acme"), ("password", PASSWORD)];
         let answer = person.fill_in(&link, &fields);
         assert_eq!(answer.status, 303, "{}", text(&answer));
+        person
+    }
+
+    /// Somebody with an account that the operator has made, and what `more` says of it.
+    pub fn created(gate: &Gate, login: &str, more: &[&str]) -> Self {
+        let mut command = Command::new(pullgate());
+        command.args(["account", "create", login]).args(more).arg("--data").arg(gate.data_dir());
+        let said = run(&mut command);
+        let mut person = Self::before(gate);
+        let password = said.lines().last().expect("a password");
+        assert_eq!(person.sign_in(login, password).status, 303);
+        person
+    }
+
+    /// Somebody whom `by` lets in as an admin of a package alone.
+    pub fn admin_of(gate: &Gate, by: &mut Self, package: &str, login: &str) -> Self {
+        let page = text(&by.act("/people/invite", &[("package", package), ("role", "admin")]));
+        let at = page.find("/join?key=").unwrap_or_else(|| panic!("no link in\n{page}"));
+        let mut person = Self::created(gate, login, &[]);
+        let link = &page[at..at + "/join?key=".len() + 64];
+        assert_eq!(person.fill_in(link, &[]).status, 303);
         person
     }
 

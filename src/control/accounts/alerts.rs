@@ -154,6 +154,11 @@ impl Store {
         Ok(())
     }
 
+    /// Those of the configuration file.
+    pub fn alerts_of_file(&self) -> Result<Vec<Alert>, StoreError> {
+        self.alerts(Some(OF_FILE))
+    }
+
     /// Who is told of a package; or everybody, also those of the configuration file.
     pub fn alerts(&self, package: Option<&str>) -> Result<Vec<Alert>, StoreError> {
         let mut listed = self.connection.prepare_cached(
@@ -278,7 +283,7 @@ mod tests {
         let every = Event::EVERY.to_vec();
         let wanted = [(one.clone(), every.clone()), (two.clone(), vec![Event::Backend])];
         store.set_alerts_of_file(&wanted, 7).unwrap();
-        let of_file = store.alerts(Some(OF_FILE)).unwrap();
+        let of_file = store.alerts_of_file().unwrap();
         assert_eq!(
             of_file.iter().map(|alert| (&alert.url, &alert.events)).collect::<Vec<_>>(),
             [(&one, &every), (&two, &vec![Event::Backend])]

@@ -129,7 +129,7 @@ impl Server {
     pub(super) fn bind(options: Options) -> io::Result<(Self, std::net::TcpListener)> {
         let Options { listen, handed, control_socket, sources, query, in_force, .. } = options;
         let Options { accounts, makers, data_dir, sign_up, resolver, alerts, .. } = options;
-        let (asked, known) = (query.clone(), Arc::clone(&in_force));
+        let (asked, known) = (query.clone(), (Arc::clone(&in_force), alerts.clone()));
         let (status, joining) = (Arc::clone(&sources.status), (sign_up, resolver));
         let dashboard = Dashboard::new(accounts, makers, asked, known, &data_dir, joining, status)?;
         let tcp = match handed {

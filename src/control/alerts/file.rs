@@ -15,7 +15,9 @@ use crate::pure::webhook;
 #[derive(Clone)]
 pub struct OfFile {
     /// Where it is told.
-    pub(super) url: String,
+    pub url: String,
+    /// Where it stands in the file.
+    pub line: usize,
     /// Of what.
     pub(super) events: Vec<Event>,
     /// What it is signed with.
@@ -28,7 +30,7 @@ pub type OfFiles = watch::Sender<Arc<[OfFile]>>;
 /// Reads what `[[alerts]]` names; or says everything that is wrong with it.
 pub fn read(config: &Config) -> Result<Arc<[OfFile]>, Vec<Problem>> {
     let (mut read, mut problems) = (Vec::new(), Vec::new());
-    for (index, Alert { url, secret_file, events }) in config.alerts.iter().enumerate() {
+    for (index, Alert { url, secret_file, events, line }) in config.alerts.iter().enumerate() {
         let text = read_file(secret_file, SECRET_FILE_BYTES_MAX);
         let secret = text.and_then(|bytes| {
             let text = String::from_utf8_lossy(&bytes);
@@ -37,7 +39,8 @@ pub fn read(config: &Config) -> Result<Arc<[OfFile]>, Vec<Problem>> {
         match secret {
             Ok(secret) => {
                 let of_all = if events.is_empty() { &Event::EVERY[..] } else { events };
-                read.push(OfFile { url: url.clone(), events: of_all.to_vec(), secret });
+                let (url, line) = (url.clone(), *line);
+                read.push(OfFile { url, line, events: of_all.to_vec(), secret });
             }
             Err(what) => {
                 let file = secret_file.display().to_string();
@@ -102,6 +105,7 @@ mod tests {
         std::fs::write(&path, format!("{secret}\n")).unwrap();
         let first = |config: &Config| {
             let read = read(config).ok().unwrap();
+            assert_eq!(read[0].line, 1);
             (read[0].url.clone(), read[0].events.clone(), read[0].secret.clone())
         };
         let url = "http://10.0.0.7/hook".to_owned();

@@ -1,5 +1,7 @@
 //! `/alerts/<domain>/<name>`: who is told of what happens to a package, by webhook.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -15,8 +17,8 @@ use super::form::Fields;
 use super::page::{Frame, shown, time};
 use super::place::Named;
 use super::trouble::Trouble;
-use super::viewer::Signed;
-use crate::control::accounts::alerts::Alert;
+use super::viewer::{Signed, Viewer};
+use crate::control::accounts::alerts::{Alert, Last};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::deliveries::{TEST, Tested};
 use crate::control::accounts::{Store, now_s};
@@ -37,11 +39,59 @@ struct AlertsPage<'p> {
     path: String,
     package: String,
     package_page: String,
-    alerts: Vec<Alert>,
+    /// Those that people of the package have added, and those of the configuration file.
+    alerts: Vec<Shown>,
+    of_file: Vec<Shown>,
     events: [Event; 4],
     /// A secret that was just made: it is shown once.
     made: &'p str,
     wrong: &'p str,
+}
+
+/// A webhook as it is shown.
+pub(super) struct Shown {
+    /// It. Where it stands in the configuration file, only the origin of its address is told.
+    pub(super) alert: Alert,
+    /// The line of that file, where it stands there.
+    pub(super) line: Option<usize>,
+}
+
+/// All that are told of a package, by their numbers. Those of the configuration file are told of all packages,
+/// and who runs the gateway is told of them.
+pub(super) async fn all(
+    at: &Dashboard,
+    viewer: &Viewer,
+    package: &str,
+) -> Result<Vec<Shown>, Trouble> {
+    let package = package.to_owned();
+    let (own, of_file) = at
+        .accounts
+        .run(move |store| Ok((store.alerts(Some(&package))?, store.alerts_of_file()?)))
+        .await?;
+    let own = own.into_iter().map(|alert| Shown { alert, line: None });
+    let mut shown: Vec<Shown> = own.collect();
+    if viewer.may_gateway(Action::See) {
+        let known = Arc::clone(&at.alerts_of_file.borrow());
+        shown.extend(of_file.into_iter().filter_map(|alert| {
+            let line = known.iter().find(|one| one.url == alert.url)?.line;
+            let url = alert::origin_of(&alert.url);
+            Some(Shown { alert: Alert { url, ..alert }, line: Some(line) })
+        }));
+    }
+    shown.sort_unstable_by_key(|one| one.alert.id);
+    Ok(shown)
+}
+
+impl Shown {
+    /// How its last delivery went, in words.
+    fn last(&self) -> String {
+        let Some(Last { event, created_s, said, next_s }) = &self.alert.last else {
+            return "nothing yet".to_owned();
+        };
+        let said = said.as_deref().unwrap_or("not sent yet");
+        let next = next_s.map(|next_s| format!("; next try {}", time(next_s)));
+        format!("{event}, {}: {said}{}", time(created_s), next.unwrap_or_default())
+    }
 }
 
 async fn list(
@@ -61,14 +111,15 @@ async fn page(
     made: &str,
     wrong: &str,
 ) -> Result<Response, Trouble> {
-    let package = named.package.clone();
-    let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
+    let shown_all = all(at, signed, &named.package).await?;
+    let (of_file, alerts) = shown_all.into_iter().partition(|one| one.line.is_some());
     let page = AlertsPage {
         frame: signed.frame(&format!("Alerts of {}", named.package)),
         path: address("alerts", &named.package),
         package_page: address("packages", &named.package),
         package: named.package.clone(),
         alerts,
+        of_file,
         events: Event::EVERY,
         made,
         wrong,

@@ -53,10 +53,12 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware;
+use tokio::sync::watch;
 
 use super::accounts::hash::Hasher;
 use super::accounts::{Accounts, StoreError};
 use super::admin::explain::InForce;
+use super::alerts::file::OfFile;
 use super::made::Makers;
 use super::prove::look::Onlooker;
 use super::status::Status;
@@ -85,6 +87,8 @@ pub(super) struct Parts {
     pub(super) query: Query,
     /// What requests are decided by: the packages that there are.
     pub(super) in_force: Arc<InForce>,
+    /// Who is told of all packages by the configuration file.
+    alerts_of_file: watch::Receiver<Arc<[OfFile]>>,
     /// What badges say.
     badges: Badges,
     /// Who watches pulls.
@@ -118,7 +122,7 @@ impl Dashboard {
         accounts: Accounts,
         makers: Makers,
         query: Query,
-        in_force: Arc<InForce>,
+        (in_force, alerts_of_file): (Arc<InForce>, watch::Receiver<Arc<[OfFile]>>),
         data_dir: &Path,
         (sign_up, resolver): (SignUp, Option<SocketAddr>),
         status: Arc<Status>,
@@ -130,6 +134,7 @@ impl Dashboard {
             hasher: Hasher::new(HASHED_AT_ONCE)?,
             query: query.bounded(counted::ROWS_MAX),
             in_force,
+            alerts_of_file,
             seats: Watching::new(),
             badges: Badges::open(data_dir)?,
             sign_up,

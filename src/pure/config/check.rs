@@ -66,7 +66,7 @@ fn read(
     let domains = document.several::<Domain>();
     let registries = document.several::<file::Registry>();
     let certificates = document.several::<CertificateFiles>();
-    let alerts = document.several::<Alert>();
+    let alerts = document.several::<file::Alert>();
     let acme = document.once::<Acme>().map(|acme| document.has("acme").then_some(acme));
     let packages = document.several::<file::PackageWritten>();
     let mut packages = homes(&mut document, packages);
@@ -126,7 +126,7 @@ fn read(
             registries,
             certificates: certificates.into_iter().map(|entry| entry.value).collect(),
             acme,
-            alerts: alerts.into_iter().map(|entry| entry.value).collect(),
+            alerts: alerts.into_iter().map(alert).collect(),
             packages,
         };
         return Ok((config, warnings));
@@ -157,6 +157,11 @@ fn registry(Entry { value, line, .. }: Entry<file::Registry>) -> Registry {
     let password = password_file.map(Password::File).or_else(|| password_env.map(Password::Env));
     let file::Registry { host, username, ca_file, plain_http, token_hosts, .. } = value;
     Registry { host, username, password, ca_file, plain_http, token_hosts, line }
+}
+
+fn alert(Entry { value, line, .. }: Entry<file::Alert>) -> Alert {
+    let file::Alert { url, secret_file, events } = value;
+    Alert { url, secret_file, events, line }
 }
 
 fn apply_plain_http(registries: &[Entry<file::Registry>], packages: &mut [Entry<file::Package>]) {
@@ -272,8 +277,8 @@ fn not_too_many_databases(document: &mut Document<'_>, insight: Option<&Insight>
 }
 
 /// What goes to these can be read on its way.
-fn open_alerts(document: &Document<'_>, alerts: &[Entry<Alert>]) -> Vec<Warning> {
-    let is_open = |alert: &Alert| {
+fn open_alerts(document: &Document<'_>, alerts: &[Entry<file::Alert>]) -> Vec<Warning> {
+    let is_open = |alert: &file::Alert| {
         let origin = Url::parse(alert.url.as_bytes()).map(|url| url.origin);
         origin.is_ok_and(|origin| origin.scheme == Scheme::Http && !is_this_machine(&origin.host))
     };

@@ -13,8 +13,8 @@ use super::kinds::{
 use super::measures::{Count, Kept, PerTime, Size, Time};
 use super::section::{Nested, sections};
 use super::values::{
-    AccessLog, Acme, Admin, Alert, Cache, CertificateFiles, Counting, Credentials, Delivery,
-    Domain, Driver, Gateway, Insight, Limits, Log, LogFormat, LogLevel, Proving, Retention, SignUp,
+    AccessLog, Acme, Admin, Cache, CertificateFiles, Counting, Credentials, Delivery, Domain,
+    Driver, Gateway, Insight, Limits, Log, LogFormat, LogLevel, Proving, Retention, SignUp,
     UniqueWindow, Upstream,
 };
 use crate::pure::alert::Event;
@@ -343,6 +343,16 @@ pub struct Registry {
     pub plain_http: bool,
     /// Hosts that may give its tokens.
     pub token_hosts: Vec<String>,
+}
+
+/// One of `[[alerts]]`, as written.
+pub struct Alert {
+    /// Where it is told.
+    pub url: String,
+    /// What it is signed with.
+    pub secret_file: PathBuf,
+    /// What it is told of; everything where it is empty.
+    pub events: Vec<Event>,
 }
 
 /// One of `[[packages]]`, as written.

@@ -375,6 +375,8 @@ pub struct Alert {
     pub secret_file: PathBuf,
     /// What it is told of; everything where it is empty.
     pub events: Vec<Event>,
+    /// Where the section begins in the file.
+    pub line: usize,
 }
 
 /// Where a password is.

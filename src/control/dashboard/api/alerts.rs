@@ -14,9 +14,10 @@ use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::alerts;
+use crate::control::dashboard::alerts::{self, Shown};
 use crate::control::dashboard::page::time;
 use crate::control::dashboard::place::Named;
+use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::Action;
 use crate::pure::alert::Event;
 
@@ -25,7 +26,12 @@ use crate::pure::alert::Event;
 pub(super) struct Webhook {
     /// Its number.
     id: i64,
-    /// Where is told.
+    /// Where it is written, and so changed: `dashboard`, or `file` for one of the gateway's configuration
+    /// file, which is told of all packages.
+    source: &'static str,
+    /// The line of that file.
+    line: Option<usize>,
+    /// Where is told; of one of the configuration file, only scheme, host and port.
     url: String,
     /// Of what.
     events: Vec<&'static str>,
@@ -76,7 +82,7 @@ pub(super) struct MadeWebhook {
     secret: String,
 }
 
-/// The webhooks of a package.
+/// The webhooks of a package. Who runs the gateway sees those of its configuration file too, to be read only.
 #[utoipa::path(
     get, path = "/api/v1/alerts", tag = "alerts", params(Place, Part),
     responses(
@@ -92,7 +98,7 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let package = of_package(&at, &caller, place).await?.package;
-    let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
+    let alerts = alerts::all(&at, &caller.viewer, &package).await?;
     let shown = alerts.into_iter().map(Webhook::from).collect();
     tagged(&headers, &List::part(shown, &part, |one: &Webhook| one.id.to_string()))
 }
@@ -113,7 +119,7 @@ pub(super) async fn one(
     Path(alert): Path<i64>,
 ) -> Result<Response, Problem> {
     let package = of_package(&at, &caller, place).await?.package;
-    let webhook = Webhook::from(found(&at, package, alert).await?);
+    let webhook = Webhook::from(found(&at, &caller, &package, alert).await?);
     tagged_by(&webhook, &webhook.state())
 }
 
@@ -165,14 +171,14 @@ pub(super) async fn change(
     let Named { place, package, right, .. } = of_package(&at, &caller, place).await?;
     let (url, events) = read(wanted)?.read()?;
     let url = alerts::right(&url, &events).map_err(Problem::refused)?;
-    let meant = meant(&at, package.clone(), alert, &headers).await?;
+    let meant = meant(&at, &caller, &package, alert, &headers).await?;
     let change = move |store: &mut Store, by: &Actor| {
         store.change_alert(by, &place, &meant, (&url, &events), now_s())
     };
     if !at.accounts.run_by(right, change).await? {
         return Err(StoreError::Changed.into());
     }
-    let webhook = Webhook::from(found(&at, package, alert).await?);
+    let webhook = Webhook::from(found(&at, &caller, &package, alert).await?);
     tagged_by(&webhook, &webhook.state())
 }
 
@@ -198,7 +204,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
     let Named { place, package, right, .. } = of_package(&at, &caller, place).await?;
-    let meant = meant(&at, package, alert, &headers).await?;
+    let meant = meant(&at, &caller, &package, alert, &headers).await?;
     let remove = move |store: &mut Store, by: &Actor| {
         store.remove_alert(by, &place, alert, Some(&meant), now_s())
     };
@@ -225,6 +231,7 @@ pub(super) async fn test(
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
     let named = of_package(&at, &caller, place).await?;
+    changeable(found(&at, &caller, &named.package, alert).await?)?;
     alerts::test(&at, &named, alert).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -233,20 +240,36 @@ async fn of_package(at: &Dashboard, caller: &Caller, place: Place) -> Result<Nam
     caller.find(at, Action::Configure, &place.package()?).await
 }
 
-async fn found(at: &Dashboard, package: String, id: i64) -> Result<Alert, Problem> {
-    let alerts = at.accounts.run(move |store| store.alerts(Some(&package))).await?;
-    Ok(one_of(alerts, |alert| alert.id == id)?)
+async fn found(at: &Dashboard, caller: &Caller, package: &str, id: i64) -> Result<Shown, Problem> {
+    let alerts = alerts::all(at, &caller.viewer, package).await?;
+    Ok(one_of(alerts, |shown| shown.alert.id == id)?)
+}
+
+/// It, if it is changed here.
+///
+/// # Errors
+/// 409 for one of the configuration file.
+fn changeable(Shown { alert, line }: Shown) -> Result<Alert, Problem> {
+    let Some(line) = line else {
+        return Ok(alert);
+    };
+    let why = format!(
+        "This webhook stands in line {line} of the gateway's configuration file, and is changed there."
+    );
+    Err(Problem(Trouble::new(StatusCode::CONFLICT, "Not here", why)))
 }
 
 /// The webhook, if the caller means what is written of it now.
 async fn meant(
     at: &Dashboard,
-    package: String,
+    caller: &Caller,
+    package: &str,
     id: i64,
     headers: &HeaderMap,
 ) -> Result<Alert, Problem> {
-    let alert = found(at, package, id).await?;
-    is_meant(headers, &Webhook::from(alert.clone()).state())?;
+    let alert = changeable(found(at, caller, package, id).await?)?;
+    let webhook = Webhook::from(Shown { alert: alert.clone(), line: None });
+    is_meant(headers, &webhook.state())?;
     Ok(alert)
 }
 
@@ -256,8 +279,10 @@ impl Webhook {
     }
 }
 
-impl From<Alert> for Webhook {
-    fn from(Alert { id, url, events, created_s, last, .. }: Alert) -> Self {
+impl From<Shown> for Webhook {
+    fn from(Shown { alert, line }: Shown) -> Self {
+        let Alert { id, url, events, created_s, last, .. } = alert;
+        let source = if line.is_some() { "file" } else { "dashboard" };
         let last = last.map(|last| Last {
             event: last.event,
             at: time(last.created_s),
@@ -265,7 +290,7 @@ impl From<Alert> for Webhook {
             next: last.next_s.map(time),
         });
         let events = events.into_iter().map(Event::word).collect();
-        Self { id, url, events, created: time(created_s), last }
+        Self { id, source, line, url, events, created: time(created_s), last }
     }
 }
 
