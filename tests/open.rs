@@ -6,15 +6,19 @@
 mod support;
 
 use std::collections::HashMap;
+use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use serde_json::{Value, json};
-use support::gate::Gate;
+use support::eventually::eventually;
+use support::gate::{Gate, pullgate};
 use support::http::{Answer, Connection};
 use support::person::{PACKAGES, PASSWORD, Person, text};
-use support::program::{send, token_of};
+use support::process::run;
+use support::program::{problem, send, token_of};
 
 /// A name server that says of each name the texts that it has, and of others that there are none.
 struct Names {
@@ -213,6 +217,68 @@ fn a_domain_is_an_organisations_once_a_record_proves_it() {
     let record = wanted(&text(&bob.get("/domains?organisation=mars")), host);
     names.say("_pullgate.registry.moon.example", &[&record]);
     assert_eq!(bob.act("/domains/check", &others).status, 303);
+}
+
+/// Counts are their domain's owner's: who proves a domain would see what others have pulled there.
+#[test]
+fn a_domain_with_counts_of_another_time_is_nobodys_to_claim() {
+    let names = Names::start();
+    let mut gate = gate(&names);
+    Person::set_up(&mut gate);
+    let mut eve = signed_up(&gate, "eve", "moon", 9);
+    let token = token_of(&mut eve, "moon");
+    let host = "registry.moon.example";
+    let fields = [("organisation", "moon"), ("domain", host)];
+    assert_eq!(eve.act("/domains/claim", &fields).status, 303);
+    let record = wanted(&text(&eve.get("/domains?organisation=moon")), host);
+    names.say(&format!("_pullgate.{host}"), &[&record]);
+    // Before it is proven the configuration file serves it for a while, and somebody pulls.
+    let mut pulled = 0;
+    let mut answered = |status| {
+        eventually(|| {
+            let mut connection = Connection::open(gate.address()).unwrap();
+            let (at, from) = ("/v2/x/manifests/latest", [format!("Host: {host}")]);
+            let answer = connection.ask("GET", at, &from, b"").unwrap();
+            pulled += u64::from(answer.status == 307);
+            if answer.status == status { Ok(()) } else { Err(format!("{answer:?}")) }
+        });
+    };
+    let before = fs::read_to_string(gate.config_file()).unwrap();
+    let more = format!(
+        "\n[[packages]]\ndomain = \"{host}\"\nname = \"x\"\nbackend = \"quay.io/moon/x\"\n\
+         delivery = \"redirect\"\n"
+    );
+    fs::write(gate.config_file(), format!("{before}{more}")).unwrap();
+    answered(307);
+    fs::write(gate.config_file(), before).unwrap();
+    answered(404);
+    eventually(|| match gate.counts(&format!("{host}/x")) {
+        counts if counts.requests == pulled => Ok(()),
+        counts => Err(format!("{counts:?} of {pulled}")),
+    });
+    for target in ["/domains/check", "/domains/claim"] {
+        let refused = eve.act(target, &fields);
+        let words = text(&refused);
+        assert_eq!(refused.status, 409, "{target}: {words}");
+        assert!(words.contains("were counted when it was another&#39;s"), "{target}: {words}");
+        assert!(words.contains("pullgate erase --domain"), "{target}: {words}");
+    }
+    let (claim, one) = ("/api/v1/domains", format!("/api/v1/domains/{host}"));
+    let wanted = json!({ "host": host });
+    let of_moon = |target: &str| format!("{target}?organisation=moon");
+    let refused = send(&gate, &token, "POST", &of_moon(claim), &[], Some(&wanted));
+    assert_eq!(problem(&refused), (409, "That does not work".to_owned()));
+    let any = [("If-Match", "*")];
+    let refused = send(&gate, &token, "PUT", &of_moon(&one), &any, None);
+    assert_eq!(problem(&refused), (409, "That does not work".to_owned()));
+    assert!(!text(&eve.get("/domains?organisation=moon")).contains("<li>"), "it is not moon's");
+    // Who runs the gateway erases them.
+    let mut erase = Command::new(pullgate());
+    erase.args(["erase", "--domain", host, "--yes", "--data"]).arg(gate.data_dir());
+    run(&mut erase);
+    let proven = eve.act("/domains/check", &fields);
+    assert_eq!(proven.status, 303, "{}", text(&proven).replace("\n<", "  <"));
+    assert!(text(&eve.get("/domains?organisation=moon")).contains(&format!("<li>{host}")));
 }
 
 #[test]
