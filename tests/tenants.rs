@@ -6,14 +6,16 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::json;
 use support::eventually::eventually;
-use support::gate::{DRIVERS, Gate};
+use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::half_a_request;
 use support::packages::{MAKE, OF_FILE, config, leads, redirected, target};
 use support::person::{Person, text};
+use support::process::run;
 use support::program::{ask, json_of, made, problem, send, token_of};
 
 /// A token that does all to a package.
@@ -226,7 +228,7 @@ fn a_domain_with_counts_of_others_is_not_claimed_by_making_a_package_there() {
         let listed = text(&ada.get("/people"));
         if listed.contains(domain) { Err(listed) } else { Ok(()) }
     });
-    let mut tom = person(&gate, "tom", &["--organisation", "tools"]);
+    let mut tom = Person::created(&gate, "tom", &["--organisation", "tools"]);
     let token = token_of(&mut tom, "tools");
     let make = "/api/v1/packages?organisation=tools";
     let body = redirected("", "new", "http://127.1.1.1/x");
@@ -266,6 +268,33 @@ fn where_a_domain_begins_as_an_address_does_its_packages_go_and_come_back() {
     let page = text(&ada.get(&settings));
     assert_eq!(ada.send_form(&page, &format!("/settings/revert/{sledge}"), &[]).status, 303);
     leads(&gate, sledge, Some("127.1.1.1/v2/x"));
+}
+
+#[test]
+fn with_another_owner_of_the_domain_badges_are_found_by_other_addresses() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let mut eve = Person::created(&gate, "eve", &["--organisation", "other"]);
+    let page = "/packages/registry.acme.com/acme/rocket";
+    let address = |person: &mut Person| {
+        let page = text(&person.get(page));
+        let at = page.find("src=\"/badges/").unwrap_or_else(|| panic!("no badge in\n{page}"));
+        page[at..].split('"').nth(1).unwrap().to_owned()
+    };
+    let mut nobody = Person::before(&gate);
+    let mut seen = |address: &str| nobody.get(address).status;
+    let give = |ada: &mut Person, organisation| {
+        let fields = [("organisation", organisation), ("domain", "registry.acme.com")];
+        assert_eq!(ada.act("/organisations/domain", &fields).status, 303);
+    };
+    let first = address(&mut ada);
+    assert_eq!(seen(&first), 200, "{first}");
+    give(&mut ada, "other");
+    assert_eq!(seen(&first), 404, "it was the one before's to hand out");
+    let second = address(&mut eve);
+    assert_eq!((first == second, seen(&second)), (false, 200), "{second}");
+    give(&mut ada, "acme");
+    assert_eq!((seen(&first), seen(&second)), (200, 404));
 }
 
 #[test]

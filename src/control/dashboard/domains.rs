@@ -134,6 +134,7 @@ pub(super) async fn prove(at: &Dashboard, named: &Named, claim: Claim) -> Result
         .run_by(right, move |store, by| store.prove(by, organisation, &claim, now_s()))
         .await?;
     at.makers.look();
+    at.badges.forget().await;
     Ok(())
 }
 
@@ -158,6 +159,7 @@ pub(super) async fn put_back(at: &Dashboard, named: &Named, host: String) -> Res
         })
         .await?;
     at.makers.look();
+    at.badges.forget().await;
     Ok(())
 }
 

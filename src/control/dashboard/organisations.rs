@@ -140,8 +140,9 @@ pub(super) async fn give(
     if !is_given {
         return Err(Refused::Changed.into());
     }
-    // Packages made there may use less now, or more.
+    // Packages made there may use less now, or more; their badges are found by other addresses.
     at.makers.look();
+    at.badges.forget().await;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use ring::hmac;
 
 use super::colour::Colour;
 use super::{Badge, Look};
+use crate::pure::access::OrganisationId;
 use crate::pure::chart::short;
 
 /// What is known of a package.
@@ -102,11 +103,12 @@ impl About {
     }
 }
 
-/// The identifier in the address of one badge of a package: whoever does not have `key` cannot tell it from
-/// the name, nor from that of another badge of the package.
-pub fn id(key: &[u8; 32], package: &str, about: About) -> String {
+/// The identifier in the address of one badge of a package of `owner`: whoever does not have `key` cannot tell
+/// it from the name, nor from that of another badge of the package. With another owner of its domain it is
+/// another: who had the addresses before does not go on watching.
+pub fn id(key: &[u8; 32], (owner, package): (OrganisationId, &str), about: About) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let tag = hmac::sign(&key, format!("{} {package}", about.word()).as_bytes());
+    let tag = hmac::sign(&key, format!("{} {owner} {package}", about.word()).as_bytes());
     tag.as_ref().iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -155,12 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_is_one_badges_own_and_another_key_gives_another() {
-        let one = id(&[1; 32], "a.b/c", About::Pulls);
-        assert_eq!((one.len(), &one), (24, &id(&[1; 32], "a.b/c", About::Pulls)));
-        assert_ne!(one, id(&[1; 32], "a.b/c", About::Companies));
-        assert_ne!(one, id(&[1; 32], "a.b/d", About::Pulls));
-        assert_ne!(one, id(&[2; 32], "a.b/c", About::Pulls));
+    fn an_identifier_is_one_badges_own_and_another_key_or_owner_gives_another() {
+        let one = id(&[1; 32], (7, "a.b/c"), About::Pulls);
+        assert_eq!((one.len(), &one), (24, &id(&[1; 32], (7, "a.b/c"), About::Pulls)));
+        assert_ne!(one, id(&[1; 32], (7, "a.b/c"), About::Companies));
+        assert_ne!(one, id(&[1; 32], (7, "a.b/d"), About::Pulls));
+        assert_ne!(one, id(&[1; 32], (8, "a.b/c"), About::Pulls), "it has another owner");
+        assert_ne!(one, id(&[2; 32], (7, "a.b/c"), About::Pulls));
     }
 
     #[test]

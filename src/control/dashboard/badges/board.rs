@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::aggregator::{Ask, By, Query, QueryError};
+use crate::control::accounts::people::Owners;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::counted::counted;
 use crate::control::private_file;
@@ -60,12 +61,18 @@ impl Badges {
         Ok(Self { key, board: Mutex::new(None) })
     }
 
-    /// The identifier of one of a package's badges.
-    pub(in crate::control::dashboard) fn id(&self, package: &str, about: About) -> String {
-        id(&self.key, package, about)
+    /// The identifier of one of the badges of a package, whose owner is among these.
+    pub(in crate::control::dashboard) fn id(
+        &self,
+        owners: &Owners,
+        package: &str,
+        about: About,
+    ) -> String {
+        let domain = package.split('/').next().unwrap_or_default();
+        id(&self.key, (owners.of_domain(domain), package), about)
     }
 
-    /// Makes them anew for whoever asks next: some were turned on or off.
+    /// Makes them anew for whoever asks next: some were turned on or off, or have another owner.
     pub(in crate::control::dashboard) async fn forget(&self) {
         *self.board.lock().await = None;
     }
@@ -92,9 +99,9 @@ impl Badges {
     }
 
     async fn made(&self, at: &Dashboard) -> Result<Board, String> {
-        // Where it is not known whose badges are off, none are shown.
-        let off = at.accounts.run(|store| store.badges_off()).await;
-        let off = off.map_err(|error| error.to_string())?;
+        // Where it is not known whose badges are off, and whose packages are, none are shown.
+        let known = at.accounts.run(|store| Ok((store.badges_off()?, store.owners()?))).await;
+        let (off, owners) = known.map_err(|error| error.to_string())?;
         let snapshot = at.in_force.snapshot();
         let names: Vec<String> =
             snapshot.routes.packages().map(|(domain, name)| format!("{domain}/{name}")).collect();
@@ -105,7 +112,8 @@ impl Badges {
         let on = figures.into_iter().filter(|(name, _)| !off.contains(name));
         let badges = on.flat_map(|(name, figures)| {
             let figures = Arc::new(figures);
-            About::EVERY.map(|about| (self.id(&name, about), (about, Arc::clone(&figures))))
+            About::EVERY
+                .map(|about| (self.id(&owners, &name, about), (about, Arc::clone(&figures))))
         });
         Ok(badges.collect())
     }

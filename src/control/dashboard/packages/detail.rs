@@ -84,7 +84,7 @@ async fn detail(
     let off = at.accounts.run(|store| store.badges_off()).await?;
     let badges = match off.contains(&package) {
         true => Vec::new(),
-        false => codes(&origin(&headers), |about| at.badges.id(&package, about)),
+        false => codes(&origin(&headers), |about| at.badges.id(&signed.owners, &package, about)),
     };
     let written = Settled::of(&at, &signed, &package).await.map(|settled| settled.written);
     let description = written.map(|written| written.description).unwrap_or_default();
