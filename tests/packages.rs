@@ -250,6 +250,74 @@ fn a_change_of_name_is_confirmed_and_what_people_may_goes_along() {
     );
 }
 
+/// Whoever was let in to one package has that and no more when it becomes a collection.
+#[test]
+fn a_role_on_one_package_is_none_on_the_collection_that_it_becomes() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let at = |name: &str| format!("acme.pkg.pg.test/{name}");
+    let sledge = at("team/sledge");
+    let body = |name: &str, backend: &str| redirected("", name, backend);
+    let first = body("team/sledge", "http://127.1.1.1/sledge");
+    assert_eq!(send(&gate, &token, "POST", MAKE, &[], Some(&first)).status, 201);
+    let mut pia = Person::admin_of(&gate, &mut ada, &sledge, "pia");
+    let of_sledge = [("package", &*sledge), ("label", "p"), ("role", "admin"), ("days", "1")];
+    let of_sledge = made_token(&mut pia, &of_sledge);
+    let any = [("If-Match", "*")];
+    let all = body("team/*", "http://127.1.1.1/*");
+    let refused = send(&gate, &token, "PUT", &target(&sledge), &any, Some(&all));
+    assert_eq!(problem(&refused), (409, "This breaks what people type".to_owned()));
+    let words = text(&refused);
+    assert!(words.contains("is one of acme.pkg.pg.test/team/* then"), "{words}");
+    assert!(words.contains("public page stay with acme.pkg.pg.test/team/sledge alone"), "{words}");
+    // At its page the same is told.
+    let settings = format!("/settings/package/{sledge}");
+    let form = text(&ada.get(&settings));
+    let fields = [
+        ("domain", "acme.pkg.pg.test"),
+        ("name", "team/*"),
+        ("backends", "http://127.1.1.1/*"),
+        ("delivery", "redirect"),
+        ("credentials", "none"),
+        ("anyway", "yes"),
+        ("act", "save"),
+    ];
+    let asked = ada.send_form(&form, &settings, &fields);
+    assert_eq!(asked.status, 409);
+    assert!(
+        text(&asked).contains("so who is to see all of that is let in anew"),
+        "{}",
+        text(&asked)
+    );
+    let confirmed = format!("{}&confirm=true", target(&sledge));
+    let renamed = send(&gate, &token, "PUT", &confirmed, &any, Some(&all));
+    assert_eq!(renamed.status, 200, "{}", text(&renamed));
+    leads(&gate, &at("team/hammer"), Some("127.1.1.1/v2/hammer"));
+    let people = |name: &str| format!("/people?package={}", at(name));
+    assert_eq!(pia.get(&people("team/sledge")).status, 200, "as before");
+    let counts = |name: &str| format!("/api/v1/pulls?package={}", at(name));
+    assert_eq!(ask(&gate, &of_sledge, "GET", &counts("team/sledge"), &[]).status, 200);
+    for other in ["team/*", "team/hammer"] {
+        assert_eq!(pia.get(&people(other)).status, 404, "{other}");
+        assert_eq!(ask(&gate, &of_sledge, "GET", &counts(other), &[]).status, 404, "{other}");
+    }
+    // And where the collection is elsewhere, nothing is left.
+    let elsewhere = body("crew/*", "http://127.1.1.1/*");
+    let hammer = body("hammer", "http://127.1.1.1/hammer");
+    assert_eq!(send(&gate, &token, "POST", MAKE, &[], Some(&hammer)).status, 201);
+    let mut bob = Person::admin_of(&gate, &mut ada, &at("hammer"), "bob");
+    let refused = send(&gate, &token, "PUT", &target(&at("hammer")), &any, Some(&elsewhere));
+    assert!(text(&refused).contains("and its public page end: for"), "{}", text(&refused));
+    let confirmed = format!("{}&confirm=true", target(&at("hammer")));
+    assert_eq!(send(&gate, &token, "PUT", &confirmed, &any, Some(&elsewhere)).status, 200);
+    for gone in ["hammer", "crew/*", "crew/hammer"] {
+        assert_eq!(bob.get(&people(gone)).status, 404, "{gone}");
+    }
+    let told = text(&ada.get("/history?organisation=acme"));
+    assert!(told.contains("member.remove"), "{told}");
+}
+
 /// The number of the newest change.
 fn newest(gate: &Gate, token: &str, package: &str) -> i64 {
     let to = format!("/api/v1/package/history?package={package}&limit=1");

@@ -1,6 +1,6 @@
 //! What hangs on a package's name in the store: roles, tokens, invitations, its page, badges and webhooks.
-//! They follow it to another name, and most end when nothing has the name any more: whoever makes one of
-//! that name later says anew who sees it.
+//! They follow it to another name that reaches no further, and most end when nothing has the name any more:
+//! whoever makes one of that name later says anew who sees it.
 
 use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
@@ -14,15 +14,20 @@ use crate::pure::config::made::Written;
 use crate::pure::route::pattern::Pattern;
 use crate::pure::route::table::Table;
 
-/// All of it follows a package to another name. That badges are off stays under the old one too: there they
-/// would show again what was not to be seen any more. To be called in a transaction.
-pub(super) fn rename(step: &Connection, from: &str, to: &str) -> Result<(), StoreError> {
-    for table in FOLLOWS {
-        let sql = format!("UPDATE OR REPLACE {table} SET package = ?2 WHERE package = ?1");
-        step.execute(&sql, [from, to])?;
+/// All of it follows a package to another name; but not to a collection's that reaches further: whoever was let
+/// in to one package is not let in to all below another by that, and keeps what the new one has of the old. That
+/// badges are off stays under the old name too: there they would show again what was not to be seen any more. To
+/// be called in a transaction.
+pub(super) fn rename(step: &Connection, from: &Written, to: &Written) -> Result<(), StoreError> {
+    let (was, is) = (from.package(), to.package());
+    if !to.widens(from) {
+        for table in FOLLOWS {
+            let sql = format!("UPDATE OR REPLACE {table} SET package = ?2 WHERE package = ?1");
+            step.execute(&sql, [&was, &is])?;
+        }
     }
     let sql = "INSERT OR IGNORE INTO badges_off SELECT ?2 FROM badges_off WHERE package = ?1";
-    step.execute(sql, [from, to])?;
+    step.execute(sql, [&was, &is])?;
     Ok(())
 }
 
@@ -152,11 +157,11 @@ mod tests {
         let by = Actor { account: Some(ada), login: "ada".to_owned() };
         let step = store.begin().unwrap();
         hang(&step, "a.b/x");
-        rename(&step, "a.b/x", "a.b/y").unwrap();
+        rename(&step, &written("x"), &written("y")).unwrap();
         assert_eq!(left(&step, "a.b/y"), TABLES);
         assert_eq!(left(&step, "a.b/x"), ["badges_off"], "they are not on again under that");
         hang(&step, "a.b/z");
-        rename(&step, "a.b/z", "a.b/y").unwrap();
+        rename(&step, &written("z"), &written("y")).unwrap();
         assert_eq!(left(&step, "a.b/y"), TABLES, "also where there is something");
         let rules = Table::build(&[], &[]);
         end_unless(&step, (&by, 1), &written("x"), &rules, 1).unwrap();
@@ -169,6 +174,30 @@ mod tests {
         deeds.dedup();
         assert_eq!(deeds, ENDS.map(|(what, ..)| what));
         assert!(noted.iter().all(|one| !format!("{one:?}").contains("/secret")), "{noted:?}");
+    }
+
+    #[test]
+    fn to_a_name_that_reaches_further_nothing_follows() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let off = &TABLES[5..];
+        for (from, to, follows) in [
+            ("team/x", "team/*", false),
+            ("crew/*", "crew/**", false),
+            ("deep/down/**", "deep/**", false),
+            ("all/**", "all/*", true),
+            ("all/*", "other/*", true),
+            ("some/*", "some/x", true),
+        ] {
+            let step = store.begin().unwrap();
+            let full = |name: &str| format!("a.b/{name}");
+            hang(&step, &full(from));
+            rename(&step, &written(from), &written(to)).unwrap();
+            let [at_old, at_new] = [from, to].map(|name| left(&step, &full(name)));
+            let expected = if follows { [off, &TABLES] } else { [&TABLES[..], off] };
+            assert_eq!([&*at_old, &*at_new], expected, "{from} {to}");
+        }
     }
 
     #[test]

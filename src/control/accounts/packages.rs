@@ -128,7 +128,7 @@ impl Store {
                 let row = params![id, after.domain, after.name, text(after)];
                 step.execute(sql, row).map_err(|error| refused(error, after))?;
                 if is_renamed {
-                    belongings::rename(&step, &before.package(), &after.package())?;
+                    belongings::rename(&step, before, after)?;
                     end_unless(&step, before, then)?;
                 }
                 (*id, Some(before), Some(after))
@@ -479,23 +479,32 @@ mod tests {
     }
 
     #[test]
-    fn under_another_name_a_collection_leaves_nobody_behind() {
+    fn under_another_name_nobody_is_left_behind_and_nobody_sees_more() {
         let mut world = World::new();
-        for (to, kept) in [("crew/*", &["crew/*"][..]), ("team/x", &["team/x"])] {
-            let first = written("a.b", "team/*");
+        for (from, to, kept) in [
+            ("team/*", "crew/*", &["crew/*"][..]),
+            ("team/*", "team/x", &["team/x"]),
+            // A role on one of these is none on all below the other: who has it keeps what they saw.
+            ("team/*", "team/**", &["team/x", "team/y"]),
+            ("team/x", "team/*", &["team/x"]),
+            ("team/x", "crew/*", &[]),
+        ] {
+            let first = written("a.b", from);
             let id = world.put(&Put::Make(first.clone()), 1).unwrap();
-            for name in ["team/*", "team/x", "team/y"] {
+            let is_its = |name: &&str| from.ends_with('*') || *name == from;
+            for name in ["team/*", "team/x", "team/y"].into_iter().filter(is_its) {
                 let place = Place::new(world.acme, Some(format!("a.b/{name}")));
-                world.person(&format!("{}-{to}", name.replace('*', "all")), &place, Role::Admin);
+                world.person(&format!("{name} {from} {to}"), &place, Role::Admin);
             }
-            (world.routes, world.then) = (serving("team/*"), serving(to));
+            (world.routes, world.then) = (serving(from), serving(to));
             let there = Package { id, written: first };
             world.put(&Put::Change(there.clone(), written("a.b", to)), 2).unwrap();
             let sql = "SELECT DISTINCT package FROM package_members";
             let mut left = world.store.connection.prepare(sql).unwrap();
             let left: Vec<String> =
                 left.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-            assert_eq!(left, kept.iter().map(|name| format!("a.b/{name}")).collect::<Vec<_>>());
+            let expected: Vec<String> = kept.iter().map(|name| format!("a.b/{name}")).collect();
+            assert_eq!(left, expected, "{from} {to}");
             for sql in ["DELETE FROM packages", "DELETE FROM package_members"] {
                 world.store.connection.execute(sql, []).unwrap();
             }

@@ -18,7 +18,7 @@ use super::settled::{Settled, configurable, removable, seen};
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::now_s;
-use crate::control::made::{Asker, Change, Refused};
+use crate::control::made::{Asker, Breaks, Change, Refused};
 use crate::pure::access::{Action, OrganisationId};
 use crate::pure::config::made::{Written, Wrong};
 use crate::pure::route::pattern::Pattern;
@@ -205,17 +205,17 @@ async fn put(
     if said.is_check {
         return Ok(shown(StatusCode::OK, &page));
     }
-    let is_renamed = page.source == Source::Dashboard && format!("{domain}/{name}") != page.package;
-    let asks_confirmation = is_renamed && !said.confirms;
+    let breaks = match &change {
+        Change::Change { from, .. } => package.and_then(|to| Breaks::of(&from.written, to)),
+        Change::Make { .. } | Change::Remove(_) | Change::Restore { .. } => None,
+    };
+    let breaks = breaks.filter(|_| !said.confirms);
+    let asks_confirmation = breaks.is_some();
     let asks_anyway = page.checked.iter().any(|(works, _)| !works) && !said.anyway;
     if asks_confirmation || asks_anyway {
-        let alert = match asks_confirmation {
-            true => format!(
-                "Nothing was changed yet. Who pulls {} gets an error from then on, until they type \
-                 {domain}/{name}; its counts begin anew there.",
-                page.package
-            ),
-            false => "Nothing was changed yet: people could not pull this.".to_owned(),
+        let alert = match breaks {
+            Some(breaks) => format!("Nothing was changed yet. {breaks}"),
+            None => "Nothing was changed yet: people could not pull this.".to_owned(),
         };
         let page = WrittenPage { alert, asks_confirmation, asks_anyway, ..page };
         return Ok(shown(StatusCode::CONFLICT, &page));

@@ -152,11 +152,9 @@ impl From<Refused> for Trouble {
                            an admin of its organisation to say.";
                 Self::new(StatusCode::FORBIDDEN, "Not allowed", why)
             }
-            Refused::Breaks(from, to) => {
-                let why = format!(
-                    "Who pulls {from} gets an error from then on, until they type {to}; its counts \
-                     begin anew there. Nothing was changed: confirm it if that is what you want."
-                );
+            Refused::Breaks(breaks) => {
+                let why =
+                    format!("{breaks} Nothing was changed: confirm it if that is what you want.");
                 Self::new(StatusCode::CONFLICT, Refused::BREAKS, why)
             }
             Refused::Counted(domain) => {

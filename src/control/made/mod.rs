@@ -102,9 +102,8 @@ pub enum Refused {
     Overruled,
     /// Whether there is one, at which domain and by which name, is not theirs to say.
     NotTheirs,
-    /// Its domain or name would be another, and they have not said that they know what that breaks: what
-    /// it is called now, and would be.
-    Breaks(String, String),
+    /// Its domain or name would be another, and they have not said that they know what that breaks.
+    Breaks(Breaks),
     /// Pulls at this domain, which would become theirs, were counted when it was another's.
     Counted(String),
     /// The configuration is not what it was: words that say what to do.
@@ -120,6 +119,52 @@ pub enum Refused {
     },
     /// The accounts' database says no.
     Store(StoreError),
+}
+
+/// What another domain or name breaks.
+#[derive(Debug)]
+pub struct Breaks {
+    /// `<domain>/<name>`, as it is called now.
+    from: String,
+    /// And would be.
+    to: String,
+    /// Whether it would be a collection that has what it is called now.
+    has: bool,
+    /// Whether a role on it would reach further.
+    widens: bool,
+}
+
+impl Breaks {
+    /// What it breaks that one is the other then; `None` where it is called the same.
+    pub fn of(from: &Written, to: &Written) -> Option<Self> {
+        let (was, is) = (from.package(), to.package());
+        let (has, widens) = (to.has(from), to.widens(from));
+        (was != is).then_some(Self { from: was, to: is, has, widens })
+    }
+}
+
+impl fmt::Display for Breaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, has, widens } = self;
+        match has {
+            true => write!(f, "{from} is one of {to} then, and comes from where that lives.")?,
+            false => write!(
+                f,
+                "Who pulls {from} gets an error from then on, until they type {to}; its counts begin \
+                 anew there."
+            )?,
+        }
+        let becomes = match (widens, has) {
+            (false, _) => return Ok(()),
+            (true, true) => format!("stay with {from} alone"),
+            (true, false) => "end".to_owned(),
+        };
+        write!(
+            f,
+            " Roles on it, tokens, invitations, webhooks and its public page {becomes}: for {to} they \
+             would reach further, so who is to see all of that is let in anew."
+        )
+    }
 }
 
 impl Refused {
@@ -145,7 +190,7 @@ impl Refused {
             same @ (Self::Changed
             | Self::Overruled
             | Self::NotTheirs
-            | Self::Breaks(..)
+            | Self::Breaks(_)
             | Self::Counted(_)
             | Self::Configuration(_)
             | Self::Busy
@@ -167,7 +212,7 @@ impl fmt::Display for Refused {
             Self::Changed => f.write_str("it is another by now"),
             Self::Overruled => f.write_str("the configuration file has one of its name"),
             Self::NotTheirs => f.write_str("its name is its organisation's to say"),
-            Self::Breaks(from, to) => write!(f, "{from} would be {to}"),
+            Self::Breaks(breaks) => breaks.fmt(f),
             Self::Counted(domain) => {
                 write!(f, "pulls at {domain} were counted before it was theirs")
             }

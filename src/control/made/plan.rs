@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Order, Refused, Standing};
+use super::{Breaks, Change, Order, Refused, Standing};
 use crate::control::accounts::packages::{Package, Put, may_put};
 use crate::control::accounts::people::Owners;
 use crate::control::accounts::{Store, StoreError};
@@ -78,13 +78,12 @@ impl Stored {
                     return Err(Refused::Overruled);
                 }
                 let (to, claims) = self.settled(owner, to, file)?;
-                let (was, is) = (from.written.package(), to.package());
-                match was == is {
-                    false if !owns => return Err(Refused::NotTheirs),
-                    false if !order.asker.confirms && !order.is_trial => {
-                        return Err(Refused::Breaks(was, is));
+                match Breaks::of(&from.written, &to) {
+                    Some(_) if !owns => return Err(Refused::NotTheirs),
+                    Some(breaks) if !order.asker.confirms && !order.is_trial => {
+                        return Err(Refused::Breaks(breaks));
                     }
-                    true | false => {}
+                    Some(_) | None => {}
                 }
                 // What somebody who runs the gateway has chosen, others keep as it is.
                 let is_kept = to.credentials == from.written.credentials

@@ -15,6 +15,7 @@ use super::values::{Config, Credentials, Package};
 use crate::pure::address::is_public;
 use crate::pure::http1::forwarded::mapped;
 use crate::pure::oci::backend::Backend;
+use crate::pure::route::pattern::Pattern;
 
 /// A package as somebody writes it in the dashboard: keys and words are those of `[[packages]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,20 @@ impl Written {
     /// `<domain>/<name>`, as counts know it.
     pub fn package(&self) -> String {
         format!("{}/{}", self.domain, self.name)
+    }
+
+    /// Whether what is said of this package, of who sees it for one, reaches further than what was said of
+    /// `that`.
+    pub fn widens(&self, that: &Self) -> bool {
+        // What is no name is no package's.
+        let those = Pattern::parse(&that.name);
+        Pattern::parse(&self.name).is_ok_and(|own| those.is_ok_and(|those| own.widens(&those)))
+    }
+
+    /// Whether this is a collection that has a package of the name of `that`.
+    pub fn has(&self, that: &Self) -> bool {
+        let own = Pattern::parse(&self.name);
+        self.domain == that.domain && own.is_ok_and(|own| own.has(&that.name))
     }
 
     /// Without space around what was typed, and the domain as it is kept.

@@ -59,6 +59,20 @@ impl Pattern {
             Some(Star::Many) => !tail.is_empty(),
         })
     }
+
+    /// Whether what is said of these names reaches further than what was said of those: of a collection
+    /// instead of one name, or of a larger one.
+    pub fn widens(&self, those: &Self) -> bool {
+        let reach = |star| match star {
+            None => 0,
+            Some(Star::One) => 1,
+            Some(Star::Many) => 2,
+        };
+        let is_above =
+            self.prefix.len() < those.prefix.len() && those.prefix.starts_with(&self.prefix);
+        reach(self.star) > reach(those.star)
+            || (self.star.is_some() && self.star == those.star && is_above)
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -95,6 +109,27 @@ impl std::error::Error for PatternInvalid {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collection_reaches_further_than_a_name_and_than_one_below_it() {
+        for (from, to, expected) in [
+            ("acme/rocket", "acme/sledge", false),
+            ("acme/rocket", "acme/*", true),
+            ("acme/rocket", "moon/**", true),
+            ("acme/*", "acme/**", true),
+            ("acme/*", "moon/*", false),
+            ("acme/deep/*", "acme/*", true),
+            ("acme/deep/**", "**", true),
+            ("acme/**", "acme/deep/**", false),
+            ("acme/**", "acme/*", false),
+            ("acme/*", "acme/*", false),
+            ("acme/*", "acme/rocket", false),
+            ("acme/rocket/x", "acme/rocket", false),
+        ] {
+            let [from, to] = [from, to].map(|text| Pattern::parse(text).unwrap());
+            assert_eq!(to.widens(&from), expected, "{from} {to}");
+        }
+    }
 
     #[test]
     fn a_pattern_is_a_name_with_at_most_a_star_for_its_last_segments() {
