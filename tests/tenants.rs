@@ -13,7 +13,7 @@ use serde_json::json;
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::half_a_request;
-use support::packages::{MAKE, OF_FILE, config, leads, redirected, target};
+use support::packages::{MAKE, OF_FILE, config, eventually_leads, leads, redirected, target};
 use support::person::{Person, text};
 use support::process::run;
 use support::program::{ask, json_of, made, problem, send, token_of};
@@ -205,6 +205,91 @@ fn nobody_sees_what_was_counted_of_a_public_package_that_the_file_has_no_more() 
         if answer.status == 404 { Ok(()) } else { Err(text(&answer)) }
     });
     assert_eq!(ada.get(&page).status, 200, "its people see them");
+}
+
+/// From the file to the dashboard: in between nothing serves the name. Its people come with it where its
+/// organisation means that, and never another organisation's.
+#[test]
+fn who_moves_a_package_from_the_file_says_whether_its_people_come_with_it() {
+    let more = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/sledge\"\n\
+                backend = \"http://127.0.0.1:5000/sledge\"\ndelivery = \"redirect\"\n";
+    let mut gate = Gate::start("epoll", &config(&format!("{OF_FILE}{more}")));
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let sledge = "registry.acme.com/acme/sledge";
+    let of_file = Some("127.0.0.1:5000/v2/sledge");
+    let mut pia = Person::admin_of(&gate, &mut ada, sledge, "pia");
+    let of_sledge = token_for(&mut pia, sledge);
+    let publish = format!("/settings/public/{sledge}");
+    assert_eq!(pia.act(&publish, &[("public", "on")]).status, 303);
+    let mut nobody = Person::before(&gate);
+    let mut sees = |gate: &Gate, pia: &mut Person| {
+        [
+            pia.get(&format!("/people?package={sledge}")).status,
+            ask(gate, &of_sledge, "GET", "/api/v1/packages", &[]).status,
+            nobody.get(&format!("/public/{sledge}")).status,
+        ]
+    };
+    assert_eq!(sees(&gate, &mut pia), [200, 200, 200]);
+    let with = fs::read_to_string(gate.config_file()).unwrap();
+    let file = |gate: &Gate, text: &str, to| {
+        fs::write(gate.config_file(), text).unwrap();
+        eventually_leads(gate, sledge, to);
+    };
+    file(&gate, &with.replace(more, ""), None);
+    assert_eq!(sees(&gate, &mut pia), [404, 200, 404], "there is nothing now");
+    let body = redirected("registry.acme.com", "acme/sledge", "http://127.1.1.1/x");
+    let make = |gate: &Gate, people: &str| {
+        send(gate, &token, "POST", &format!("{MAKE}{people}"), &[], Some(&body))
+    };
+    let asked = make(&gate, "");
+    assert_eq!(problem(&asked), (409, "Who comes with it?".to_owned()));
+    let left = format!("pia (admin of {sledge}), 1 token, 1 public page");
+    assert!(text(&asked).contains(&left), "{}", text(&asked));
+    assert_eq!(make(&gate, "&people=some").status, 400);
+    leads(&gate, sledge, None);
+    assert_eq!(make(&gate, "&people=keep").status, 201);
+    leads(&gate, sledge, Some("127.1.1.1/v2/x"));
+    assert_eq!(sees(&gate, &mut pia), [200, 200, 200]);
+    // Back to the file, and once more, by the page. There the other is said.
+    file(&gate, &with, of_file);
+    assert_eq!(ask(&gate, &token, "DELETE", &target(sledge), &[("If-Match", "*")]).status, 204);
+    assert_eq!(sees(&gate, &mut pia), [200, 200, 200]);
+    file(&gate, &with.replace(more, ""), None);
+    let mut fields = vec![
+        ("domain", "registry.acme.com"),
+        ("name", "acme/sledge"),
+        ("backends", "http://127.1.1.1/x"),
+        ("delivery", "redirect"),
+        ("credentials", "none"),
+        ("anyway", "yes"),
+        ("act", "save"),
+    ];
+    let form = text(&ada.get("/packages/new?organisation=acme"));
+    let asked = ada.send_form(&form, "/packages/new", &fields);
+    let page = text(&asked);
+    assert_eq!(asked.status, 409, "{page}");
+    assert!(page.contains(&left) && page.contains("name=\"people\" value=\"keep\""), "{page}");
+    fields.push(("people", "end"));
+    assert_eq!(ada.send_form(&page, "/packages/new", &fields).status, 303);
+    assert_eq!(sees(&gate, &mut pia), [404, 401, 404]);
+    let told = text(&ada.get(&format!("/history?package={sledge}")));
+    assert!(told.contains("member.remove"), "{told}");
+    // Another organisation that has the domain by then is not asked, and nobody comes with it.
+    file(&gate, &with, of_file);
+    assert_eq!(ask(&gate, &token, "DELETE", &target(sledge), &[("If-Match", "*")]).status, 204);
+    let mut bob = Person::admin_of(&gate, &mut ada, sledge, "bob");
+    file(&gate, &with.replace(more, ""), None);
+    let mut eve = Person::created(&gate, "eve", &["--organisation", "other"]);
+    let of_other = token_of(&mut eve, "other");
+    let given = [("organisation", "other"), ("domain", "registry.acme.com")];
+    assert_eq!(ada.act("/organisations/domain", &given).status, 303);
+    let make = "/api/v1/packages?organisation=other&people=keep";
+    let made = send(&gate, &of_other, "POST", make, &[], Some(&body));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    for person in [&mut bob, &mut pia, &mut ada] {
+        assert_eq!(person.get(&format!("/people?package={sledge}")).status, 404);
+    }
 }
 
 #[test]

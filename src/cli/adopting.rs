@@ -131,11 +131,25 @@ impl Adopting {
         if order.is_trial {
             return Ok(Outcome { package: package(put, 0), snapshot, keyring });
         }
+        let store = self.books.accounts();
+        let (asks, routes) = (order.asker.keeps.is_none(), Arc::clone(&in_force));
+        // What another left there ends as the domain becomes theirs, and is not theirs to know.
+        if let Put::Make(written) = put.clone()
+            && asks
+            && !claims
+            && let Some(left) = store
+                .wait(move |store| store.left(&written, &routes.routes))
+                .map_err(Refused::Store)?
+        {
+            return Err(Refused::Left(left));
+        }
+        let keeps = order.asker.keeps == Some(true);
         let (who, to_store, now_s) = (order.asker.who.clone(), put.clone(), order.now_s);
-        let (store, next) = (self.books.accounts(), Arc::clone(&snapshot));
+        let next = Arc::clone(&snapshot);
         let id = store.wait(move |store| {
             let (who, routes, then) = (&who, &in_force.routes, &next.routes);
-            let doing = Doing { who, owner, as_owner: owns, claims, routes, then, now_s };
+            let as_owner = owns;
+            let doing = Doing { who, owner, as_owner, claims, keeps, routes, then, now_s };
             store.put_package(&doing, &to_store)
         });
         let id = id.map_err(Refused::Store)?;

@@ -4,6 +4,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use super::eventually::eventually;
 use super::gate::{Gate, UPSTREAM};
 use super::http::{Answer, Connection};
 
@@ -49,14 +50,24 @@ fn asked(gate: &Gate, host: &str, name: &str, many: usize) -> Vec<Answer> {
 
 /// Asserts that everybody is sent there, or told that there is nothing.
 pub fn leads(gate: &Gate, package: &str, to: Option<&str>) {
+    all_led(gate, package, to).unwrap_or_else(|answer| panic!("{package}: {answer}"));
+}
+
+/// Waits until that is so.
+pub fn eventually_leads(gate: &Gate, package: &str, to: Option<&str>) {
+    eventually(|| all_led(gate, package, to));
+}
+
+/// Whether it is so; an answer that says otherwise.
+fn all_led(gate: &Gate, package: &str, to: Option<&str>) -> Result<(), String> {
     let (host, name) = package.split_once('/').expect("domain and name");
-    for answer in asked(gate, host, name, 24) {
-        match to {
-            Some(to) => {
-                let location = format!("http://{to}/manifests/latest");
-                assert_eq!(answer.header("location"), Some(&*location), "{package}: {answer:?}");
-            }
-            None => assert_eq!(answer.status, 404, "{package}: {answer:?}"),
-        }
+    let location = to.map(|to| format!("http://{to}/manifests/latest"));
+    let is_right = |answer: &Answer| match &location {
+        Some(location) => answer.header("location") == Some(location),
+        None => answer.status == 404,
+    };
+    match asked(gate, host, name, 24).iter().find(|answer| !is_right(answer)) {
+        None => Ok(()),
+        Some(answer) => Err(format!("{answer:?}")),
     }
 }

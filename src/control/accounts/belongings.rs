@@ -1,13 +1,14 @@
 //! What hangs on a package's name in the store: roles, tokens, invitations, its page, badges and webhooks.
 //! They follow it to another name that reaches no further, and most end when nothing has the name any more:
-//! whoever makes one of that name later says anew who sees it.
+//! whoever makes one of that name later
+//! says anew who sees it, or that what is left of the configuration file's comes with it.
 
 use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
 
 use super::audit::{self, Actor, Deed};
 use super::place::Place;
-use super::store::StoreError;
+use super::store::{Store, StoreError};
 use crate::pure::access::OrganisationId;
 use crate::pure::alert::origin_of;
 use crate::pure::config::made::Written;
@@ -31,6 +32,39 @@ pub(super) fn rename(step: &Connection, from: &Written, to: &Written) -> Result<
     Ok(())
 }
 
+impl Store {
+    /// What is left of another time on the names of a package that is to be made, in words, for who makes it:
+    /// what would end as one of its name goes; `None` for nothing.
+    pub fn left(&self, written: &Written, rules: &Table) -> Result<Option<String>, StoreError> {
+        let mut people: Vec<String> = Vec::new();
+        let mut many = LEFT.map(|(table, what)| (table, what, 0));
+        for package in forsaken(&self.connection, written, rules)? {
+            let sql = "SELECT login, role FROM package_members JOIN accounts ON id = account
+                       WHERE package = ?1 ORDER BY login";
+            let read = |row: &Row<'_>| {
+                let (login, role): (String, String) = (row.get(0)?, row.get(1)?);
+                Ok(format!("{login} ({role} of {package})"))
+            };
+            let mut listed = self.connection.prepare_cached(sql)?;
+            for one in listed.query_map([&package], read)? {
+                people.push(one?);
+            }
+            for (table, _, many) in &mut many {
+                let sql = format!("SELECT count(*) FROM {table} WHERE package = ?1");
+                *many += self.connection.query_row(&sql, [&package], |row| row.get::<_, i64>(0))?;
+            }
+        }
+        let more = people.len().saturating_sub(PEOPLE_NAMED);
+        people.truncate(PEOPLE_NAMED);
+        people.extend((more > 0).then(|| format!("{more} more")));
+        people.extend(many.iter().filter(|one| one.2 > 0).map(|(_, what, many)| {
+            let several = if *many > 1 { "s" } else { "" };
+            format!("{many} {what}{several}")
+        }));
+        Ok((!people.is_empty()).then(|| people.join(", ")))
+    }
+}
+
 /// It ends for each name that this package of `owner` has or had, its own and for a collection those below
 /// it, which neither a rule among `rules` nor another package has. To be called in a transaction.
 pub(super) fn end_unless(
@@ -40,6 +74,19 @@ pub(super) fn end_unless(
     rules: &Table,
     now_s: i64,
 ) -> Result<(), StoreError> {
+    for package in forsaken(step, written, rules)? {
+        end(step, by, &Place::new(owner, Some(package)), now_s)?;
+    }
+    Ok(())
+}
+
+/// The names that this package has or had and on which something hangs, its own and for a collection those below
+/// it, which neither a rule among `rules` nor another package has.
+fn forsaken(
+    connection: &Connection,
+    written: &Written,
+    rules: &Table,
+) -> Result<Vec<String>, StoreError> {
     let Written { domain, name: own, .. } = written;
     let pattern = Pattern::parse(own).ok();
     let of_tables = FOLLOWS.map(|table| {
@@ -50,18 +97,16 @@ pub(super) fn end_unless(
          WHERE NOT EXISTS (SELECT 1 FROM packages WHERE domain || '/' || name = package)",
         of_tables.join(" UNION ")
     );
-    let names: Vec<String> = step
+    let mut names: Vec<String> = connection
         .prepare_cached(&sql)?
         .query_map([domain], |row| row.get(0))?
         .collect::<Result<_, rusqlite::Error>>()?;
-    for package in names {
+    names.retain(|package| {
         let name = package.get(domain.len() + 1..).unwrap_or_default();
         let is_its = name == own || pattern.as_ref().is_some_and(|pattern| pattern.has(name));
-        if is_its && !rules.has(&package) {
-            end(step, by, &Place::new(owner, Some(package)), now_s)?;
-        }
-    }
-    Ok(())
+        is_its && !rules.has(package)
+    });
+    Ok(names)
 }
 
 /// It ends with the package, and each piece of it is noted. That badges are off stays, as with
@@ -107,13 +152,21 @@ const ENDS: [End; 5] = [
     }),
 ];
 
+/// What else may be left, beside people.
+const LEFT: [(&str, &str); 4] = [
+    ("tokens", "token"),
+    ("invitations", "invitation"),
+    ("public_packages", "public page"),
+    ("alerts", "webhook"),
+];
+/// People who are named in one answer.
+const PEOPLE_NAMED: usize = 20;
 const FOLLOWS: [&str; 5] =
     ["package_members", "tokens", "invitations", "public_packages", "alerts"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::accounts::Store;
     use crate::control::tests::{compiled, scratch};
 
     const TABLES: [&str; 6] =
@@ -166,6 +219,13 @@ mod tests {
         let rules = Table::build(&[], &[]);
         end_unless(&step, (&by, 1), &written("x"), &rules, 1).unwrap();
         assert_eq!(left(&step, "a.b/y"), TABLES, "another's stays");
+        step.commit().unwrap();
+        assert_eq!(store.left(&written("x"), &rules).unwrap(), None);
+        let all = "ada (admin of a.b/y), 2 tokens, 2 invitations, 1 public page, 2 webhooks";
+        assert_eq!(store.left(&written("y"), &rules).unwrap().as_deref(), Some(all));
+        let several = store.left(&written("**"), &rules).unwrap();
+        assert_eq!(several.as_deref(), Some(all), "a collection has what is below it");
+        let step = store.begin().unwrap();
         end_unless(&step, (&by, 1), &written("y"), &rules, 2).unwrap();
         assert_eq!(left(&step, "a.b/y"), ["badges_off"]);
         step.commit().unwrap();

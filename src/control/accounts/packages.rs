@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::audit::{self, Actor, Deed, Entry, entry};
 use super::belongings;
+use super::organisations::end_below;
 use super::sessions::Who;
 use super::store::{Store, StoreError, is_taken};
 use crate::pure::access::{Action, Grants, Object, OrganisationId};
@@ -46,6 +47,8 @@ pub struct Doing<'d> {
     pub as_owner: bool,
     /// Whether its domain, which is nobody's, becomes the organisation's.
     pub claims: bool,
+    /// Whether what is [left](Store::left) on the name of one that is made comes with it.
+    pub keeps: bool,
     /// The rules that packages are served by.
     pub routes: &'d Table,
     /// Those that they are served by once it is done.
@@ -97,7 +100,7 @@ impl Store {
     /// [`StoreError::Forbidden`] and [`StoreError::Absent`] for who may not, or not any more;
     /// [`StoreError::Refused`] for a name that is taken, and a domain that is another's.
     pub fn put_package(&mut self, doing: &Doing<'_>, put: &Put) -> Result<i64, StoreError> {
-        let Doing { who, owner, claims, routes, then, now_s, .. } = *doing;
+        let Doing { who, owner, claims, keeps, routes, then, now_s, .. } = *doing;
         let by = &who.actor();
         let end_unless = |step: &Connection, written: &Written, rules: &Table| {
             belongings::end_unless(step, (by, owner), written, rules, now_s)
@@ -111,8 +114,10 @@ impl Store {
                     Put::Restore(Package { id, .. }) => Some(*id),
                     Put::Make(_) | Put::Change(..) | Put::Remove(_) => None,
                 };
-                // What is left of another time is not to hang on what is new.
-                end_unless(&step, written, routes)?;
+                // What is left of another time is not to hang on what is new, unless that is meant.
+                if !keeps || number.is_some() {
+                    end_unless(&step, written, routes)?;
+                }
                 let sql =
                     "INSERT INTO packages (id, domain, name, written) VALUES (?1, ?2, ?3, ?4)";
                 let row = params![number, written.domain, written.name, text(written)];
@@ -277,6 +282,8 @@ fn claim(
             after: Some(json!({ "domain": host })),
         };
         audit::note(step, by, &deed, now_s)?;
+        // What hung there was the one before's to give.
+        end_below(step, host)?;
     }
     Ok(())
 }
@@ -348,12 +355,18 @@ mod tests {
         }
 
         fn put(&mut self, put: &Put, now_s: i64) -> Result<i64, StoreError> {
+            self.put_keeping(false, put, now_s)
+        }
+
+        /// The same, where it is said whether what is left on a name stays.
+        fn put_keeping(&mut self, keeps: bool, put: &Put, now_s: i64) -> Result<i64, StoreError> {
             let (owner, as_owner) = (self.acme, true);
             let doing = Doing {
                 who: &self.ada,
                 owner,
                 as_owner,
                 claims: false,
+                keeps,
                 routes: &self.routes,
                 then: &self.then,
                 now_s,
@@ -365,7 +378,8 @@ mod tests {
         fn by(&mut self, who: &Who, as_owner: bool, put: &Put) -> Result<i64, StoreError> {
             let owner = self.acme;
             let (routes, then) = (&self.routes, &self.then);
-            let doing = Doing { who, owner, as_owner, claims: false, routes, then, now_s: 9 };
+            let (claims, keeps) = (false, false);
+            let doing = Doing { who, owner, as_owner, claims, keeps, routes, then, now_s: 9 };
             self.store.put_package(&doing, put)
         }
     }
@@ -479,6 +493,29 @@ mod tests {
     }
 
     #[test]
+    fn who_is_left_of_the_files_package_comes_with_one_that_is_made_where_that_is_meant() {
+        let mut world = World::new();
+        for (keeps, name) in [(true, "x"), (false, "y"), (true, "team/*")] {
+            let made = written("a.b", name);
+            let of = format!("a.b/{}", name.replace('*', "x"));
+            let place = Place::new(world.acme, Some(of.clone()));
+            let pia = world.person(&format!("pia {name}"), &place, Role::Admin);
+            let left = world.store.left(&made, &world.routes).unwrap();
+            assert_eq!(left, Some(format!("pia {name} (admin of {of})")));
+            let id = world.put_keeping(keeps, &Put::Make(made.clone()), 2).unwrap();
+            let here = world.store.members(&place).unwrap();
+            let here: Vec<i64> = here.into_iter().map(|one| one.account).collect();
+            assert_eq!(here, Vec::from_iter(keeps.then_some(pia.account)), "{name}");
+            // With what comes back nobody comes, whoever says so.
+            let there = Package { id, written: made };
+            world.put(&Put::Remove(there.clone()), 3).unwrap();
+            world.person(&format!("bob {name}"), &place, Role::Admin);
+            world.put_keeping(true, &Put::Restore(there), 4).unwrap();
+            assert!(world.store.members(&place).unwrap().is_empty(), "{name}");
+        }
+    }
+
+    #[test]
     fn under_another_name_nobody_is_left_behind_and_nobody_sees_more() {
         let mut world = World::new();
         for (from, to, kept) in [
@@ -585,11 +622,14 @@ mod tests {
         let by = world.ada.actor();
         let other = world.store.add_organisation(&by, "other", 1).unwrap();
         let eve = world.person("eve", &Place::Organisation(other), Role::Admin);
+        let place = Place::new(world.acme, Some("other.pkg/x".to_owned()));
+        world.person("pia", &place, Role::Admin);
         let doing = |claims, now_s| Doing {
             who: &eve,
             owner: other,
             as_owner: true,
             claims,
+            keeps: true,
             routes: &world.routes,
             then: &world.then,
             now_s,
@@ -599,6 +639,7 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
         let id = world.store.put_package(&doing(true, 2), &Put::Make(one.clone())).unwrap();
         assert_eq!(world.store.owners().unwrap().of_domain("other.pkg"), other);
+        assert!(world.store.members(&place).unwrap().is_empty(), "those of who had it before");
         let moved = Put::Change(Package { id, written: one }, two);
         world.store.put_package(&doing(true, 3), &moved).unwrap();
         assert_eq!(world.store.owners().unwrap().of_domain("deep.other.pkg"), other);

@@ -84,6 +84,8 @@ struct WrittenPage {
     asks_anyway: bool,
     /// Whether it is to be said that a change of name is meant.
     asks_confirmation: bool,
+    /// Whether it is to be said what becomes of what is left on its name.
+    asks_people: bool,
     /// Whether a collection serves it once it is removed.
     is_served_without: bool,
     /// What became of it, the newest first.
@@ -106,6 +108,8 @@ struct Said {
     anyway: bool,
     /// A change of name is meant.
     confirms: bool,
+    /// Whether what is left on the name of a new one comes with it, where that is said.
+    keeps: Option<bool>,
 }
 
 async fn blank(
@@ -172,7 +176,7 @@ async fn remove(
                    an error from then on.";
         return Err(Trouble::refused(why));
     }
-    let asker = Asker { who: signed.who.clone(), confirms: true };
+    let asker = Asker { who: signed.who.clone(), confirms: true, keeps: None };
     at.makers.put(asker, Change::Remove(from), now_s()).await?;
     Ok(Redirect::to(&address("settings/package", &package)).into_response())
 }
@@ -185,7 +189,8 @@ async fn put(
     said: Said,
     page: WrittenPage,
 ) -> Result<Response, Trouble> {
-    let asker = Asker { who: signed.who.clone(), confirms: said.confirms };
+    let Said { confirms, keeps, .. } = said;
+    let asker = Asker { who: signed.who.clone(), confirms, keeps };
     let outcome = match at.makers.try_out(asker.clone(), change.clone(), now_s()).await {
         Ok(outcome) => outcome,
         Err(Refused::Wrong(wrong)) => {
@@ -224,6 +229,12 @@ async fn put(
         Ok(outcome) => {
             let name = outcome.package.map(|one| one.written.package()).unwrap_or_default();
             Ok(Redirect::to(&address("packages", &name)).into_response())
+        }
+        Err(refused @ Refused::Left(_)) => {
+            let alert = format!("Nothing was changed yet. {refused}");
+            let asks_anyway = page.checked.iter().any(|(works, _)| !works);
+            let page = WrittenPage { alert, asks_people: true, asks_anyway, ..page };
+            Ok(shown(StatusCode::CONFLICT, &page))
         }
         Err(refused) => Err(refused.into()),
     }
@@ -348,6 +359,7 @@ async fn page(
         checked: Vec::new(),
         asks_anyway: false,
         asks_confirmation: false,
+        asks_people: false,
         is_served_without: false,
         past: Vec::new(),
     })
@@ -369,6 +381,11 @@ fn said(fields: &Fields) -> Said {
         is_check: fields.text("act") == "check",
         anyway: fields.text("anyway") == "yes",
         confirms: fields.text("confirm") == "yes",
+        keeps: match fields.text("people") {
+            "keep" => Some(true),
+            "end" => Some(false),
+            _ => None,
+        },
     }
 }
 

@@ -157,7 +157,8 @@ async fn revert(
     if state != fields.text("seen") {
         return Err(Refused::Changed.into());
     }
-    let asker = Asker { who: signed.who.clone(), confirms: fields.text("confirm") == "yes" };
+    let asker =
+        Asker { who: signed.who.clone(), confirms: fields.text("confirm") == "yes", keeps: None };
     match undo(&at, asker, owner, (&package, found), change).await {
         Ok(outcome) => {
             let name = outcome.package.map_or(package, |one| one.written.package());

@@ -164,6 +164,13 @@ impl From<Refused> for Trouble {
                 );
                 Self::new(StatusCode::CONFLICT, "That does not work", why)
             }
+            Refused::Left(_) => {
+                let why = format!(
+                    "{refused} Nothing was changed: say with `people=keep` that all of it comes with \
+                     the package, or with `people=end` that it ends."
+                );
+                Self::new(StatusCode::CONFLICT, "Who comes with it?", why)
+            }
             Refused::Configuration(words) => {
                 let why = format!("Nothing was changed: {words}.");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not now", why)

@@ -28,6 +28,9 @@ pub struct Asker {
     pub who: Who,
     /// Whether they know that a change of domain or name breaks what people type.
     pub confirms: bool,
+    /// Whether what is left on the name of a package that they make, of when the configuration file had it,
+    /// comes with it or ends; `None` where they have not said.
+    pub keeps: Option<bool>,
 }
 
 /// What somebody wants to be done.
@@ -106,6 +109,9 @@ pub enum Refused {
     Breaks(Breaks),
     /// Pulls at this domain, which would become theirs, were counted when it was another's.
     Counted(String),
+    /// On the name of what is made something is left, of when the configuration file had it: what, in words. They
+    /// have not said whether that comes with it.
+    Left(String),
     /// The configuration is not what it was: words that say what to do.
     Configuration(String),
     /// Too many changes wait.
@@ -192,6 +198,7 @@ impl Refused {
             | Self::NotTheirs
             | Self::Breaks(_)
             | Self::Counted(_)
+            | Self::Left(_)
             | Self::Configuration(_)
             | Self::Busy
             | Self::Draining
@@ -216,6 +223,10 @@ impl fmt::Display for Refused {
             Self::Counted(domain) => {
                 write!(f, "pulls at {domain} were counted before it was theirs")
             }
+            Self::Left(left) => write!(
+                f,
+                "From when the configuration file had it, this hangs on its name: {left}."
+            ),
             Self::Configuration(words) => f.write_str(words),
             Self::Busy => f.write_str("too many changes are under way"),
             Self::Draining => f.write_str("the gateway is stopping"),

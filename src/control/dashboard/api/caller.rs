@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
 use crate::control::accounts::sessions::{By, Who};
@@ -99,6 +99,23 @@ pub(super) struct Confirmed {
     pub(super) confirm: bool,
 }
 
+/// What becomes of what is left on the name of a package that is made.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Left {
+    /// Where roles, tokens, invitations, webhooks or a public page hang on its name from when the configuration
+    /// file had it: whether they come with it, or end. Needed only there (409 without).
+    pub(super) people: Option<People>,
+}
+
+/// Whether that comes with it.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum People {
+    Keep,
+    End,
+}
+
 impl Place {
     /// It, if it is a package.
     pub(super) fn package(self) -> Result<Self, Problem> {
@@ -152,6 +169,14 @@ impl FromRequestParts<Dashboard> for Place {
 }
 
 impl FromRequestParts<Dashboard> for Confirmed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {
+        parameters(parts, at).await
+    }
+}
+
+impl FromRequestParts<Dashboard> for Left {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {

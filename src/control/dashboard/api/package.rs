@@ -7,8 +7,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::caller::{Caller, Confirmed, Place};
-use super::problem::{FieldError, Problem, Refusal, Sent, read};
+use super::caller::{Caller, Confirmed, Left, People, Place};
+use super::problem::{FieldError, Problem, ProblemBody, Refusal, Sent, read};
 use super::tagged::{is_meant, tagged};
 use crate::control::accounts::now_s;
 use crate::control::accounts::packages::Package as Made;
@@ -87,7 +87,7 @@ pub(super) async fn one(
 
 /// Makes a package of the organisation. It is in force when this answers: at every worker.
 #[utoipa::path(
-    post, path = "/api/v1/packages", tag = "packages", params(Place), request_body = WrittenPackage,
+    post, path = "/api/v1/packages", tag = "packages", params(Place, Left), request_body = WrittenPackage,
     responses(
         (status = 201, body = Package),
         Refusal
@@ -97,13 +97,15 @@ pub(super) async fn make(
     State(at): State<Dashboard>,
     caller: Caller,
     place: Place,
+    left: Left,
     wanted: Sent<WrittenPackage>,
 ) -> Result<Response, Problem> {
     caller.writes()?;
     let place = place.organisation()?;
     let organisation = caller.find(&at, Action::Configure, &place).await?.place.organisation();
     let written = read(wanted)?.into();
-    let asker = Asker { who: caller.who, confirms: true };
+    let keeps = left.people.map(|people| people == People::Keep);
+    let asker = Asker { who: caller.who, confirms: true, keeps };
     let change = Change::Make { organisation, written };
     let made = at.makers.put(asker, change, now_s()).await.map_err(Trouble::from)?;
     let name = made.package.map(|one| one.written.package()).unwrap_or_default();
@@ -142,7 +144,7 @@ pub(super) async fn change(
     let named = caller.find(&at, Action::Configure, &place.package()?).await?;
     let to = read(wanted)?.into();
     let from = meant(&at, &caller.viewer, &named.package, &headers).await?;
-    let asker = Asker { who: caller.who, confirms: confirmed.confirm };
+    let asker = Asker { who: caller.who, confirms: confirmed.confirm, keeps: None };
     let change = Change::Change { from, to };
     let made = at.makers.put(asker, change, now_s()).await.map_err(Trouble::from)?;
     let name = made.package.map(|one| one.written.package()).unwrap_or_default();
@@ -171,7 +173,7 @@ pub(super) async fn remove(
     let named = caller.find(&at, Action::Configure, &place.package()?).await?;
     removable(&caller.viewer, &named.package)?;
     let package = meant(&at, &caller.viewer, &named.package, &headers).await?;
-    let asker = Asker { who: caller.who, confirms: true };
+    let asker = Asker { who: caller.who, confirms: true, keeps: None };
     at.makers.put(asker, Change::Remove(package), now_s()).await.map_err(Trouble::from)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -83,7 +83,7 @@ pub(super) async fn check(
             Change::Change { from, to: written }
         }
     };
-    let asker = Asker { who: caller.who, confirms: false };
+    let asker = Asker { who: caller.who, confirms: false, keeps: None };
     let outcome = at.makers.try_out(asker, change, now_s()).await.map_err(Trouble::from)?;
     let package = outcome.package.map(|one| one.written).unwrap_or_default();
     let (domain, name) = (package.domain.as_str(), package.name.as_str());
@@ -157,7 +157,7 @@ pub(super) async fn revert(
         Err(trouble) if trouble.status == StatusCode::NOT_FOUND => None,
         Err(trouble) => return Err(trouble.into()),
     };
-    let asker = Asker { who: caller.who, confirms: confirmed.confirm };
+    let asker = Asker { who: caller.who, confirms: confirmed.confirm, keeps: None };
     let outcome = undo(&at, asker, owner, (&name, seen), change).await?;
     let name = outcome.package.map(|one| one.written.package()).unwrap_or_default();
     answer(&at, &caller.viewer, &name).await
