@@ -318,6 +318,69 @@ fn a_role_on_one_package_is_none_on_the_collection_that_it_becomes() {
     assert!(told.contains("member.remove"), "{told}");
 }
 
+/// Counts follow an id through another name, and an id leads to nobody else's.
+#[test]
+fn counts_follow_an_id_and_each_organisations_ids_are_its_own() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let of_acme = token_of(&mut ada, "acme");
+    let mut eve = Person::created(&gate, "eve", &["--organisation", "other"]);
+    let of_other = token_of(&mut eve, "other");
+    let [old, new, theirs] =
+        ["acme.pkg.pg.test/sledge", "acme.pkg.pg.test/sled", "other.pkg.pg.test/hammer"];
+    let body = |name: &str| {
+        let mut body = redirected("", name, "http://127.1.1.1/x");
+        body["id"] = json!("rocket");
+        body
+    };
+    for (token, organisation, name) in
+        [(&of_acme, "acme", "sledge"), (&of_other, "other", "hammer")]
+    {
+        let make = format!("/api/v1/packages?organisation={organisation}");
+        let made = send(&gate, token, "POST", &make, &[], Some(&body(name)));
+        assert_eq!(made.status, 201, "{}", text(&made));
+        assert_eq!(json_of(&made)["written"]["id"], "rocket");
+    }
+    let again = send(&gate, &of_acme, "POST", MAKE, &[], Some(&body("again")));
+    assert_eq!(problem(&again).0, 400, "{}", text(&again));
+    let said = json_of(&again)["errors"][0].to_string();
+    assert!(said.contains("is that of acme.pkg.pg.test/sledge already"), "{said}");
+    let pulled = |package: &str, before: u64| {
+        leads(&gate, package, Some("127.1.1.1/v2/x"));
+        eventually(|| match gate.counts(package).requests {
+            many if many == before + 24 => Ok(()),
+            many => Err(format!("{package}: {many} beside {before}")),
+        });
+    };
+    pulled(old, 0);
+    pulled(theirs, 0);
+    let any = [("If-Match", "*")];
+    let refused = send(&gate, &of_acme, "PUT", &target(old), &any, Some(&body("sled")));
+    assert!(text(&refused).contains("its counts go on there"), "{}", text(&refused));
+    let confirmed = format!("{}&confirm=true", target(old));
+    let renamed = send(&gate, &of_acme, "PUT", &confirmed, &any, Some(&body("sled")));
+    assert_eq!(renamed.status, 200, "{}", text(&renamed));
+    pulled(new, 24);
+    assert_eq!((gate.counts(old).requests, gate.counts(theirs).requests), (0, 24));
+    // Who is an admin of it alone sees the id, and has no other counts by another.
+    let mut pia = Person::admin_of(&gate, &mut ada, new, "pia");
+    let page = text(&pia.get(&format!("/settings/package/{new}")));
+    let field = page.split("<input id=\"id\"").nth(1).unwrap().split('>').next().unwrap();
+    assert!(field.contains("value=\"rocket\"") && field.contains("readonly"), "{field}");
+    let of_package = [("package", new), ("label", "p"), ("role", "admin"), ("days", "1")];
+    let of_package = made_token(&mut pia, &of_package);
+    let mut other = body("sled");
+    other["id"] = json!("saturn");
+    let refused = send(&gate, &of_package, "PUT", &target(new), &any, Some(&other));
+    assert_eq!(problem(&refused).0, 403, "{}", text(&refused));
+    // Once it is gone the id leads its own organisation to its counts, and no other.
+    assert_eq!(ask(&gate, &of_acme, "DELETE", &target(new), &any).status, 204);
+    pulled(theirs, 24);
+    assert_eq!(send(&gate, &of_acme, "POST", MAKE, &[], Some(&body("saw"))).status, 201);
+    pulled("acme.pkg.pg.test/saw", 48);
+    assert_eq!(gate.counts(theirs).requests, 48);
+}
+
 /// The number of the newest change.
 fn newest(gate: &Gate, token: &str, package: &str) -> i64 {
     let to = format!("/api/v1/package/history?package={package}&limit=1");

@@ -374,6 +374,7 @@ fn said(fields: &Fields) -> Said {
         failover_on_404: fields.text("failover_on_404") == "yes",
         delivery: text("delivery"),
         credentials: text("credentials"),
+        id: text("id"),
         description: text("description"),
     };
     Said {

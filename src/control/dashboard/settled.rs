@@ -102,7 +102,7 @@ pub(super) fn removable(viewer: &Viewer, package: &str) -> Result<OrganisationId
 
 /// What is in force of a package, in the words of the file.
 fn in_force(routes: &Table, domain: &str, name: &str) -> Option<Written> {
-    let Match { location, others, delivery, credentials, failover_on_404, .. } =
+    let Match { location, others, delivery, credentials, failover_on_404, id, .. } =
         routes.of(domain, name)?;
     let star = Pattern::parse(name).ok()?.star.map_or("", |star| star.as_str());
     let others = others.iter().map(|other| other.location.as_str());
@@ -120,6 +120,7 @@ fn in_force(routes: &Table, domain: &str, name: &str) -> Option<Written> {
         failover_on_404,
         delivery: delivery_word(delivery).to_owned(),
         credentials: credentials_word(credentials).to_owned(),
+        id: id.to_owned(),
         description: String::new(),
     })
 }
@@ -155,11 +156,12 @@ mod tests {
         ] {
             let text = format!(
                 "[[packages]]\ndomain = \"a.b\"\nname = \"{name}\"\nbackends = {backends:?}\n\
-                 delivery = \"broker\"\n"
+                 delivery = \"broker\"\nid = \"r1\"\n"
             );
             let (_, snapshot) = compiled(&text);
             let read = in_force(&snapshot.routes, "a.b", name).unwrap();
-            assert_eq!((&*read.domain, &*read.name, &*read.delivery), ("a.b", name, "broker"));
+            let said = (&*read.domain, &*read.name, &*read.delivery, &*read.id);
+            assert_eq!(said, ("a.b", name, "broker", "r1"));
             let expected: Vec<String> = backends
                 .iter()
                 .map(|one| one.replace("docker.io", "registry-1.docker.io"))

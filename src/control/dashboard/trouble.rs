@@ -148,8 +148,8 @@ impl From<Refused> for Trouble {
                 Self::new(StatusCode::CONFLICT, "The file comes first", why)
             }
             Refused::NotTheirs => {
-                let why = "Whether there is a package, what it is called, and at which domain, is for \
-                           an admin of its organisation to say.";
+                let why = "Whether there is a package, what it is called, at which domain, and what \
+                           the counts know it by, is for an admin of its organisation to say.";
                 Self::new(StatusCode::FORBIDDEN, "Not allowed", why)
             }
             Refused::Breaks(breaks) => {

@@ -138,6 +138,8 @@ pub struct Breaks {
     has: bool,
     /// Whether a role on it would reach further.
     widens: bool,
+    /// Whether its counts go on under the other, by its id.
+    is_known: bool,
 }
 
 impl Breaks {
@@ -145,19 +147,24 @@ impl Breaks {
     pub fn of(from: &Written, to: &Written) -> Option<Self> {
         let (was, is) = (from.package(), to.package());
         let (has, widens) = (to.has(from), to.widens(from));
-        (was != is).then_some(Self { from: was, to: is, has, widens })
+        // Below a collection each name is counted by itself.
+        let is_one = |written: &Written| !written.name.ends_with('*');
+        let same = from.name == to.name || (is_one(from) && is_one(to));
+        let is_known = !from.id.is_empty() && from.id == to.id && same;
+        (was != is).then_some(Self { from: was, to: is, has, widens, is_known })
     }
 }
 
 impl fmt::Display for Breaks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, has, widens } = self;
+        let Self { from, to, has, widens, is_known } = self;
+        let go_on = if *is_known { "go on" } else { "begin anew" };
         match has {
             true => write!(f, "{from} is one of {to} then, and comes from where that lives.")?,
             false => write!(
                 f,
-                "Who pulls {from} gets an error from then on, until they type {to}; its counts begin \
-                 anew there."
+                "Who pulls {from} gets an error from then on, until they type {to}; its counts {go_on} \
+                 there."
             )?,
         }
         let becomes = match (widens, has) {

@@ -8,7 +8,7 @@ use crate::control::accounts::packages::{Package, Put, may_put};
 use crate::control::accounts::people::Owners;
 use crate::control::accounts::{Store, StoreError};
 use crate::pure::access::{Action, Grants, OrganisationId};
-use crate::pure::config::made::{IN_THE_WAY, Made, Written, Wrong, is_in_file};
+use crate::pure::config::made::{IN_THE_WAY, Made, Written, Wrong, id_taken, is_in_file};
 use crate::pure::config::values::Config;
 use crate::pure::route::table::Table;
 
@@ -32,9 +32,9 @@ impl Stored {
 
     /// As they are put beside the file.
     pub fn made(&self) -> Vec<Made> {
-        let made = |Package { written, .. }: &Package| Made {
-            is_operators: self.owners.of_domain(&written.domain) == self.owners.operator,
-            written: written.clone(),
+        let made = |Package { written, .. }: &Package| {
+            let tenant = self.tenant(self.owners.of_domain(&written.domain));
+            Made { is_operators: tenant.is_none(), tenant, written: written.clone() }
         };
         self.packages.iter().map(made).collect()
     }
@@ -63,7 +63,8 @@ impl Stored {
             Change::Make { written, .. } | Change::Restore { written, .. } => {
                 self.has_room(owner)?;
                 let (written, claims) = self.settled(owner, written, file)?;
-                made.push(Made { written: written.clone(), is_operators: runs_gateway });
+                let (is_operators, tenant) = (runs_gateway, self.tenant(owner));
+                made.push(Made { written: written.clone(), is_operators, tenant });
                 let put = match order.change {
                     Change::Restore { id, .. } => Put::Restore(Package { id, written }),
                     Change::Make { .. } | Change::Change { .. } | Change::Remove(_) => {
@@ -78,6 +79,10 @@ impl Stored {
                     return Err(Refused::Overruled);
                 }
                 let (to, claims) = self.settled(owner, to, file)?;
+                // By another id its counts may be those of a package that they do not see.
+                if !owns && to.id != from.written.id {
+                    return Err(Refused::NotTheirs);
+                }
                 match Breaks::of(&from.written, &to) {
                     Some(_) if !owns => return Err(Refused::NotTheirs),
                     Some(breaks) if !order.asker.confirms && !order.is_trial => {
@@ -90,7 +95,7 @@ impl Stored {
                     && to.backends == from.written.backends;
                 let is_operators = owner == self.owners.operator && (runs_gateway || is_kept);
                 if let Some(one) = made.get_mut(at) {
-                    *one = Made { written: to.clone(), is_operators };
+                    *one = Made { written: to.clone(), is_operators, tenant: self.tenant(owner) };
                 }
                 (Some(at), Put::Change(from.clone(), to), claims)
             }
@@ -100,7 +105,21 @@ impl Stored {
                 (None, Put::Remove(package.clone()), false)
             }
         };
-        Ok(Planned { made, at, owner, owns, claims, put })
+        let gets_id = match &put {
+            Put::Make(_) | Put::Restore(_) => true,
+            Put::Change(from, to) => from.written.id != to.id,
+            Put::Remove(_) => false,
+        };
+        let taken = at.filter(|_| gets_id).and_then(|at| id_taken(&file.packages, &made, at));
+        match taken {
+            Some(wrong) => Err(Refused::Wrong(vec![wrong])),
+            None => Ok(Planned { made, at, owner, owns, claims, put }),
+        }
+    }
+
+    /// The organisation, where it is not the one that runs the gateway.
+    fn tenant(&self, organisation: OrganisationId) -> Option<OrganisationId> {
+        (organisation != self.owners.operator).then_some(organisation)
     }
 
     /// That an organisation may have one more.
@@ -342,13 +361,17 @@ backend = \"ghcr.io/acme/rocket\"
         let restore = Change::Restore { organisation: OTHER, id: 9, written: written("", "y") };
         let moved = Change::Change { from: there.clone(), to: there.written.clone() };
         let remove = Change::Remove(there.clone());
-        let named = Change::Change { from: there, to: written("other.example", "z") };
+        let named = Change::Change { from: there.clone(), to: written("other.example", "z") };
+        let counted = Written { id: "x".to_owned(), ..there.written.clone() };
+        let counted = Change::Change { from: there, to: counted };
         let package = Some("other.example/x");
         for (who, change, expected) in [
             ((OTHER, None, Role::Admin), &remove, "done"),
             ((OTHER, None, Role::Member), &remove, "Store(Forbidden)"),
             ((OTHER, package, Role::Admin), &remove, "NotTheirs"),
             ((OTHER, package, Role::Admin), &named, "NotTheirs"),
+            ((OTHER, package, Role::Admin), &counted, "NotTheirs"),
+            ((OTHER, None, Role::Admin), &counted, "done"),
             ((OTHER, package, Role::Admin), &moved, "done"),
             ((OTHER, package, Role::Member), &moved, "Store(Forbidden)"),
             ((OTHER, package, Role::Admin), &restore, "Store(Absent)"),

@@ -2,7 +2,7 @@
 //! beside them. The file comes first: of two of one name its own is served, and what cannot stand beside
 //! the rest is set aside, with the reasons.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,10 @@ use serde_spanned::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::check::check_with;
+use super::kinds::{Id, Scalar as _};
 use super::problem::{Problem, Warning};
 use super::values::{Config, Credentials, Package};
+use crate::pure::access::OrganisationId;
 use crate::pure::address::is_public;
 use crate::pure::http1::forwarded::mapped;
 use crate::pure::oci::backend::Backend;
@@ -32,6 +34,9 @@ pub struct Written {
     pub delivery: String,
     /// Whose login the registry sees.
     pub credentials: String,
+    /// What the counts know it by, among those of its organisation; empty for its domain and name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// What people say of it, for people.
     #[serde(default)]
     pub description: String,
@@ -45,6 +50,8 @@ pub struct Made {
     /// Whether the organisation that runs the gateway owns it: only then does it use accounts and
     /// addresses that the file has.
     pub is_operators: bool,
+    /// Whose it is, where that is another organisation.
+    pub tenant: Option<OrganisationId>,
 }
 
 /// What is wrong with one: the field, named as in [`Written`] (`backends` for each of them), and words
@@ -100,6 +107,7 @@ impl Written {
             backends: backends.collect(),
             delivery: trimmed(self.delivery),
             credentials: trimmed(self.credentials),
+            id: trimmed(self.id),
             description: trimmed(self.description),
             ..self
         }
@@ -137,6 +145,9 @@ impl Written {
             let what = "`*` is for the configuration file: name the domain that clients pull from";
             wrong.push(Wrong::new("domain", what));
         }
+        if let Err(what) = Id.make(self.id.clone()) {
+            wrong.push(Wrong::new("id", format!("{what}; allowed: {}", Id.allowed())));
+        }
         let is_text = |letter: char| !letter.is_control() || letter == '\n' || letter == '\r';
         if self.description.len() > DESCRIPTION_BYTES_MAX || !self.description.chars().all(is_text)
         {
@@ -147,6 +158,31 @@ impl Written {
         }
         wrong
     }
+}
+
+impl Made {
+    /// What the counts know it by, where it has an id. Those of each organisation are its own: counts follow an
+    /// id, so nobody is to have others' by giving theirs.
+    fn counted_as(&self) -> Option<String> {
+        let id = Some(&self.written.id).filter(|id| !id.is_empty())?;
+        // No id of the file has a slash, and so none of who writes it.
+        Some(self.tenant.map_or_else(|| id.clone(), |tenant| format!("{tenant}/{id}")))
+    }
+}
+
+/// What is wrong with the id of the one at this place among `made`, where another has it.
+pub fn id_taken(in_file: &[Package], made: &[Made], at: usize) -> Option<Wrong> {
+    let own = made.get(at)?.counted_as()?;
+    if let Some(package) = in_file.iter().find(|one| one.id.as_ref() == Some(&own)) {
+        let line = package.line.unwrap_or_default();
+        let what =
+            format!("is a package's in line {line} of the configuration file: choose another");
+        return Some(Wrong::new("id", what));
+    }
+    let mut others = made.iter().enumerate().filter(|(of, _)| *of != at);
+    let (_, other) = others.find(|(_, other)| other.counted_as().as_ref() == Some(&own))?;
+    let what = format!("is that of {} already: choose another", other.written.package());
+    Some(Wrong::new("id", what))
 }
 
 impl Wrong {
@@ -202,6 +238,7 @@ pub fn beside(
                 }
                 if merged.aside.len() == before {
                     merged.config = config;
+                    name_for_counts(&mut merged.config.packages, in_file, &places, made);
                     return merged;
                 }
             }
@@ -216,6 +253,17 @@ pub fn beside(
                 }
             }
         }
+    }
+}
+
+/// Says what the counts know those by that were made, which stand behind those of the file. Of two of one id,
+/// which two organisations' can be once a domain has another owner, the second is known by its name.
+fn name_for_counts(packages: &mut [Package], in_file: usize, places: &[usize], made: &[Made]) {
+    let (of_file, beside) = packages.split_at_mut(in_file.min(packages.len()));
+    let mut taken: HashSet<String> = of_file.iter().filter_map(|one| one.id.clone()).collect();
+    for (package, at) in beside.iter_mut().zip(places) {
+        let id = made.get(*at).and_then(Made::counted_as);
+        package.id = id.filter(|id| taken.insert(id.clone()));
     }
 }
 
@@ -369,7 +417,7 @@ backend = \"soon.acme.com/acme/other\"
             credentials: "none".to_owned(),
             ..Written::default()
         };
-        Made { written, is_operators: false }
+        Made { written, is_operators: false, tenant: Some(7) }
     }
 
     /// What is served beside the file, and of what is not, `place field: what`.
@@ -431,6 +479,40 @@ backend = \"soon.acme.com/acme/other\"
             let said = aside.join("\n");
             assert!(said.starts_with(&format!("1 {expected}")), "{told}: {said}");
         }
+    }
+
+    #[test]
+    fn counts_know_each_organisations_by_ids_of_their_own() {
+        let text = FILE.replace("name = \"acme/other\"", "id = \"moon\"\nname = \"acme/other\"");
+        let with = |name: &str, id: &str, tenant| {
+            let mut made = made("a.b", name, "ghcr.io/x");
+            made.written.id = id.to_owned();
+            Made { tenant, ..made }
+        };
+        let all = [
+            with("none", "", None),
+            with("operators", "rocket", None),
+            with("sevens", "rocket", Some(7)),
+            with("eights", "moon", Some(8)),
+            with("again", "rocket", Some(7)),
+            with("the-files", "moon", None),
+        ];
+        let merged = beside(check("f", &text).unwrap(), ("f", &text), &all);
+        assert!(merged.aside.is_empty(), "{:?}", merged.aside);
+        let ids: Vec<_> = merged.config.packages.iter().map(|one| one.id.as_deref()).collect();
+        let expected = [None, Some("rocket"), Some("7/rocket"), Some("8/moon"), None, None];
+        assert_eq!((ids[1], &ids[2..]), (Some("moon"), &expected[..]));
+        let in_file = &merged.config.packages[..2];
+        let taken: Vec<_> = (0..all.len()).map(|at| id_taken(in_file, &all, at)).collect();
+        let is_taken: Vec<bool> = taken.iter().map(Option::is_some).collect();
+        assert_eq!(is_taken, [false, false, true, false, true, true]);
+        let what = taken[5].clone().unwrap().what;
+        assert!(what.starts_with("is a package's in line 14 of"), "{what}");
+        let (_, aside) = self::merged(&[with("x", "a b", None), with("y", "7/x", Some(8))]);
+        assert!(
+            aside.iter().all(|one| one.contains("id: ") && one.contains("is not an id; allowed"))
+        );
+        assert_eq!(aside.len(), 2, "{aside:?}");
     }
 
     #[test]

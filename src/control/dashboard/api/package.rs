@@ -62,6 +62,11 @@ pub(super) struct WrittenPackage {
     #[serde(default = "none")]
     #[schema(example = "none")]
     credentials: String,
+    /// What the counts know it by, among those of its organisation: a package that has been counted by an id keeps
+    /// its counts through a change of name. Empty for its domain and name.
+    #[serde(default)]
+    #[schema(example = "rocket")]
+    id: String,
     /// For people.
     #[serde(default)]
     description: String,
@@ -215,16 +220,16 @@ impl From<Settled> for Package {
 impl From<WrittenPackage> for Written {
     fn from(package: WrittenPackage) -> Self {
         let WrittenPackage { domain, name, backends, failover_on_404, .. } = package;
-        let WrittenPackage { delivery, credentials, description, .. } = package;
-        Self { domain, name, backends, failover_on_404, delivery, credentials, description }
+        let WrittenPackage { delivery, credentials, id, description, .. } = package;
+        Self { domain, name, backends, failover_on_404, delivery, credentials, id, description }
     }
 }
 
 impl From<Written> for WrittenPackage {
     fn from(written: Written) -> Self {
         let Written { domain, name, backends, failover_on_404, .. } = written;
-        let Written { delivery, credentials, description, .. } = written;
-        Self { domain, name, backends, failover_on_404, delivery, credentials, description }
+        let Written { delivery, credentials, id, description, .. } = written;
+        Self { domain, name, backends, failover_on_404, delivery, credentials, id, description }
     }
 }
 
