@@ -1,16 +1,20 @@
 //! How much of the admin listener anybody can take: connections, slow heads and bodies, pages that watch,
-//! and rows of an answer.
+//! and exports that nobody reads.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
+use std::fs;
 use std::net::IpAddr;
+use std::process::Command;
 
 use support::eventually::eventually;
-use support::gate::Gate;
+use support::gate::{Gate, pullgate};
 use support::http::Connection;
 use support::person::{PACKAGES, Person, ROCKET, text};
+use support::process::run;
+use support::program::{ask, token_of};
 
 fn gate(limits: &str) -> Gate {
     Gate::start("epoll", &format!("{PACKAGES}\n[limits]\n{limits}"))
@@ -77,6 +81,59 @@ fn slow_heads_quiet_connections_and_slow_bodies_are_given_up() {
                 Content-Type: application/x-www-form-urlencoded\r\n\r\n";
     long.send(&[head.as_bytes(), &[b'a'; 70_000]].concat()).unwrap();
     assert_eq!(long.answer(false).unwrap().status, 400);
+}
+
+/// An export that is not read holds a thread until it is given up.
+#[test]
+fn exports_that_nobody_reads_are_few_of_one_account_and_few_in_all() {
+    let mut gate = gate("write_timeout = \"60s\"\n");
+    let mut ada = Person::set_up(&mut gate);
+    // More than sockets hold.
+    let mut old = "time,package,version,pulls\n".to_owned();
+    for day in 1..=28 {
+        for version in 0..900 {
+            old += &format!("2024-02-{day:02},{ROCKET},{version}.0,1\n");
+        }
+    }
+    let file = gate.config_file().with_file_name("old.csv");
+    fs::write(&file, old).unwrap();
+    let mut import = Command::new(pullgate());
+    run(import.arg("import").arg(&file).arg("--data").arg(gate.data_dir()));
+    let begin = |token: &str| {
+        let mut connection = Connection::open(gate.admin()).unwrap();
+        let head = format!(
+            "GET /api/v1/export HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
+            gate.admin()
+        );
+        connection.send(head.as_bytes()).unwrap();
+        (connection.head().unwrap(), connection)
+    };
+    let first = token_of(&mut ada, "acme");
+    let mut held: Vec<_> = (0..2).map(|_| begin(&first)).collect();
+    assert!(held.iter().all(|(answer, _)| answer.status == 200));
+    let refused = begin(&first).0;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
+    // Others find room, until there is none.
+    for number in 2..6 {
+        let login = format!("p{number}");
+        let mut person =
+            Person::created(&gate, &login, &["--organisation", "acme", "--role", "admin"]);
+        let token = token_of(&mut person, "acme");
+        let exports: Vec<_> = (0..2).map(|_| begin(&token)).collect();
+        let expected = if number < 5 { 200 } else { 503 };
+        for (answer, _) in &exports {
+            assert_eq!(answer.status, expected, "{login}");
+            assert_eq!(answer.header("retry-after").is_some(), expected == 503);
+        }
+        held.extend(exports);
+    }
+    // Who goes away, or reads to the end, leaves room.
+    drop(held);
+    let whole = eventually(|| {
+        let answer = ask(&gate, &first, "GET", "/api/v1/export", &[]);
+        if answer.status == 200 { Ok(answer) } else { Err(text(&answer)) }
+    });
+    assert!(whole.is_whole && text(&whole).lines().count() == 28 * 900);
 }
 
 #[test]

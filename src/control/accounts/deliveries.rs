@@ -154,9 +154,17 @@ impl Store {
         Ok(due.query_map(of, read)?.collect::<Result<_, _>>()?)
     }
 
-    /// How many wait.
-    pub fn waiting_deliveries(&self) -> Result<u64, StoreError> {
-        Ok(waiting(&self.connection, "TRUE", [])?.unsigned_abs())
+    /// How many wait. They are counted anew only where something was written since they were last.
+    pub fn waiting_deliveries(&mut self) -> Result<u64, StoreError> {
+        let written = self.connection.total_changes();
+        if let Some((then, waiting)) = self.waiting
+            && then == written
+        {
+            return Ok(waiting);
+        }
+        let waiting = waiting(&self.connection, "TRUE", [])?.unsigned_abs();
+        self.waiting = Some((written, waiting));
+        Ok(waiting)
     }
 
     /// It was told.

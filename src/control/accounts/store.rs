@@ -19,6 +19,8 @@ pub struct Store {
     pub(super) connection: Connection,
     /// That it cannot be noted who was here.
     unseen: Limited,
+    /// How many rows had been written when it was counted what is to be told, and how many that were.
+    pub(super) waiting: Option<(u64, u64)>,
 }
 
 /// Why a job of the store came to nothing.
@@ -70,7 +72,7 @@ impl Store {
         };
         match attempt() {
             Ok((connection, version)) if version as usize <= MIGRATIONS.len() => {
-                Ok(Self { connection, unseen: Limited::per(UNSEEN_SAID_US) })
+                Ok(Self { connection, waiting: None, unseen: Limited::per(UNSEEN_SAID_US) })
             }
             Ok((_, version)) => {
                 let words = format!("a newer pullgate has written it (version {version})");

@@ -1,5 +1,6 @@
--- Registries that fail, or did so until everybody is told that they work again. What stands here is told once,
--- also by a gateway that was started anew meanwhile.
+-- Registries that fail, or did so until everybody is told that they work again. Of each of these outages each
+-- webhook gets one message when it begins and one when it ends, which wait among the deliveries until they are
+-- heard, also where the gateway was started anew meanwhile.
 CREATE TABLE outages (
     -- Where its `/v2/` is.
     registry TEXT NOT NULL,

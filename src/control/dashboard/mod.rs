@@ -53,7 +53,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::accounts::hash::Hasher;
 use super::accounts::{Accounts, StoreError};
@@ -61,6 +61,7 @@ use super::admin::explain::InForce;
 use super::alerts::file::OfFile;
 use super::made::Makers;
 use super::prove::look::Onlooker;
+use super::seats::Seats;
 use super::status::Status;
 use crate::aggregator::Query;
 use crate::messages::random::random;
@@ -93,6 +94,8 @@ pub(super) struct Parts {
     badges: Badges,
     /// Who watches pulls.
     seats: Watching,
+    /// Who exports counts, by account.
+    exports: Mutex<Seats<i64>>,
     /// Who may make an account.
     pub(super) sign_up: SignUp,
     /// The name server that is asked what proves domains, where it is not the machine's.
@@ -136,6 +139,7 @@ impl Dashboard {
             in_force,
             alerts_of_file,
             seats: Watching::new(),
+            exports: Mutex::new(Seats::new(EXPORTS_MAX, EXPORTS_OF_ACCOUNT_MAX)),
             badges: Badges::open(data_dir)?,
             sign_up,
             resolver,
@@ -251,6 +255,10 @@ async fn unread_if_too_long(request: Request) -> Request {
     }
 }
 
+/// Exports at once by the API, each with a thread and as much memory as three portions take; whoever reads one
+/// slowly holds it for long. Pages ask otherwise.
+const EXPORTS_MAX: usize = 8;
+const EXPORTS_OF_ACCOUNT_MAX: usize = 2;
 /// Passwords that are hashed at once, each with 19 MiB.
 const HASHED_AT_ONCE: usize = 2;
 /// A form, or what a program sends to the API, in all. The words for more name it

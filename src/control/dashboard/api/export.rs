@@ -4,6 +4,7 @@ use std::io;
 
 use axum::body::Body;
 use axum::extract::{Query as Params, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Bytes;
@@ -14,16 +15,17 @@ use super::caller::Caller;
 use super::problem::{Problem, Refusal};
 use crate::aggregator::{By, Export, Portion, QueryError};
 use crate::control::admin::socket::{PORTIONS_WAITING_MAX, ask, send_all};
-use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::counted::counted;
 use crate::control::dashboard::packages::{format_of, kind, put_row};
 use crate::control::dashboard::trouble::Trouble;
+use crate::control::dashboard::{Dashboard, EXPORTS_OF_ACCOUNT_MAX};
 use crate::control::pieces::Pieces;
+use crate::control::seats::Taken;
 use crate::pure::access::Action;
 use crate::pure::export::Format;
 
 /// All counts of the package, or of all packages that the caller may see, row by row as `pullgate export`
-/// writes them. An answer that ends early was not whole.
+/// writes them. An answer that ends early was not whole. Two at once for an account (429), eight in all (503).
 #[utoipa::path(
     get,
     path = "/api/v1/export",
@@ -64,6 +66,7 @@ pub(super) async fn export(
     {
         return Err(Problem(Trouble::absent()));
     }
+    let seat = at.exports.lock().await.take(Some(caller.who.account)).map_err(taken)?;
     let mut header = String::new();
     let columns: Vec<&str> =
         ["package"].into_iter().chain(ask.by.iter().map(|by| by.column())).collect();
@@ -75,8 +78,27 @@ pub(super) async fn export(
             let seen = |package: &str| caller.viewer.may_package(Action::See, package, false);
             written(std::mem::take(&mut header), portion, format, seen)
         });
+        drop(seat);
     });
     Ok(([(CONTENT_TYPE, kind(format))], Body::new(Pieces(receiver))).into_response())
+}
+
+/// Too many are under way.
+fn taken(taken: Taken) -> Problem {
+    let trouble = match taken {
+        Taken::All => {
+            Trouble::busy("As many exports as there can be are under way. Try again in a moment.")
+        }
+        Taken::Own => {
+            let why = format!(
+                "{EXPORTS_OF_ACCOUNT_MAX} exports of this account are under way: read one to its end \
+                 first."
+            );
+            let trouble = Trouble::new(StatusCode::TOO_MANY_REQUESTS, "Too many exports", why);
+            Trouble { retry_s: Some(5), ..trouble }
+        }
+    };
+    Problem(trouble)
 }
 
 /// What of a portion is seen, behind what stands before it; of the end, nothing more.
