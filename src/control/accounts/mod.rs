@@ -18,6 +18,8 @@ pub mod organisations;
 pub mod outages;
 pub mod own;
 pub mod packages;
+#[cfg(test)]
+mod packages_cases;
 pub mod people;
 pub mod place;
 mod public;
