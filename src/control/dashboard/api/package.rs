@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Confirmed, Left, People, Place};
-use super::problem::{FieldError, Problem, ProblemBody, Refusal, Sent, read};
+use super::problem::{FieldError, Problem, Refusal, Sent, read};
 use super::tagged::{is_meant, tagged};
 use crate::control::accounts::now_s;
 use crate::control::accounts::packages::Package as Made;
