@@ -182,8 +182,10 @@ pub(crate) mod tests {
     use crate::pure::config::values::Config;
     use crate::pure::snapshot::{Circumstances, Snapshot};
 
+    pub(crate) use tempfile::TempDir as Scratch;
+
     /// A directory that goes away with the test.
-    pub(crate) fn scratch() -> tempfile::TempDir {
+    pub(crate) fn scratch() -> Scratch {
         tempfile::tempdir().unwrap()
     }
 

@@ -6,7 +6,7 @@ use super::place::Place;
 use super::roles;
 use super::sessions::{By, Who};
 use super::store::{Store, StoreError};
-use crate::control::tests::{compiled, scratch};
+use crate::control::tests::{Scratch, compiled, scratch};
 use crate::pure::access::{OrganisationId, Role};
 use crate::pure::config::made::Written;
 use crate::pure::route::table::Table;
@@ -16,7 +16,7 @@ fn written(domain: &str, name: &str) -> Written {
 }
 
 struct World {
-    _dir: tempfile::TempDir,
+    _dir: Scratch,
     store: Store,
     /// acme's admin, in its browser.
     ada: Who,
