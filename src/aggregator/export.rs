@@ -11,7 +11,7 @@ use crate::aggregator::ask::{Ask, QueryError};
 use crate::aggregator::clock::Clock;
 use crate::aggregator::counts::CountsError;
 use crate::aggregator::plan::{Plan, minute_of, timestamp};
-use crate::aggregator::query::{Held, Query};
+use crate::aggregator::query::{Held, Patience, Query};
 use crate::aggregator::schema::cell_range;
 use crate::aggregator::view::View;
 use crate::pure::pull::rollup::{Dimension, Unit};
@@ -131,7 +131,8 @@ impl Export {
         &mut self,
         mut read: impl FnMut(&View) -> Result<T, QueryError>,
     ) -> Result<T, QueryError> {
-        for _ in 0..VIEWS_MAX {
+        let patience = Patience::new();
+        loop {
             let now_us = Clock::look().now_us;
             let kept = self.view.take().filter(|(_, until_us)| now_us < *until_us);
             let (view, until_us) = match kept {
@@ -143,8 +144,8 @@ impl Export {
                 self.view = Some((view, until_us));
                 return Ok(told);
             }
+            patience.check()?;
         }
-        Err(QueryError::being_written())
     }
 }
 
@@ -201,5 +202,3 @@ fn minutes_at_once(unit: Unit) -> u32 {
 /// How long one view is used: taking one costs what is not in sled yet, so that it is worth keeping for
 /// many packages.
 const VIEW_US_MAX: u64 = 1_000_000;
-/// How often a view is taken again because the store was written to meanwhile.
-const VIEWS_MAX: usize = 5;

@@ -9,6 +9,7 @@ use crate::aggregator::amend::Amendment;
 use crate::aggregator::answer::Answer;
 use crate::aggregator::ask::{Ask, QueryError};
 use crate::aggregator::backup::Kept;
+use crate::aggregator::clock::Clock;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::plan::Plan;
 use crate::aggregator::view::View;
@@ -104,14 +105,15 @@ impl Query {
 
     /// Gives what was counted to `run`, anew where it was written to meanwhile.
     fn read<T>(&self, run: impl Fn(&View) -> Result<T, QueryError>) -> Result<T, QueryError> {
-        for _ in 0..VIEWS_MAX {
+        let patience = Patience::new();
+        loop {
             let view = self.view()?;
             let answer = run(&view)?;
             if !view.is_stale()? {
                 return Ok(answer);
             }
+            patience.check()?;
         }
-        Err(QueryError::being_written())
     }
 
     /// The counts as they are now.
@@ -155,6 +157,23 @@ impl Query {
     }
 }
 
+/// How long somebody reads anew where it was written to meanwhile.
+pub(super) struct Patience {
+    until_us: u64,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self { until_us: Clock::look().now_us.saturating_add(PATIENCE_US) }
+    }
+
+    /// Whether it is worth reading once more.
+    pub(super) fn check(&self) -> Result<(), QueryError> {
+        let is_over = Clock::look().now_us >= self.until_us;
+        if is_over { Err(QueryError::being_written()) } else { Ok(()) }
+    }
+}
+
 /// Tells the aggregator, which takes up what it is told within milliseconds unless it is stuck.
 fn give(orders: &Sender<Order>, order: Order) -> Result<(), QueryError> {
     orders.send_timeout(order, ORDER_TIMEOUT).map_err(|error| match error {
@@ -169,7 +188,8 @@ fn give(orders: &Sender<Order>, order: Order) -> Result<(), QueryError> {
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the aggregator may take to give a view: it opens the store first.
 const VIEW_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a view is taken again because the store was written to meanwhile.
-const VIEWS_MAX: usize = 5;
+/// Several of the times in which the store is left alone for readers: within each that is left of one,
+/// and between them, any number of tries can be in vain.
+const PATIENCE_US: u64 = 10_000_000;
 /// Pulls that a subscriber may be behind.
 const FEED_MAX: usize = 1024;
