@@ -1,5 +1,5 @@
 //! How much of the admin listener anybody can take: connections, slow heads and bodies, pages that watch,
-//! and exports that nobody reads.
+//! exports that nobody reads, and more rows than one answer may have.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
@@ -9,6 +9,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
 
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::gate::{Gate, pullgate};
 use support::http::Connection;
@@ -18,6 +20,14 @@ use support::program::{ask, token_of};
 
 fn gate(limits: &str) -> Gate {
     Gate::start("epoll", &format!("{PACKAGES}\n[limits]\n{limits}"))
+}
+
+/// Has what a former provider counted added.
+fn import(gate: &Gate, csv: &str) {
+    let file = gate.config_file().with_file_name("old.csv");
+    fs::write(&file, csv).unwrap();
+    let mut import = Command::new(pullgate());
+    run(import.arg("import").arg(&file).arg("--data").arg(gate.data_dir()));
 }
 
 #[test]
@@ -96,10 +106,7 @@ fn exports_that_nobody_reads_are_few_of_one_account_and_few_in_all() {
             old += &format!("2024-{month:02}-{day:02},{ROCKET},{version}.0,1\n");
         }
     }
-    let file = gate.config_file().with_file_name("old.csv");
-    fs::write(&file, old).unwrap();
-    let mut import = Command::new(pullgate());
-    run(import.arg("import").arg(&file).arg("--data").arg(gate.data_dir()));
+    import(&gate, &old);
     let begin = |token: &str| {
         let mut connection = Connection::open(gate.admin()).unwrap();
         let head = format!(
@@ -161,4 +168,54 @@ fn an_account_watches_with_a_few_pages_and_another_still_can() {
         (200, _) => Ok(()),
         (status, _) => Err(format!("{status}")),
     });
+}
+
+/// More packages with more tags than one answer may have rows.
+#[test]
+fn however_much_others_have_who_has_little_sees_all_of_it_and_badges_stay_right() {
+    let mut gate = gate("");
+    let mut ada = Person::set_up(&mut gate);
+    let mut eve = Person::created(&gate, "eve", &["--organisation", "other"]);
+    let given = [("organisation", "other"), ("domain", "small.example")];
+    assert_eq!(ada.act("/organisations/domain", &given).status, 303);
+    let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+    let day = yesterday.strftime("%Y-%m-%d").to_string();
+    // A file has 100,000 lines at the most.
+    for half in [0..51, 51..102] {
+        let mut csv = "time,package,version,pulls\n".to_owned();
+        for package in half.clone() {
+            for tag in 0..1000 {
+                csv += &format!("{day},crowd.example/n{package},{tag}.0,1\n");
+            }
+        }
+        if half.contains(&0) {
+            csv += &format!("{day},small.example/x,2.0,7\n{day},{ROCKET},v3.1,9\n");
+        }
+        import(&gate, &csv);
+    }
+    let all = token_of(&mut ada, "acme");
+    let own = token_of(&mut eve, "other");
+    let pulls = |token: &str, by: &str| {
+        let answer = ask(&gate, token, "GET", &format!("/api/v1/pulls?by={by}"), &[]);
+        (answer.status, text(&answer))
+    };
+    let (status, said) = pulls(&all, "tag");
+    assert!(status == 400 && said.contains("more than 100000 rows"), "{status} {said}");
+    for (by, value, package) in [("tag", "2.0", "small.example/x"), ("domain", "small.example", "")]
+    {
+        let (status, said) = pulls(&own, by);
+        assert_eq!(status, 200, "{said}");
+        let answer: Value = serde_json::from_str(&said).unwrap();
+        let rows = answer["rows"].as_array().unwrap();
+        let row = (rows[0][by].as_str(), rows[0]["package"].as_str());
+        assert_eq!((rows.len(), row), (1, (Some(value), Some(package))), "{said}");
+        assert_eq!((&rows[0]["pulls"], &answer["totals"]["pulls"]), (&json!(7), &json!(7)));
+    }
+    let page = text(&ada.get(&format!("/packages/{ROCKET}")));
+    let mut nobody = Person::before(&gate);
+    for (file, says) in [("version.svg", "v3.1"), ("pulls.svg", ">9<")] {
+        let address = page.split('"').find(|it| it.starts_with("/badges/") && it.ends_with(file));
+        let badge = nobody.get(address.unwrap_or_else(|| panic!("no {file} in\n{page}")));
+        assert!(badge.status == 200 && text(&badge).contains(says), "{}", text(&badge));
+    }
 }

@@ -27,12 +27,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Leaves only the rows of packages that are meant, and their sum.
-    pub fn retain(&mut self, is_meant: impl Fn(&str) -> bool) {
-        self.rows.retain(|row| is_meant(&row.package));
-        self.add_up();
-    }
-
     /// Makes the sums what the rows come to.
     pub(super) fn add_up(&mut self) {
         let sum = |of: fn(&Row) -> Measures| {
@@ -96,27 +90,5 @@ struct Totals(Measures);
 impl Serialize for Totals {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(MEASURE_NAMES.into_iter().zip(self.0.to_array()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_left_is_added_up_anew() {
-        let measures = |pulls| Measures { pulls, ..Measures::ZERO };
-        let row = |package: &str, pulls| Row {
-            package: package.into(),
-            keys: Vec::new(),
-            measures: measures(pulls),
-            previous: Some(measures(1)),
-        };
-        let rows = vec![row("a.b/c", 5), row("a.b/d", 7), row("x.y/z", 9)];
-        let (totals, previous) = (measures(21), Some(measures(3)));
-        let mut answer = Answer { from: None, to: Timestamp::UNIX_EPOCH, rows, totals, previous };
-        answer.retain(|package| package.starts_with("a.b/"));
-        assert_eq!((answer.rows.len(), answer.totals.pulls), (2, 12));
-        assert_eq!(answer.previous, Some(measures(2)));
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Plan<'a> {
     unit: Option<Unit>,
     /// The end of the current minute: what is counted now is before it.
     now_end: Timestamp,
+    /// Which packages whoever asks may see; all of them where it is `None`.
+    seen: Option<&'a dyn Fn(&str) -> bool>,
     /// How many rows there may be beside one for each package.
     rows_max: usize,
     /// Until when is asked for, where that is not now.
@@ -133,11 +135,11 @@ impl<'a> Plan<'a> {
                          the domain";
             return Err(QueryError::Question(words.to_owned()));
         }
-        let rows_max = usize::MAX;
+        let (rows_max, seen) = (usize::MAX, None);
         // Two answers of one day would differ by single pulls.
         let today = timestamp(Unit::Day.floor(Clock::look().minute_now()));
         let until = if ask.public && is_of_places { Some(today) } else { ask.to };
-        let plan = Self { ask, number: None, dimension, unit, now_end, until, rows_max };
+        let plan = Self { ask, number: None, dimension, unit, now_end, until, rows_max, seen };
         if ask.compare {
             plan.before(plan.asked())?;
         }
@@ -147,6 +149,11 @@ impl<'a> Plan<'a> {
     /// The same of one package.
     pub(super) fn of_package(self, number: u32) -> Self {
         Self { number: Some(number), ..self }
+    }
+
+    /// The same for somebody who sees only these packages: others are as if they were not there.
+    pub(super) fn seen_by(self, seen: &'a dyn Fn(&str) -> bool) -> Self {
+        Self { seen: Some(seen), ..self }
     }
 
     /// The same, refused where it comes to more rows.
@@ -288,6 +295,7 @@ impl<'a> Plan<'a> {
         let mut domains = self.ask.only.iter().filter(|only| only.by == By::Domain);
         self.ask.package.as_ref().is_none_or(|wanted| wanted == shown)
             && domains.all(|only| only.value == domain_of(shown))
+            && self.seen.is_none_or(|is_seen| is_seen(shown))
     }
 
     /// Whether a row is of all packages of a domain.

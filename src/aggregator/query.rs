@@ -74,6 +74,17 @@ impl Query {
         self.read(|view| plan.run(view))
     }
 
+    /// The same for somebody who sees only the packages that `is_seen` says: others are in no row, no sum and no
+    /// bound.
+    pub fn rows_seen(
+        &self,
+        ask: &Ask,
+        is_seen: impl Fn(&str) -> bool,
+    ) -> Result<Answer, QueryError> {
+        let plan = Plan::of(ask)?.bounded(self.rows_max).seen_by(&is_seen);
+        self.read(|view| plan.run(view))
+    }
+
     /// Answers several questions by what was counted at one moment, so that their sums agree. Each
     /// may be refused by itself.
     pub fn all(&self, asks: &[Ask]) -> Result<Vec<Result<Answer, QueryError>>, QueryError> {

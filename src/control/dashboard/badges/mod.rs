@@ -1,10 +1,9 @@
 //! `/badges/<id>/pulls.svg` and its like: for everybody who has the address, from memory. What they say
-//! is a few minutes old at most; whoever asks while it is being renewed waits for that.
+//! is a few minutes old at most; whoever asks while it is being renewed hears what was said just before.
 
 mod board;
 mod codes;
-
-use std::sync::Arc;
+mod renewed;
 
 use axum::Router;
 use axum::extract::{Path, Query as Params, State};
@@ -26,7 +25,7 @@ use crate::control::accounts::place::Place;
 use crate::control::accounts::rights::Right;
 use crate::pure::access::Action;
 use crate::pure::badge::Look;
-use crate::pure::badge::figures::{About, Figures};
+use crate::pure::badge::figures::About;
 use crate::pure::oci::sha256::sha256_of;
 
 pub(super) use board::Badges;
@@ -109,15 +108,6 @@ async fn badge(
     match is_known && status == StatusCode::OK {
         true => (StatusCode::NOT_MODIFIED, said, [(ETAG, etag)]).into_response(),
         false => (status, said, [(ETAG, etag)], body).into_response(),
-    }
-}
-
-impl Badges {
-    /// What the badge with this identifier says; `None` where there is none.
-    async fn figures(&self, at: &Dashboard, id: &str, about: About) -> Option<Arc<Figures>> {
-        let board = self.board(at).await?;
-        let (of, figures) = board.get(id)?;
-        (*of == about).then(|| Arc::clone(figures))
     }
 }
 
