@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, Refusal, Sent, read};
-use super::tagged::{List, is_meant, one_of, tagged, tagged_by};
+use super::tagged::{List, Order, is_meant, one_of, tagged, tagged_by};
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::{Store, StoreError, now_s};
@@ -100,7 +100,7 @@ pub(super) async fn list(
     let package = of_package(&at, &caller, place).await?.package;
     let alerts = alerts::all(&at, &caller.viewer, &package).await?;
     let shown = alerts.into_iter().map(Webhook::from).collect();
-    tagged(&headers, &List::part(shown, &part, |one: &Webhook| one.id.to_string()))
+    tagged(&headers, &List::part(shown, &part, Order::Rising, |one: &Webhook| one.id)?)
 }
 
 /// One of them. Its ETag stays when something is told there.

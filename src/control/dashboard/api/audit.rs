@@ -9,11 +9,10 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, Refusal};
-use super::tagged::{List, tagged};
+use super::tagged::{List, Order, no_next, tagged};
 use crate::control::accounts::audit;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::page::time;
-use crate::control::dashboard::trouble::Trouble;
 use crate::pure::access::Action;
 
 /// Something that was done.
@@ -73,16 +72,14 @@ pub(super) fn listed(
         after: one.after,
     });
     let from_here = Part { limit, after: String::new() };
-    tagged(headers, &List::part(shown.collect(), &from_here, |one: &Entry| one.id.to_string()))
+    let shown = shown.collect();
+    tagged(headers, &List::part(shown, &from_here, Order::Falling, |one: &Entry| one.id)?)
 }
 
 /// Before which entry the part begins that is asked for.
 pub(super) fn before(part: &Part) -> Result<i64, Problem> {
     match part.after.as_str() {
         "" => Ok(i64::MAX),
-        text => {
-            let refused = || Problem(Trouble::refused("after: is the `next` of the part before."));
-            text.parse().map_err(|_| refused())
-        }
+        text => text.parse().map_err(|_| no_next()),
     }
 }

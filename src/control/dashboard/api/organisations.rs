@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, Refusal, Sent, read};
-use super::tagged::{List, Meant, one_of, tagged};
+use super::tagged::{List, Meant, Order, one_of, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::claims::Claim;
 use crate::control::accounts::rights::Right;
@@ -90,7 +90,8 @@ pub(super) async fn list(
             || caller.viewer.may_gateway(Action::See)
     });
     let told = seen.map(|one| Organisation { name: one.name, domains: one.domains });
-    tagged(&headers, &List::part(told.collect(), &part, |one| one.name.clone()))
+    let told = told.collect();
+    tagged(&headers, &List::part(told, &part, Order::Rising, |one| one.name.clone())?)
 }
 
 /// Makes an organisation. Who runs the gateway makes one that has nobody yet; where anybody may make an account,
@@ -143,7 +144,7 @@ pub(super) async fn domains(
 ) -> Result<Response, Problem> {
     let organisation = found(&at, &caller, Action::See, &place).await?.place.organisation();
     let domains = at.accounts.run(move |store| all(store, organisation)).await?;
-    tagged(&headers, &List::part(domains, &part, |one| one.host.clone()))
+    tagged(&headers, &List::part(domains, &part, Order::Rising, |one| one.host.clone())?)
 }
 
 /// One of them.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part};
 use super::problem::{Problem, Refusal};
-use super::tagged::{List, tagged};
+use super::tagged::{List, Order, tagged};
 use crate::control::dashboard::Dashboard;
 use crate::pure::access::Action;
 
@@ -45,9 +45,10 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let (organisations, public) =
         at.accounts.run(|store| Ok((store.organisations()?, store.public_packages()?))).await?;
-    let mut names = at.packages();
-    names.sort_unstable();
-    let seen = names.into_iter().filter(|name| caller.viewer.may_package(Action::See, name, false));
+    let seen = at
+        .packages()
+        .into_iter()
+        .filter(|name| caller.viewer.may_package(Action::See, name, false));
     let package = |name: String| {
         let owner = caller.viewer.owner_of(&name);
         let organisation = organisations.iter().find(|one| one.id == owner);
@@ -58,5 +59,6 @@ pub(super) async fn list(
             name,
         }
     };
-    tagged(&headers, &List::part(seen.map(package).collect(), &part, |one| one.name.clone()))
+    let seen = seen.map(package).collect();
+    tagged(&headers, &List::part(seen, &part, Order::Rising, |one| one.name.clone())?)
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, Refusal, Sent, read, role};
-use super::tagged::{List, Meant, one_of, tagged};
+use super::tagged::{List, Meant, Order, one_of, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
 use crate::control::accounts::roles::Member;
@@ -80,7 +80,7 @@ pub(super) async fn list(
     let place = caller.find(&at, Action::See, &place).await?.place;
     let members = at.accounts.run(move |store| store.members(&place)).await?;
     let people = members.into_iter().map(person).collect();
-    tagged(&headers, &List::part(people, &part, |one: &Person| one.login.clone()))
+    tagged(&headers, &List::part(people, &part, Order::Rising, |one: &Person| one.login.clone())?)
 }
 
 /// One of them.
@@ -183,7 +183,7 @@ pub(super) async fn invitations(
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
     let listed = at.accounts.run(move |store| open(store, &place)).await?;
-    tagged(&headers, &List::part(listed, &part, |one: &Invitation| one.id.to_string()))
+    tagged(&headers, &List::part(listed, &part, Order::Falling, |one: &Invitation| one.id)?)
 }
 
 /// One of them.

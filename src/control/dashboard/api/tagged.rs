@@ -1,5 +1,8 @@
 //! Answers with an `ETag`, lists in parts, and changes of what somebody has seen.
 
+use std::cmp::Ordering;
+use std::str::FromStr;
+
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -22,18 +25,50 @@ pub(super) struct List<T> {
 }
 
 impl<T> List<T> {
-    /// The part of all `items`, which are in the order of their `key`s, that is asked for.
-    pub(super) fn part(items: Vec<T>, part: &Part, key: impl Fn(&T) -> String) -> Self {
-        let behind = |item: &T| part.after.is_empty() || key(item) == part.after;
-        let from = match items.iter().position(behind) {
-            Some(at) => at + usize::from(!part.after.is_empty()),
-            None => items.len(),
-        };
-        let rest = items.len() - from;
-        let items: Vec<T> = items.into_iter().skip(from).take(part.limit).collect();
-        let next = items.last().filter(|_| rest > part.limit).map(key);
-        Self { items, next }
+    /// The part that is asked for of all `items`, in the order of their `key`s: behind the key that `after` names,
+    /// whether what had it is still there or not.
+    ///
+    /// # Errors
+    /// What `after` says is no such key.
+    pub(super) fn part<K: Ord + FromStr + ToString>(
+        mut items: Vec<T>,
+        part: &Part,
+        order: Order,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Self, Problem> {
+        items.sort_by(|one, other| order.of(&key(one), &key(other)));
+        if !part.after.is_empty() {
+            let after: K = part.after.parse().map_err(|_| no_next())?;
+            items.retain(|item| order.of(&key(item), &after) == Ordering::Greater);
+        }
+        let has_more = items.len() > part.limit;
+        items.truncate(part.limit);
+        let next = items.last().filter(|_| has_more).map(|last| key(last).to_string());
+        Ok(Self { items, next })
     }
+}
+
+/// In which order a list is.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// The least key first.
+    Rising,
+    /// The greatest first: of numbers that are given out one after another the newest.
+    Falling,
+}
+
+impl Order {
+    fn of<K: Ord>(self, one: &K, other: &K) -> Ordering {
+        match self {
+            Self::Rising => one.cmp(other),
+            Self::Falling => other.cmp(one),
+        }
+    }
+}
+
+/// That `after` is nothing that a list has said.
+pub(super) fn no_next() -> Problem {
+    Problem(Trouble::refused("after: is the `next` of the part before."))
 }
 
 /// The one of a list that is meant.
@@ -144,16 +179,23 @@ mod tests {
 
     #[test]
     fn parts_make_the_whole() {
-        let all = || vec!["a", "b", "c"];
-        let of = |limit, after: &str| {
-            let list = List::part(all(), &part(limit, after), |one| (*one).to_owned());
+        let of = |order, limit, after: &str| {
+            let all = vec!["b".to_owned(), "a".to_owned(), "d".to_owned()];
+            let list = List::part(all, &part(limit, after), order, String::clone).ok().unwrap();
             (list.items.concat(), list.next)
         };
-        assert_eq!(of(2, ""), ("ab".to_owned(), Some("b".to_owned())));
-        assert_eq!(of(2, "b"), ("c".to_owned(), None));
-        assert_eq!(of(3, ""), ("abc".to_owned(), None));
-        assert_eq!(of(3, "c"), (String::new(), None));
-        assert_eq!(of(3, "gone"), (String::new(), None));
+        let next = |key: &str| Some(key.to_owned());
+        assert_eq!(of(Order::Rising, 2, ""), ("ab".to_owned(), next("b")));
+        assert_eq!(of(Order::Rising, 2, "b"), ("d".to_owned(), None));
+        assert_eq!(of(Order::Rising, 3, ""), ("abd".to_owned(), None));
+        assert_eq!(of(Order::Rising, 3, "d"), (String::new(), None));
+        // What the part before ended in is gone.
+        assert_eq!(of(Order::Rising, 3, "c"), ("d".to_owned(), None));
+        assert_eq!(of(Order::Falling, 1, "c"), ("b".to_owned(), next("b")));
+        // Numbers are no texts: 9 is less than 10.
+        let numbers = List::part(vec![9, 11, 10], &part(9, "10"), Order::Falling, |one| *one);
+        assert_eq!(numbers.ok().unwrap().items, [9]);
+        assert!(List::part(vec![9], &part(9, "x"), Order::Falling, |one| *one).is_err());
     }
 
     #[test]

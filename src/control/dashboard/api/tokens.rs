@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, Refusal, Sent, read, role};
-use super::tagged::{List, Meant, one_of, tagged, tagged_by};
+use super::tagged::{List, Meant, Order, one_of, tagged, tagged_by};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
 use crate::control::accounts::rights::Right;
@@ -97,7 +97,7 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let list = at.accounts.run(move |store| reached(store, &caller)).await?;
-    tagged(&headers, &List::part(list, &part, |one: &Listed| one.id.to_string()))
+    tagged(&headers, &List::part(list, &part, Order::Falling, |one: &Listed| one.id)?)
 }
 
 /// One of them. Its ETag stays when it is used.
@@ -204,7 +204,7 @@ pub(super) async fn everybodys(
 ) -> Result<Response, Problem> {
     let place = caller.find(&at, Action::Grant, &place).await?.place;
     let list = at.accounts.run(move |store| reaching(store, &place)).await?;
-    tagged(&headers, &List::part(list, &part, |one: &Listed| one.id.to_string()))
+    tagged(&headers, &List::part(list, &part, Order::Falling, |one: &Listed| one.id)?)
 }
 
 /// One of them. Its ETag stays when it is used.
