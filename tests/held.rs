@@ -1,4 +1,5 @@
-//! Who asks for something and holds the last byte of it back, until they may not do it any more.
+//! Who asks for something and holds the last byte of it back, or is still being answered, until they may not do
+//! it any more.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
@@ -7,6 +8,7 @@ mod support;
 use serde_json::{Value, json};
 use support::gate::Gate;
 use support::http::Connection;
+use support::packages::OF_FILE;
 use support::people::{account_of, invited, link, number};
 use support::person::{FORM, PACKAGES, PASSWORD, Person, ROCKET, encoded, text};
 use support::program::{ask, json_of, made, send, token_of};
@@ -199,4 +201,42 @@ fn what_was_asked_for_in_a_session_or_by_a_token_is_not_done_once_that_has_ended
     assert_eq!(elsewhere.get("/account").status, 200, "nothing of it was done");
     assert!(text(&elsewhere.get("/tokens")).contains(ROCKET));
     assert_eq!(Person::before(&gate).get(&link).status, 200);
+}
+
+#[test]
+fn who_watches_hears_nothing_more_once_they_may_not_see_it_or_have_signed_out() {
+    let packages = format!("{OF_FILE}delivery = \"redirect\"\n");
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", &packages);
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let bob = invited(&gate, &mut ada, acme, "member", "bob");
+    let mut eve = invited(&gate, &mut ada, acme, "member", "eve");
+    let watch = |person: &Person| {
+        let mut stream = Connection::open(gate.admin()).unwrap();
+        let cookie = person.cookie.as_ref().unwrap();
+        let head = format!(
+            "GET /live/{ROCKET} HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n",
+            gate.admin()
+        );
+        stream.send(head.as_bytes()).unwrap();
+        assert_eq!(stream.head().unwrap().status, 200);
+        stream.until("watching").unwrap();
+        stream
+    };
+    let [mut bobs, mut eves, mut adas] = [&bob, &eve, &ada].map(watch);
+    let bob_is = account_of(&ada.get("/people?organisation=acme"), "bob");
+    assert_eq!(ada.act("/people/remove", &[acme, ("account", &bob_is)]).status, 303);
+    assert_eq!(eve.act("/sign-out", &[]).status, 303);
+    for (stream, whose) in [(&mut bobs, "bob"), (&mut eves, "eve")] {
+        // The last piece of the body, empty (RFC 9112, 7.1), after which the connection is free.
+        let rest = stream.until("0").unwrap_or_else(|error| panic!("{whose}: {error}"));
+        assert_eq!(rest.lines().next_back(), Some("0"), "{whose}: {rest}");
+    }
+    // Who may still hears of what is pulled then.
+    let mut client = Connection::open(gate.address()).unwrap();
+    let lines =
+        ["Host: registry.acme.com".to_owned(), "User-Agent: docker/28.5.2 go/go1".to_owned()];
+    let manifest = "/v2/acme/rocket/manifests/latest";
+    assert_eq!(client.ask("GET", manifest, &lines, b"").unwrap().status, 307);
+    adas.until("event: pull").unwrap();
 }
