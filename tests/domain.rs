@@ -317,7 +317,9 @@ fn over_tls_and_by_http2_the_cookie_is_secure() {
                 run(curl.args(arguments))
             };
             let page = curl(&["-i"], "/sign-in");
-            assert!(page.to_lowercase().contains("set-cookie: __host-pullgate="), "{page}");
+            let lower = page.to_lowercase();
+            assert!(lower.contains("set-cookie: __host-pullgate="), "{page}");
+            assert!(lower.contains("strict-transport-security: max-age=31536000\r\n"), "{page}");
             let token = page.split("name=\"form_token\" value=\"").nth(1).unwrap();
             let token = format!("form_token={}", token.split('"').next().unwrap());
             let fields = ["-i", "-d", &token, "-d", "login=ada", "--data-urlencode"];

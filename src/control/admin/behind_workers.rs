@@ -4,7 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::header::STRICT_TRANSPORT_SECURITY;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
@@ -22,14 +23,22 @@ pub(super) fn routes(dashboard: Router) -> Router {
         .layer(middleware::from_fn(client))
 }
 
-/// Notes whose request it is, as if they had come here themselves.
+/// Notes whose request it is, as if they had come here themselves; and to who comes over https says not to come
+/// otherwise again, so that nobody on the way sends them elsewhere the next time.
 async fn client(mut request: Request, next: Next) -> Response {
+    let is_https = request.headers().get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let said = request.headers_mut().remove(CLIENT_FIELD);
     let address = said.and_then(|said| said.to_str().ok()?.parse::<IpAddr>().ok());
     if let Some(address) = address {
         request.extensions_mut().insert(SocketAddr::new(address, 0));
     }
-    next.run(request).await
+    let mut response = next.run(request).await;
+    if is_https {
+        // Over plain HTTP browsers would not believe it (RFC 6797, 7.2).
+        let always = HeaderValue::from_static(HTTPS_ONLY);
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, always);
+    }
+    response
 }
 
 /// In the form that registries' clients show (OCI distribution spec, "Error Codes").
@@ -39,3 +48,6 @@ async fn no_registry() -> Response {
     let told = json!({ "errors": [{ "code": "NAME_UNKNOWN", "message": message }] });
     (StatusCode::NOT_FOUND, Json(told)).into_response()
 }
+
+/// For a year, and of this host alone: others of the domain are none of ours.
+const HTTPS_ONLY: &str = "max-age=31536000";
