@@ -77,7 +77,8 @@ sections! {
 
     /// What is written about what happens.
     "log" once Log {
-        /// The least important lines that are written.
+        /// The least important lines that are written. A release is built without those of "trace",
+        /// which only libraries have: there it is the same as "debug".
         level: LEVEL => r#""info""#;
         /// What a line looks like: for people, or one JSON object.
         format: FORMAT => r#""text""#;
