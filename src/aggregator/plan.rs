@@ -2,8 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -31,7 +35,7 @@ pub(super) struct Plan<'a> {
     /// The end of the current minute: what is counted now is before it.
     now_end: Timestamp,
     /// Which packages whoever asks may see; all of them where it is `None`.
-    seen: Option<&'a dyn Fn(&str) -> bool>,
+    seen: Option<&'a (dyn Fn(&str) -> bool + Sync)>,
     /// How many rows there may be beside one for each package.
     rows_max: usize,
     /// Until when is asked for, where that is not now.
@@ -44,12 +48,18 @@ pub(super) struct Plan<'a> {
 type Values = [Rc<str>; 2];
 /// The values, and the first minute of the row's time.
 type Key = (Values, u32);
-/// The counts of one package.
+/// The counts of one package, or of all of one domain.
 type Cells = BTreeMap<Key, Measures>;
-/// Those of each package, or of each domain.
-type Groups = BTreeMap<Arc<str>, Cells>;
+/// What a package, or a domain, is shown as, and the numbers of all that is.
+type Group = (Arc<str>, Vec<u32>);
 /// The values that have a row of their own.
 type Kept = BTreeSet<Values>;
+
+/// The period before, and by how many minutes its times come before those they are beside.
+struct Before {
+    spans: Vec<Span>,
+    shift: u32,
+}
 
 /// Cells that are being added up: a row becomes a text once, and not for each of its cells.
 #[derive(Default)]
@@ -152,7 +162,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The same for somebody who sees only these packages: others are as if they were not there.
-    pub(super) fn seen_by(self, seen: &'a dyn Fn(&str) -> bool) -> Self {
+    pub(super) fn seen_by(self, seen: &'a (dyn Fn(&str) -> bool + Sync)) -> Self {
         Self { seen: Some(seen), ..self }
     }
 
@@ -170,21 +180,15 @@ impl<'a> Plan<'a> {
     pub(super) fn run(&self, view: &View) -> Result<Answer, QueryError> {
         let since = view.since();
         let kept_from = view.kept_from()?;
-        let period = (self.ask.from, self.until);
-        let spans = self.spans(period, kept_from, since);
-        let mut groups = self.groups(view, &spans)?;
-        let mut groups_before = match self.ask.compare {
-            false => Groups::new(),
-            true => self.groups_before(view, &spans, kept_from, since)?,
+        let spans = self.spans((self.ask.from, self.until), kept_from, since);
+        let before = match self.ask.compare {
+            false => None,
+            true => Some(self.spans_before(&spans, kept_from, since)?),
         };
-        for package in groups_before.keys() {
-            groups.entry(Arc::clone(package)).or_default();
-        }
-        let mut rows: Vec<Row> = Vec::with_capacity(groups.values().map(Cells::len).sum());
-        for (package, cells) in groups {
-            let cells_before = groups_before.remove(&package).unwrap_or_default();
-            self.add_rows(&package, cells, cells_before, &mut rows);
-        }
+        let groups = self.groups(view)?;
+        let counted = AtomicUsize::new(0);
+        let rows =
+            in_parts(&groups, |part| self.rows(view, part, &spans, before.as_ref(), &counted))?;
         let from = match self.ask.from {
             Some(_) => spans.first().map(|span| timestamp(span.from)).or(self.ask.from),
             None => since.map(|since| {
@@ -202,14 +206,58 @@ impl<'a> Plan<'a> {
         Ok(answer)
     }
 
-    /// What the period before the one that `spans` cover comes to, at the times that follow it.
-    fn groups_before(
+    /// The packages that are asked for, by what is the same in their rows.
+    fn groups(&self, view: &View) -> Result<Vec<Group>, QueryError> {
+        let mut groups: BTreeMap<Arc<str>, Vec<u32>> = BTreeMap::new();
+        let mut next = Some(self.number.unwrap_or(0));
+        while let Some((number, package)) = next.map_or(Ok(None), |next| view.package(next))? {
+            if self.number.is_some_and(|wanted| wanted != number) {
+                break;
+            }
+            if self.has(&package.shown) {
+                let shown = &*package.shown;
+                let shown = if self.sums_packages() { domain_of(shown) } else { shown };
+                groups.entry(shown.into()).or_default().push(number);
+            }
+            next = number.checked_add(1);
+        }
+        Ok(groups.into_iter().collect())
+    }
+
+    /// The rows of these packages. All parts of an answer have one count of those beside one for
+    /// each package.
+    fn rows(
         &self,
         view: &View,
+        groups: &[Group],
+        spans: &[Span],
+        before: Option<&Before>,
+        counted: &AtomicUsize,
+    ) -> Result<Vec<Row>, QueryError> {
+        let mut rows = Vec::new();
+        for (shown, numbers) in groups {
+            let cells = self.sum(view, numbers, spans)?;
+            let cells_before = match before {
+                None => Cells::new(),
+                Some(Before { spans, shift }) => {
+                    let later = |((values, minute), measures)| ((values, minute + shift), measures);
+                    self.sum(view, numbers, spans)?.into_iter().map(later).collect()
+                }
+            };
+            let more = cells.len().max(cells_before.len()).saturating_sub(numbers.len());
+            self.is_within(counted.fetch_add(more, Ordering::Relaxed).saturating_add(more))?;
+            self.add_rows(shown, cells, cells_before, &mut rows);
+        }
+        Ok(rows)
+    }
+
+    /// The period before the one that `spans` cover.
+    fn spans_before(
+        &self,
         spans: &[Span],
         kept_from: [u32; Unit::EVERY.len()],
         since: Option<u32>,
-    ) -> Result<Groups, QueryError> {
+    ) -> Result<Before, QueryError> {
         // Where short cells are gone more is covered than was asked for: of both the same.
         let asked = self.asked();
         let widest = spans.first().zip(spans.last()).map_or(asked, |(first, last)| {
@@ -224,11 +272,7 @@ impl<'a> Plan<'a> {
             return Err(QueryError::Question(words.to_owned()));
         }
         let shift = if self.unit.is_some() { minute_of(to) - minute_of(from) } else { 0 };
-        let later = |((values, minute), measures)| ((values, minute + shift), measures);
-        let groups = self.groups(view, &spans)?.into_iter();
-        let groups =
-            groups.map(|(package, cells)| (package, cells.into_iter().map(later).collect()));
-        Ok(groups.collect())
+        Ok(Before { spans, shift })
     }
 
     /// Adds the rows of one package: what may be shown of it, and what was asked for.
@@ -268,28 +312,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What the cells in these spans come to, with a row for what is not known; by the domain in the
-    /// package's stead where that is asked for.
-    fn groups(&self, view: &View, spans: &[Span]) -> Result<Groups, QueryError> {
-        let (mut groups, mut rows, mut packages) = (Groups::new(), 0, 0);
-        let mut next = self.number.unwrap_or(0);
-        while let Some((number, package)) = view.package(next)? {
-            if self.number.is_some_and(|wanted| wanted != number) {
-                break;
-            }
-            if self.has(&package.shown) {
-                rows += self.add_package(view, number, &package.shown, spans, &mut groups)?;
-                packages += 1;
-                self.is_within(rows.saturating_sub(packages))?;
-            }
-            let Some(following) = number.checked_add(1) else {
-                break;
-            };
-            next = following;
-        }
-        Ok(groups)
-    }
-
     /// Whether this package is asked for.
     pub(super) fn has(&self, shown: &str) -> bool {
         let mut domains = self.ask.only.iter().filter(|only| only.by == By::Domain);
@@ -303,16 +325,24 @@ impl<'a> Plan<'a> {
         self.ask.by.contains(&By::Domain) && self.number.is_none()
     }
 
-    /// Adds what the cells of one package come to; says how many rows that is more.
+    /// What the cells of these packages in these spans come to, with a row for what is not known.
+    fn sum(&self, view: &View, numbers: &[u32], spans: &[Span]) -> Result<Cells, QueryError> {
+        let mut sum = Cells::new();
+        for number in numbers {
+            self.add_package(view, *number, spans, &mut sum)?;
+            self.is_within(sum.len().saturating_sub(numbers.len()))?;
+        }
+        Ok(sum)
+    }
+
+    /// Adds what the cells of one package come to.
     fn add_package(
         &self,
         view: &View,
         number: u32,
-        shown: &str,
         spans: &[Span],
-        groups: &mut Groups,
-    ) -> Result<usize, QueryError> {
-        let shown: Arc<str> = if self.sums_packages() { domain_of(shown) } else { shown }.into();
+        sum: &mut Cells,
+    ) -> Result<(), QueryError> {
         let mut known = self.cells(view, number, self.dimension, spans)?;
         if let Some(whole) = self.dimension.whole() {
             // Of a pair the tag is known.
@@ -339,16 +369,11 @@ impl<'a> Plan<'a> {
             }
         }
         known.retain(|(values, _), _| self.is_wanted(values));
-        if known.is_empty() {
-            return Ok(0);
-        }
-        let cells = groups.entry(shown).or_default();
-        let before = cells.len();
         for ((values, minute), measures) in known {
             let key = (self.kept(values), minute);
-            *cells.entry(key).or_insert(Measures::ZERO) += measures;
+            *sum.entry(key).or_insert(Measures::ZERO) += measures;
         }
-        Ok(cells.len() - before)
+        Ok(())
     }
 
     /// What of a package may be shown in public.
@@ -511,6 +536,27 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// What `rows` makes of all groups, in their order; of many by several threads.
+fn in_parts(
+    groups: &[Group],
+    rows: impl Fn(&[Group]) -> Result<Vec<Row>, QueryError> + Sync,
+) -> Result<Vec<Row>, QueryError> {
+    let most = groups.len().div_ceil(GROUPS_MIN);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(most);
+    if threads <= 1 {
+        return rows(groups);
+    }
+    let rows = &rows;
+    let parts = groups.chunks(groups.len().div_ceil(threads));
+    let parts: Vec<_> = thread::scope(|scope| {
+        let parts: Vec<_> = parts.map(|part| scope.spawn(move || rows(part))).collect();
+        let done = parts.into_iter().map(|part| part.join());
+        done.map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let parts: Vec<_> = parts.into_iter().collect::<Result<_, _>>()?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
 /// The sums over all time.
 fn by_values(cells: &Cells) -> BTreeMap<&Values, Measures> {
     let mut sums = BTreeMap::new();
@@ -525,6 +571,8 @@ fn domain_of(shown: &str) -> &str {
     shown.split_once('/').map_or(shown, |(domain, _)| domain)
 }
 
+/// How many packages are worth a thread of their own.
+const GROUPS_MIN: usize = 64;
 /// Places that may be shown in public: none of these is part of another.
 const IN_PUBLIC: [Dimension; 4] =
     [Dimension::Country, Dimension::Network, Dimension::Company, Dimension::Cloud];

@@ -79,7 +79,7 @@ impl Query {
     pub fn rows_seen(
         &self,
         ask: &Ask,
-        is_seen: impl Fn(&str) -> bool,
+        is_seen: impl Fn(&str) -> bool + Sync,
     ) -> Result<Answer, QueryError> {
         let plan = Plan::of(ask)?.bounded(self.rows_max).seen_by(&is_seen);
         self.read(|view| plan.run(view))
