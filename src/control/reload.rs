@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::made::{Errand, Order, Orders};
+use super::made::{Order, Orders};
 use super::status::{Phase, Status};
 use super::supervisor::Supervisor;
 use super::watch::{Stamp, Watch};
@@ -202,16 +202,19 @@ fn run(mut file: Option<Configuration>, mut to: To, asked: &Asked, wakes: &Recei
             Some(file) => file.look(&mut to),
             None => {}
         }
-        while let Some(errand) = to.orders.next() {
-            match errand {
-                Errand::Change(order) => to.adopter.change(*order, &to.orders),
-                Errand::Look => is_behind = true,
-            }
+        // One a round: however many are asked for, the file has its turn.
+        let order = to.orders.next();
+        let may_wait = order.is_none();
+        if let Some(order) = order {
+            to.adopter.change(order, &to.orders);
         }
         // Until it has succeeded, also where a change before it has read the same.
+        is_behind |= to.orders.is_behind();
         is_behind = is_behind && !to.adopter.look(&to.orders);
         // Woken or not, what there is to do is looked up.
-        let _ = wakes.recv_timeout(LOOK_EVERY);
+        if may_wait {
+            let _ = wakes.recv_timeout(LOOK_EVERY);
+        }
     }
 }
 
@@ -333,7 +336,8 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::control::made;
+    use crate::control::made::tests::ask_and_go;
+    use crate::control::made::{self, Makers, Refused};
     use crate::control::tests::eventually;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -344,6 +348,7 @@ mod tests {
         path: PathBuf,
         applied: Receiver<String>,
         status: Arc<Status>,
+        makers: Makers,
         reload: Reload,
     }
 
@@ -359,8 +364,8 @@ mod tests {
         }
     }
 
-    /// Whoever looks on has what is put in force.
-    struct ToSee(Sender<String>);
+    /// Whoever looks on has what is put in force, and whoever asked for something asks for more.
+    struct ToSee(Sender<String>, Makers);
 
     impl Adopter for ToSee {
         fn file(
@@ -380,7 +385,10 @@ mod tests {
             Ok(Applied { summary: text.to_owned(), needs_restart: Vec::new() })
         }
 
-        fn change(&mut self, _: Order, _: &Orders) {}
+        fn change(&mut self, order: Order, _: &Orders) {
+            order.answer(Err(Refused::Changed));
+            ask_and_go(&self.1);
+        }
 
         fn look(&mut self, _: &Orders) -> bool {
             true
@@ -398,12 +406,12 @@ mod tests {
         let path = dir.path().join(path);
         let text = fs::read_to_string(&path).unwrap();
         let (applied, to_see) = bounded(16);
-        let adopter = Box::new(ToSee(applied));
         let status = Status::new();
         let (files, status_too) = (Files::default(), Arc::clone(&status));
         let (path_too, wake) = (Some(path.clone()), bounded(1));
         let supervisor = Supervisor::default();
-        let orders = made::channel(wake.0.clone()).1;
+        let (makers, orders) = made::channel(wake.0.clone());
+        let adopter = Box::new(ToSee(applied, makers.clone()));
         let options = Options {
             path: path_too,
             text,
@@ -414,7 +422,7 @@ mod tests {
             supervisor,
             wake,
         };
-        Watched { dir, path, applied: to_see, status, reload: start(options).unwrap() }
+        Watched { dir, path, applied: to_see, status, makers, reload: start(options).unwrap() }
     }
 
     fn one_file(dir: &Path) {
@@ -463,6 +471,15 @@ mod tests {
         looks(1);
         reload.stop();
         assert!(to_see.try_recv().is_err(), "one that has succeeded is enough");
+    }
+
+    #[test]
+    fn a_changed_file_has_its_turn_however_much_is_asked_for() {
+        let watched = watched(one_file);
+        ask_and_go(&watched.makers);
+        fs::write(&watched.path, "two").unwrap();
+        assert_eq!(watched.next_applied(), "two");
+        watched.stop();
     }
 
     #[test]

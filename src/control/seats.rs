@@ -21,7 +21,7 @@ pub(super) struct Seat(
 
 /// Why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub enum Taken {
     /// All are taken.
     All,
     /// As many as one may have.

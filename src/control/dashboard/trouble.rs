@@ -11,6 +11,7 @@ use super::page::{Frame, shown};
 use crate::control::accounts::StoreError;
 use crate::control::accounts::hash::Busy;
 use crate::control::made::Refused;
+use crate::control::seats::Taken;
 use crate::pure::config::made::Wrong;
 
 /// A page that could not be shown, or a deed that was not done.
@@ -90,6 +91,12 @@ impl Trouble {
     /// Too much is under way: why, and to come again.
     pub(super) fn busy(why: &str) -> Self {
         Self::not_now("Busy", why)
+    }
+
+    /// Too much of theirs is under way: what, and to come again.
+    pub(super) fn too_many(why: &str) -> Self {
+        let trouble = Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many at once", why);
+        Self { retry_s: Some(5), ..trouble }
     }
 
     /// What works again in a moment.
@@ -175,10 +182,15 @@ impl From<Refused> for Trouble {
                 let why = format!("Nothing was changed: {words}.");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not now", why)
             }
-            Refused::Busy => {
+            Refused::Busy(Taken::All) => {
                 let why =
                     "Too many changes are under way. Nothing was changed: try again in a moment.";
                 Self::busy(why)
+            }
+            Refused::Busy(Taken::Own) => {
+                let why = "Several changes of yours are under way. Nothing was changed: try again when they \
+                           are done.";
+                Self::too_many(why)
             }
             Refused::Draining => {
                 let why = "The gateway is stopping. Nothing was changed: try again once it has \

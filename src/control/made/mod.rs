@@ -7,13 +7,15 @@ pub mod plan;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
 use super::accounts::StoreError;
 use super::accounts::packages::Package;
 use super::accounts::sessions::Who;
+use super::seats::{Seat, Seats, Taken};
 use crate::aggregator::{Ask, By, Only, Query, QueryError};
 use crate::messages::keyring::Keyring;
 use crate::pure::access::OrganisationId;
@@ -63,14 +65,6 @@ pub enum Change {
     },
 }
 
-/// What the thread that reloads the configuration is asked for.
-pub enum Errand {
-    /// Do this.
-    Change(Box<Order>),
-    /// Look whether the store has other packages, or other owners of them, than are in force.
-    Look,
-}
-
 /// A change under way.
 pub struct Order {
     /// Who wants it.
@@ -82,6 +76,9 @@ pub struct Order {
     /// When it is done, in seconds since 1970.
     pub now_s: i64,
     answer: oneshot::Sender<Result<Outcome, Refused>>,
+    /// Until it is answered, it is one of those that wait.
+    #[expect(dead_code, reason = "held, not read")]
+    seat: Option<Seat>,
 }
 
 /// What came of it.
@@ -114,8 +111,8 @@ pub enum Refused {
     Left(String),
     /// The configuration is not what it was: words that say what to do.
     Configuration(String),
-    /// Too many changes wait.
-    Busy,
+    /// Too many changes wait, of everybody's or of who asks.
+    Busy(Taken),
     /// The gateway is stopping.
     Draining,
     /// It is written down, but not every worker has said that it knows.
@@ -207,7 +204,7 @@ impl Refused {
             | Self::Counted(_)
             | Self::Left(_)
             | Self::Configuration(_)
-            | Self::Busy
+            | Self::Busy(_)
             | Self::Draining
             | Self::Unheard { .. }
             | Self::Store(_)) => same,
@@ -235,7 +232,7 @@ impl fmt::Display for Refused {
                 "From when the configuration file had it, this hangs on its name: {left}."
             ),
             Self::Configuration(words) => f.write_str(words),
-            Self::Busy => f.write_str("too many changes are under way"),
+            Self::Busy(_) => f.write_str("too many changes are under way"),
             Self::Draining => f.write_str("the gateway is stopping"),
             Self::Unheard { .. } => f.write_str("not every worker has taken it"),
             Self::Store(error) => error.fmt(f),
@@ -274,22 +271,29 @@ impl Standing {
 /// Asks for changes, and knows how it stands.
 #[derive(Clone)]
 pub struct Makers {
-    errands: Sender<Errand>,
+    orders: Sender<Order>,
+    /// Whose changes wait, by account.
+    waiting: Arc<Mutex<Seats<i64>>>,
+    is_behind: Arc<AtomicBool>,
     waker: Sender<()>,
     standing: watch::Receiver<Arc<Standing>>,
 }
 
 /// Where they are heard.
 pub struct Orders {
-    errands: Receiver<Errand>,
+    orders: Receiver<Order>,
+    is_behind: Arc<AtomicBool>,
     standing: watch::Sender<Arc<Standing>>,
 }
 
 /// Both ends. `waker` has the thread look that hears them.
 pub fn channel(waker: Sender<()>) -> (Makers, Orders) {
-    let (errands, to_do) = bounded(ERRANDS_MAX);
+    let (orders, to_do) = bounded(ORDERS_MAX);
+    let waiting = Arc::new(Mutex::new(Seats::new(ORDERS_MAX, ORDERS_OF_ACCOUNT_MAX)));
     let (tell, standing) = watch::channel(Arc::default());
-    (Makers { errands, waker, standing }, Orders { errands: to_do, standing: tell })
+    let is_behind = Arc::new(AtomicBool::new(false));
+    let to_hear = Orders { orders: to_do, is_behind: Arc::clone(&is_behind), standing: tell };
+    (Makers { orders, waiting, is_behind, waker, standing }, to_hear)
 }
 
 impl Makers {
@@ -321,10 +325,12 @@ impl Makers {
         is_trial: bool,
         now_s: i64,
     ) -> Result<Outcome, Refused> {
+        let seat = self.waiting.lock().await.take(Some(asker.who.account));
+        let seat = Some(seat.map_err(Refused::Busy)?);
         let (answer, told) = oneshot::channel();
-        let order = Order { asker, change, is_trial, now_s, answer };
-        if self.errands.try_send(Errand::Change(Box::new(order))).is_err() {
-            return Err(Refused::Busy);
+        let order = Order { asker, change, is_trial, now_s, answer, seat };
+        if self.orders.try_send(order).is_err() {
+            return Err(Refused::Busy(Taken::All));
         }
         // A wake that waits already is as good.
         let _ = self.waker.try_send(());
@@ -333,8 +339,7 @@ impl Makers {
 
     /// The store may have other packages, or other owners of them, than are in force.
     pub fn look(&self) {
-        // Where many wait, each reads the store anew.
-        let _ = self.errands.try_send(Errand::Look);
+        self.is_behind.store(true, SeqCst);
         let _ = self.waker.try_send(());
     }
 
@@ -345,9 +350,14 @@ impl Makers {
 }
 
 impl Orders {
-    /// The next that waits.
-    pub fn next(&self) -> Option<Errand> {
-        self.errands.try_recv().ok()
+    /// The next that waits. A trial of whom nobody hears any more is left out.
+    pub fn next(&self) -> Option<Order> {
+        self.orders.try_iter().find(|order| !order.is_trial || !order.answer.is_closed())
+    }
+
+    /// Whether the store may have others than are in force, since this was asked last.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.swap(false, SeqCst)
     }
 
     /// This is in force from now on.
@@ -364,5 +374,71 @@ impl Order {
     }
 }
 
-/// Errands that may wait.
-const ERRANDS_MAX: usize = 64;
+/// Changes that may wait, of all accounts and of one: the thread that does them looks at the configuration file
+/// between one and the next.
+const ORDERS_MAX: usize = 64;
+const ORDERS_OF_ACCOUNT_MAX: usize = 4;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::control::accounts::sessions::By;
+
+    fn asker(account: i64) -> Asker {
+        let who = Who { account, login: "ada".to_owned(), by: By::Session(1) };
+        Asker { who, confirms: false, keeps: None }
+    }
+
+    fn made() -> Change {
+        Change::Make { organisation: 1, written: Written::default() }
+    }
+
+    /// Asks for something to be done, and goes away.
+    pub(in crate::control) fn ask_and_go(makers: &Makers) {
+        let asked = pin!(makers.put(asker(1), made(), 0));
+        assert!(asked.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    #[test]
+    fn an_account_has_a_few_changes_waiting_and_others_go_ahead() {
+        let (makers, orders) = channel(bounded(1).0);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut ask = |account| {
+            let mut asked = Box::pin(makers.put(asker(account), made(), 0));
+            let first = asked.as_mut().poll(&mut context);
+            (asked, first)
+        };
+        let mut waiting: Vec<_> = (0..ORDERS_OF_ACCOUNT_MAX).map(|_| ask(1)).collect();
+        assert!(waiting.iter().all(|(_, first)| first.is_pending()));
+        let refused = |(_, first): (_, Poll<_>)| match first {
+            Poll::Ready(Err(Refused::Busy(taken))) => Some(taken),
+            Poll::Ready(_) | Poll::Pending => None,
+        };
+        assert_eq!(refused(ask(1)), Some(Taken::Own));
+        waiting.extend((0..ORDERS_MAX - ORDERS_OF_ACCOUNT_MAX).map(|at| ask(2 + at as i64)));
+        assert!(waiting.iter().all(|(_, first)| first.is_pending()), "others' wait too");
+        assert_eq!(refused(ask(1000)), Some(Taken::All));
+        // Who goes away leaves no room: what was asked for is still to be done.
+        waiting.clear();
+        assert_eq!(refused(ask(1)), Some(Taken::Own));
+        orders.next().unwrap().answer(Err(Refused::Changed));
+        assert_eq!(refused(ask(1)), None, "one is done");
+    }
+
+    #[test]
+    fn a_trial_that_nobody_waits_for_is_left_out() {
+        let (makers, orders) = channel(bounded(1).0);
+        let mut context = Context::from_waker(Waker::noop());
+        {
+            let mut gone = pin!(makers.try_out(asker(1), made(), 0));
+            assert!(gone.as_mut().poll(&mut context).is_pending());
+        }
+        let mut there = pin!(makers.try_out(asker(2), made(), 0));
+        assert!(there.as_mut().poll(&mut context).is_pending());
+        assert_eq!(orders.next().unwrap().asker.who.account, 2);
+        assert!(orders.next().is_none());
+    }
+}

@@ -327,7 +327,7 @@ backend = \"ghcr.io/acme/rocket\"
         }
         let who = Who { account: 1, login: "ada".to_owned(), by: By::Session(1) };
         let (answer, asker) = (oneshot::channel().0, Asker { who, confirms: true, keeps: None });
-        let order = Order { asker, change, is_trial: false, now_s: 0, answer };
+        let order = Order { asker, change, is_trial: false, now_s: 0, answer, seat: None };
         let around = Around { grants: &grants, file: &file, routes: &snapshot.routes };
         stored.with(&order, &around)
     }

@@ -4,7 +4,6 @@ use std::io;
 
 use axum::body::Body;
 use axum::extract::{Query as Params, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Bytes;
@@ -94,8 +93,7 @@ fn taken(taken: Taken) -> Problem {
                 "{EXPORTS_OF_ACCOUNT_MAX} exports of this account are under way: read one to its end \
                  first."
             );
-            let trouble = Trouble::new(StatusCode::TOO_MANY_REQUESTS, "Too many exports", why);
-            Trouble { retry_s: Some(5), ..trouble }
+            Trouble::too_many(&why)
         }
     };
     Problem(trouble)
