@@ -20,7 +20,8 @@ use support::person::{PACKAGES, PASSWORD, Person, text};
 use support::process::run;
 use support::program::{problem, send, token_of};
 
-/// A name server that says of each name the texts that it has, and of others that there are none.
+/// A name server that says of each name the texts that it has, and of others that there are none; of what is below
+/// `quiet.example` it says nothing at all.
 struct Names {
     at: SocketAddr,
     told: Sender<(String, Vec<String>)>,
@@ -35,7 +36,9 @@ impl Names {
             let (mut known, mut room) = (HashMap::new(), [0; 512]);
             while let Ok((length, from)) = socket.recv_from(&mut room) {
                 known.extend(news.try_iter());
-                socket.send_to(&answer(&room[..length], &known), from).unwrap();
+                if let Some(answer) = answer(&room[..length], &known) {
+                    socket.send_to(&answer, from).unwrap();
+                }
             }
         });
         Self { at, told }
@@ -48,7 +51,7 @@ impl Names {
 }
 
 /// The question again, with a record for each text (RFC 1035, 4).
-fn answer(question: &[u8], known: &HashMap<String, Vec<String>>) -> Vec<u8> {
+fn answer(question: &[u8], known: &HashMap<String, Vec<String>>) -> Option<Vec<u8>> {
     let (mut labels, mut at) = (Vec::new(), 12);
     while question[at] > 0 {
         let end = at + 1 + usize::from(question[at]);
@@ -56,7 +59,11 @@ fn answer(question: &[u8], known: &HashMap<String, Vec<String>>) -> Vec<u8> {
         at = end;
     }
     assert_eq!(&question[at + 1..], [0, 16, 0, 1], "a text is asked for");
-    let texts = known.get(&labels.join(".")).cloned().unwrap_or_default();
+    let name = labels.join(".");
+    if name.ends_with("quiet.example") {
+        return None;
+    }
+    let texts = known.get(&name).cloned().unwrap_or_default();
     let mut answer = question.to_vec();
     answer[2] |= 0x80;
     if texts.is_empty() {
@@ -68,7 +75,7 @@ fn answer(question: &[u8], known: &HashMap<String, Vec<String>>) -> Vec<u8> {
         answer.extend([0xc0, 0x0c, 0, 16, 0, 1, 0, 0, 0, 60, 0, length + 1, length]);
         answer.extend(text.bytes());
     }
-    answer
+    Some(answer)
 }
 
 fn gate(names: &Names) -> Gate {
@@ -217,6 +224,45 @@ fn a_domain_is_an_organisations_once_a_record_proves_it() {
     let record = wanted(&text(&bob.get("/domains?organisation=mars")), host);
     names.say("_pullgate.registry.moon.example", &[&record]);
     assert_eq!(bob.act("/domains/check", &others).status, 303);
+}
+
+/// A look at a name server that says nothing takes seconds, and one account can ask for many.
+#[test]
+fn whoever_has_many_domains_looked_up_holds_up_nobody_else() {
+    let names = Names::start();
+    let mut gate = gate(&names);
+    Person::set_up(&mut gate);
+    let mut eve = signed_up(&gate, "eve", "moon", 9);
+    let mut bob = signed_up(&gate, "bob", "mars", 10);
+    for (person, organisation, domain) in
+        [(&mut eve, "moon", "quiet.example"), (&mut bob, "mars", "mars.example")]
+    {
+        let fields = [("organisation", organisation), ("domain", domain)];
+        assert_eq!(person.act("/domains/claim", &fields).status, 303);
+    }
+    let record = wanted(&text(&bob.get("/domains?organisation=mars")), "mars.example");
+    names.say("_pullgate.mars.example", &[&record]);
+    let token = token_of(&mut eve, "moon");
+    let (answered, answers) = channel();
+    for _ in 0..10 {
+        let head = format!(
+            "PUT /api/v1/domains/quiet.example?organisation=moon HTTP/1.1\r\nHost: {}\r\n\
+             Authorization: Bearer {token}\r\nIf-Match: *\r\nContent-Length: 0\r\n\r\n",
+            gate.admin()
+        );
+        let (mut connection, answered) =
+            (Connection::open(gate.admin()).unwrap(), answered.clone());
+        connection.send(head.as_bytes()).unwrap();
+        thread::spawn(move || answered.send(connection.answer(false)));
+    }
+    // One is looked up, three wait.
+    for _ in 0..6 {
+        let refused = answers.recv().unwrap().unwrap();
+        assert_eq!(problem(&refused), (429, "Too many at once".to_owned()));
+        assert_eq!(refused.header("retry-after"), Some("5"));
+    }
+    let proven = bob.act("/domains/check", &[("organisation", "mars"), ("domain", "mars.example")]);
+    assert_eq!(proven.status, 303, "{}", text(&proven));
 }
 
 /// Counts are their domain's owner's: who proves a domain would see what others have pulled there.

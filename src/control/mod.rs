@@ -29,6 +29,7 @@ pub mod showcase;
 pub mod signals;
 pub mod status;
 pub mod supervisor;
+mod turns;
 pub mod visit;
 mod watch;
 

@@ -1,27 +1,27 @@
 //! Passwords are kept as Argon2id makes them. That costs time and memory on purpose, so it is done on
-//! threads for that, and only so many at once.
+//! threads for that, and only so many at once: of each network that asks one, so that none holds up the others.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::seats::Taken;
+use crate::control::turns::Turns;
+use crate::messages::random::random;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use tokio::sync::Semaphore;
-
-use crate::messages::random::random;
 
 /// Where passwords are hashed.
 #[derive(Clone)]
 pub struct Hasher {
-    places: Arc<Semaphore>,
+    turns: Arc<Turns<u64>>,
     /// What a password is compared with where there is no account, so that it takes as long.
     nobodys: Arc<str>,
 }
 
-/// Too many are at it: come again.
+/// Too many are at it, all or those of one network: come again.
 #[derive(Debug)]
-pub struct Busy;
+pub struct Busy(pub Taken);
 
 impl Hasher {
     /// One that does so many at once.
@@ -30,19 +30,27 @@ impl Hasher {
     /// That the system gives no random bytes.
     pub fn new(places: usize) -> io::Result<Self> {
         let nobodys = hashed(&crate::pure::secret::text(&random::<32>()?))?.into();
-        Ok(Self { places: Arc::new(Semaphore::new(places)), nobodys })
+        Ok(Self {
+            turns: Arc::new(Turns::new(places, (HERE_MAX, OF_NETWORK_MAX), PATIENCE)),
+            nobodys,
+        })
     }
 
-    /// What is to be kept of `password`.
-    pub async fn hash(&self, password: String) -> Result<String, Busy> {
-        self.at_a_place(move || hashed(&password).map_err(|_| Busy)).await?
+    /// What is to be kept of `password`, which comes from this network.
+    pub async fn hash(&self, network: u64, password: String) -> Result<String, Busy> {
+        self.in_turn(network, move || hashed(&password).map_err(|_| Busy(Taken::All))).await?
     }
 
     /// Whether `password` is the one that `kept` was made of. Without an account there is none, and the
     /// answer takes as long.
-    pub async fn is_right(&self, password: String, kept: Option<String>) -> Result<bool, Busy> {
+    pub async fn is_right(
+        &self,
+        network: u64,
+        password: String,
+        kept: Option<String>,
+    ) -> Result<bool, Busy> {
         let nobodys = Arc::clone(&self.nobodys);
-        self.at_a_place(move || {
+        self.in_turn(network, move || {
             let is_right =
                 |kept: &str| Argon2::default().verify_password(password.as_bytes(), kept).is_ok();
             let is_it = is_right(kept.as_deref().unwrap_or(&nobodys));
@@ -51,19 +59,19 @@ impl Hasher {
         .await
     }
 
-    async fn at_a_place<T: Send + 'static>(
+    async fn in_turn<T: Send + 'static>(
         &self,
+        network: u64,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        let place = tokio::time::timeout(PATIENCE, place).await.map_err(|_| Busy)?;
-        let place = place.map_err(|_| Busy)?;
+        let turn = self.turns.take(network).await.map_err(Busy)?;
+        // It is over when the work is, whether anybody still waits for it or not.
         let work = move || {
             let outcome = work();
-            drop(place);
+            drop(turn);
             outcome
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| Busy)
+        tokio::task::spawn_blocking(work).await.map_err(|_| Busy(Taken::All))
     }
 }
 
@@ -74,19 +82,41 @@ pub fn hashed(password: &str) -> io::Result<String> {
     hash.map(|hash| hash.to_string()).map_err(io::Error::other)
 }
 
-/// How long somebody waits for a place.
+/// Passwords that are hashed or wait for it, of all networks and of one, which may be a whole office.
+const HERE_MAX: usize = 128;
+const OF_NETWORK_MAX: usize = 16;
+/// How long somebody waits for a turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
+
+    #[test]
+    fn a_network_that_tries_many_holds_up_no_other() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let hasher = Hasher::new(1).unwrap();
+            let mut context = Context::from_waker(Waker::noop());
+            let mut many: Vec<_> =
+                (0..OF_NETWORK_MAX).map(|_| Box::pin(hasher.hash(1, "one".to_owned()))).collect();
+            for one in &mut many {
+                assert!(one.as_mut().poll(&mut context).is_pending());
+            }
+            let more = hasher.hash(1, "one".to_owned()).await;
+            assert!(matches!(more, Err(Busy(Taken::Own))), "{more:?}");
+            hasher.hash(2, "one".to_owned()).await.unwrap();
+        });
+    }
 
     #[test]
     fn right_wrong_and_nobodys() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let hasher = Hasher::new(1).unwrap();
-            let kept = hasher.hash("one".to_owned()).await.unwrap();
+            let kept = hasher.hash(1, "one".to_owned()).await.unwrap();
             assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept}");
             for (password, kept, expected) in [
                 ("one", Some(kept.clone()), true),
@@ -94,7 +124,7 @@ mod tests {
                 ("one", None, false),
                 ("one", Some("x".to_owned()), false),
             ] {
-                let is_right = hasher.is_right(password.to_owned(), kept).await.unwrap();
+                let is_right = hasher.is_right(1, password.to_owned(), kept).await.unwrap();
                 assert_eq!(is_right, expected, "{password}");
             }
         });

@@ -1,6 +1,8 @@
 //! `/domains?organisation=…`: the domains of an organisation, and, where anybody may make an account, how it
 //! proves that one is its own: by a TXT record (RFC 1035, 3.3.14) that only who has the domain can set.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Query, State};
@@ -8,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Dashboard;
 use super::counted::counted;
@@ -20,6 +22,7 @@ use super::viewer::Signed;
 use crate::control::accounts::claims::Claim;
 use crate::control::accounts::{Store, StoreError, now_s};
 use crate::control::made::{Refused, has_counts};
+use crate::control::turns::Turns;
 use crate::control::visit;
 use crate::messages::random::random;
 use crate::pure::access::{Action, OrganisationId};
@@ -102,18 +105,21 @@ async fn is_new(at: &Dashboard, host: &str) -> Result<(), Trouble> {
 ///
 /// # Errors
 /// In words, with what was found instead.
-pub(super) async fn prove(at: &Dashboard, named: &Named, claim: Claim) -> Result<(), Trouble> {
+pub(super) async fn prove(
+    at: &Dashboard,
+    named: &Named,
+    account: i64,
+    claim: Claim,
+) -> Result<(), Trouble> {
     is_open(at)?;
     // What is served meanwhile by the configuration is nobody's to claim any more.
     let host = claimable(at, &claim.host).map_err(Trouble::refused)?;
-    let Ok(_turn) = LOOK_UPS.try_acquire() else {
-        let why = "Many domains are looked up just now. Try again in a moment.";
-        return Err(Trouble::busy(why));
-    };
+    let _turn = at.look_ups.take(account).await.map_err(Trouble::of_looks)?;
     let servers = at.resolver.map_or_else(visit::name_servers, |server| vec![server]);
     let name = record_name(&host);
     let not_yet = |why: String| Err(Trouble::new(StatusCode::CONFLICT, "Not proven yet", why));
-    match visit::texts(&servers, &name).await {
+    let looked = timeout(LOOK_UP_DEADLINE, visit::texts(&servers, &name)).await;
+    match looked.unwrap_or_else(|_| Err("no name server answers in time".to_owned())) {
         Ok(texts) if texts.iter().any(|text| secret::is_same(text.trim(), &claim.text)) => {}
         Ok(texts) => {
             let seen = match texts.len() {
@@ -261,7 +267,7 @@ async fn check(
     is_open(&at)?;
     let claims = Domains::of(&at, named.place.organisation()).await?;
     let claim = claims.claim(fields.text("domain"))?;
-    let done = prove(&at, &named, claim).await;
+    let done = prove(&at, &named, signed.who.account, claim).await;
     told(&at, &signed, &named, done).await
 }
 
@@ -316,5 +322,10 @@ fn back(named: &Named) -> Response {
     Redirect::to(&format!("/domains?{}", named.query())).into_response()
 }
 
-/// Domains that are looked up at once.
-static LOOK_UPS: Semaphore = Semaphore::const_new(8);
+/// Domains that are looked up: at once, and those that are or wait, of all accounts and of one; for how long each.
+pub(super) fn look_ups() -> Turns<i64> {
+    Turns::new(8, (64, 4), LOOK_UP_DEADLINE)
+}
+
+/// Name servers that say nothing are asked for six seconds each.
+const LOOK_UP_DEADLINE: Duration = Duration::from_secs(15);

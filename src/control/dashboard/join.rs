@@ -12,7 +12,7 @@ use super::Dashboard;
 use super::cookie::Cookie;
 use super::form::Fields;
 use super::page::{Frame, shown};
-use super::sign_in::Browser;
+use super::sign_in::{Browser, Network};
 use super::trouble::Trouble;
 use super::viewer::Viewer;
 use crate::control::accounts::invitations::{Guest, Invited};
@@ -64,6 +64,7 @@ async fn join(
     State(at): State<Dashboard>,
     viewer: Viewer,
     cookie: Cookie,
+    network: Network,
     Browser(browser): Browser,
     fields: Fields,
 ) -> Result<Response, Trouble> {
@@ -93,7 +94,7 @@ async fn join(
     if let Err(why) = password::judge(fields.text("password"), &login) {
         return wrong(StatusCode::BAD_REQUEST, &format!("The password {why}."));
     }
-    let password = at.hasher.hash(fields.text("password").to_owned()).await?;
+    let password = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
     let session = cookie.renewed()?;
     let (before, secret, key) = (cookie.text.clone(), session.text.clone(), key.clone());
     let snapshot = at.in_force.snapshot();

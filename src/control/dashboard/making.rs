@@ -201,10 +201,14 @@ async fn put(
     };
     let package = outcome.package.as_ref().map(|one| &one.written);
     let (domain, name) = package.map(|it| (&*it.domain, &*it.name)).unwrap_or_default();
-    let sights = at.onlooker.look(&outcome.snapshot, &outcome.keyring, (domain, name)).await;
+    let sights = {
+        let account = signed.who.account;
+        let place = (domain, name);
+        at.onlooker.look(account, &outcome.snapshot, &outcome.keyring, place).await
+    };
     let checked: Vec<(bool, String)> = match sights {
-        Some(sights) => sights.iter().map(|one| (one.works(), one.to_string())).collect(),
-        None => vec![(false, "Too many registries are being asked just now".to_owned())],
+        Ok(sights) => sights.iter().map(|one| (one.works(), one.to_string())).collect(),
+        Err(taken) => vec![(false, Trouble::of_looks(taken).why)],
     };
     let page = WrittenPage { checked, ..page };
     if said.is_check {

@@ -63,6 +63,7 @@ use super::made::Makers;
 use super::prove::look::Onlooker;
 use super::seats::Seats;
 use super::status::Status;
+use super::turns::Turns;
 use crate::aggregator::Query;
 use crate::messages::random::random;
 use crate::pure::config::values::SignUp;
@@ -82,6 +83,8 @@ pub(super) struct Parts {
     pub(super) makers: Makers,
     /// Who looks where they are to live.
     pub(super) onlooker: Onlooker,
+    /// Who looks domains up that they say are theirs.
+    look_ups: Turns<i64>,
     /// Where passwords are hashed.
     pub(super) hasher: Hasher,
     /// The counts.
@@ -134,6 +137,7 @@ impl Dashboard {
             accounts,
             makers,
             onlooker: Onlooker::default(),
+            look_ups: domains::look_ups(),
             hasher: Hasher::new(HASHED_AT_ONCE)?,
             query: query.bounded(counted::ROWS_MAX),
             in_force,

@@ -92,7 +92,7 @@ async fn change_password(
         let wrong = format!("The new password {why}.");
         return page(&at, &signed, StatusCode::BAD_REQUEST, &wrong).await;
     }
-    let password = at.hasher.hash(fields.text("new_password").to_owned()).await?;
+    let password = at.hasher.hash(network.0, fields.text("new_password").to_owned()).await?;
     let (account, kept) = (signed.who.account, session(&signed));
     at.accounts
         .run_by(Right::own(signed.who), move |store, by| {
@@ -199,7 +199,7 @@ async fn is_right(
     let wanted = login.clone();
     let found = at.accounts.run(move |store| store.credentials(&wanted)).await?;
     let kept = found.map(|found| found.password);
-    let is_right = at.hasher.is_right(fields.text("password").to_owned(), kept).await?;
+    let is_right = at.hasher.is_right(network.0, fields.text("password").to_owned(), kept).await?;
     if is_right {
         at.gatekeeper.well_done(&login, network).await;
     }

@@ -13,7 +13,7 @@ use super::Dashboard;
 use super::cookie::Cookie;
 use super::form::Fields;
 use super::page::{Frame, shown};
-use super::sign_in::Browser;
+use super::sign_in::{Browser, Network};
 use super::trouble::Trouble;
 use crate::control::accounts::now_s;
 use crate::pure::{account, password, secret};
@@ -51,6 +51,7 @@ async fn form(
 async fn set_up(
     State(at): State<Dashboard>,
     cookie: Cookie,
+    network: Network,
     Browser(browser): Browser,
     fields: Fields,
 ) -> Result<Response, Trouble> {
@@ -72,7 +73,7 @@ async fn set_up(
             return Ok(page(StatusCode::BAD_REQUEST, &cookie, key, filled, &wrong));
         }
     };
-    let kept = at.hasher.hash(fields.text("password").to_owned()).await?;
+    let kept = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
     let session = cookie.renewed()?;
     let (before, secret) = (cookie.text, session.text.clone());
     at.accounts

@@ -143,7 +143,7 @@ fn too_many_codes(wait_s: u64) -> Trouble {
 
 /// Where a request comes from: an IPv4 address or an IPv6 /64, as a number that stands for it.
 #[derive(Clone, Copy)]
-pub(super) struct Network(u64);
+pub(super) struct Network(pub(super) u64);
 
 impl FromRequestParts<Dashboard> for Network {
     type Rejection = Infallible;
@@ -206,7 +206,7 @@ async fn sign_in(
     let wanted = login.clone();
     let found = at.accounts.run(move |store| store.credentials(&wanted)).await?;
     let kept = found.as_ref().map(|found| found.password.clone());
-    let is_right = at.hasher.is_right(fields.text("password").to_owned(), kept).await?;
+    let is_right = at.hasher.is_right(network.0, fields.text("password").to_owned(), kept).await?;
     let wrong = || Ok(page(&at, StatusCode::UNAUTHORIZED, &cookie, &login, next, true));
     let (Some(found), true) = (found, is_right) else {
         return wrong();

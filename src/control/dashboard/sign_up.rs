@@ -60,7 +60,7 @@ async fn sign_up(
     };
     // Each account counts like a failure, so that a network gets a few and then waits.
     at.gatekeeper.attempt(SIGNING_UP, network).await?;
-    let kept = at.hasher.hash(fields.text("password").to_owned()).await?;
+    let kept = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
     let session = cookie.renewed()?;
     let (before, secret) = (cookie.text, session.text.clone());
     at.accounts

@@ -99,6 +99,19 @@ impl Trouble {
         Self { retry_s: Some(5), ..trouble }
     }
 
+    /// Too much is looked at elsewhere, of everybody's or of theirs.
+    pub(super) fn of_looks(taken: Taken) -> Self {
+        match taken {
+            Taken::All => {
+                Self::busy("Too many look at registries and name servers. Try again in a moment.")
+            }
+            Taken::Own => Self::too_many(
+                "Several looks of yours at registries or name servers are under way. Try again when \
+                 they are done.",
+            ),
+        }
+    }
+
     /// What works again in a moment.
     fn not_now(what: &str, why: &str) -> Self {
         let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, what, why);
@@ -213,8 +226,17 @@ impl From<Refused> for Trouble {
 }
 
 impl From<Busy> for Trouble {
-    fn from(_: Busy) -> Self {
-        Self::busy("Too many people are signing in at once. Try again in a moment.")
+    fn from(Busy(taken): Busy) -> Self {
+        match taken {
+            Taken::All => {
+                Self::busy("Too many people are signing in at once. Try again in a moment.")
+            }
+            Taken::Own => {
+                let why = "Too many people are signing in at once from where you are. Try again in a \
+                           moment.";
+                Self::too_many(why)
+            }
+        }
     }
 }
 

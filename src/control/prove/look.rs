@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::ask::{Asker, Failed, How, Listed};
+use crate::control::seats::Taken;
+use crate::control::turns::Turns;
 use crate::messages::keyring::Keyring;
 use crate::pure::config::values::Credentials;
 use crate::pure::oci::backend::authority_of;
@@ -60,27 +61,36 @@ pub struct Tags {
     pub and_more: bool,
 }
 
-/// Looks, a few at once.
-pub struct Onlooker(Semaphore);
+/// Looks, a few at once, and for each account one after the other.
+pub struct Onlooker {
+    turns: Turns<i64>,
+    deadline: Duration,
+}
 
 impl Default for Onlooker {
     fn default() -> Self {
-        Self(Semaphore::new(LOOKS_MAX))
+        let turns = Turns::new(LOOKS_MAX, (HERE_MAX, OF_ACCOUNT_MAX), DEADLINE);
+        Self { turns, deadline: DEADLINE }
     }
 }
 
 impl Onlooker {
-    /// What the registries say of everywhere that this domain and name lead to by `snapshot`. `None` while
-    /// too many ask.
+    /// What the registries say of everywhere that this domain and name lead to by `snapshot`, for who asks from
+    /// this account.
+    ///
+    /// # Errors
+    /// While too many ask.
     pub async fn look(
         &self,
+        account: i64,
         snapshot: &Arc<Snapshot>,
         keyring: &Arc<Keyring>,
         (domain, name): (&str, &str),
-    ) -> Option<Vec<Sight>> {
-        let _turn = self.0.try_acquire().ok()?;
+    ) -> Result<Vec<Sight>, Taken> {
+        let _turn = self.turns.take(account).await?;
+        let end = Instant::now() + self.deadline;
         let Some(rule) = snapshot.routes.of(domain, name) else {
-            return Some(Vec::new());
+            return Ok(Vec::new());
         };
         let asker = Asker::new(Arc::clone(snapshot), Arc::clone(keyring));
         let Match { registry, location, base_length, credentials, others, .. } = rule;
@@ -92,7 +102,7 @@ impl Onlooker {
         {
             let repository = location.get(base_length..).unwrap_or_default();
             let asked = sight(&asker, registry, repository, is_collection, credentials);
-            let found = match timeout(PATIENCE, asked).await {
+            let found = match timeout_at(end.min(Instant::now() + PATIENCE), asked).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(Failed { why, .. })) => Found::Failed(why),
                 Err(_) => Found::Failed("no answer in time".to_owned()),
@@ -100,7 +110,7 @@ impl Onlooker {
             let registry = authority_of(location).to_owned();
             sights.push(Sight { registry, repository: repository.to_owned(), found });
         }
-        Some(sights)
+        Ok(sights)
     }
 }
 
@@ -182,9 +192,49 @@ impl fmt::Display for Sight {
     }
 }
 
-/// Checks at once.
+/// Looks at once, and those that are or wait, of all accounts and of one.
 const LOOKS_MAX: usize = 4;
+const HERE_MAX: usize = 32;
+const OF_ACCOUNT_MAX: usize = 4;
 /// How long all questions to one registry may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a look may take at all registries of a package, and before that how long it may wait.
+const DEADLINE: Duration = Duration::from_secs(20);
 /// Tags that are asked for.
 const TAGS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::control::keys;
+    use crate::control::tests::compiled;
+
+    #[test]
+    fn a_look_has_an_end_however_many_registries_say_nothing() {
+        // Takes connections, for the kernel does, and never answers.
+        let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+        let backend = |name| format!("\"http://{}/{name}\"", deaf.local_addr().unwrap());
+        let text = format!(
+            "[upstream]\nallow_private = [\"127.0.0.0/8\"]\n[[packages]]\ndomain = \"a.b\"\n\
+             name = \"x\"\nbackends = [{}, {}]\n",
+            backend("one"),
+            backend("two")
+        );
+        let (config, snapshot) = compiled(&text);
+        let keyring = keys::read("pullgate.toml", &config).unwrap().keyring(&snapshot.registries);
+        let deadline = Duration::from_millis(50);
+        let onlooker = Onlooker { deadline, ..Onlooker::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (snapshot, keyring) = (Arc::new(snapshot), Arc::new(keyring));
+        let looked = onlooker.look(1, &snapshot, &keyring, ("a.b", "x"));
+        let looked = runtime.block_on(async { timeout(PATIENCE, looked).await });
+        let sights = looked.expect("sooner than one registry may take").unwrap();
+        let failed = Found::Failed("no answer in time".to_owned());
+        assert_eq!(sights.len(), 2);
+        assert!(sights.iter().all(|one| one.found == failed), "{sights:?}");
+    }
+}

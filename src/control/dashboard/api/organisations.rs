@@ -219,7 +219,7 @@ pub(super) async fn check(
         Domains::read(store, organisation)?.claim(&name)
     };
     let claim = at.accounts.run(claim).await?;
-    prove(&at, &named, claim).await?;
+    prove(&at, &named, caller.who.account, claim).await?;
     let proven = at.accounts.run(move |store| one(store, organisation, &host)).await?;
     tagged(&HeaderMap::new(), &proven)
 }

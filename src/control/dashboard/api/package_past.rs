@@ -83,15 +83,13 @@ pub(super) async fn check(
             Change::Change { from, to: written }
         }
     };
+    let account = caller.who.account;
     let asker = Asker { who: caller.who, confirms: false, keeps: None };
     let outcome = at.makers.try_out(asker, change, now_s()).await.map_err(Trouble::from)?;
     let package = outcome.package.map(|one| one.written).unwrap_or_default();
-    let (domain, name) = (package.domain.as_str(), package.name.as_str());
-    let sights = at.onlooker.look(&outcome.snapshot, &outcome.keyring, (domain, name)).await;
-    let Some(sights) = sights else {
-        let why = "Too many registries are being asked just now. Try again in a moment.";
-        return Err(Problem(Trouble::busy(why)));
-    };
+    let place = (package.domain.as_str(), package.name.as_str());
+    let sights = at.onlooker.look(account, &outcome.snapshot, &outcome.keyring, place).await;
+    let sights = sights.map_err(|taken| Problem(Trouble::of_looks(taken)))?;
     let works = sights.iter().all(Sight::works);
     let backends = sights.into_iter().map(CheckedBackend::from).collect();
     Ok(Json(Checked { works, backends }).into_response())
