@@ -1,5 +1,5 @@
 //! How much of the admin listener anybody can take: connections, slow heads and bodies, pages that watch,
-//! exports that nobody reads, and more rows than one answer may have.
+//! exports that nobody reads, more rows than one answer may have, and API tokens.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
@@ -16,7 +16,7 @@ use support::gate::{Gate, pullgate};
 use support::http::Connection;
 use support::person::{PACKAGES, Person, ROCKET, text};
 use support::process::run;
-use support::program::{ask, token_of};
+use support::program::{ask, problem, send, token_of};
 
 fn gate(limits: &str) -> Gate {
     Gate::start("epoll", &format!("{PACKAGES}\n[limits]\n{limits}"))
@@ -142,6 +142,23 @@ fn exports_that_nobody_reads_are_few_of_one_account_and_few_in_all() {
         if answer.status == 200 { Ok(answer) } else { Err(text(&answer)) }
     });
     assert!(whole.is_whole && text(&whole).lines().count() == 84 * 900);
+}
+
+#[test]
+fn an_account_has_so_many_tokens_and_is_told_so() {
+    let mut gate = gate("");
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let wanted = json!({ "label": "ci", "role": "member", "days": 1 });
+    let all = "/api/v1/tokens?organisation=acme";
+    let make = || send(&gate, &token, "POST", all, &[], Some(&wanted));
+    for _ in 1..50 {
+        let made = make();
+        assert_eq!(made.status, 201, "{}", text(&made));
+    }
+    let refused = make();
+    assert_eq!(problem(&refused), (409, "That does not work".to_owned()));
+    assert!(text(&refused).contains("there are 50 API tokens already"), "{}", text(&refused));
 }
 
 #[test]

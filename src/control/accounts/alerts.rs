@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::audit::{self, Actor, Deed};
 use super::place::Place;
+use super::room;
 use super::store::{Store, StoreError};
 use crate::pure::alert::{Event, origin_of};
 
@@ -42,7 +43,7 @@ impl Store {
     /// From now on whoever hears at `url` is told of these events of a package; says its number.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where the package has [`ALERTS_MAX`] already.
+    /// [`StoreError::Refused`] where the package has [`ALERTS_MAX`] already, or its domain as many as there can be.
     pub fn add_alert(
         &mut self,
         by: &Actor,
@@ -68,6 +69,12 @@ impl Store {
             params![package, url, secret, words, now_s],
         )?;
         let id = step.last_insert_rowid();
+        room::at_domain(
+            &step,
+            "alerts",
+            package,
+            (AT_DOMAIN_MAX, "webhooks", "remove some first"),
+        )?;
         let deed = Deed { after: Some(shown(url, &words)), ..Deed::at(place, "alert.make") };
         audit::note(&step, by, &deed, now_s)?;
         step.commit()?;
@@ -214,6 +221,8 @@ fn shown(url: &str, words: &str) -> Value {
 const OF_FILE: &str = "";
 /// Webhooks of one package.
 pub const ALERTS_MAX: i64 = 10;
+/// Webhooks of all packages at one domain: each is looked after every ten seconds.
+const AT_DOMAIN_MAX: i64 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -250,6 +259,25 @@ mod tests {
         let told = store.audit(&place, i64::MAX, 50).unwrap();
         let told = told.iter().map(|entry| format!("{:?}{:?}", entry.before, entry.after));
         assert!(told.into_iter().all(|entry| !entry.contains("/x")), "no secret");
+    }
+
+    #[test]
+    fn at_one_domain_there_are_so_many() {
+        let (_dir, mut store, by, _) = store();
+        let step = store.begin().unwrap();
+        for number in 0..AT_DOMAIN_MAX {
+            let sql = "INSERT INTO alerts (package, url, secret, events, created_s)
+                       VALUES ('a.b/acme/' || ?1, 'https://a.b/x', '', 'weekly', 0)";
+            step.execute(sql, [number]).unwrap();
+        }
+        step.commit().unwrap();
+        let mut add = |package: &str| {
+            let place = Place::new(1, Some(package.to_owned()));
+            store.add_alert(&by, &place, "https://a.b/x", &[Event::Weekly], "whsec_", 5)
+        };
+        let more = add("a.b/acme/more").unwrap_err().to_string();
+        assert!(more.starts_with("At a.b there are 1000 webhooks already"), "{more}");
+        add("a.bc/acme/more").unwrap();
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl<'d> Deed<'d> {
     }
 }
 
-/// Writes it down. To be called in the transaction that does it.
+/// Writes it down, and forgets what is older than anybody asks for or more than is kept. To be called in the
+/// transaction that does it.
 pub fn note(
     connection: &Connection,
     by: &Actor,
@@ -59,6 +60,31 @@ pub fn note(
             ":after": deed.after.as_ref().map(Value::to_string),
         },
     )?;
+    forget(connection, by, deed.organisation, now_s)
+}
+
+/// Forgets what is too old, a piece at a time; and of what is too much at an organisation the oldest, first of who
+/// does most: so that nobody has what others did forgotten by doing much.
+fn forget(
+    connection: &Connection,
+    by: &Actor,
+    organisation: Option<OrganisationId>,
+    now_s: i64,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM audit
+               WHERE at_s < ?1 AND id IN (SELECT id FROM audit ORDER BY id LIMIT ?2)";
+    connection.prepare_cached(sql)?.execute([now_s - KEPT_S, FORGOTTEN_AT_ONCE])?;
+    let beyond = |of| {
+        format!(
+            "DELETE FROM audit WHERE {of} AND id <=
+                 (SELECT id FROM audit WHERE {of} ORDER BY id DESC LIMIT 1 OFFSET ?2)"
+        )
+    };
+    let sql = beyond("organisation IS ?1 AND account IS ?3");
+    let of = params![organisation, KEPT_OF_ACCOUNT, by.account];
+    connection.prepare_cached(&sql)?.execute(of)?;
+    let sql = beyond("organisation IS ?1");
+    connection.prepare_cached(&sql)?.execute(params![organisation, KEPT_OF_ORGANISATION])?;
     Ok(())
 }
 
@@ -133,4 +159,81 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         before: json(5)?,
         after: json(6)?,
     })
+}
+
+/// Three years.
+const KEPT_S: i64 = 3 * 365 * 24 * 3600;
+const FORGOTTEN_AT_ONCE: i64 = 100;
+/// Entries of one organisation, and those of them that are of one account: some tens of megabytes.
+const KEPT_OF_ORGANISATION: i64 = 20_000;
+const KEPT_OF_ACCOUNT: i64 = 4000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::scratch;
+
+    fn by(account: i64) -> Actor {
+        Actor { account: Some(account), login: account.to_string() }
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = scratch();
+        let store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        (dir, store)
+    }
+
+    /// How many entries there are of this account at the organisation, and the oldest.
+    fn kept(store: &Store, organisation: i64, account: i64) -> (i64, Option<i64>) {
+        let sql = "SELECT count(*), min(at_s) FROM audit WHERE organisation = ?1 AND account = ?2";
+        let of = [organisation, account];
+        store.connection.query_row(sql, of, |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    }
+
+    fn fill(store: &mut Store, organisation: i64, account: i64, many: i64) {
+        let step = store.begin().unwrap();
+        for at_s in 0..many {
+            let sql = "INSERT INTO audit (at_s, account, login, organisation, deed)
+                       VALUES (?1, ?2, 'x', ?3, 'x')";
+            step.execute(sql, [at_s, account, organisation]).unwrap();
+        }
+        step.commit().unwrap();
+    }
+
+    #[test]
+    fn who_does_much_has_their_own_forgotten_and_in_the_end_the_oldest() {
+        let (_dir, mut store) = store();
+        let place = Place::Organisation(1);
+        let done = |store: &Store, account| {
+            note(&store.connection, &by(account), &Deed::at(&place, "x"), 9_000).unwrap();
+        };
+        fill(&mut store, 1, 1, 1);
+        fill(&mut store, 2, 2, 1);
+        fill(&mut store, 1, 2, KEPT_OF_ACCOUNT);
+        done(&store, 2);
+        assert_eq!(kept(&store, 1, 2), (KEPT_OF_ACCOUNT, Some(1)));
+        assert_eq!((kept(&store, 1, 1).0, kept(&store, 2, 2).0), (1, 1), "others' stay");
+        for account in 3..=6 {
+            fill(&mut store, 1, account, KEPT_OF_ACCOUNT);
+        }
+        done(&store, 7);
+        assert_eq!(kept(&store, 1, 1).0, 0, "the oldest of all");
+        assert_eq!(kept(&store, 1, 2), (KEPT_OF_ACCOUNT - 1, Some(2)));
+        assert_eq!(kept(&store, 2, 2).0, 1, "another organisation's");
+    }
+
+    #[test]
+    fn what_is_older_than_three_years_is_forgotten_a_piece_at_a_time() {
+        let (_dir, mut store) = store();
+        fill(&mut store, 1, 1, FORGOTTEN_AT_ONCE + 10);
+        let elsewhere = Place::Organisation(2);
+        let deed = Deed::at(&elsewhere, "x");
+        note(&store.connection, &by(2), &deed, KEPT_S + 5).unwrap();
+        assert_eq!(kept(&store, 1, 1), (FORGOTTEN_AT_ONCE + 5, Some(5)));
+        for _ in 0..2 {
+            note(&store.connection, &by(2), &deed, 2 * KEPT_S).unwrap();
+        }
+        assert_eq!(kept(&store, 1, 1).0, 0);
+        assert_eq!(kept(&store, 2, 2).0, 3, "what is younger stays");
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
+use super::room;
 use super::store::{Store, StoreError};
 use crate::pure::access::OrganisationId;
 
@@ -23,6 +24,9 @@ impl Store {
     }
 
     /// Turns the badges of a package of `owner` on or off, and notes who did.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where those of many packages at its domain are off.
     pub fn switch_badges(
         &mut self,
         by: &Actor,
@@ -40,6 +44,7 @@ impl Store {
             )?,
         };
         if changed > 0 {
+            off_has_room(&step, package)?;
             let deed = Deed {
                 what: "badges.switch",
                 organisation: Some(owner),
@@ -54,10 +59,38 @@ impl Store {
     }
 }
 
+/// That badges of no more packages at the domain of this one are off than may be.
+pub(super) fn off_has_room(step: &Connection, package: &str) -> Result<(), StoreError> {
+    let bound = (OFF_MAX, "packages whose badges are off", "turn on some first");
+    room::at_domain(step, "badges_off", package, bound)
+}
+
+/// Packages at one domain whose badges are off.
+const OFF_MAX: i64 = 1000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::tests::scratch;
+
+    #[test]
+    fn at_one_domain_so_many_are_off() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let by = Actor { account: None, login: "ada".to_owned() };
+        let step = store.begin().unwrap();
+        for number in 0..OFF_MAX {
+            let sql = "INSERT INTO badges_off (package) VALUES ('a.b/' || ?1)";
+            step.execute(sql, [number]).unwrap();
+        }
+        step.commit().unwrap();
+        let more = store.switch_badges(&by, 1, "a.b/more", false, 7).unwrap_err().to_string();
+        assert!(more.starts_with("At a.b there are 1000 packages whose badges are off"), "{more}");
+        assert!(store.has_badges("a.b/more").unwrap());
+        for (package, is_on) in [("a.bc/x", false), ("a.b/0", true), ("a.b/more", false)] {
+            store.switch_badges(&by, 1, package, is_on, 8).unwrap();
+        }
+    }
 
     #[test]
     fn badges_are_on_until_they_are_turned_off_and_each_change_is_noted_once() {

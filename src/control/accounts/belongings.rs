@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
 
 use super::audit::{self, Actor, Deed};
+use super::badges::off_has_room;
 use super::place::Place;
 use super::store::{Store, StoreError};
 use crate::pure::access::OrganisationId;
@@ -28,8 +29,10 @@ pub(super) fn rename(step: &Connection, from: &Written, to: &Written) -> Result<
         }
     }
     let sql = "INSERT OR IGNORE INTO badges_off SELECT ?2 FROM badges_off WHERE package = ?1";
-    step.execute(sql, [&was, &is])?;
-    Ok(())
+    match step.execute(sql, [&was, &is])? {
+        0 => Ok(()),
+        _ => off_has_room(step, &is),
+    }
 }
 
 impl Store {

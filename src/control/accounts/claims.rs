@@ -7,6 +7,7 @@ use serde_json::json;
 use super::audit::{self, Actor, Deed};
 use super::organisations::{end_below, put_organisation};
 use super::people::{add_account, put_member};
+use super::room;
 use super::store::{Store, StoreError};
 use crate::pure::access::{OrganisationId, Role};
 
@@ -104,6 +105,8 @@ impl Store {
             );
             return Err(StoreError::Refused(words));
         }
+        let bound = (DOMAINS_MAX, "Of one organisation", "domains", "give back some first");
+        room::has(&step, "domains WHERE organisation = ?1", [organisation], bound)?;
         let sql = "INSERT INTO claims (host, organisation, text, created_s) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT DO NOTHING";
         if step.execute(sql, params![host, organisation, text, now_s])? > 0 {
@@ -218,6 +221,8 @@ fn taken(host: &str) -> StoreError {
 const FOUNDED_MAX: i64 = 10;
 /// Domains of an organisation that nobody has proven.
 const CLAIMS_MAX: i64 = 20;
+/// Domains of an organisation beyond which it claims none.
+const DOMAINS_MAX: i64 = 100;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use super::audit::{self, Actor, Deed};
 use super::people::{add_account, role};
 use super::place::Place;
 use super::roles::grant;
+use super::room;
 use super::sessions::MadeWith;
 use super::store::{Store, StoreError};
 use crate::pure::access::{Action, Object, Role};
@@ -56,6 +57,9 @@ pub enum Guest {
 
 impl Store {
     /// Invites whoever has the secret with this text. What a token invites to ends with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where too many are open.
     pub fn invite(
         &mut self,
         by: &Actor,
@@ -82,6 +86,14 @@ impl Store {
                 made_with.map(|with| with.token)
             ],
         )?;
+        let (owner, open, first) =
+            (place.organisation(), "open invitations", "withdraw some first");
+        let bound =
+            (OPEN_OF_ONE_MAX, "Of one account, to an organisation and its packages,", open, first);
+        let rows = "invitations WHERE organisation = ?1 AND account IS ?2";
+        room::has(&step, rows, params![owner, by.account], bound)?;
+        let bound = (OPEN_MAX, "To an organisation and its packages", open, first);
+        room::has(&step, "invitations WHERE organisation = ?1", [owner], bound)?;
         note(&step, by, place, "invitation.make", to, now_s)?;
         step.commit()?;
         Ok(())
@@ -215,6 +227,10 @@ fn note(
 
 /// How long one can be taken: a week.
 const LIFE_S: i64 = 7 * 24 * 3600;
+/// Invitations to an organisation and its packages that nobody has taken; and those that one account has made, so
+/// that who is an admin of one package takes nobody else's room.
+const OPEN_MAX: i64 = 1000;
+const OPEN_OF_ONE_MAX: i64 = 200;
 
 #[cfg(test)]
 mod tests {
@@ -251,6 +267,36 @@ mod tests {
         assert!(matches!(store.accept("one", new("eve"), &routes, 1), Err(StoreError::Absent)));
         assert_eq!(store.accept("two", Guest::Known(bob), &routes, 1).unwrap(), bob);
         assert_eq!(store.members(&rocket).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn so_many_are_open_of_one_and_of_all() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        store.set_up("p1", "$hash", "acme", 0).unwrap();
+        for number in 2..=6 {
+            let (login, organisation) = (format!("p{number}"), format!("o{number}"));
+            store.sign_up(&login, "$hash", &organisation, 0).unwrap();
+        }
+        let owner = store.owners().unwrap().operator;
+        let mut invite = |account, number: i64, now_s| {
+            let by = Actor { account: Some(account), login: "ada".to_owned() };
+            // Anybody invents names below a collection.
+            let place = Place::new(owner, Some(format!("a.b/acme/{number}")));
+            let secret = format!("{account} {number} {now_s}");
+            store.invite(&by, None, &place, Role::Member, &secret, now_s)
+        };
+        for account in 1..=OPEN_MAX / OPEN_OF_ONE_MAX {
+            for number in 0..OPEN_OF_ONE_MAX {
+                invite(account, number, 0).unwrap();
+            }
+            let more = invite(account, OPEN_OF_ONE_MAX, 1);
+            let words = "Of one account, to an organisation and its packages, there are 200 open";
+            assert!(more.unwrap_err().to_string().starts_with(words));
+        }
+        let more = invite(6, 0, 1).unwrap_err().to_string();
+        assert!(more.starts_with("To an organisation and its packages there are 1000"), "{more}");
+        invite(1, 0, LIFE_S).unwrap();
     }
 
     #[test]

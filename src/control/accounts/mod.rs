@@ -25,6 +25,7 @@ pub mod place;
 mod public;
 pub mod rights;
 pub mod roles;
+mod room;
 pub mod sessions;
 pub mod store;
 pub mod tokens;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
 use super::place::Place;
+use super::room;
 use super::store::{Store, StoreError};
 
 impl Store {
@@ -24,7 +25,7 @@ impl Store {
     /// Makes a package public, or not any more, and notes who did.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] for an organisation.
+    /// [`StoreError::Absent`] for an organisation; [`StoreError::Refused`] where many at its domain are public.
     pub fn publish(
         &mut self,
         by: &Actor,
@@ -39,6 +40,8 @@ impl Store {
             false => "DELETE FROM public_packages WHERE package = ?1",
         };
         if step.execute(sql, [package])? > 0 {
+            let bound = (PUBLIC_MAX, "public packages", "make some private first");
+            room::at_domain(&step, "public_packages", package, bound)?;
             let deed = Deed {
                 before: Some(json!({ "public": !is_public })),
                 after: Some(json!({ "public": is_public })),
@@ -51,10 +54,33 @@ impl Store {
     }
 }
 
+/// Public packages at one domain.
+const PUBLIC_MAX: i64 = 1000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::tests::scratch;
+
+    #[test]
+    fn at_one_domain_so_many_are_public() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let by = Actor { account: None, login: "ada".to_owned() };
+        let step = store.begin().unwrap();
+        for number in 0..PUBLIC_MAX {
+            let sql = "INSERT INTO public_packages (package) VALUES ('a.b/' || ?1)";
+            step.execute(sql, [number]).unwrap();
+        }
+        step.commit().unwrap();
+        let mut publish = |package: &str, is_public| {
+            store.publish(&by, &Place::new(1, Some(package.to_owned())), is_public, 7)
+        };
+        assert!(matches!(publish("a.b/more", true), Err(StoreError::Refused(_))));
+        for (package, is_public) in [("a.bc/x", true), ("a.b/0", false), ("a.b/more", true)] {
+            publish(package, is_public).unwrap();
+        }
+    }
 
     #[test]
     fn a_package_is_public_from_when_that_is_said_until_its_domain_is_anothers() {

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::audit::{self, Actor, Deed};
 use super::people::{put_member, role};
 use super::place::Place;
+use super::room;
 use super::store::{Store, StoreError};
 use crate::pure::access::Role;
 
@@ -115,6 +116,11 @@ pub(super) fn grant(
     let before = held(step, place, account)?.map(|(_, role)| role);
     let to = before.map_or(to, |before| before.max(to));
     put_role(step, place, account, to)?;
+    if let Some(package) = place.package() {
+        let bound =
+            (AT_DOMAIN_MAX, "roles on single packages", "have an admin take some away first");
+        room::at_domain(step, "package_members", package, bound)?;
+    }
     let sql = "SELECT login FROM accounts WHERE id = ?1";
     let login: String = step.query_row(sql, [account], |row| row.get(0))?;
     let show = |role: Role| json!({ "login": login, "role": role.word() });
@@ -172,6 +178,9 @@ fn has_an_admin(step: &Connection, place: &Place) -> Result<(), StoreError> {
         )),
     }
 }
+
+/// Roles on single packages at one domain: each name below a collection may have some.
+const AT_DOMAIN_MAX: i64 = 5000;
 
 #[cfg(test)]
 mod tests {

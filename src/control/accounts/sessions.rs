@@ -81,7 +81,7 @@ impl Who {
 
 impl Store {
     /// Begins a session that the secret with this text stands for. One that stood for the browser
-    /// `before` ends.
+    /// `before` ends, and so do those of the account that were used least lately, where it has many.
     pub fn open_session(
         &mut self,
         account: i64,
@@ -99,6 +99,13 @@ impl Store {
             "INSERT INTO sessions (account, secret, browser, created_s, seen_s)
              VALUES (?1, ?2, ?3, ?4, ?4)",
             params![account, secret::kept(secret_text), browser, now_s],
+        )?;
+        // The new one is the last, whatever the clock says of others.
+        step.execute(
+            "DELETE FROM sessions WHERE account = ?1 AND id <> last_insert_rowid() AND id NOT IN
+                 (SELECT id FROM sessions WHERE account = ?1 AND id <> last_insert_rowid()
+                  ORDER BY seen_s DESC, id DESC LIMIT ?2)",
+            params![account, SESSIONS_MAX - 1],
         )?;
         step.commit()?;
         Ok(())
@@ -178,6 +185,8 @@ impl Store {
 const IDLE_MAX_S: i64 = 14 * 24 * 3600;
 const AGE_MAX_S: i64 = 90 * 24 * 3600;
 const SEEN_EVERY_S: i64 = 60;
+/// Sessions of one account.
+const SESSIONS_MAX: i64 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -202,6 +211,24 @@ mod tests {
         store.connection.pragma_update(None, "query_only", false).unwrap();
         store.by_session("one", 3 * SEEN_EVERY_S).unwrap();
         assert_eq!(store.sessions(ada).unwrap()[0].seen_s, 3 * SEEN_EVERY_S);
+    }
+
+    #[test]
+    fn of_many_sessions_those_that_were_used_least_lately_end() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let eve = store.sign_up("eve", "$hash", "moon", 0).unwrap();
+        store.open_session(eve, "", "eve's", "Firefox", 0).unwrap();
+        for number in 0..SESSIONS_MAX {
+            store.open_session(ada, "", &number.to_string(), "Firefox", number).unwrap();
+        }
+        store.by_session("0", 1_000).unwrap();
+        store.open_session(ada, "", "another", "Firefox", 1_000).unwrap();
+        assert!(matches!(store.by_session("1", 1_000), Err(StoreError::Absent)));
+        for there in ["0", "2", "99", "another", "eve's"] {
+            assert!(store.by_session(there, 1_000).is_ok(), "{there}");
+        }
     }
 
     #[test]

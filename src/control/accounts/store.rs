@@ -191,6 +191,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables-6.sql"),
     include_str!("tables-7.sql"),
     include_str!("tables-8.sql"),
+    include_str!("tables-9.sql"),
 ];
 
 #[cfg(test)]

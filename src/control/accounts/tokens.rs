@@ -6,6 +6,7 @@ use serde_json::json;
 use super::audit::{self, Actor, Deed};
 use super::people::role;
 use super::place::Place;
+use super::room;
 use super::sessions::{By, Known, MadeWith, Who};
 use super::store::{Store, StoreError};
 use crate::pure::access::{Reach, Role};
@@ -51,7 +52,10 @@ pub struct Token {
 
 impl Store {
     /// Makes a token that the secret with this text stands for; says its number. Whether its account may
-    /// have it is the caller's question; what it may later is asked at each use.
+    /// have it is the caller's question; what it may later is asked at each use. Those that have ended go.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where the account has as many as it may.
     pub fn add_token(
         &mut self,
         by: &Actor,
@@ -62,6 +66,7 @@ impl Store {
         let Wanted { label, place, most, expires_s, made_with } = wanted;
         let expires_s = MadeWith::until(*made_with, *expires_s);
         let step = self.begin()?;
+        step.execute("DELETE FROM tokens WHERE expires_s <= ?1", [now_s])?;
         step.execute(
             "INSERT INTO tokens
                  (account, label, secret, organisation, package, role, created_s, expires_s, made_with)
@@ -79,6 +84,8 @@ impl Store {
             ],
         )?;
         let id = step.last_insert_rowid();
+        let bound = (TOKENS_MAX, "Of one account", "API tokens", "revoke one first");
+        room::has(&step, "tokens WHERE account = ?1", [by.account], bound)?;
         let after = json!({ "label": label, "role": most.word(), "expires_s": expires_s });
         let deed = Deed { after: Some(after), ..Deed::at(place, "token.make") };
         audit::note(&step, by, &deed, now_s)?;
@@ -203,6 +210,8 @@ const LISTED: &str = "SELECT tokens.id, login, label, name, package, role, token
                           JOIN accounts ON accounts.id = tokens.account
                           JOIN organisations ON organisations.id = tokens.organisation";
 const SEEN_EVERY_S: i64 = 60;
+/// API tokens of one account.
+const TOKENS_MAX: i64 = 50;
 
 #[cfg(test)]
 mod tests {
@@ -246,6 +255,33 @@ mod tests {
         assert_eq!(store.tokens_at(&acme).unwrap().len(), 1);
         store.revoke_token_at(&by, &acme, id, 1).unwrap();
         assert_eq!(store.tokens_at(&acme).unwrap(), []);
+    }
+
+    #[test]
+    fn an_account_has_so_many_and_those_that_have_ended_go() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let eve = store.sign_up("eve", "$hash", "moon", 0).unwrap();
+        let place = Place::Organisation(store.owners().unwrap().operator);
+        let mut add = |account, text: &str, expires_s, now_s| {
+            let by = Actor { account: Some(account), login: "ada".to_owned() };
+            let (label, place) = ("ci".to_owned(), place.clone());
+            let most = Role::Member;
+            let wanted = Wanted { label, place, most, expires_s, made_with: None };
+            store.add_token(&by, &wanted, text, now_s)
+        };
+        for number in 0..TOKENS_MAX {
+            let expires_s = (number == 7).then_some(100);
+            add(ada, &number.to_string(), expires_s, 0).unwrap();
+        }
+        let more = add(ada, "more", None, 99);
+        let words = "Of one account there are 50 API tokens already, the most there can be: revoke";
+        assert!(more.unwrap_err().to_string().starts_with(words));
+        add(eve, "another's", None, 99).unwrap();
+        add(ada, "more", None, 100).unwrap();
+        let listed = store.tokens_of(ada).unwrap();
+        assert!(listed.len() == 50 && listed.iter().all(|one| one.expires_s.is_none()));
     }
 
     #[test]
