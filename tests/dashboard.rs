@@ -510,7 +510,7 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
         let ground = browser.eval("getComputedStyle(document.body).backgroundColor");
         assert_eq!(ground == "rgb(15, 20, 27)", screen.is_dark, "{name}: {ground}");
         browser.screenshot(&screenshots().join(format!("{name}.png")));
-        is_accessible(&mut browser, name);
+        assert_eq!(browser.inaccessible(), "", "{name}");
     }
 }
 
@@ -536,7 +536,7 @@ fn every_page_is_for_everybody() {
             if browser.eval("document.querySelectorAll('h1').length") != 1 {
                 found.push(format!("{name} has not one heading that says what it is"));
             }
-            let serious = inaccessible(browser);
+            let serious = browser.inaccessible();
             if !serious.is_empty() {
                 found.push(format!("{name}: {serious}"));
             }
@@ -576,27 +576,6 @@ fn sign_in(browser: &mut Browser) {
     browser.eval(&format!(
         "login.value = 'ada'; password.value = '{PASSWORD}'; document.querySelector('main button').click()"
     ));
-}
-
-/// axe-core finds nothing that is serious or worse.
-fn is_accessible(browser: &mut Browser, name: &str) {
-    assert_eq!(inaccessible(browser), "", "{name}");
-}
-
-/// What axe-core finds that is serious or worse, in lines.
-fn inaccessible(browser: &mut Browser) -> String {
-    let axe =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/npm/node_modules/axe-core/axe.min.js");
-    let axe = fs::read_to_string(&axe)
-        .unwrap_or_else(|problem| panic!("{}: {problem}; run `sh tests/setup.sh`", axe.display()));
-    browser.eval(&format!("{axe}; 0"));
-    let found = browser.eval(
-        "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations\
-           .filter(({ impact }) => ['serious', 'critical'].includes(impact))\
-           .map(({ id, help, nodes }) => `${id} (${help}): ${nodes.map(it => it.target).join(', ')}`)\
-           .join('\\n'))",
-    );
-    found.as_str().unwrap_or("axe-core says nothing").to_owned()
 }
 
 /// What the page's policy has refused from now on is in `window.violations`.

@@ -105,6 +105,36 @@ impl Browser {
         self.until("!window.isOfBefore && document.readyState === 'complete'");
     }
 
+    /// Does what leads to another page, or to the same anew, and waits until that is there.
+    pub fn leave(&mut self, script: &str) {
+        self.eval("window.isOfBefore = true");
+        self.eval(script);
+        self.until("!window.isOfBefore && document.readyState === 'complete'");
+    }
+
+    /// Keeps what is downloaded in this folder.
+    pub fn keep_downloads(&mut self, folder: &Path) {
+        let params = json!({ "behavior": "allow", "downloadPath": folder });
+        self.ask("Browser.setDownloadBehavior", &params);
+    }
+
+    /// What axe-core finds on the page that is serious or worse, in lines.
+    pub fn inaccessible(&mut self) -> String {
+        let axe = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("target/npm/node_modules/axe-core/axe.min.js");
+        let axe = fs::read_to_string(&axe).unwrap_or_else(|problem| {
+            panic!("{}: {problem}; run `sh tests/setup.sh`", axe.display())
+        });
+        self.eval(&format!("{axe}; 0"));
+        let found = self.eval(
+            "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations\
+               .filter(({ impact }) => ['serious', 'critical'].includes(impact))\
+               .map(({ id, help, nodes }) => `${id} (${help}): ${nodes.map(it => it.target).join(', ')}`)\
+               .join('\\n'))",
+        );
+        found.as_str().unwrap_or("axe-core says nothing").to_owned()
+    }
+
     /// What a script comes to, null where it has led to another page. A promise is waited for.
     pub fn eval(&mut self, script: &str) -> Value {
         let params = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });

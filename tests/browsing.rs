@@ -1,0 +1,201 @@
+//! What people do at the dashboard, in a real browser by the pages alone: the first account, letting somebody in,
+//! roles, and a package from when it is made until it is gone. Each form on the way is for everybody.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use std::fs;
+
+use support::browser::{Browser, Screen};
+use support::eventually::eventually;
+use support::gate::Gate;
+use support::packages::{OF_FILE, config, leads};
+use support::person::{PASSWORD, set_up_link};
+
+const DESK: Screen = Screen { width: 1200, height: 900, is_dark: false };
+const PHONE: Screen = Screen { width: 360, height: 740, is_dark: true };
+
+/// Somebody at a browser of their own.
+struct Somebody {
+    browser: Browser,
+    at: String,
+}
+
+impl Somebody {
+    fn before(gate: &Gate) -> Self {
+        Self { browser: Browser::start(), at: format!("http://{}", gate.admin()) }
+    }
+
+    fn open(&mut self, path: &str) {
+        self.browser.open(&format!("{}{path}", self.at));
+    }
+
+    /// The page says one thing as its heading, is no wider than the screen, and shuts nobody out.
+    fn is_for_everybody(&mut self, name: &str) {
+        for screen in [DESK, PHONE] {
+            self.browser.set_screen(screen);
+            let wide = self.browser.eval("document.documentElement.scrollWidth");
+            assert!(wide.as_u64().unwrap() <= u64::from(screen.width), "{name} is {wide} wide");
+            assert_eq!(self.browser.eval("document.querySelectorAll('h1').length"), 1, "{name}");
+            assert_eq!(self.browser.inaccessible(), "", "{name}");
+        }
+        self.browser.set_screen(DESK);
+    }
+
+    /// Fills fields in, each by the name of its label's field, and presses the button that says so.
+    fn fill_in(&mut self, fields: &[(&str, &str)], button: &str) {
+        for (name, value) in fields {
+            let field = format!("document.querySelector('main [name={name}]')");
+            let done = match *value {
+                "on" => self.browser.eval(&format!("{field}.click(); {field}.checked")),
+                _ => self.browser.eval(&format!("{field}.value = '{value}'; true")),
+            };
+            assert_eq!(done, true, "{name}");
+        }
+        self.press("document", button);
+    }
+
+    /// Presses the button inside of what a script finds, and waits for the page that it leads to.
+    fn press(&mut self, inside: &str, button: &str) {
+        self.browser.leave(&format!(
+            "[...{inside}.querySelectorAll('main button, button')]\
+               .find(it => it.textContent.trim() === '{button}').click()"
+        ));
+    }
+
+    fn path(&mut self) -> String {
+        self.browser.eval("location.pathname").as_str().unwrap().to_owned()
+    }
+
+    fn text(&mut self) -> String {
+        self.browser.eval("document.querySelector('main').textContent").as_str().unwrap().to_owned()
+    }
+
+    fn heading(&mut self) -> String {
+        self.browser.eval("document.querySelector('h1').textContent").as_str().unwrap().to_owned()
+    }
+}
+
+/// The row of the table that is somebody's, as a script finds it.
+fn row_of(login: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('tr')].find(it => it.cells[0].textContent === '{login}')"
+    )
+}
+
+#[test]
+fn from_the_first_account_to_a_package_that_comes_and_goes_by_pages_alone() {
+    let gate_config = config(OF_FILE);
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", &gate_config);
+    let (mut ada, mut bob) = (Somebody::before(&gate), Somebody::before(&gate));
+
+    // The first account, by the link in the log.
+    let link = set_up_link(&mut gate);
+    ada.open(&link);
+    ada.is_for_everybody("set-up");
+    let account = [("login", "ada"), ("organisation", "acme"), ("password", PASSWORD)];
+    ada.fill_in(&account, "Make the account");
+    assert_eq!(ada.path(), "/first-pull/registry.acme.com/acme/rocket");
+    bob.open("/sign-up");
+    assert_eq!(bob.heading(), "Make an account");
+    bob.is_for_everybody("sign-up");
+
+    // She lets somebody in, who makes an account by the link.
+    ada.open("/people?organisation=acme");
+    ada.fill_in(&[], "Make a link");
+    let told = ada.text();
+    let at = told.find("/join?key=").unwrap_or_else(|| panic!("no link: {told}"));
+    let link = told[at..].split_whitespace().next().unwrap();
+    bob.open(link);
+    assert!(bob.text().contains("ada invites you to acme, as member."), "{}", bob.text());
+    bob.is_for_everybody("join");
+    bob.fill_in(&[("login", "bob"), ("password", PASSWORD)], "Make an account and join");
+    assert_eq!(bob.path(), "/");
+    assert!(bob.text().contains("acme/rocket"), "{}", bob.text());
+    ada.open(link);
+    assert_eq!(ada.heading(), "Not found", "a link works once");
+
+    // A member sees; once she makes him an admin, he changes.
+    let new = "/packages/new?organisation=acme";
+    bob.open(new);
+    assert_eq!(bob.heading(), "Not allowed");
+    ada.open("/people?organisation=acme");
+    ada.press(&row_of("bob"), "Make admin");
+    let roles = ada.browser.eval(&format!("{}.cells[1].textContent", row_of("bob")));
+    assert_eq!(roles, "admin");
+    bob.open(new);
+
+    // He makes a package, although nobody answers where it is to live, and people are sent there.
+    let package = "registry.acme.com/acme/sledge";
+    let fields = [
+        ("domain", "registry.acme.com"),
+        ("name", "acme/sledge"),
+        ("backends", "http://127.1.1.1/v1"),
+        ("delivery", "redirect"),
+    ];
+    bob.fill_in(&fields, "Save");
+    assert!(bob.text().contains("Nothing was changed yet"), "{}", bob.text());
+    bob.is_for_everybody("package-anyway");
+    leads(&gate, package, None);
+    bob.fill_in(&[("anyway", "on")], "Save");
+    assert_eq!(bob.path(), format!("/packages/{package}"));
+    leads(&gate, package, Some("127.1.1.1/v2/v1"));
+
+    // He moves it to another registry.
+    bob.open(&format!("/settings/package/{package}"));
+    bob.fill_in(&[("backends", "http://127.1.1.2/v1")], "Save");
+    bob.fill_in(&[("anyway", "on")], "Save");
+    assert_eq!(bob.path(), format!("/packages/{package}"), "{}", bob.text());
+    leads(&gate, package, Some("127.1.1.2/v2/v1"));
+
+    // What was counted is downloaded.
+    let folder = tempfile::tempdir().unwrap();
+    bob.browser.keep_downloads(folder.path());
+    let csv = "document.querySelector('main a[download][href*=\"format=csv\"]')";
+    eventually(|| {
+        bob.open(&format!("/packages/{package}"));
+        match bob.browser.eval(&format!("!!{csv}")) == true {
+            true => Ok(()),
+            false => Err("nothing to download".to_owned()),
+        }
+    });
+    bob.browser.eval(&format!("{csv}.click()"));
+    let kept = eventually(|| {
+        let files = fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().path());
+        let whole = files.filter(|path| path.extension().is_some_and(|kind| kind == "csv"));
+        let texts = whole.filter_map(|path| fs::read_to_string(path).ok());
+        texts.last().filter(|text| text.contains('\n')).ok_or_else(|| "no file yet".to_owned())
+    });
+    assert!(kept.starts_with("package,"), "{kept}");
+    assert!(kept.lines().any(|line| line.starts_with(package)), "{kept}");
+
+    // Another name breaks what people type, so he is asked; and so he is when he takes that back.
+    bob.open(&format!("/settings/package/{package}"));
+    bob.fill_in(&[("name", "acme/sleigh")], "Save");
+    let alert = bob.text();
+    assert!(alert.contains("gets an error from then on"), "{alert}");
+    bob.fill_in(&[("confirm", "on"), ("anyway", "on")], "Save");
+    let renamed = "registry.acme.com/acme/sleigh";
+    assert_eq!(bob.path(), format!("/packages/{renamed}"), "{}", bob.text());
+    leads(&gate, renamed, Some("127.1.1.2/v2/v1"));
+    leads(&gate, package, None);
+    bob.open(&format!("/settings/package/{renamed}"));
+    let latest = "document.querySelector('main tbody tr')";
+    bob.press(latest, "As it was before");
+    assert_eq!(bob.heading(), "This breaks what people type");
+    bob.is_for_everybody("confirm");
+    bob.fill_in(&[], "Do it");
+    assert_eq!(bob.path(), format!("/settings/package/{package}"), "{}", bob.text());
+    leads(&gate, package, Some("127.1.1.2/v2/v1"));
+    leads(&gate, renamed, None);
+
+    // And it goes. Ada sees who did all that.
+    bob.fill_in(&[("confirm", "on")], "Remove");
+    leads(&gate, package, None);
+    ada.open("/history?organisation=acme");
+    let told = ada.text();
+    for deed in ["package.make", "package.change", "package.remove", "member.change"] {
+        assert!(told.contains(deed), "{deed}: {told}");
+    }
+}
