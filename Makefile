@@ -22,7 +22,7 @@ clients: ## only the real clients
 	cargo test --locked --test clients --test matrix
 
 bench: ## micro-benchmarks, each beside its naive twin
-	cargo bench --locked --bench head --bench endpoint --bench route --bench turn --bench fold --bench store --bench query
+	cargo bench --locked --bench head --bench endpoint --bench route --bench turn --bench fold --bench store --bench query --bench pages
 
 instructions: ## instructions per step of a redirect, by callgrind (needs valgrind)
 	cargo bench --locked --bench instructions

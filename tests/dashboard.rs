@@ -6,68 +6,17 @@
 
 mod support;
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pullgate::pure::chart::short;
 use serde_json::Value;
 use support::browser::{Browser, Screen};
-use support::free_address;
-use support::gate::pullgate;
+use support::demo::Demo;
 use support::http::Connection;
 use support::person::{PASSWORD, Person, text};
-use support::process::Process;
-use tempfile::TempDir;
-
-/// `pullgate demo --with-history`, and the first person at its dashboard.
-struct Demo {
-    _process: Process,
-    gateway: SocketAddr,
-    admin: SocketAddr,
-    _room: TempDir,
-}
-
-impl Demo {
-    fn start() -> (Self, Person) {
-        let room = tempfile::tempdir().unwrap();
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let (gateway, admin) = (free_address(loopback), free_address(loopback));
-        let temporary = room.path().join("tmp");
-        fs::create_dir(&temporary).unwrap();
-        let mut command = Command::new(pullgate());
-        command.args(["demo", "--with-history", "--port", &gateway.port().to_string()]);
-        command.args(["--admin-port", &admin.port().to_string()]).env("TMPDIR", temporary);
-        let log = room.path().join("log");
-        let mut process = Process::start(command, &log);
-        let mut link = String::new();
-        process.wait_ready(|| {
-            let words = fs::read_to_string(&log).unwrap_or_default();
-            let at = words.find("/set-up?key=").filter(|_| words.contains("as they are counted:"));
-            let told = at.and_then(|at| words[at..].split_whitespace().next());
-            link = told.ok_or("no link yet")?.to_owned();
-            Ok(())
-        });
-        let mut ada = Person::at(admin);
-        let fields = [("login", "ada"), ("organisation", "acme"), ("password", PASSWORD)];
-        assert_eq!(ada.fill_in(&link, &fields).status, 303);
-        (Self { _process: process, gateway, admin, _room: room }, ada)
-    }
-
-    /// Pulls the demo's own image as docker does, as somebody at `source`.
-    fn pull(&self, source: u8) {
-        let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, source));
-        let mut connection = Connection::open_from(source, self.gateway).unwrap();
-        let agent = "User-Agent: docker/28.5.2 go/go1.24.9 os/linux arch/amd64";
-        let headers = [format!("Host: {}", self.gateway), agent.to_owned()];
-        let target = "/v2/demo/hello/manifests/latest";
-        let answer = connection.ask("GET", target, &headers, b"").unwrap();
-        assert!(answer.status < 400, "{answer:?}");
-    }
-}
 
 fn page(person: &mut Person, target: &str) -> String {
     let answer = person.get(target);
