@@ -32,6 +32,9 @@ compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian,
 	cargo build --locked --release --workspace
 	target/release/loadtest start --gateway target/release/pullgate --packages 10000
 	target/release/loadtest compare --gateway target/release/pullgate
+	target/release/loadtest compare redirect --alone --target-cpus 0 --gateway target/release/pullgate
+	target/release/loadtest compare redirect --alone --target-cpus 0,1 --gateway target/release/pullgate
+	cargo bench --locked --bench route --bench store
 
 load: ## a closed and an open loop of redirects on the gateway alone
 	cargo build --locked --release --workspace

@@ -128,6 +128,14 @@ impl Case {
         (metric == Metric::IdleBytes).then_some(bytes)
     }
 
+    /// How many system calls, and how many microseconds in user space, an answer of the gateway's may
+    /// take whatever others need.
+    pub(super) fn gates(&self) -> Option<[f64; 2]> {
+        let LoadArgs { pipeline, close, tls, .. } = &self.load;
+        let is_plain = self.scenario == Scenario::Redirect && !self.is_open && tls.is_none();
+        (is_plain && !*close && *pipeline == 1).then_some([0.1, 1.0])
+    }
+
     /// Who is measured beside `gateway`.
     pub(super) fn peers(&self, gateway: &Path) -> Vec<Kind> {
         match self.scenario {
@@ -223,6 +231,15 @@ mod tests {
             };
             assert!(case.metrics().iter().any(has_bar), "{}", case.words());
         }
+    }
+
+    #[test]
+    fn plain_redirects_over_kept_connections_have_gates() {
+        let cases = Case::all(&load());
+        let gated: Vec<String> =
+            cases.iter().filter(|case| case.gates().is_some()).map(Case::words).collect();
+        let words = ["64", "256"].map(|it| format!("redirect, 1000 packages, {it} connections"));
+        assert_eq!(gated, words);
     }
 
     #[test]

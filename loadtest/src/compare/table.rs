@@ -24,6 +24,16 @@ impl Comparison {
         }
         let rate = self.rate.map_or_else(String::new, |it| format!(": {} a second", number(it)));
         let mut text = format!("\n{}{rate}\n\n{}", self.case, table(&rows));
+        if let (Some([calls, user_us]), Some(gateway)) = (case.gates(), self.sides.first()) {
+            let user = gateway.median(|round| round.user_us);
+            text += &format!(
+                "Whatever others need: {} system calls ({}), {} µs in user space ({}).\n",
+                gateway.calls.map_or_else(|| "an unknown number of".to_owned(), number),
+                said(calls, gateway.calls.map(|it| it <= calls)),
+                number(user),
+                said(user_us, Some(user <= user_us)),
+            );
+        }
         for side in &self.sides {
             for why in &side.void {
                 text += &format!("VOID: {}, {why}\n", side.name);
@@ -47,14 +57,13 @@ impl Figure {
         };
         let bar = match (self.bar, self.is_met) {
             (Some(bar), Some(is_met)) => {
-                let said = if is_met { "met" } else { "MISSED" };
                 // The next run may say otherwise.
                 let is_near = |it: Median| it.low <= bar && bar < it.high;
                 let just =
                     if self.ratio.or(self.value).is_some_and(is_near) { ", just" } else { "" };
-                format!("≤ {} {said}{just}", number(bar))
+                said(bar, Some(is_met)) + just
             }
-            (Some(bar), None) => format!("≤ {}", number(bar)),
+            (Some(bar), None) => said(bar, None),
             (None, _) => String::new(),
         };
         [median(self.value), median(self.ratio), bar]
@@ -93,6 +102,12 @@ impl Side {
         let figures: Vec<f64> = self.rounds.iter().map(figure).collect();
         Median::of(&figures).map_or(f64::NAN, |median| median.value)
     }
+}
+
+/// A bar, and whether it was met, where that is known.
+fn said(bar: f64, is_met: Option<bool>) -> String {
+    let met = is_met.map_or("", |is_met| if is_met { " met" } else { " MISSED" });
+    format!("≤ {}{met}", number(bar))
 }
 
 fn mebibytes(bytes: u64) -> String {
