@@ -1,7 +1,7 @@
 //! What hangs on a package's name in the store: roles, tokens, invitations, its page, badges and webhooks.
 //! They follow it to another name that reaches no further, and most end when nothing has the name any more:
-//! whoever makes one of that name later
-//! says anew who sees it, or that what is left of the configuration file's comes with it.
+//! whoever makes one of that name later says anew who sees it, or that what is left of the configuration
+//! file's comes with it.
 
 use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
