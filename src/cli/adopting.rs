@@ -16,7 +16,7 @@ use crate::control::archive;
 use crate::control::made::plan::{Around, Planned};
 use crate::control::made::{Order, Orders, Outcome, Refused, has_counts};
 use crate::control::prove::Plans;
-use crate::control::reload::{self, Adopter, Applied, Files};
+use crate::control::reload::{Adopter, Applied, Files};
 use crate::control::showcase::Showcase;
 use crate::control::status::Phase;
 use crate::pure::access::{Action, Grants, Object};
@@ -180,6 +180,29 @@ impl Adopting {
     }
 }
 
+/// The keys that differ between the configuration the process was `started` with and the one it
+/// runs `now`, and that a running process cannot change.
+fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
+    let (was, is) = (&started.gateway, &now.gateway);
+    [
+        ("gateway.listen", was.listen != is.listen),
+        ("gateway.listen_tls", was.listen_tls != is.listen_tls),
+        ("gateway.workers", was.workers != is.workers),
+        ("gateway.driver", was.driver != is.driver),
+        ("gateway.data_dir", was.data_dir != is.data_dir),
+        ("gateway.core_dumps", was.core_dumps != is.core_dumps),
+        ("admin.listen", started.admin.listen != now.admin.listen),
+        ("admin.sign_up", started.admin.sign_up != now.admin.sign_up),
+        ("log.level", started.log.level != now.log.level),
+        ("log.format", started.log.format != now.log.format),
+        ("log.access", started.log.access != now.log.access),
+        ("log.access_file", started.log.access_file != now.log.access_file),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
+}
+
 impl Adopter for Adopting {
     fn file(
         &mut self,
@@ -202,7 +225,7 @@ impl Adopter for Adopting {
         self.told.drain.workers.free();
         Ok(Applied {
             summary: format!("{} packages, generation {generation}", config.packages.len()),
-            needs_restart: reload::needs_restart(&self.started, &config),
+            needs_restart: needs_restart(&self.started, &config),
         })
     }
 

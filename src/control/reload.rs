@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -22,7 +22,6 @@ use super::status::{Phase, Status};
 use super::supervisor::Supervisor;
 use super::watch::{Stamp, Watch};
 use crate::pure::config::problem::Problem;
-use crate::pure::config::values::Config;
 
 /// What to watch, and what to do with it.
 pub struct Options {
@@ -90,7 +89,7 @@ impl Files {
 pub struct Applied {
     /// What it holds, in words that continue "configuration reloaded: ".
     pub summary: String,
-    /// Keys whose new values wait for a restart ([`needs_restart`]).
+    /// Keys whose new values wait for a restart.
     pub needs_restart: Vec<&'static str>,
 }
 
@@ -154,27 +153,19 @@ impl Trigger {
     }
 }
 
-/// The keys that differ between the configuration the process was `started` with and the one it
-/// runs `now`, and that a running process cannot change.
-pub fn needs_restart(started: &Config, now: &Config) -> Vec<&'static str> {
-    let (was, is) = (&started.gateway, &now.gateway);
-    [
-        ("gateway.listen", was.listen != is.listen),
-        ("gateway.listen_tls", was.listen_tls != is.listen_tls),
-        ("gateway.workers", was.workers != is.workers),
-        ("gateway.driver", was.driver != is.driver),
-        ("gateway.data_dir", was.data_dir != is.data_dir),
-        ("gateway.core_dumps", was.core_dumps != is.core_dumps),
-        ("admin.listen", started.admin.listen != now.admin.listen),
-        ("admin.sign_up", started.admin.sign_up != now.admin.sign_up),
-        ("log.level", started.log.level != now.log.level),
-        ("log.format", started.log.format != now.log.format),
-        ("log.access", started.log.access != now.log.access),
-        ("log.access_file", started.log.access_file != now.log.access_file),
-    ]
-    .into_iter()
-    .filter_map(|(key, differs)| differs.then_some(key))
-    .collect()
+impl Asked {
+    /// Waits so long, unless something is asked for.
+    fn comes_within(&self, time: Duration, wakes: &Receiver<()>) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            if self.read.load(SeqCst) || self.stop.load(SeqCst) {
+                return true;
+            }
+            if wakes.recv_deadline(until).is_err() {
+                return false;
+            }
+        }
+    }
 }
 
 struct Configuration {
@@ -199,12 +190,12 @@ fn run(mut file: Option<Configuration>, mut to: To, asked: &Asked, wakes: &Recei
         let is_asked = asked.read.swap(false, SeqCst);
         match &mut file {
             Some(file) if is_asked => file.load(true, &mut to),
-            Some(file) => file.look(&mut to),
+            Some(file) => file.look(&mut to, asked, wakes),
             None => {}
         }
         // One a round: however many are asked for, the file has its turn.
         let order = to.orders.next();
-        let may_wait = order.is_none();
+        let may_wait = order.is_none() && !asked.read.load(SeqCst);
         if let Some(order) = order {
             to.adopter.change(order, &to.orders);
         }
@@ -226,17 +217,20 @@ struct To {
 
 impl Configuration {
     /// Loads the file if it, or what it names, is another than at the last look, once nobody is
-    /// writing to it.
-    fn look(&mut self, to: &mut To) {
+    /// writing to it. Whoever asks for it to be read meanwhile has written it: then it is left to that.
+    fn look(&mut self, to: &mut To, asked: &Asked, wakes: &Receiver<()>) {
         let stamps = |this: &Self| (Stamp::of(&this.path), this.files.stamps());
         if Stamp::of(&self.path) == self.stamp && !self.files.have_changed() {
             return;
         }
         let mut last = stamps(self);
         for _ in 0..SETTLE_ROUNDS {
-            pause(SETTLE);
+            if asked.comes_within(SETTLE, wakes) {
+                return;
+            }
             let before = std::mem::replace(&mut last, stamps(self));
-            if before == last {
+            let is_empty = last.0.is_some_and(|stamp| stamp.is_empty());
+            if before == last && !is_empty {
                 break;
             }
         }
@@ -269,7 +263,10 @@ impl Configuration {
         }
         self.tried = digest;
         let reloading = self.reloading();
-        let outcome = to.adopter.file(&text, &mut self.files, &to.orders);
+        let outcome = match text.trim().is_empty() {
+            true => Err(vec![self.nothing()]),
+            false => to.adopter.file(&text, &mut self.files, &to.orders),
+        };
         drop(reloading);
         self.status.count_reload(outcome.is_ok());
         match outcome {
@@ -305,6 +302,14 @@ impl Drop for Reloading {
 }
 
 impl Configuration {
+    /// What an empty file is, which somebody writes to and has not got any further: that no package is to be
+    /// there any more is said in words.
+    fn nothing(&self) -> Problem {
+        let what = "the file is empty, as one is that is being written; to have no packages, write a comment";
+        let (file, key) = (self.path.display().to_string(), "TOML".into());
+        Problem { file, line: 1, key, what: what.into() }
+    }
+
     /// Says that the configuration is read; who drains has said its last word.
     fn reloading(&self) -> Option<Reloading> {
         (self.status.phase() == Phase::Serving).then(|| {
@@ -318,11 +323,6 @@ fn digest(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
-}
-
-#[expect(clippy::disallowed_methods, reason = "this thread is the watcher's own")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 /// How often the file is looked at when nothing is heard.
@@ -574,16 +574,18 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_or_missing_file_changes_nothing_and_is_counted_once() {
+    fn a_broken_missing_or_empty_file_changes_nothing_and_is_counted_once() {
         let watched = watched(one_file);
         let refused = || watched.status.configuration().reloads_refused;
         fs::write(&watched.path, "broken").unwrap();
         eventually("the broken file to be refused", || refused() == 1);
         fs::remove_file(&watched.path).unwrap();
         eventually("the missing file to be noticed", || refused() == 2);
+        fs::write(&watched.path, "\n").unwrap();
+        eventually("the empty file to be refused", || refused() == 3);
         fs::write(&watched.path, "three").unwrap();
         assert_eq!(watched.next_applied(), "three");
-        assert_eq!(refused(), 2);
+        assert_eq!(refused(), 3);
         watched.stop();
     }
 }

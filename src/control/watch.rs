@@ -28,6 +28,11 @@ impl Stamp {
             changed: (file.ctime(), file.ctime_nsec()),
         })
     }
+
+    /// Whether there is nothing in the file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.size == 0
+    }
 }
 
 /// Hears of changes in the directories where the file, and the file it links to, are.
