@@ -136,6 +136,11 @@ impl Case {
         (is_plain && !*close && *pipeline == 1).then_some([0.1, 1.0])
     }
 
+    /// How many threads the kernel may have that do what would wait on the gateway's rings.
+    pub(super) fn helpers_max(&self) -> Option<u64> {
+        (self.scenario == Scenario::StreamBlob).then_some(0)
+    }
+
     /// Who is measured beside `gateway`.
     pub(super) fn peers(&self, gateway: &Path) -> Vec<Kind> {
         match self.scenario {

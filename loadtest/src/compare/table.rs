@@ -34,6 +34,11 @@ impl Comparison {
                 said(user_us, Some(user <= user_us)),
             );
         }
+        if let (Some(most), Some(gateway)) = (case.helpers_max(), self.sides.first()) {
+            let helpers = gateway.rounds.iter().map(|round| round.helpers).max().unwrap_or(0);
+            let said = said(most as f64, Some(helpers <= most));
+            text += &format!("Helper threads of the ring: {helpers} ({said}).\n");
+        }
         for side in &self.sides {
             for why in &side.void {
                 text += &format!("VOID: {}, {why}\n", side.name);

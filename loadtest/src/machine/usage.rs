@@ -16,6 +16,8 @@ pub struct Usage {
     system: u64,
     /// Context switches, voluntary and not, of the threads that live.
     pub switches: u64,
+    /// Threads of the kernel's that do for its rings what would wait, at this moment.
+    pub helpers: u64,
 }
 
 /// Memory, in bytes.
@@ -35,6 +37,7 @@ impl AddAssign for Usage {
         self.user += more.user;
         self.system += more.system;
         self.switches += more.switches;
+        self.helpers += more.helpers;
     }
 }
 
@@ -61,23 +64,25 @@ impl Usage {
         let mut fields = behind_name.split_whitespace().skip(11);
         let mut ticks = || fields.next().and_then(|field| field.parse().ok()).unwrap_or(0);
         let (user, system) = (ticks(), ticks());
-        let mut switches = 0;
+        let (mut switches, mut helpers) = (0, 0);
         for thread in fs::read_dir(format!("/proc/{id}/task"))?.flatten() {
             // A thread may end meanwhile.
             let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
             switches += value(&status, "voluntary_ctxt_switches:");
             switches += value(&status, "nonvoluntary_ctxt_switches:");
+            helpers += u64::from(status.starts_with("Name:\tiou-wrk"));
         }
-        Ok(Self { cpu: cpu_time(id)?, user, system, switches })
+        Ok(Self { cpu: cpu_time(id)?, user, system, switches, helpers })
     }
 
-    /// What was used since `before`.
+    /// What was used since `before`, and the helpers that there are.
     pub fn since(self, before: Self) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(before.cpu),
             user: self.user.saturating_sub(before.user),
             system: self.system.saturating_sub(before.system),
             switches: self.switches.saturating_sub(before.switches),
+            helpers: self.helpers,
         }
     }
 

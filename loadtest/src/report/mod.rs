@@ -103,6 +103,8 @@ pub struct Cost {
     pub cpu_percent: f64,
     /// Context switches per good answer.
     pub switches: f64,
+    /// Helper threads of its rings at the end.
+    pub helpers: u64,
     /// At the end.
     pub memory: Memory,
 }
@@ -153,6 +155,7 @@ impl Outcome {
                 system_us: each(cpu * (1.0 - usage.user_part())),
                 cpu_percent: percent(usage.cpu, recorded.elapsed),
                 switches: usage.switches as f64 / recorded.answers.max(1) as f64,
+                helpers: usage.helpers,
                 memory,
             }
         });

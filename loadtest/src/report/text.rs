@@ -67,7 +67,7 @@ impl Display for Latency {
 
 impl Display for Cost {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { cpu_us, user_us, system_us, cpu_percent, switches, memory } = self;
+        let Self { cpu_us, user_us, system_us, cpu_percent, switches, helpers: _, memory } = self;
         write!(
             f,
             "{cpu_percent:.0} % of one, {cpu_us:.2} µs per answer (user {user_us:.2}, system \

@@ -4,8 +4,8 @@ pub mod packages;
 pub mod server;
 
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct Target {
     server: Server,
     /// The gateway's program, if it is one.
     program: Option<PathBuf>,
+    /// Where it listens for who runs it.
+    admin: SocketAddr,
 }
 
 /// Who answers.
@@ -92,9 +94,10 @@ impl Target {
             }
             None => None,
         };
+        let admin = free_address()?;
         let command = match kind {
             Kind::Pullgate(program) | Kind::Unchanged(program) => {
-                gateway(program, job, address, room.path())?
+                gateway(program, job, [address, admin], room.path())?
             }
             Kind::Nginx => nginx(job, address, room.path(), "")?,
             Kind::NginxUnbuffered => nginx(job, address, room.path(), UNBUFFERED)?,
@@ -110,7 +113,7 @@ impl Target {
         let server = Server::start(name, command, address, room, job.cpus)?;
         let started_in = began.elapsed();
         let is_unchanged = matches!(kind, Kind::Unchanged(_));
-        Ok(Self { name, address, started_in, is_unchanged, tls, server, program })
+        Ok(Self { name, address, started_in, is_unchanged, tls, server, program, admin })
     }
 
     /// Its process.
@@ -137,6 +140,11 @@ impl Target {
         Ok(Some(rows.iter().filter_map(|row| row["requests"].as_u64()).sum()))
     }
 
+    /// Where the gateway says how it is doing.
+    pub fn metrics(&self) -> Metrics {
+        Metrics { admin: self.admin }
+    }
+
     /// The gateway's configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.server.room().join(CONFIG_FILE)
@@ -145,6 +153,27 @@ impl Target {
     /// Has the gateway read its configuration again.
     pub fn reload(&self) -> io::Result<()> {
         self.server.signal(Signal::HUP)
+    }
+}
+
+/// What the gateway says of itself at its admin listener.
+pub struct Metrics {
+    admin: SocketAddr,
+}
+
+impl Metrics {
+    /// A sample's value, by its name and labels as they are written.
+    pub fn value(&self, sample: &str) -> io::Result<u64> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        let host = self.admin;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let mut values =
+            text.lines().filter_map(|line| line.strip_prefix(sample)?.trim().parse().ok());
+        values
+            .next()
+            .ok_or_else(|| io::Error::other(format!("the gateway does not tell its {sample}")))
     }
 }
 
@@ -163,7 +192,12 @@ impl Kind {
     }
 }
 
-fn gateway(program: &Path, job: &Job<'_>, address: SocketAddr, room: &Path) -> io::Result<Command> {
+fn gateway(
+    program: &Path,
+    job: &Job<'_>,
+    [address, admin]: [SocketAddr; 2],
+    room: &Path,
+) -> io::Result<Command> {
     let file = room.join(CONFIG_FILE);
     let mut more = match &job.origin.authority {
         Some(file) => format!("[upstream]\nca_file = \"{}\"\n", file.display()),
@@ -177,7 +211,6 @@ fn gateway(program: &Path, job: &Job<'_>, address: SocketAddr, room: &Path) -> i
         more += &format!("[[certificates]]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
         (listen, listen_tls) = (free_address()?, Some(address));
     }
-    let admin = free_address()?;
     let listens = packages::Listens { listen, listen_tls, admin };
     let head =
         packages::gateway_head(listens, &room.join(DATA_DIR), job.driver, job.cpus.len(), &more);
