@@ -5,29 +5,19 @@
 
 mod support;
 
-use std::fs;
 use std::net::IpAddr;
-use std::process::Command;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use support::eventually::eventually;
-use support::gate::{Gate, pullgate};
+use support::gate::Gate;
 use support::http::Connection;
+use support::old::{import, import_much};
 use support::person::{PACKAGES, Person, ROCKET, text};
-use support::process::run;
-use support::program::{ask, problem, send, token_of};
+use support::program::{ask, begin_export, problem, send, token_of};
 
 fn gate(limits: &str) -> Gate {
     Gate::start("epoll", &format!("{PACKAGES}\n[limits]\n{limits}"))
-}
-
-/// Has what a former provider counted added.
-fn import(gate: &Gate, csv: &str) {
-    let file = gate.config_file().with_file_name("old.csv");
-    fs::write(&file, csv).unwrap();
-    let mut import = Command::new(pullgate());
-    run(import.arg("import").arg(&file).arg("--data").arg(gate.data_dir()));
 }
 
 #[test]
@@ -98,24 +88,8 @@ fn slow_heads_quiet_connections_and_slow_bodies_are_given_up() {
 fn exports_that_nobody_reads_are_few_of_one_account_and_few_in_all() {
     let mut gate = gate("write_timeout = \"60s\"\n");
     let mut ada = Person::set_up(&mut gate);
-    // More than sockets hold (tcp(7), tcp_wmem: four megabytes), and the sixteen pieces that the library takes.
-    let mut old = "time,package,version,pulls\n".to_owned();
-    for day in 0..84 {
-        let (month, day) = (2 + day / 28, 1 + day % 28);
-        for version in 0..900 {
-            old += &format!("2024-{month:02}-{day:02},{ROCKET},{version}.0,1\n");
-        }
-    }
-    import(&gate, &old);
-    let begin = |token: &str| {
-        let mut connection = Connection::open(gate.admin()).unwrap();
-        let head = format!(
-            "GET /api/v1/export HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
-            gate.admin()
-        );
-        connection.send(head.as_bytes()).unwrap();
-        (connection.head().unwrap(), connection)
-    };
+    let rows = import_much(&gate, ROCKET);
+    let begin = |token: &str| begin_export(&gate, &format!("Authorization: Bearer {token}"), "");
     let first = token_of(&mut ada, "acme");
     let mut held: Vec<_> = (0..2).map(|_| begin(&first)).collect();
     assert!(held.iter().all(|(answer, _)| answer.status == 200));
@@ -141,7 +115,7 @@ fn exports_that_nobody_reads_are_few_of_one_account_and_few_in_all() {
         let answer = ask(&gate, &first, "GET", "/api/v1/export", &[]);
         if answer.status == 200 { Ok(answer) } else { Err(text(&answer)) }
     });
-    assert!(whole.is_whole && text(&whole).lines().count() == 84 * 900);
+    assert!(whole.is_whole && text(&whole).lines().count() == rows);
 }
 
 #[test]

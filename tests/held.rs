@@ -5,13 +5,17 @@
 
 mod support;
 
+use std::io::ErrorKind;
+
 use serde_json::{Value, json};
+use support::eventually::eventually;
 use support::gate::Gate;
 use support::http::Connection;
+use support::old::import_much;
 use support::packages::OF_FILE;
 use support::people::{account_of, invited, link, number};
-use support::person::{FORM, PACKAGES, PASSWORD, Person, ROCKET, encoded, text};
-use support::program::{ask, json_of, made, send, token_of};
+use support::person::{FORM, PACKAGES, PASSWORD, Person, ROCKET, SLEDGE, encoded, text};
+use support::program::{ask, begin_export, json_of, made, send, token_of};
 
 /// A request of which the gateway waits for the last byte.
 struct Held {
@@ -239,4 +243,61 @@ fn who_watches_hears_nothing_more_once_they_may_not_see_it_or_have_signed_out() 
     let manifest = "/v2/acme/rocket/manifests/latest";
     assert_eq!(client.ask("GET", manifest, &lines, b"").unwrap().status, 307);
     adas.until("event: pull").unwrap();
+}
+
+/// Nobody reads on what they have begun, so that it stays under way.
+#[test]
+fn an_export_breaks_off_once_what_it_was_asked_by_has_ended_or_reaches_less() {
+    let packages = format!("{PACKAGES}\n[limits]\nwrite_timeout = \"300s\"\n");
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", &packages);
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let mut bob = invited(&gate, &mut ada, acme, "member", "bob");
+    let bob_is = account_of(&ada.get("/people?organisation=acme"), "bob");
+    let to_sledge = link(&ada.act("/people/invite", &[("package", SLEDGE), ("role", "member")]));
+    assert_eq!(bob.fill_in(&to_sledge, &[]).status, 303);
+    import_much(&gate, ROCKET);
+    let rows = import_much(&gate, SLEDGE);
+    let token = |bob: &mut Person, place| {
+        made(bob, &[place, ("label", "test"), ("role", "member"), ("days", "1")])
+    };
+    // An account has two at once. This one ends with nothing of what comes.
+    let lasting = format!("Authorization: Bearer {}", token(&mut bob, ("package", SLEDGE)));
+    let begin = |who: &str, query: &str| {
+        eventually(|| match begin_export(&gate, who, query) {
+            (answer, export) if answer.status == 200 => Ok(export),
+            (answer, _) => Err(format!("{who}: {}", answer.status)),
+        })
+    };
+    let mut whole = begin(&lasting, "");
+    let breaks_off =
+        |bob: &mut Person, (who, query): (&str, &str), end: &mut dyn FnMut(&mut Person)| {
+            let mut export = begin(who, query);
+            assert_eq!(begin_export(&gate, &lasting, "").0.status, 429, "{who}: it is under way");
+            end(bob);
+            begin(&lasting, "");
+            let mut came = Vec::new();
+            let cut = export.chunks(&mut came).unwrap_err();
+            let is_noticed =
+                [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&cut.kind());
+            assert!(is_noticed && !came.is_empty(), "{who}: {cut}");
+        };
+    let by_token = format!("Authorization: Bearer {}", token(&mut bob, acme));
+    breaks_off(&mut bob, (&by_token, &format!("?package={ROCKET}")), &mut |bob| {
+        let newest = number(&bob.get("/tokens"), "token");
+        assert_eq!(bob.act("/tokens/revoke", &[("token", &newest)]).status, 303);
+    });
+    let by_session = |bob: &Person| format!("Cookie: {}", bob.cookie.as_ref().unwrap());
+    let session = by_session(&bob);
+    breaks_off(&mut bob, (&session, ""), &mut |bob| {
+        assert_eq!(bob.act("/sign-out", &[]).status, 303);
+    });
+    assert_eq!(bob.sign_in("bob", PASSWORD).status, 303);
+    let session = by_session(&bob);
+    breaks_off(&mut bob, (&session, ""), &mut |_| {
+        assert_eq!(ada.act("/people/remove", &[acme, ("account", &bob_is)]).status, 303);
+    });
+    let mut came = Vec::new();
+    whole.chunks(&mut came).unwrap();
+    assert_eq!(String::from_utf8(came).unwrap().lines().count(), rows);
 }

@@ -6,10 +6,37 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame};
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Its pieces, in their order.
 pub(super) struct Pieces(pub(super) Receiver<io::Result<Bytes>>);
+
+impl Pieces {
+    /// The same until `end` comes: then they break off, whether somebody reads them or not, and whoever writes
+    /// them is told that nobody takes them any more.
+    pub(super) fn until(self, end: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (sender, pieces) = channel(1);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = self.pass_on(&sender) => {}
+                () = end => {
+                    let _ = sender.send(Err(io::ErrorKind::PermissionDenied.into())).await;
+                }
+            }
+        });
+        Self(pieces)
+    }
+
+    async fn pass_on(mut self, to: &Sender<io::Result<Bytes>>) {
+        // None is taken before there is room for it.
+        while let Ok(room) = to.reserve().await {
+            match self.0.recv().await {
+                Some(piece) => room.send(piece),
+                None => return,
+            }
+        }
+    }
+}
 
 impl Body for Pieces {
     type Data = Bytes;

@@ -128,8 +128,8 @@ impl Connection {
         Ok(answer)
     }
 
-    /// RFC 9112, 7.1.
-    fn chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
+    /// Reads a body in chunks to its end (RFC 9112, 7.1).
+    pub fn chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let size = u64::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
             let before = body.len() as u64;

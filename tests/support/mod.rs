@@ -17,6 +17,7 @@ pub mod hosts;
 pub mod http;
 pub mod http2;
 pub mod images;
+pub mod old;
 pub mod origin;
 pub mod packages;
 pub mod pebble;

@@ -25,6 +25,8 @@ backend = "ghcr.io/acme/sledge"
 
 /// The first of them.
 pub const ROCKET: &str = "registry.acme.com/acme/rocket";
+/// The second.
+pub const SLEDGE: &str = "registry.acme.com/acme/sledge";
 
 /// A person with a browser.
 pub struct Person {

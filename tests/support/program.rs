@@ -34,6 +34,15 @@ pub fn send(
     connection.ask(method, target, &headers, body.as_bytes()).expect("an answer")
 }
 
+/// An export that begins, of which nobody reads more than the head. `who` is the line that says who asks.
+pub fn begin_export(gate: &Gate, who: &str, query: &str) -> (Answer, Connection) {
+    let mut connection = Connection::open(gate.admin()).expect("the admin listener");
+    let head =
+        format!("GET /api/v1/export{query} HTTP/1.1\r\nHost: {}\r\n{who}\r\n\r\n", gate.admin());
+    connection.send(head.as_bytes()).expect("sent");
+    (connection.head().expect("an answer"), connection)
+}
+
 /// What it says.
 pub fn json_of(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", text(answer)))

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use super::audit::Actor;
+use super::people::Owners;
 use super::place::Place;
 use super::sessions::Who;
 use super::store::{Store, StoreError};
 use super::{Accounts, now_s};
-use crate::pure::access::{Action, Object};
+use crate::pure::access::{Action, Grants, Object};
 use crate::pure::snapshot::Snapshot;
 
 /// Somebody, and what they have to be allowed when it is done.
@@ -24,14 +25,36 @@ enum To {
     Own,
     /// This to a place, its packages being served by these rules.
     At(Action, Place, Arc<Snapshot>),
+    /// To see all that they saw once.
+    Sight(Arc<Sight>),
     /// To configure the gateway.
     Gateway,
+}
+
+/// What somebody sees at a moment.
+struct Sight {
+    grants: Grants,
+    owners: Owners,
 }
 
 impl Right {
     /// To do something to a place; nobody has any.
     pub fn at(who: Option<Who>, action: Action, place: Place, snapshot: Arc<Snapshot>) -> Self {
         Self { who, to: To::At(action, place, snapshot) }
+    }
+
+    /// To see all that these are the grants for, domains being theirs who own them now.
+    pub fn sight(who: Option<Who>, grants: Grants, owners: Owners) -> Self {
+        Self { who, to: To::Sight(Arc::new(Sight { grants, owners })) }
+    }
+
+    /// The same, packages being served by these rules by now.
+    #[must_use]
+    pub fn under(mut self, rules: Arc<Snapshot>) -> Self {
+        if let To::At(_, _, snapshot) = &mut self.to {
+            *snapshot = rules;
+        }
+        self
     }
 
     /// To configure the gateway.
@@ -88,8 +111,30 @@ impl Store {
                     matches!(package, Object::Package { owner: now, .. } if now == *owner);
                 is_theirs && grants.may(*action, package)
             }
+            To::Sight(sight) => sight.is_within(&grants, &self.owners()?),
         };
         if may { Ok(who.actor()) } else { Err(StoreError::Forbidden) }
+    }
+}
+
+impl Sight {
+    /// Whether all of it is seen by these grants, domains being these owners'.
+    fn is_within(&self, grants: &Grants, owners: &Owners) -> bool {
+        let is_kept = |before: Object<'_>, now: Object<'_>| {
+            !self.grants.may(Action::See, before) || grants.may(Action::See, now)
+        };
+        let organisations = self.grants.organisations.keys().map(|id| (*id, *id));
+        let domains = self.owners.domains.keys().chain(owners.domains.keys());
+        let owners_of = domains.map(|host| (self.owners.of_domain(host), owners.of_domain(host)));
+        let reached = self.grants.reach.iter().filter_map(|reach| reach.package.as_ref());
+        let mut packages = self.grants.packages.keys().chain(reached);
+        organisations
+            .chain(owners_of)
+            .all(|(before, now)| is_kept(Object::Organisation(before), Object::Organisation(now)))
+            && packages.all(|name| {
+                let of = [&self.owners, owners].map(|owners| owners.package(name, None, false));
+                is_kept(of[0], of[1])
+            })
     }
 }
 
@@ -99,7 +144,7 @@ mod tests {
     use crate::control::accounts::people::add_account;
     use crate::control::accounts::roles::grant;
     use crate::control::tests::{compiled, scratch};
-    use crate::pure::access::Role;
+    use crate::pure::access::{Reach, Role};
 
     #[test]
     fn a_right_is_what_its_owner_has_when_it_is_used() {
@@ -139,5 +184,77 @@ mod tests {
         assert_eq!(left(&store), [false, false, false, true]);
         store.connection.execute("DELETE FROM sessions", []).unwrap();
         assert_eq!(left(&store), [false; 4]);
+    }
+    #[test]
+    fn a_sight_is_all_that_was_seen_when_it_was_asked_for() {
+        const ROCKET: &str = "a.b/acme/rocket";
+        let grants =
+            |organisations: &[i64], packages: &[&str], reach: Option<Option<&str>>| Grants {
+                organisations: organisations.iter().map(|id| (*id, Role::Member)).collect(),
+                packages: packages.iter().map(|name| ((*name).to_owned(), Role::Admin)).collect(),
+                reach: reach.map(|package| Reach {
+                    organisation: 1,
+                    package: package.map(str::to_owned),
+                    most: Role::Member,
+                }),
+            };
+        // The operator is 1, and has what is nobody else's.
+        let owners = |domains: &[(&str, i64)]| Owners {
+            operator: 1,
+            domains: domains.iter().map(|(host, id)| ((*host).to_owned(), *id)).collect(),
+        };
+        let (ours, moved) = (owners(&[("c.d", 2)]), owners(&[("c.d", 2), ("a.b", 2)]));
+        let all = grants(&[1, 2], &[ROCKET], None);
+        let table = [
+            ("nothing is lost", all.clone(), &ours, all.clone(), &ours, true),
+            ("more", grants(&[1], &[], None), &ours, all.clone(), &ours, true),
+            ("an organisation", all.clone(), &ours, grants(&[1], &[ROCKET], None), &ours, false),
+            (
+                "a package",
+                grants(&[2], &[ROCKET], None),
+                &ours,
+                grants(&[2], &[], None),
+                &ours,
+                false,
+            ),
+            ("a domain", grants(&[1], &[], None), &ours, grants(&[1], &[], None), &moved, false),
+            (
+                "it comes back",
+                grants(&[1], &[], None),
+                &moved,
+                grants(&[1], &[], None),
+                &ours,
+                true,
+            ),
+            ("one's other", all.clone(), &ours, all, &moved, true),
+            (
+                "what the token does not reach",
+                grants(&[1, 2], &[], Some(None)),
+                &ours,
+                grants(&[1], &[], Some(None)),
+                &ours,
+                true,
+            ),
+            (
+                "what it is of",
+                grants(&[1], &[], Some(None)),
+                &ours,
+                grants(&[], &[], Some(None)),
+                &ours,
+                false,
+            ),
+            (
+                "the package that it is of",
+                grants(&[1], &[], Some(Some(ROCKET))),
+                &ours,
+                grants(&[], &[], Some(Some(ROCKET))),
+                &ours,
+                false,
+            ),
+        ];
+        for (what, before, then, after, now, expected) in table {
+            let sight = Sight { grants: before, owners: then.clone() };
+            assert_eq!(sight.is_within(&after, now), expected, "{what}");
+        }
     }
 }

@@ -38,6 +38,7 @@ mod people;
 mod place;
 mod set_up;
 mod settled;
+mod sight;
 mod sign_in;
 mod sign_up;
 mod tokens;

@@ -14,6 +14,7 @@ use super::page::Frame;
 use super::trouble::Trouble;
 use crate::control::accounts::people::Owners;
 use crate::control::accounts::place::Place;
+use crate::control::accounts::rights::Right;
 use crate::control::accounts::sessions::{Known, Who};
 use crate::control::accounts::{StoreError, now_s};
 use crate::pure::access::{Action, Grants, Object, OrganisationId};
@@ -94,6 +95,18 @@ impl Viewer {
     /// Whose a package is, by its domain.
     pub(super) fn owner_of(&self, name: &str) -> OrganisationId {
         self.owners.of_domain(name.split('/').next().unwrap_or_default())
+    }
+
+    /// The right to see a package, or all that they see now.
+    pub(super) fn sight(&self, package: Option<&str>) -> Right {
+        let who = self.who.clone();
+        match package {
+            None => Right::sight(who, self.grants.clone(), self.owners.clone()),
+            Some(name) => {
+                let place = Place::new(self.owner_of(name), Some(name.to_owned()));
+                Right::at(who, Action::See, place, Arc::clone(&self.snapshot))
+            }
+        }
     }
 
     /// Where they find the dashboard, as their browser says: `https://pullgate.acme.com`.

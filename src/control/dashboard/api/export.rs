@@ -16,6 +16,7 @@ use crate::aggregator::{By, Export, Portion, QueryError};
 use crate::control::admin::socket::{PORTIONS_WAITING_MAX, ask, send_all};
 use crate::control::dashboard::counted::counted;
 use crate::control::dashboard::packages::{format_of, kind, put_row};
+use crate::control::dashboard::sight;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::{Dashboard, EXPORTS_OF_ACCOUNT_MAX};
 use crate::control::pieces::Pieces;
@@ -24,7 +25,8 @@ use crate::pure::access::Action;
 use crate::pure::export::Format;
 
 /// All counts of the package, or of all packages that the caller may see, row by row as `pullgate export`
-/// writes them. An answer that ends early was not whole. Two at once for an account (429), eight in all (503).
+/// writes them. An answer that ends early was not whole: the gateway could not go on, or who asked may not see that
+/// any more. Two at once for an account (429), eight in all (503).
 #[utoipa::path(
     get,
     path = "/api/v1/export",
@@ -65,13 +67,15 @@ pub(super) async fn export(
     {
         return Err(Problem(Trouble::absent()));
     }
+    let lost = sight::lost(at.clone(), caller.viewer.sight(ask.package.as_deref()));
     let seat = at.exports.lock().await.take(Some(caller.who.account)).map_err(taken)?;
     let mut header = String::new();
     let columns: Vec<&str> =
         ["package"].into_iter().chain(ask.by.iter().map(|by| by.column())).collect();
     format.put_header(&mut header, &columns);
     let export = counted(&at.query, move |query| Export::begin(query.clone(), ask)).await?;
-    let (sender, receiver) = channel(PORTIONS_WAITING_MAX);
+    // One more waits behind them for who reads.
+    let (sender, receiver) = channel(PORTIONS_WAITING_MAX - 1);
     spawn_blocking(move || {
         send_all(export, &sender, |portion| {
             let seen = |package: &str| caller.viewer.may_package(Action::See, package, false);
@@ -79,7 +83,8 @@ pub(super) async fn export(
         });
         drop(seat);
     });
-    Ok(([(CONTENT_TYPE, kind(format))], Body::new(Pieces(receiver))).into_response())
+    let body = Body::new(Pieces(receiver).until(lost));
+    Ok(([(CONTENT_TYPE, kind(format))], body).into_response())
 }
 
 /// Too many are under way.

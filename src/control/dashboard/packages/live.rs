@@ -20,16 +20,14 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::aggregator::Booked;
-use crate::control::accounts::place::Place;
-use crate::control::accounts::rights::Right;
-use crate::control::accounts::sessions::Who;
 use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::sight;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
 use crate::control::pieces::Pieces;
 use crate::control::seats::{Seat, Seats, Taken};
 use crate::control::status::{Phase, Status};
-use crate::pure::access::{Action, OrganisationId};
+use crate::pure::access::Action;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new().route("/live/{*package}", get(live))
@@ -51,18 +49,9 @@ async fn live(
         Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Too many watch", why)
     })?;
     let (status, booked) = (Arc::clone(&at.status), at.query.subscribe());
-    let name = package.clone();
-    let may =
-        move || still_may(at.clone(), signed.who.clone(), signed.owner_of(&name), name.clone());
-    let body = watch(package, booked, may, status, (seat, LIFE));
+    let lost = sight::lost(at, signed.sight(Some(&package)));
+    let body = watch(package, booked, lost, status, (seat, LIFE));
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
-}
-
-/// Whether somebody sees a package of this owner still: they may have been removed, or signed out elsewhere.
-async fn still_may(at: Dashboard, who: Who, owner: OrganisationId, package: String) -> bool {
-    let place = Place::new(owner, Some(package));
-    let right = Right::at(Some(who), Action::See, place, at.in_force.snapshot());
-    at.accounts.run_by(right, |_, _| Ok(())).await.is_ok()
 }
 
 /// Who watches at once, by account: each costs the aggregator a few texts for each pull.
@@ -85,28 +74,30 @@ impl Watching {
     }
 }
 
-/// A body that goes on for as long as somebody reads it who `may`, and the gateway does not stop, for `life` at
-/// most: then the browser asks again. Whether it is read or not, the seat is free after that.
-fn watch<F: Future<Output = bool> + Send>(
+/// A body that goes on for as long as somebody reads it, the right to it is not `lost`, and the gateway does not
+/// stop, for `life` at most: then the browser asks again. Whether it is read or not, the seat is free after that.
+fn watch(
     package: String,
     booked: Receiver<Booked>,
-    may: impl Fn() -> F + Send + Sync + 'static,
+    lost: impl Future<Output = ()> + Send + 'static,
     status: Arc<Status>,
     (seat, life): (Seat, Duration),
 ) -> Pieces {
     let (lines, body) = channel(EVENTS_WAITING_MAX);
     tokio::spawn(async move {
-        let _ = timeout(life, tell(&package, &booked, may, &status, &lines)).await;
+        tokio::select! {
+            _ = timeout(life, tell(&package, &booked, &status, &lines)) => {}
+            () = lost => {}
+        }
         drop(seat);
     });
     Pieces(body)
 }
 
-/// Tells of each pull, until nobody listens who may, or the aggregator says no more.
-async fn tell<F: Future<Output = bool>>(
+/// Tells of each pull, until nobody listens, or the aggregator says no more.
+async fn tell(
     package: &str,
     booked: &Receiver<Booked>,
-    may: impl Fn() -> F,
     status: &Status,
     lines: &Sender<io::Result<Bytes>>,
 ) {
@@ -116,9 +107,6 @@ async fn tell<F: Future<Output = bool>>(
         tokio::select! {
             _ = looks.tick() => {}
             () = lines.closed() => return,
-        }
-        if looked.is_multiple_of(LOOKS_TRUSTED) && !may().await {
-            return;
         }
         let mut text = String::new();
         if looked == 0 {
@@ -167,8 +155,6 @@ const SEATS_OF_ACCOUNT_MAX: usize = 8;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Fifteen seconds: proxies give up on what is quiet for longer.
 const LOOKS_QUIET: u32 = 60;
-/// Two seconds: for so long who could see the package may see it still.
-const LOOKS_TRUSTED: u32 = 8;
 const LIFE: Duration = Duration::from_secs(600);
 /// Texts that wait for who reads.
 const EVENTS_WAITING_MAX: usize = 2;
@@ -201,8 +187,8 @@ mod tests {
             let (_feed, booked) = crossbeam_channel::bounded(1);
             let status = Status::new();
             let watched = |seat, life| {
-                let may = || std::future::ready(true);
-                watch("a.b/c".to_owned(), booked.clone(), may, Arc::clone(&status), (seat, life))
+                let never = std::future::pending();
+                watch("a.b/c".to_owned(), booked.clone(), never, Arc::clone(&status), (seat, life))
             };
             let mut bodies = Vec::new();
             for _ in 0..SEATS_OF_ACCOUNT_MAX - 1 {
