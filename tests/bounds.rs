@@ -202,6 +202,23 @@ fn however_much_others_have_who_has_little_sees_all_of_it_and_badges_stay_right(
         assert_eq!((rows.len(), row), (1, (Some(value), Some(package))), "{said}");
         assert_eq!((&rows[0]["pulls"], &answer["totals"]["pulls"]), (&json!(7), &json!(7)));
     }
+    // However many of ada's questions are under way, there is a place for eve's.
+    let many: Vec<Connection> = (0..20)
+        .map(|_| {
+            let mut asking = Connection::open(gate.admin()).unwrap();
+            let head = format!(
+                "GET /api/v1/pulls?by=tag HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {all}\r\n\r\n",
+                gate.admin()
+            );
+            asking.send(head.as_bytes()).unwrap();
+            asking
+        })
+        .collect();
+    assert_eq!(pulls(&own, "tag").0, 200);
+    let statuses: Vec<u16> =
+        many.into_iter().map(|mut asking| asking.head().unwrap().status).collect();
+    assert!(statuses.iter().all(|status| [400, 429].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&429), "an account has sixteen, one of which is answered");
     let page = text(&ada.get(&format!("/packages/{ROCKET}")));
     let mut nobody = Person::before(&gate);
     for (file, says) in [("version.svg", "v3.1"), ("pulls.svg", ">9<")] {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::Dashboard;
-use super::counted::counted;
+use super::counted::{Asker, counted};
 use super::form::Fields;
 use super::page::{Frame, shown};
 use super::place::Named;
@@ -78,13 +78,14 @@ impl Domains {
 pub(super) async fn put_claim(
     at: &Dashboard,
     named: &Named,
+    account: i64,
     written: &str,
 ) -> Result<Claim, Trouble> {
     is_open(at)?;
     let host = claimable(at, written).map_err(Trouble::refused)?;
     let bytes = random::<16>().map_err(|error| Trouble::failed(&error))?;
     let text = format!("pullgate-domain={}", secret::text(&bytes));
-    is_new(at, &host).await?;
+    is_new(at, account, &host).await?;
     let organisation = named.place.organisation();
     let claim = at.accounts.run_by(named.right.clone(), move |store, by| {
         store.claim(by, organisation, &host, &text, now_s())
@@ -93,9 +94,10 @@ pub(super) async fn put_claim(
 }
 
 /// That nothing was counted at this domain.
-async fn is_new(at: &Dashboard, host: &str) -> Result<(), Trouble> {
+async fn is_new(at: &Dashboard, account: i64, host: &str) -> Result<(), Trouble> {
     let domain = host.to_owned();
-    match counted(&at.query, move |query| has_counts(query, &domain)).await? {
+    let asker = Asker::Account(account);
+    match counted(at, asker, move |query| has_counts(query, &domain)).await? {
         false => Ok(()),
         true => Err(Refused::Counted(host.to_owned()).into()),
     }
@@ -134,7 +136,7 @@ pub(super) async fn prove(
         }
         Err(why) => return not_yet(format!("{name} cannot be looked up: {why}. Try again.")),
     }
-    is_new(at, &host).await?;
+    is_new(at, account, &host).await?;
     let (organisation, right) = (named.place.organisation(), named.right.clone());
     at.accounts
         .run_by(right, move |store, by| store.prove(by, organisation, &claim, now_s()))
@@ -254,7 +256,7 @@ async fn claim(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = configured(&at, &signed, &fields).await?;
-    let done = put_claim(&at, &named, fields.text("domain")).await;
+    let done = put_claim(&at, &named, signed.who.account, fields.text("domain")).await;
     told(&at, &signed, &named, done.map(drop)).await
 }
 

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::Dashboard;
 use super::address::address;
-use super::counted::counted;
+use super::counted::{Asker, counted};
 use super::form::Fields;
 use super::packages::pull_command;
 use super::page::{Frame, shown};
@@ -114,7 +114,8 @@ async fn page(
         return Err(Trouble::absent());
     }
     let ask = Ask { package: Some(package.clone()), ..Ask::default() };
-    let pulls = counted(&at.query, move |query| query.rows(&ask)).await?.totals.pulls;
+    let asker = Asker::Account(signed.who.account);
+    let pulls = counted(at, asker, move |query| query.rows(&ask)).await?.totals.pulls;
     let page = FirstPullPage {
         frame: signed.frame("The first pull"),
         domain: domain_of(&package),

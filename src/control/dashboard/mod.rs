@@ -70,6 +70,7 @@ use crate::messages::random::random;
 use crate::pure::config::values::SignUp;
 use crate::pure::secret;
 use badges::Badges;
+use counted::Questions;
 use packages::live::Watching;
 use sign_in::Gatekeeper;
 
@@ -90,6 +91,8 @@ pub(super) struct Parts {
     pub(super) hasher: Hasher,
     /// The counts.
     pub(super) query: Query,
+    /// Who asks about them.
+    questions: Questions,
     /// What requests are decided by: the packages that there are.
     pub(super) in_force: Arc<InForce>,
     /// Who is told of all packages by the configuration file.
@@ -141,6 +144,7 @@ impl Dashboard {
             look_ups: domains::look_ups(),
             hasher: Hasher::new(HASHED_AT_ONCE)?,
             query: query.bounded(counted::ROWS_MAX),
+            questions: Questions::new(),
             in_force,
             alerts_of_file,
             seats: Watching::new(),

@@ -142,7 +142,7 @@ fn too_many_codes(wait_s: u64) -> Trouble {
 }
 
 /// Where a request comes from: an IPv4 address or an IPv6 /64, as a number that stands for it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Network(pub(super) u64);
 
 impl FromRequestParts<Dashboard> for Network {

@@ -14,7 +14,7 @@ use super::caller::Caller;
 use super::problem::{Problem, Refusal};
 use crate::aggregator::{By, Export, Portion, QueryError};
 use crate::control::admin::socket::{PORTIONS_WAITING_MAX, ask, send_all};
-use crate::control::dashboard::counted::counted;
+use crate::control::dashboard::counted::{Asker, counted};
 use crate::control::dashboard::packages::{format_of, kind, put_row};
 use crate::control::dashboard::sight;
 use crate::control::dashboard::trouble::Trouble;
@@ -73,7 +73,8 @@ pub(super) async fn export(
     let columns: Vec<&str> =
         ["package"].into_iter().chain(ask.by.iter().map(|by| by.column())).collect();
     format.put_header(&mut header, &columns);
-    let export = counted(&at.query, move |query| Export::begin(query.clone(), ask)).await?;
+    let asker = Asker::Account(caller.who.account);
+    let export = counted(&at, asker, move |query| Export::begin(query.clone(), ask)).await?;
     // One more waits behind them for who reads.
     let (sender, receiver) = channel(PORTIONS_WAITING_MAX - 1);
     spawn_blocking(move || {

@@ -185,7 +185,7 @@ pub(super) async fn claim(
     caller.writes()?;
     let named = found(&at, &caller, Action::Configure, &place).await?;
     let wanted = read(wanted)?;
-    let claim = put_claim(&at, &named, &wanted.host).await?;
+    let claim = put_claim(&at, &named, caller.who.account, &wanted.host).await?;
     Ok((StatusCode::CREATED, Json(claimed(claim))).into_response())
 }
 

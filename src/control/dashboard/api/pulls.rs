@@ -11,8 +11,8 @@ use super::tagged::tagged;
 use crate::aggregator::Ask;
 use crate::control::admin::socket::ask;
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::counted::counted;
-use crate::control::dashboard::packages::public_turn;
+use crate::control::dashboard::counted::{Asker, counted};
+use crate::control::dashboard::sign_in::Network;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Viewer;
 use crate::pure::access::Action;
@@ -42,6 +42,7 @@ use crate::pure::access::Action;
 pub(super) async fn pulls(
     State(at): State<Dashboard>,
     caller: Result<Caller, Problem>,
+    network: Network,
     params: Params<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -59,24 +60,19 @@ pub(super) async fn pulls(
         Some(package) => at.is_public(&package).await?,
         None => false,
     };
-    let turn = if is_public { Some(public_turn()?) } else { None };
-    let (ask, viewer) = match is_public {
-        true => (asked?, None),
-        false => of_people(caller?.viewer, asked?)?,
+    let (asker, ask, viewer) = if is_public {
+        (Asker::Network(network), asked?, None)
+    } else {
+        let Caller { who, viewer } = caller?;
+        let (ask, viewer) = of_people(viewer, asked?)?;
+        (Asker::Account(who.account), ask, viewer)
     };
-    let rows = move |query: &crate::aggregator::Query| {
-        let rows = match viewer {
-            None => query.rows(&ask),
-            // What others' packages come to is no matter of who asks, not even how much it is.
-            Some(viewer) => {
-                query.rows_seen(&ask, |name| viewer.may_package(Action::See, name, false))
-            }
-        };
-        // Not when whoever asked goes away: when the work is done.
-        drop(turn);
-        rows
-    };
-    let answer = counted(&at.query, rows).await?;
+    let answer = counted(&at, asker, move |query| match viewer {
+        None => query.rows(&ask),
+        // What others' packages come to is no matter of who asks, not even how much it is.
+        Some(viewer) => query.rows_seen(&ask, |name| viewer.may_package(Action::See, name, false)),
+    })
+    .await?;
     tagged(&headers, &answer)
 }
 

@@ -12,7 +12,7 @@ use super::renewed::Renewed;
 use crate::aggregator::{Ask, By, Query, QueryError};
 use crate::control::accounts::people::Owners;
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::counted::counted;
+use crate::control::dashboard::counted::{Asker, counted};
 use crate::control::private_file;
 use crate::messages::random::random;
 use crate::pure::badge::figures::{About, Companies, Figures, id, version};
@@ -114,7 +114,9 @@ impl Badges {
         let find = async {
             let _turn = self.turn.lock().await;
             let name = package.to_string();
-            let found = counted(&at.query, move |query| version_of(query, name, Timestamp::now()));
+            let found = counted(at, Asker::Versions, move |query| {
+                version_of(query, name, Timestamp::now())
+            });
             found.await.map_err(|trouble| trouble.why)
         };
         renewed.get(find).await.flatten()
@@ -126,8 +128,9 @@ impl Badges {
         let (off, owners) = known.map_err(|error| error.to_string())?;
         let k_public = at.in_force.snapshot().k_public as u64;
         let names = at.packages();
-        let figures =
-            counted(&at.query, move |query| figures(query, names, k_public, Timestamp::now()));
+        let figures = counted(at, Asker::Badges, move |query| {
+            figures(query, names, k_public, Timestamp::now())
+        });
         let figures = figures.await.map_err(|trouble| trouble.why)?;
         self.versions.lock().await.retain(|name, _| figures.contains_key(&**name));
         let on = figures.into_iter().filter(|(name, _)| !off.contains(name));

@@ -9,9 +9,9 @@ use axum::routing::get;
 use jiff::Timestamp;
 
 use super::contents::{Chosen, Counts, chosen, counts, pull_command};
-use super::counted;
 use super::figures::Audience;
 use super::view::View;
+use super::{Asker, counted};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::address::address;
 use crate::control::dashboard::badges::{Code, codes};
@@ -74,7 +74,8 @@ async fn detail(
     let found = {
         let path = path.clone();
         let audience = Audience::People;
-        counted(&at.query, move |query| counts(query, &name, &path, &asked, now, audience)).await?
+        let asker = Asker::Account(signed.who.account);
+        counted(&at, asker, move |query| counts(query, &name, &path, &asked, now, audience)).await?
     };
     if found.is_empty && !at.has_package(&package) {
         return Err(Trouble::absent());

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::Timestamp;
 
-use super::counted;
 use super::view::View;
+use super::{Asker, counted};
 use crate::aggregator::{Answer, Ask, By, Row};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
@@ -39,7 +39,8 @@ async fn download(
     }
     let view = View::of(&rest, Timestamp::now()).map_err(Trouble::refused)?;
     let ask = Ask { by: vec![by], ..view.ask(Some(&package)) };
-    let answer = counted(&at.query, move |query| query.rows(&ask)).await?;
+    let answer =
+        counted(&at, Asker::Account(signed.who.account), move |query| query.rows(&ask)).await?;
     let (kind, ending) = (kind(format), if format == Format::Csv { "csv" } else { "ndjson" });
     let name: String = package
         .chars()

@@ -11,10 +11,10 @@ use axum::response::Response;
 use axum::routing::get;
 use jiff::Timestamp;
 
-use super::counted;
 use super::figures::Change;
 use super::series::Series;
 use super::view::{MEASURES, View};
+use super::{Asker, counted};
 use crate::aggregator::{Ask, Query, QueryError};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::address::address;
@@ -222,7 +222,8 @@ async fn list(
     let view = View::of(&rest, now).map_err(Trouble::refused)?;
     let ask = view.ask(None);
     let asked = view.clone();
-    let (ever, answer) = counted(&at.query, move |query| {
+    let asker = Asker::Account(signed.who.account);
+    let (ever, answer) = counted(&at, asker, move |query| {
         let ever = query.rows(&Ask::default())?;
         let compare = ever.from.is_some_and(|since| asked.compares(since));
         Ok((ever, query.rows(&Ask { compare, ..ask })?))
@@ -283,7 +284,7 @@ async fn list(
     let (period, asked) = (view.period_words(), view);
     let unserved: HashSet<String> = unserved.map(|(name, _)| name.clone()).collect();
     let packages =
-        counted(&at.query, move |query| listed(query, on_page, &asked, &unserved, now)).await?;
+        counted(&at, asker, move |query| listed(query, on_page, &asked, &unserved, now)).await?;
     let organisations = at.accounts.run(|store| store.organisations()).await?;
     let makes = organisations.into_iter().filter(|one| {
         // Whose packages they configure all.

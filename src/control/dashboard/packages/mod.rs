@@ -14,12 +14,12 @@ mod view;
 
 pub(super) use contents::pull_command;
 pub(super) use download::{format_of, kind, put_row};
-pub(super) use public::{by_file, public_turn};
+pub(super) use public::by_file;
 
 use axum::Router;
 
 use super::Dashboard;
-use super::counted::counted;
+use super::counted::{Asker, counted};
 
 pub(super) fn routes() -> Router<Dashboard> {
     list::routes()

@@ -9,18 +9,18 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::contents::{Chosen, Counts, chosen, counts, pull_command};
-use super::counted;
 use super::figures::Audience;
 use super::view::View;
+use super::{Asker, counted};
 use crate::control::accounts::now_s;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::address::address;
 use crate::control::dashboard::form::Fields;
 use crate::control::dashboard::page::{Frame, shown};
 use crate::control::dashboard::place::Named;
+use crate::control::dashboard::sign_in::Network;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::{Signed, Viewer};
 use crate::pure::access::Action;
@@ -49,6 +49,7 @@ struct PublicPage {
 async fn public(
     State(at): State<Dashboard>,
     viewer: Viewer,
+    network: Network,
     Path(package): Path<String>,
     params: Params<Vec<(String, String)>>,
 ) -> Result<Response, Trouble> {
@@ -56,19 +57,13 @@ async fn public(
     if !viewer.may_package(Action::Glimpse, &package, is_public) {
         return Err(Trouble::absent());
     }
-    let turn = public_turn()?;
     let now = Timestamp::now();
     let view = View::of(&params.0, now).map_err(Trouble::refused)?;
     let (path, name, asked) = (address("public", &package), package.clone(), view.clone());
     let found = {
         let (path, audience) = (path.clone(), Audience::Everybody);
-        let counts = move |query: &_| {
-            let counts = counts(query, &name, &path, &asked, now, audience);
-            // Not when whoever asked goes away: when the work is done.
-            drop(turn);
-            counts
-        };
-        counted(&at.query, counts).await?
+        let asker = Asker::Network(network);
+        counted(&at, asker, move |query| counts(query, &name, &path, &asked, now, audience)).await?
     };
     if found.is_empty && !at.has_package(&package) {
         return Err(Trouble::absent());
@@ -97,14 +92,6 @@ pub(in crate::control::dashboard) fn by_file() -> Trouble {
     Trouble::new(StatusCode::CONFLICT, "The file says so", why)
 }
 
-/// Leave to ask the counts for whoever it is, for as long as it is held: the people of packages are not
-/// to wait for everybody.
-pub(in crate::control::dashboard) fn public_turn() -> Result<SemaphorePermit<'static>, Trouble> {
-    TURNS
-        .try_acquire()
-        .map_err(|_| Trouble::busy("Many look at what is public just now. Try again in a moment."))
-}
-
 /// Makes a package public, or not any more.
 async fn switch(
     State(at): State<Dashboard>,
@@ -129,7 +116,5 @@ async fn switch(
     Ok(Redirect::to(&back).into_response())
 }
 
-/// Strangers' questions that are answered at once.
-static TURNS: Semaphore = Semaphore::const_new(4);
 /// A minute: what is shown is counts.
 const KEPT: &str = "public, max-age=60";
