@@ -105,11 +105,15 @@ impl Store {
             );
             return Err(StoreError::Refused(words));
         }
-        let bound = (DOMAINS_MAX, "Of one organisation", "domains", "give back some first");
-        room::has(&step, "domains WHERE organisation = ?1", [organisation], bound)?;
         let sql = "INSERT INTO claims (host, organisation, text, created_s) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT DO NOTHING";
         if step.execute(sql, params![host, organisation, text, now_s])? > 0 {
+            let theirs =
+                "(SELECT organisation FROM domains UNION ALL SELECT organisation FROM claims)
+                          WHERE organisation = ?1";
+            let (what, first) = ("domains and claims", "give back or withdraw some first");
+            let bound = (DOMAINS_MAX, "Of one organisation", what, first);
+            room::has(&step, theirs, [organisation], bound)?;
             let after = Some(json!({ "domain": host }));
             audit::note(&step, by, &Deed { after, ..of(organisation, "domain.claim") }, now_s)?;
         }
@@ -221,7 +225,7 @@ fn taken(host: &str) -> StoreError {
 const FOUNDED_MAX: i64 = 10;
 /// Domains of an organisation that nobody has proven.
 const CLAIMS_MAX: i64 = 20;
-/// Domains of an organisation beyond which it claims none.
+/// Domains of an organisation that it has, or claims.
 const DOMAINS_MAX: i64 = 100;
 
 #[cfg(test)]
@@ -281,6 +285,18 @@ mod tests {
         }
         let more = store.claim(&by_bob, mars, "more.example", "t", 8);
         assert!(matches!(more, Err(StoreError::Refused(_))), "{more:?}");
+        // Those that it has count too.
+        let first = store.claims(mars).unwrap().remove(0);
+        store.prove(&by_bob, mars, &first, 8).unwrap();
+        for number in CLAIMS_MAX..DOMAINS_MAX {
+            store.give_domain(&by_bob, &format!("{number}.example"), mars, 8).unwrap();
+        }
+        let more = store.claim(&by_bob, mars, "more.example", "t", 8).unwrap_err().to_string();
+        assert!(more.starts_with("Of one organisation there are 100 domains and claims"), "{more}");
+        let again = store.claim(&by_bob, mars, "1.example", "u", 8).unwrap();
+        assert_eq!(again.text, "t", "that is none more");
+        store.return_domain(&by_bob, mars, &first.host, 8).unwrap();
+        store.claim(&by_bob, mars, "more.example", "t", 8).unwrap();
         for number in 1..FOUNDED_MAX {
             store.found(&by_bob, bob, &format!("mars-{number}"), 9).unwrap();
         }

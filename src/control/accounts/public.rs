@@ -60,6 +60,7 @@ const PUBLIC_MAX: i64 = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::accounts::room::tests::is_held_at_domain;
     use crate::control::tests::scratch;
 
     #[test]
@@ -67,18 +68,16 @@ mod tests {
         let dir = scratch();
         let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
         let by = Actor { account: None, login: "ada".to_owned() };
-        let step = store.begin().unwrap();
-        for number in 0..PUBLIC_MAX {
-            let sql = "INSERT INTO public_packages (package) VALUES ('a.b/' || ?1)";
-            step.execute(sql, [number]).unwrap();
-        }
-        step.commit().unwrap();
-        let mut publish = |package: &str, is_public| {
+        let publish = |store: &mut Store, package: &str, is_public| {
             store.publish(&by, &Place::new(1, Some(package.to_owned())), is_public, 7)
         };
-        assert!(matches!(publish("a.b/more", true), Err(StoreError::Refused(_))));
-        for (package, is_public) in [("a.bc/x", true), ("a.b/0", false), ("a.b/more", true)] {
-            publish(package, is_public).unwrap();
+        let insert = "INSERT INTO public_packages (package) VALUES (?1)";
+        let bound = (PUBLIC_MAX, "public packages");
+        is_held_at_domain(&mut store, bound, insert, |store, package| {
+            publish(store, package, true)
+        });
+        for (package, is_public) in [("a.b/last", false), ("a.b/more", true)] {
+            publish(&mut store, package, is_public).unwrap();
         }
     }
 

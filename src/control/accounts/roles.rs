@@ -186,7 +186,32 @@ const AT_DOMAIN_MAX: i64 = 5000;
 mod tests {
     use super::*;
     use crate::control::accounts::people::add_account;
+    use crate::control::accounts::room::tests::is_held_at_domain;
     use crate::control::tests::scratch;
+
+    #[test]
+    fn at_one_domain_there_are_so_many() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let ada = store.set_up("ada", "$hash", "acme", 0).unwrap();
+        let by = Actor { account: Some(ada), login: "ada".to_owned() };
+        let give = |store: &mut Store, package: &str, role| {
+            let step = store.begin().unwrap();
+            grant(&step, &by, &Place::new(1, Some(package.to_owned())), ada, role, 1)?;
+            step.commit().unwrap();
+            Ok(())
+        };
+        let insert =
+            "INSERT INTO package_members (account, package, role) VALUES (1, ?1, 'member')";
+        let bound = (AT_DOMAIN_MAX, "roles on single packages");
+        is_held_at_domain(&mut store, bound, insert, |store, package| {
+            give(store, package, Role::Member)
+        });
+        give(&mut store, "a.b/last", Role::Admin).unwrap();
+        let last = Place::new(1, Some("a.b/last".to_owned()));
+        store.remove_member(&by, &last, ada, 2).unwrap();
+        give(&mut store, "a.b/more", Role::Member).unwrap();
+    }
 
     #[test]
     fn roles_change_and_the_last_admin_stays() {

@@ -42,3 +42,29 @@ pub(super) fn has(
         format!("{where_} there are {most} {what} already, the most there can be: {first}.");
     Err(StoreError::Refused(words))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::control::accounts::Store;
+
+    /// That there are so many at one domain and no more, whatever there is at others. `insert` is the SQL that puts
+    /// one on a package, `add` what somebody does who adds one.
+    pub(in crate::control::accounts) fn is_held_at_domain(
+        store: &mut Store,
+        (most, what): (i64, &str),
+        insert: &str,
+        mut add: impl FnMut(&mut Store, &str) -> Result<(), StoreError>,
+    ) {
+        let step = store.begin().unwrap();
+        for number in 1..most {
+            step.execute(insert, [format!("a.b/acme/{number}")]).unwrap();
+        }
+        step.commit().unwrap();
+        add(store, "a.b/last").unwrap();
+        let more = add(store, "a.b/more").unwrap_err().to_string();
+        let expected = format!("At a.b there are {most} {what} already, the most there can be: ");
+        assert!(more.starts_with(&expected), "{more}");
+        add(store, "a.bc/more").unwrap();
+    }
+}
