@@ -44,7 +44,7 @@ impl Store {
             )?,
         };
         if changed > 0 {
-            off_has_room(&step, package)?;
+            has_room(&step, package)?;
             let deed = Deed {
                 what: "badges.switch",
                 organisation: Some(owner),
@@ -59,14 +59,35 @@ impl Store {
     }
 }
 
+/// A package has another name: where its badges are off, they are off under both. Under the old one they would
+/// show again what was not to be seen any more. To be called in a transaction.
+///
+/// # Errors
+/// [`StoreError::Refused`] where there is no room for it at another domain, or for more names of before.
+pub(super) fn follow(step: &Connection, was: &str, is: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO badges_off (package) SELECT ?2 FROM badges_off WHERE package = ?1
+               ON CONFLICT DO UPDATE SET is_former = 0";
+    if step.execute(sql, [was, is])? == 0 {
+        return Ok(());
+    }
+    step.execute("UPDATE badges_off SET is_former = 1 WHERE package = ?1", [was])?;
+    has_room(step, is)?;
+    let former = "(SELECT package FROM badges_off WHERE is_former = 1)";
+    let bound = (FORMER_MAX, "former names whose badges are off", "turn on some first");
+    room::at_domain(step, former, was, bound)
+}
+
 /// That badges of no more packages at the domain of this one are off than may be.
-pub(super) fn off_has_room(step: &Connection, package: &str) -> Result<(), StoreError> {
+fn has_room(step: &Connection, package: &str) -> Result<(), StoreError> {
+    let off = "(SELECT package FROM badges_off WHERE is_former = 0)";
     let bound = (OFF_MAX, "packages whose badges are off", "turn on some first");
-    room::at_domain(step, "badges_off", package, bound)
+    room::at_domain(step, off, package, bound)
 }
 
 /// Packages at one domain whose badges are off.
 const OFF_MAX: i64 = 1000;
+/// Names that packages at one domain had before, and under which badges are off.
+const FORMER_MAX: i64 = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -88,6 +109,49 @@ mod tests {
         for (package, is_on) in [("a.b/last", true), ("a.b/more", false)] {
             store.switch_badges(&by, 1, package, is_on, 8).unwrap();
         }
+    }
+
+    #[test]
+    fn one_of_as_many_as_there_can_be_gets_another_name_and_is_off_under_both() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let by = Actor { account: None, login: "ada".to_owned() };
+        let step = store.begin().unwrap();
+        for number in 0..OFF_MAX {
+            for domain in ["a.b", "c.d"] {
+                let sql = "INSERT INTO badges_off (package) VALUES (?1)";
+                step.execute(sql, [format!("{domain}/{number}")]).unwrap();
+            }
+        }
+        follow(&step, "a.b/on", "a.b/still-on").unwrap();
+        follow(&step, "a.b/0", "a.b/new").unwrap();
+        follow(&step, "a.b/new", "a.b/0").unwrap();
+        follow(&step, "a.b/0", "a.b/newer").unwrap();
+        step.commit().unwrap();
+        for (package, is_off) in [("a.b/0", true), ("a.b/newer", true), ("a.b/still-on", false)] {
+            assert_eq!(store.has_badges(package).unwrap(), !is_off, "{package}");
+        }
+        let full = |outcome: Result<(), StoreError>, domain: &str| {
+            let words = outcome.unwrap_err().to_string();
+            assert!(words.starts_with(&format!("At {domain} there are 1000 packages")), "{words}");
+        };
+        full(store.switch_badges(&by, 1, "a.b/more", false, 7), "a.b");
+        let step = store.begin().unwrap();
+        full(follow(&step, "a.b/1", "c.d/more"), "c.d");
+    }
+
+    #[test]
+    fn at_one_domain_there_are_so_many_former_names() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let insert = "INSERT INTO badges_off (package, is_former) VALUES (?1, 1)";
+        let bound = (FORMER_MAX, "former names whose badges are off");
+        is_held_at_domain(&mut store, bound, insert, |store, package| {
+            let step = store.begin()?;
+            step.execute("INSERT INTO badges_off (package) VALUES (?1)", [package])?;
+            follow(&step, package, "e.f/now")?;
+            Ok(step.commit()?)
+        });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 use serde_json::{Value, json};
 
 use super::audit::{self, Actor, Deed};
-use super::badges::off_has_room;
+use super::badges;
 use super::place::Place;
 use super::store::{Store, StoreError};
 use crate::pure::access::OrganisationId;
@@ -18,8 +18,7 @@ use crate::pure::route::table::Table;
 
 /// All of it follows a package to another name; but not to a collection's that reaches further: whoever was let
 /// in to one package is not let in to all below another by that, and keeps what the new one has of the old. That
-/// badges are off stays under the old name too: there they would show again what was not to be seen any more. To
-/// be called in a transaction.
+/// badges are off [stays](badges::follow) under the old name too. To be called in a transaction.
 pub(super) fn rename(step: &Connection, from: &Written, to: &Written) -> Result<(), StoreError> {
     let (was, is) = (from.package(), to.package());
     if !to.widens(from) {
@@ -28,11 +27,7 @@ pub(super) fn rename(step: &Connection, from: &Written, to: &Written) -> Result<
             step.execute(&sql, [&was, &is])?;
         }
     }
-    let sql = "INSERT OR IGNORE INTO badges_off SELECT ?2 FROM badges_off WHERE package = ?1";
-    match step.execute(sql, [&was, &is])? {
-        0 => Ok(()),
-        _ => off_has_room(step, &is),
-    }
+    badges::follow(step, &was, &is)
 }
 
 impl Store {

@@ -192,6 +192,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("tables-7.sql"),
     include_str!("tables-8.sql"),
     include_str!("tables-9.sql"),
+    include_str!("tables-10.sql"),
 ];
 
 #[cfg(test)]
