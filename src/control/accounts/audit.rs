@@ -40,12 +40,25 @@ impl<'d> Deed<'d> {
 
 /// Writes it down, and forgets what is older than anybody asks for or more than is kept. To be called in the
 /// transaction that does it.
+///
+/// # Errors
+/// [`StoreError::Refused`] for what takes more than an entry may have: then it is not done.
 pub fn note(
     connection: &Connection,
     by: &Actor,
     deed: &Deed<'_>,
     now_s: i64,
 ) -> Result<(), StoreError> {
+    let [before, after] =
+        [&deed.before, &deed.after].map(|value| value.as_ref().map(Value::to_string));
+    let bytes = [&before, &after].into_iter().flatten().map(String::len).sum::<usize>();
+    if bytes > ENTRY_BYTES_MAX {
+        let words = format!(
+            "What it was and what it is to be takes {bytes} bytes to write down; there is room for \
+             {ENTRY_BYTES_MAX}."
+        );
+        return Err(StoreError::Refused(words));
+    }
     connection.execute(
         "INSERT INTO audit (at_s, account, login, organisation, package, deed, before, after)
          VALUES (:at_s, :account, :login, :organisation, :package, :deed, :before, :after)",
@@ -56,8 +69,8 @@ pub fn note(
             ":organisation": deed.organisation,
             ":package": deed.package,
             ":deed": deed.what,
-            ":before": deed.before.as_ref().map(Value::to_string),
-            ":after": deed.after.as_ref().map(Value::to_string),
+            ":before": before,
+            ":after": after,
         },
     )?;
     forget(connection, by, deed.organisation, now_s)
@@ -164,14 +177,21 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 /// Three years.
 const KEPT_S: i64 = 3 * 365 * 24 * 3600;
 const FORGOTTEN_AT_ONCE: i64 = 100;
-/// Entries of one organisation, and those of them that are of one account: some tens of megabytes.
+/// What was before and what is then, of one entry: more than the largest package takes twice.
+const ENTRY_BYTES_MAX: usize = 16 * 1024;
+/// Entries of one organisation, and those of them that are of one account: some megabytes as people change things,
+/// 320 where somebody fills each.
 const KEPT_OF_ORGANISATION: i64 = 20_000;
 const KEPT_OF_ACCOUNT: i64 = 4000;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::control::tests::scratch;
+    use crate::pure::config::made::{BACKENDS_MAX, DESCRIPTION_BYTES_MAX, Written};
+    use crate::pure::limits::{HOST_BYTES_MAX, NAME_BYTES_MAX, PACKAGE_ID_BYTES_MAX};
 
     fn by(account: i64) -> Actor {
         Actor { account: Some(account), login: account.to_string() }
@@ -220,6 +240,36 @@ mod tests {
         assert_eq!(kept(&store, 1, 1).0, 0, "the oldest of all");
         assert_eq!(kept(&store, 1, 2), (KEPT_OF_ACCOUNT - 1, Some(2)));
         assert_eq!(kept(&store, 2, 2).0, 1, "another organisation's");
+    }
+
+    #[test]
+    fn an_entry_has_room_for_the_largest_package_twice_and_for_no_more() {
+        let (_dir, mut store) = store();
+        let host = |number: usize| format!("{number}.{}", "h".repeat(HOST_BYTES_MAX - 2));
+        let name = "n".repeat(NAME_BYTES_MAX);
+        let largest = Written {
+            domain: host(0),
+            name: name.clone(),
+            backends: (0..BACKENDS_MAX)
+                .map(|at| format!("https://{}:65535/{name}", host(at)))
+                .collect(),
+            failover_on_404: false,
+            delivery: "redirect".to_owned(),
+            credentials: "registry".to_owned(),
+            id: "i".repeat(PACKAGE_ID_BYTES_MAX),
+            // Each is two bytes in JSON.
+            description: "\"".repeat(DESCRIPTION_BYTES_MAX),
+        };
+        let place = Place::Organisation(1);
+        let value = || Some(json!(largest));
+        let deed = Deed { before: value(), after: value(), ..Deed::at(&place, "package.change") };
+        note(&store.connection, &by(1), &deed, 7).unwrap();
+        let after = Some(json!("x".repeat(ENTRY_BYTES_MAX - 1)));
+        let step = store.begin().unwrap();
+        let more = note(&step, &by(1), &Deed { after, ..Deed::at(&place, "x") }, 8);
+        assert!(matches!(more, Err(StoreError::Refused(_))), "{more:?}");
+        step.commit().unwrap();
+        assert_eq!(kept(&store, 1, 1), (1, Some(7)));
     }
 
     #[test]

@@ -148,6 +148,10 @@ impl Written {
         if let Err(what) = Id.make(self.id.clone()) {
             wrong.push(Wrong::new("id", format!("{what}; allowed: {}", Id.allowed())));
         }
+        if self.backends.len() > BACKENDS_MAX {
+            let what = format!("has more than {BACKENDS_MAX} of them");
+            wrong.push(Wrong::new("backends", what));
+        }
         let is_text = |letter: char| !letter.is_control() || letter == '\n' || letter == '\r';
         if self.description.len() > DESCRIPTION_BYTES_MAX || !self.description.chars().all(is_text)
         {
@@ -382,7 +386,9 @@ const TAKEN: &str = "is a package at this domain already: choose another name";
 pub const IN_THE_WAY: &str = "is in the way of what is served here already: name another domain, or ask who runs \
                               the gateway";
 /// A description, in all.
-const DESCRIPTION_BYTES_MAX: usize = 1000;
+pub const DESCRIPTION_BYTES_MAX: usize = 1000;
+/// Registries that one lives on.
+pub const BACKENDS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -458,6 +464,7 @@ backend = \"soon.acme.com/acme/other\"
             (made("a.b", "x", ""), "backends: is missing"),
             (made("a.b", "x", "ghcr.io/x:1"), "backends: "),
             (made("a.b", "x", "ghcr.io/x ghcr.io/x"), "backends: the same value stands here twice"),
+            (made("a.b", "x", "a/x b/x c/x d/x e/x f/x g/x h/x i/x"), "backends: has more than 8"),
             (made("a.b", "x/*", "ghcr.io/x"), "backends: has to end in `*`"),
             (made("a.b", "x", "a.b/x"), "backends: names a.b, which is one of the gateway's own"),
             (
