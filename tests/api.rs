@@ -372,6 +372,80 @@ fn the_description_names_what_there_is() {
     assert_eq!(many, 44);
 }
 
+/// Settings, tokens, invitations and owners of domains, each by itself.
+#[test]
+fn what_is_not_as_it_is_meant_any_more_stays_as_it_is() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    for organisation in ["mars", "moon"] {
+        assert_eq!(ada.act("/organisations", &[("organisation", organisation)]).status, 303);
+    }
+    let token = token_of(&mut ada, "acme");
+    let get = |target: &str| {
+        let answer = ask(&gate, &token, "GET", target, &[]);
+        assert_eq!(answer.status, 200, "{target}: {}", text(&answer));
+        (answer.header("etag").unwrap().to_owned(), json_of(&answer))
+    };
+    let put = |target: &str, tag: &str, body: &Value| {
+        send(&gate, &token, "PUT", target, &[("If-Match", tag)], Some(body)).status
+    };
+    // What somebody has changed meanwhile.
+    let settings = format!("/api/v1/settings?package={ROCKET}");
+    let owner = "/api/v1/domains/new.example/owner".to_owned();
+    for (target, first, second) in [
+        (settings, json!({ "badges": false }), json!({ "badges": true, "public": true })),
+        (owner.clone(), json!({ "organisation": "mars" }), json!({ "organisation": "moon" })),
+    ] {
+        let (stale, before) = get(&target);
+        assert_eq!(put(&target, &stale, &first), 200, "{target}");
+        let (tag, changed) = get(&target);
+        assert_ne!(before, changed);
+        assert_eq!(put(&target, &stale, &second), 412, "{target}");
+        assert_eq!(get(&target), (tag.clone(), changed), "{target}");
+        assert_eq!(put(&target, &tag, &second), 200, "{target}");
+        let (_, changed) = get(&target);
+        let is_so = |(key, value): (&String, &Value)| changed[key] == *value;
+        assert!(second.as_object().unwrap().iter().all(is_so), "{changed}");
+    }
+    // Of two at once who have seen the same, one changes it.
+    let (tag, _) = get(&owner);
+    let statuses = std::thread::scope(|scope| {
+        let both = ["acme", "mars"].map(|organisation| {
+            let wanted = json!({ "organisation": organisation });
+            let (put, owner, tag) = (&put, &owner, &tag);
+            scope.spawn(move || put(owner, tag, &wanted))
+        });
+        both.map(|one| one.join().unwrap())
+    });
+    assert!(matches!(statuses, [200, 412] | [412, 200]), "{statuses:?}");
+    // What nobody changes is one or another: who means the one does not end the other.
+    let (of_token, of_invitation) =
+        (json!({ "role": "member", "label": "x" }), json!({ "role": "member" }));
+    for (what, made_at, wanted) in [
+        ("tokens", "tokens", &of_token),
+        ("people/tokens", "tokens", &of_token),
+        ("invitations", "invitations", &of_invitation),
+    ] {
+        let acme = |what: &str| format!("/api/v1/{what}?organisation=acme");
+        for _ in 0..2 {
+            let made = send(&gate, &token, "POST", &acme(made_at), &[], Some(wanted));
+            assert_eq!(made.status, 201, "{what}: {}", text(&made));
+        }
+        let (_, listed) = get(&acme(what));
+        let [one, other] = [0, 1].map(|newest| {
+            let id = listed["items"][newest]["id"].as_i64().unwrap();
+            acme(&format!("{what}/{id}"))
+        });
+        let end = |tag: &str| ask(&gate, &token, "DELETE", &one, &[("If-Match", tag)]).status;
+        let (tag, before) = get(&one);
+        assert_eq!(end(&get(&other).0), 412, "{one}");
+        assert_eq!(get(&one), (tag.clone(), before), "{one}");
+        assert_eq!(end(&tag), 204, "{one}");
+        assert_eq!(ask(&gate, &token, "GET", &one, &[]).status, 404, "{one}");
+        get(&other);
+    }
+}
+
 #[test]
 fn every_change_of_what_is_there_says_which_state_of_it_is_meant() {
     let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", PACKAGES);

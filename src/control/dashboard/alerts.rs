@@ -146,9 +146,8 @@ async fn change(
         }
         "remove" => {
             let (id, place) = (fields.number("alert")?, named.place);
-            let remove = move |store: &mut Store, by: &Actor| {
-                store.remove_alert(by, &place, id, None, now_s())
-            };
+            let remove =
+                move |store: &mut Store, by: &Actor| store.remove_alert(by, &place, id, now_s());
             at.accounts.run_by(named.right, remove).await?;
             Ok(Redirect::to(&address("alerts", &package)).into_response())
         }

@@ -17,8 +17,7 @@ use crate::control::accounts::organisations::Organisation;
 use crate::control::accounts::rights::Right;
 use crate::control::accounts::sessions::Who;
 use crate::control::accounts::{Store, StoreError, now_s};
-use crate::control::made::Refused;
-use crate::pure::access::{Action, OrganisationId};
+use crate::pure::access::Action;
 use crate::pure::account;
 use crate::pure::config::kinds::{HostName, Scalar as _};
 use crate::pure::config::values::SignUp;
@@ -103,7 +102,7 @@ async fn give_domain(
         return page(&at, &signed, StatusCode::BAD_REQUEST, NO_HOST).await;
     };
     let organisation = fields.text("organisation").to_owned();
-    give(&at, signed.who, host, organisation, None).await?;
+    give(&at, signed.who, host, organisation, |_| Ok(())).await?;
     Ok(back())
 }
 
@@ -113,33 +112,24 @@ pub(super) fn host(written: &str) -> Option<String> {
     (host != "*" && !is_address(&host)).then_some(host)
 }
 
-/// Gives a domain to the organisation of this name, for who runs the gateway; where they said whose they found
-/// it, only if it is that organisation's still.
+/// Gives a domain to the organisation of this name, for who runs the gateway, if it `is_meant` as it is then.
 ///
 /// # Errors
-/// [`Trouble::absent`] where there is no such organisation; as [`Refused::Changed`] where it is another's.
+/// [`Trouble::absent`] where there is no such organisation; what `is_meant` says.
 pub(super) async fn give(
     at: &Dashboard,
     who: Who,
     host: String,
     organisation: String,
-    found: Option<OrganisationId>,
+    is_meant: impl FnOnce(&Store) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<(), Trouble> {
-    let is_given = at
-        .accounts
+    at.accounts
         .run_by(Right::gateway(who), move |store, by| {
-            let owner = store.owners()?.of_domain(&host);
-            if found.is_some_and(|found| found != owner) {
-                return Ok(false);
-            }
+            is_meant(store)?;
             let to = store.organisation_named(&organisation)?.ok_or(StoreError::Absent)?;
-            store.give_domain(by, &host, to, now_s())?;
-            Ok(true)
+            store.give_domain(by, &host, to, now_s())
         })
         .await?;
-    if !is_given {
-        return Err(Refused::Changed.into());
-    }
     // Packages made there may use less now, or more; their badges are found by other addresses.
     at.makers.look();
     at.badges.forget().await;

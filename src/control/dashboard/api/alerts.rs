@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
 use super::problem::{Problem, Refusal, Sent, read};
-use super::tagged::{List, Order, is_meant, one_of, tagged, tagged_by};
+use super::tagged::{List, Meant, Order, one_of, tagged, tagged_by};
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::{Store, StoreError, now_s};
@@ -171,13 +171,14 @@ pub(super) async fn change(
     let Named { place, package, right, .. } = of_package(&at, &caller, place).await?;
     let (url, events) = read(wanted)?.read()?;
     let url = alerts::right(&url, &events).map_err(Problem::refused)?;
-    let meant = meant(&at, &caller, &package, alert, &headers).await?;
+    changeable(found(&at, &caller, &package, alert).await?)?;
+    let meant = Meant::of(&headers)?;
+    let of = package.clone();
     let change = move |store: &mut Store, by: &Actor| {
-        store.change_alert(by, &place, &meant, (&url, &events), now_s())
+        meant.is(&Webhook::read(store, &of, alert)?.state())?;
+        store.change_alert(by, &place, alert, (&url, &events), now_s())
     };
-    if !at.accounts.run_by(right, change).await? {
-        return Err(StoreError::Changed.into());
-    }
+    at.accounts.run_by(right, change).await?;
     let webhook = Webhook::from(found(&at, &caller, &package, alert).await?);
     tagged_by(&webhook, &webhook.state())
 }
@@ -204,14 +205,14 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     caller.writes()?;
     let Named { place, package, right, .. } = of_package(&at, &caller, place).await?;
-    let meant = meant(&at, &caller, &package, alert, &headers).await?;
+    changeable(found(&at, &caller, &package, alert).await?)?;
+    let meant = Meant::of(&headers)?;
     let remove = move |store: &mut Store, by: &Actor| {
-        store.remove_alert(by, &place, alert, Some(&meant), now_s())
+        meant.is(&Webhook::read(store, &package, alert)?.state())?;
+        store.remove_alert(by, &place, alert, now_s())
     };
-    match at.accounts.run_by(right, remove).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(StoreError::Changed.into()),
-    }
+    at.accounts.run_by(right, remove).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Sends a test there.
@@ -245,13 +246,13 @@ async fn found(at: &Dashboard, caller: &Caller, package: &str, id: i64) -> Resul
     Ok(one_of(alerts, |shown| shown.alert.id == id)?)
 }
 
-/// It, if it is changed here.
+/// That it is changed here.
 ///
 /// # Errors
 /// 409 for one of the configuration file.
-fn changeable(Shown { alert, line }: Shown) -> Result<Alert, Problem> {
-    let Some(line) = line else {
-        return Ok(alert);
+fn changeable(shown: Shown) -> Result<(), Problem> {
+    let Some(line) = shown.line else {
+        return Ok(());
     };
     let why = format!(
         "This webhook stands in line {line} of the gateway's configuration file, and is changed there."
@@ -259,21 +260,13 @@ fn changeable(Shown { alert, line }: Shown) -> Result<Alert, Problem> {
     Err(Problem(Trouble::new(StatusCode::CONFLICT, "Not here", why)))
 }
 
-/// The webhook, if the caller means what is written of it now.
-async fn meant(
-    at: &Dashboard,
-    caller: &Caller,
-    package: &str,
-    id: i64,
-    headers: &HeaderMap,
-) -> Result<Alert, Problem> {
-    let alert = changeable(found(at, caller, package, id).await?)?;
-    let webhook = Webhook::from(Shown { alert: alert.clone(), line: None });
-    is_meant(headers, &webhook.state())?;
-    Ok(alert)
-}
-
 impl Webhook {
+    /// One of the package's own.
+    fn read(store: &Store, package: &str, id: i64) -> Result<Self, StoreError> {
+        let alert = one_of(store.alerts(Some(package))?, |one| one.id == id)?;
+        Ok(Self::from(Shown { alert, line: None }))
+    }
+
     fn state(&self) -> Written<'_> {
         Written { id: self.id, url: &self.url, events: &self.events }
     }

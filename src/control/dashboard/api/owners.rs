@@ -8,12 +8,13 @@ use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::problem::{Problem, Refusal, Sent, read};
-use super::tagged::{is_meant, one_of, tagged};
+use super::tagged::{Meant, one_of, tagged};
 use crate::control::accounts::organisations::Organisation;
+use crate::control::accounts::{Store, StoreError};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::organisations::{NO_HOST, give, host};
 use crate::control::dashboard::trouble::Trouble;
-use crate::pure::access::{Action, OrganisationId};
+use crate::pure::access::Action;
 
 /// Whose a domain is.
 #[derive(Serialize, ToSchema)]
@@ -53,7 +54,8 @@ pub(super) async fn one(
     if !caller.viewer.may_gateway(Action::See) {
         return Err(Problem(Trouble::absent()));
     }
-    tagged(&headers, &found(&at, named(&written)?).await?.1)
+    let host = named(&written)?;
+    tagged(&headers, &at.accounts.run(|store| Owner::read(store, host)).await?)
 }
 
 /// Gives the domain to an organisation, with all packages at it; roles, tokens and invitations of these end. For
@@ -79,21 +81,22 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     caller.writes()?;
     caller.viewer.must_configure_gateway()?;
-    let (host, wanted) = (named(&written)?, read(wanted)?);
-    let (id, owner) = found(&at, host.clone()).await?;
-    is_meant(&headers, &owner)?;
-    give(&at, caller.who, host.clone(), wanted.organisation, Some(id)).await?;
-    tagged(&HeaderMap::new(), &found(&at, host).await?.1)
+    let (host, wanted, meant) = (named(&written)?, read(wanted)?, Meant::of(&headers)?);
+    let of = host.clone();
+    let is_meant = move |store: &Store| meant.is(&Owner::read(store, of)?);
+    give(&at, caller.who, host.clone(), wanted.organisation, is_meant).await?;
+    tagged(&HeaderMap::new(), &at.accounts.run(|store| Owner::read(store, host)).await?)
 }
 
 fn named(written: &str) -> Result<String, Problem> {
     host(written).ok_or_else(|| Problem::refused(NO_HOST.to_owned()))
 }
 
-async fn found(at: &Dashboard, host: String) -> Result<(OrganisationId, Owner), Problem> {
-    let (owners, all) =
-        at.accounts.run(|store| Ok((store.owners()?, store.organisations()?))).await?;
-    let id = owners.of_domain(&host);
-    let Organisation { name: organisation, .. } = one_of(all, |one| one.id == id)?;
-    Ok((id, Owner { host, organisation }))
+impl Owner {
+    fn read(store: &Store, host: String) -> Result<Self, StoreError> {
+        let id = store.owners()?.of_domain(&host);
+        let Organisation { name: organisation, .. } =
+            one_of(store.organisations()?, |one| one.id == id)?;
+        Ok(Self { host, organisation })
+    }
 }
