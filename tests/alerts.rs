@@ -1,5 +1,6 @@
 //! Webhooks: what is sent to a real receiver, signed, again until it is heard, and nowhere that may not be
-//! dialled; receivers that never answer; a registry that fails and works again; those of the configuration file.
+//! dialled; receivers that never answer; a registry that fails and works again, a certificate that ends, a week that
+//! is over; those of the configuration file.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
@@ -7,17 +8,23 @@ mod support;
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use pullgate::pure::webhook;
 use serde_json::{Value, json};
 use support::eventually::eventually;
+use support::free_address;
 use support::gate::{Gate, UPSTREAM};
 use support::http::Answer;
+use support::old::import;
 use support::origin::{Origin, Request, Talk};
-use support::person::{PACKAGES, Person, ROCKET, text};
+use support::person::{PACKAGES, Person, ROCKET, SLEDGE, text};
 use support::program::{ask, json_of, made, problem, send, token_of};
+use support::tls::Authority;
 
 /// A receiver that fails so many times first.
 fn receiver(fails: usize) -> Origin {
@@ -44,6 +51,15 @@ fn heard(origin: &Origin, many: usize) -> Vec<Request> {
 
 fn body(request: &Request) -> Value {
     serde_json::from_slice(&request.body).unwrap()
+}
+
+/// Whether it is signed by this secret, as Standard Webhooks says.
+fn is_signed(request: &Request, secret: &str) -> bool {
+    let of = |name| request.field(name).unwrap();
+    let signed = String::from_utf8(request.body.clone()).unwrap();
+    let at_s = of("webhook-timestamp").parse().unwrap();
+    let expected = webhook::signature(secret, of("webhook-id"), at_s, &signed);
+    Some(of("webhook-signature")) == expected.as_deref()
 }
 
 const ALERTS: &str = "/alerts/registry.acme.com/acme/rocket";
@@ -89,12 +105,8 @@ fn a_message_is_signed_and_sent_again_until_it_is_heard() {
     let tries = heard(&origin, 3);
     for request in &tries {
         assert_eq!((&*request.method, &*request.target), ("POST", "/hook?key=of-ours"));
-        let of = |name| request.field(name).unwrap();
-        assert_eq!(of("webhook-id"), tries[0].field("webhook-id").unwrap(), "it is the same");
-        let at_s = of("webhook-timestamp").parse().unwrap();
-        let signed = String::from_utf8(request.body.clone()).unwrap();
-        let expected = webhook::signature(&secret, of("webhook-id"), at_s, &signed);
-        assert_eq!(Some(of("webhook-signature")), expected.as_deref());
+        assert_eq!(request.field("webhook-id"), tries[0].field("webhook-id"), "it is the same");
+        assert!(is_signed(request, &secret));
         assert_eq!(
             (&body(request)["type"], &body(request)["package"]),
             (&json!("test"), &json!(ROCKET))
@@ -148,10 +160,9 @@ fn a_program_sets_up_what_its_token_reaches() {
     let token = |ada: &mut Person, package, role| {
         made(ada, &[("package", package), ("label", "a"), ("role", role), ("days", "1")])
     };
-    let sledge = "registry.acme.com/acme/sledge";
     let rockets = token(&mut ada, ROCKET, "admin");
     let reads = token(&mut ada, ROCKET, "member");
-    let sledges = token(&mut ada, sledge, "admin");
+    let sledges = token(&mut ada, SLEDGE, "admin");
     let ask_as = |token: &str, tag: &str, method: &str, target: &str, body: Value| {
         let mut headers = vec![
             format!("Authorization: Bearer {token}"),
@@ -183,8 +194,8 @@ fn a_program_sets_up_what_its_token_reaches() {
     // By its number it is reached through its own package alone.
     let at = |package: &str, what: &str| format!("/api/v1/alerts/{id}{what}?package={package}");
     for (token, method, target, status) in [
-        (&sledges, "POST", at(sledge, "/test"), 404),
-        (&sledges, "DELETE", at(sledge, ""), 404),
+        (&sledges, "POST", at(SLEDGE, "/test"), 404),
+        (&sledges, "DELETE", at(SLEDGE, ""), 404),
         (&sledges, "DELETE", at(ROCKET, ""), 404),
         (&reads, "POST", at(ROCKET, "/test"), 403),
         (&rockets, "POST", at(ROCKET, "/test"), 202),
@@ -288,6 +299,15 @@ fn registry() -> (Origin, Arc<AtomicBool>) {
     (registry, is_failing)
 }
 
+/// What the configuration file says of a webhook at `/ops`, with its secret in this file; and the secret.
+fn operators(origin: &Origin, secret_file: &Path) -> (String, String) {
+    let secret = webhook::secret(&[1; 32]);
+    fs::write(secret_file, &secret).unwrap();
+    let (address, file) = (origin.address(), secret_file.display());
+    let alerts = format!("[[alerts]]\nurl = \"http://{address}/ops\"\nsecret_file = \"{file}\"\n");
+    (alerts, secret)
+}
+
 /// The operator's own: of all packages, to wherever the file says, with the secret that its file has then.
 #[test]
 fn the_configuration_file_names_who_hears_of_everything() {
@@ -295,33 +315,21 @@ fn the_configuration_file_names_who_hears_of_everything() {
     let origin = receiver(0);
     let dir = tempfile::tempdir().unwrap();
     let secret_file = dir.path().join("secret");
-    let (first, second) = (webhook::secret(&[1; 32]), webhook::secret(&[2; 32]));
-    fs::write(&secret_file, &first).unwrap();
+    let second = webhook::secret(&[2; 32]);
     let backend = format!("http://{}", registry.address());
     let packages = PACKAGES.replace("ghcr.io", &backend);
-    let alerts = format!(
-        "[[alerts]]\nurl = \"http://{}/ops\"\nsecret_file = \"{}\"\n",
-        origin.address(),
-        secret_file.display()
-    );
+    let (alerts, first) = operators(&origin, &secret_file);
     // Nothing private may be dialled but what the file itself names.
     let mut gate = Gate::start("epoll", &format!("{packages}{alerts}"));
     let mut ada = Person::set_up(&mut gate);
     registry.requests();
     heard(&registry, 1);
     is_failing.store(true, SeqCst);
-    let signed_by = |request: &Request, secret: &str| {
-        let of = |name| request.field(name).unwrap();
-        let signed = String::from_utf8(request.body.clone()).unwrap();
-        let at_s = of("webhook-timestamp").parse().unwrap();
-        let expected = webhook::signature(secret, of("webhook-id"), at_s, &signed);
-        Some(of("webhook-signature")) == expected.as_deref()
-    };
     let request = heard(&origin, 1).remove(0);
     let told = body(&request);
     assert_eq!((&*request.target, &told["type"]), ("/ops", &json!("backend.failing")));
     assert_eq!((&told["package"], &told["data"]["registry"]), (&Value::Null, &json!(backend)));
-    assert!(signed_by(&request, &first));
+    assert!(is_signed(&request, &first));
     fs::write(&secret_file, &second).unwrap();
     eventually(|| match gate.metric("pullgate_reloads_total{outcome=\"applied\"}") {
         0 => Err("not read again".to_owned()),
@@ -330,7 +338,7 @@ fn the_configuration_file_names_who_hears_of_everything() {
     is_failing.store(false, SeqCst);
     let request = heard(&origin, 1).remove(0);
     assert_eq!(body(&request)["type"], "backend.working");
-    assert!(signed_by(&request, &second), "the secret was changed");
+    assert!(is_signed(&request, &second), "the secret was changed");
     eventually(|| match text(&ada.get(ALERTS)) {
         page if page.contains("backend.working") && page.contains("answered 204") => Ok(()),
         page => Err(page),
@@ -443,4 +451,96 @@ fn a_registry_that_fails_and_works_again_is_told() {
     is_failing.store(false, SeqCst);
     let told = body(&heard(&origin, 1).remove(0));
     assert_eq!(told["type"], "backend.working", "{told}");
+}
+
+/// Adds a webhook at `/hook`, and waits until the database knows the operator's too: its secret.
+fn added_beside_operators(ada: &mut Person, origin: &Origin, event: &str) -> String {
+    let secret = added(ada, &format!("http://{}/hook", origin.address()), &[event]);
+    eventually(|| match text(&ada.get(ALERTS)) {
+        page if page.contains("From the configuration file") => Ok(()),
+        page => Err(page),
+    });
+    secret
+}
+
+/// What is heard at `/hook` and at `/ops`, of this kind, each signed by its secret.
+fn heard_by_both(origin: &Origin, kind: &str, [own, operators]: [&str; 2]) -> [Value; 2] {
+    let mut both = heard(origin, 2);
+    both.sort_by(|one, other| one.target.cmp(&other.target));
+    let targets: Vec<&str> = both.iter().map(|request| &*request.target).collect();
+    assert_eq!(targets, ["/hook", "/ops"]);
+    assert!(is_signed(&both[0], own) && is_signed(&both[1], operators));
+    let told = [body(&both[0]), body(&both[1])];
+    for (told, package) in told.iter().zip([json!(ROCKET), Value::Null]) {
+        assert_eq!((&told["type"], &told["package"]), (&json!(kind), &package), "{told}");
+    }
+    told
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told() {
+    let (origin, files) = (receiver(0), tempfile::tempdir().unwrap());
+    let in_five_days = Timestamp::now() + SignedDuration::from_hours(5 * 24);
+    let ends = TimeZone::UTC.to_datetime(in_five_days).date();
+    let day = (i32::from(ends.year()), ends.month().unsigned_abs(), ends.day().unsigned_abs());
+    let host = "registry.acme.com";
+    let [cert, key] = Authority::new().identify_until(host, day).write(files.path(), "soon");
+    let (alerts, operators) = operators(&origin, &files.path().join("secret"));
+    let config = format!(
+        "listen_tls = [\"{}\"]\n{PACKAGES}{UPSTREAM}{alerts}events = [\"certificate\"]\n\
+         [[certificates]]\ncert = \"{}\"\n\
+         key = \"{}\"\n",
+        free_address([127, 0, 0, 1].into()),
+        cert.display(),
+        key.display()
+    );
+    let mut gate = Gate::start("epoll", &config);
+    let mut ada = Person::set_up(&mut gate);
+    let own = added_beside_operators(&mut ada, &origin, "certificate");
+    for told in heard_by_both(&origin, "certificate.expiring", [&own, &operators]) {
+        let data = &told["data"];
+        let expected = json!([host, format!("{ends}T00:00:00Z")]);
+        assert_eq!(json!([data["domain"], data["ends"]]), expected, "{told}");
+        let words = told["text"].as_str().unwrap();
+        assert!(words.contains("The certificate of registry.acme.com ends in "), "{words}");
+    }
+}
+
+#[test]
+fn a_week_that_is_over_is_told_to_who_listened_before_it_was() {
+    let now = Timestamp::now();
+    // All of a day is counted a quarter of an hour after it (UTC): until then nothing is told of any.
+    if now.as_second() % (24 * 3600) < 16 * 60 {
+        return;
+    }
+    let (origin, dir) = (receiver(0), tempfile::tempdir().unwrap());
+    let (alerts, operators) = operators(&origin, &dir.path().join("secret"));
+    let config = format!("{PACKAGES}{UPSTREAM}{alerts}events = [\"weekly\"]\n");
+    let mut gate = Gate::start("epoll", &config);
+    let mut ada = Person::set_up(&mut gate);
+    let own = added_beside_operators(&mut ada, &origin, "weekly");
+    // Each day the same, so that each week is.
+    let mut old = "time,package,version,pulls\n".to_owned();
+    for ago in 1..=28 {
+        let day = (now - SignedDuration::from_hours(24 * ago)).strftime("%Y-%m-%d").to_string();
+        old += &format!("{day},{ROCKET},v1,3\n{day},{SLEDGE},v2,5\n");
+    }
+    import(&gate, &old);
+    gate.stop();
+    let accounts = rusqlite::Connection::open(gate.data_dir().join("accounts.sqlite")).unwrap();
+    let earlier = accounts.execute("UPDATE alerts SET created_s = created_s - 30 * 24 * 3600", ());
+    assert_eq!(earlier, Ok(2));
+    drop(accounts);
+    gate.launch();
+    let [of_rocket, of_all] = heard_by_both(&origin, "pulls.week", [&own, &operators]);
+    let data = |told: &Value| json!([told["data"]["pulls"], told["data"]["pulls_before"]]);
+    assert_eq!((data(&of_rocket), data(&of_all)), (json!([21, 21]), json!([56, 56])));
+    assert_eq!(of_rocket["data"]["tags"], json!([{ "name": "v1", "pulls": 21 }]), "{of_rocket}");
+    assert_eq!(
+        of_all["data"]["packages"],
+        json!([{ "name": SLEDGE, "pulls": 35 }, { "name": ROCKET, "pulls": 21 }]),
+        "{of_all}"
+    );
+    let words = of_rocket["text"].as_str().unwrap();
+    assert!(words.starts_with(&format!("{ROCKET}: 21 pulls in the week from ")), "{words}");
 }

@@ -186,7 +186,7 @@ fn changed_files_are_shown_and_broken_ones_are_not_and_no_connection_ends() {
         assert_eq!(asked(&mut connection, EC), 307);
         // Another authority's: who trusts the first one alone sees the difference.
         let other = Authority::new();
-        let expired = other.identify_until(EC, 2020);
+        let expired = other.identify_until(EC, (2020, 1, 1));
         let [crt, key] = ["0.crt", "0.key"].map(|name| sealed.files.path().join(name));
         let (old_crt, old_key) = (fs::read(&crt).unwrap(), fs::read(&key).unwrap());
         let mut refusals = 0;
@@ -229,7 +229,7 @@ fn changed_files_are_shown_and_broken_ones_are_not_and_no_connection_ends() {
 fn a_gateway_does_not_start_with_a_certificate_that_is_none() {
     let (authority, files) = (Authority::new(), tempfile::tempdir().unwrap());
     let good = authority.identify(EC).write(files.path(), "good");
-    let expired = authority.identify_until(EC, 2021).write(files.path(), "expired");
+    let expired = authority.identify_until(EC, (2021, 1, 1)).write(files.path(), "expired");
     let mixed = [good[0].clone(), expired[1].clone()];
     let missing = [files.path().join("none"), good[1].clone()];
     for (pair, domains, what) in [

@@ -47,14 +47,14 @@ impl Authority {
 
     /// Vouches for `host`.
     pub fn identify(&self, host: &str) -> Identity {
-        self.identify_until(host, 4096)
+        self.identify_until(host, (4096, 1, 1))
     }
 
-    /// Vouches for `host` until a year begins.
-    pub fn identify_until(&self, host: &str, year: i32) -> Identity {
+    /// Vouches for `host` until a day begins: its year, month and number.
+    pub fn identify_until(&self, host: &str, (year, month, day): (i32, u8, u8)) -> Identity {
         let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, month, day);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         Identity { certificate, key }
