@@ -306,6 +306,46 @@ fn every_answer_keeps_frames_scripts_and_caches_out() {
 }
 
 #[test]
+fn what_went_wrong_is_said_on_a_page_with_a_way_on() {
+    let mut gate = gate();
+    let mut ada = Person::set_up(&mut gate);
+    let mut stranger = Person::before(&gate);
+    let (main, back) = ("<nav aria-label=\"Main\">", "Back to where you were");
+    let from = |page: &str| vec![format!("Referer: http://{}{page}", gate.admin())];
+    ada.also = from("/people?organisation=acme");
+    for (target, status) in [
+        ("/nowhere", 404),
+        ("/packages/registry.acme.com/nothing", 404),
+        ("/people/invite", 405),
+        ("/packages/new", 400),
+        ("/?sort=colour", 400),
+    ] {
+        let answer = ada.get(target);
+        let page = text(&answer);
+        assert_eq!(answer.status, status, "{target}: {page}");
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{target}");
+        let led = format!("<a href=\"/people?organisation=acme\">{back}</a>");
+        for shown in [main, "href=\"/account\">ada</a>", "Sign out", &led] {
+            assert!(page.contains(shown), "{target}: {shown}: {page}");
+        }
+    }
+    let refused = text(&ada.post("/sign-out", &[]));
+    assert!(refused.contains("load the page again") && refused.contains(main), "{refused}");
+    // Nowhere else does it lead back, and not to itself.
+    for also in [from("/nowhere"), from("//evil.example/"), vec!["Referer: http://a.b/".into()]] {
+        ada.also = also;
+        let page = text(&ada.get("/nowhere"));
+        assert!(page.contains(main) && !page.contains(back), "{:?}: {page}", ada.also);
+    }
+    let page = text(&stranger.get("/nowhere"));
+    assert!(!page.contains("<nav") && page.contains("<a href=\"/sign-in\">Sign in</a>"), "{page}");
+    // Programs are told as ever, and who has read all that can sign out.
+    let told = ada.get("/api/v1/nowhere");
+    assert_eq!(told.header("content-type"), Some("application/problem+json"));
+    assert_eq!(leads_to(&ada.send_form(&refused, "/sign-out", &[])), "/sign-in");
+}
+
+#[test]
 fn a_name_is_text_wherever_it_is_shown() {
     let mut gate = gate();
     let link = set_up_link(&mut gate);

@@ -13,7 +13,8 @@
 //! - It has a function `routes() -> Router<Dashboard>` that [`routes`] merges.
 //!
 //! What is answered passes [`headers`], which adds what keeps pages from being framed, scripts from
-//! elsewhere out, and answers out of caches; a handler that sets such a field itself keeps its own.
+//! elsewhere out, and answers out of caches; a handler that sets such a field itself keeps its own. A
+//! [`trouble::Trouble`] becomes a page in [`manners`].
 
 mod address;
 mod alerts;
@@ -29,6 +30,7 @@ mod headers;
 mod history;
 mod join;
 mod making;
+mod manners;
 mod organisations;
 mod own;
 mod packages;
@@ -251,6 +253,7 @@ pub(super) fn routes(dashboard: Dashboard) -> Router {
         .layer(middleware::map_request(unread_if_too_long))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(headers::guard))
+        .layer(middleware::from_fn_with_state(dashboard.clone(), manners::say))
         .with_state(dashboard)
 }
 

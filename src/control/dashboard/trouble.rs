@@ -1,13 +1,12 @@
 //! What went wrong, for people: what, why, and what to do.
 
 use std::fmt;
+use std::sync::Arc;
 
-use askama::Template;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 
-use super::page::{Frame, shown};
 use crate::control::accounts::StoreError;
 use crate::control::accounts::hash::Busy;
 use crate::control::made::Refused;
@@ -51,6 +50,18 @@ impl Trouble {
     /// It makes no sense: words that say why.
     pub(super) fn refused(why: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "That does not work", why)
+    }
+
+    /// It is sent to, and not looked at.
+    pub(super) fn only_sent() -> Self {
+        let why =
+            "What a form says is sent to this address, and there is nothing to be seen at it.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Nothing to see", why)
+    }
+
+    /// The address is not whole, or says too much.
+    pub(super) fn no_such_address() -> Self {
+        Self::refused("The address says too little, or something that is not understood here.")
     }
 
     /// What was sent cannot be read; `status` says in which way, `why` in whole sentences.
@@ -241,12 +252,13 @@ impl From<Busy> for Trouble {
 }
 
 impl IntoResponse for Trouble {
+    /// Without a page: who asks has one of their own, which [`manners`](super::manners) makes.
     fn into_response(self) -> Response {
-        let frame = Frame::bare(&self.what);
-        let mut response = shown(self.status, &TroublePage { frame, why: &self.why });
+        let mut response = self.status.into_response();
         if let Some(seconds) = self.retry_s {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
+        response.extensions_mut().insert(Arc::new(self));
         response
     }
 }
@@ -254,11 +266,4 @@ impl IntoResponse for Trouble {
 /// What is answered where there is no page.
 pub(super) async fn no_such_page() -> Trouble {
     Trouble::absent()
-}
-
-#[derive(Template)]
-#[template(path = "trouble.html")]
-struct TroublePage<'t> {
-    frame: Frame,
-    why: &'t str,
 }

@@ -120,6 +120,21 @@ impl Viewer {
         Frame { login, form_token: self.form_token.clone(), ..Frame::bare(title) }
     }
 
+    /// Whoever has a browser send these.
+    pub(super) async fn of(at: &Dashboard, headers: &HeaderMap) -> Result<Self, Trouble> {
+        let origin = cookie::origin(headers);
+        let Some(cookie) = cookie::sent(headers) else {
+            return Ok(Self { origin, ..Self::nobody(at) });
+        };
+        let form_token = secret::form_token(cookie);
+        let secret = cookie.to_owned();
+        match at.accounts.run(move |store| store.by_session(&secret, now_s())).await {
+            Ok(known) => Ok(Self { form_token, origin, ..Self::known(known, at) }),
+            Err(StoreError::Absent) => Ok(Self { form_token, origin, ..Self::nobody(at) }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Who comes with a token, and no form.
     pub(super) fn by_token(known: Known, at: &Dashboard, headers: &HeaderMap) -> Self {
         Self { origin: cookie::origin(headers), ..Self::known(known, at) }
@@ -154,17 +169,7 @@ impl FromRequestParts<Dashboard> for Viewer {
     type Rejection = Trouble;
 
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Trouble> {
-        let origin = cookie::origin(&parts.headers);
-        let Some(cookie) = cookie::sent(&parts.headers) else {
-            return Ok(Self { origin, ..Self::nobody(at) });
-        };
-        let form_token = secret::form_token(cookie);
-        let secret = cookie.to_owned();
-        match at.accounts.run(move |store| store.by_session(&secret, now_s())).await {
-            Ok(known) => Ok(Self { form_token, origin, ..Self::known(known, at) }),
-            Err(StoreError::Absent) => Ok(Self { form_token, origin, ..Self::nobody(at) }),
-            Err(error) => Err(error.into()),
-        }
+        Self::of(at, &parts.headers).await
     }
 }
 

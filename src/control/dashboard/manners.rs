@@ -1,0 +1,97 @@
+//! How a page says what went wrong: like every other page of who asks, with a way on.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, REFERER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::Dashboard;
+use super::address::local;
+use super::page::{Frame, shown};
+use super::trouble::Trouble;
+use super::viewer::Viewer;
+
+#[derive(Template)]
+#[template(path = "trouble.html")]
+struct TroublePage<'t> {
+    frame: Frame,
+    why: &'t str,
+    /// The page that they came from.
+    back: Option<&'t str>,
+}
+
+/// Makes a page of each [`Trouble`], and of what the router or an address says by itself.
+pub(super) async fn say(State(at): State<Dashboard>, request: Request, next: Next) -> Response {
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let response = next.run(request).await;
+    let Some(trouble) = trouble_of(&uri, &response) else {
+        return response;
+    };
+    // Where it cannot be found out who asks, anybody may have asked.
+    let frame = match Viewer::of(&at, &headers).await {
+        Ok(viewer) => viewer.frame(&trouble.what),
+        Err(_) => Frame::bare(&trouble.what),
+    };
+    let back = came_from(&uri, &headers);
+    let page = shown(trouble.status, &TroublePage { frame, why: &trouble.why, back });
+    let (mut head, _) = response.into_parts();
+    let (of_page, body) = page.into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.extend(of_page.headers);
+    Response::from_parts(head, body)
+}
+
+fn trouble_of(uri: &Uri, response: &Response) -> Option<Arc<Trouble>> {
+    if let Some(trouble) = response.extensions().get::<Arc<Trouble>>() {
+        return Some(Arc::clone(trouble));
+    }
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    let is_plain = response.headers().get(CONTENT_TYPE) == Some(&plain);
+    match response.status() {
+        _ if uri.path().starts_with("/api/") => None,
+        StatusCode::METHOD_NOT_ALLOWED => Some(Arc::new(Trouble::only_sent())),
+        StatusCode::BAD_REQUEST if is_plain => Some(Arc::new(Trouble::no_such_address())),
+        _ => None,
+    }
+}
+
+/// The page of ours that led here, as the browser says; none where that is this one.
+fn came_from<'h>(uri: &Uri, headers: &'h HeaderMap) -> Option<&'h str> {
+    let from = headers.get(REFERER)?.to_str().ok()?;
+    let host = headers.get(HOST)?.to_str().ok()?;
+    let rest = from.strip_prefix("https://").or_else(|| from.strip_prefix("http://"))?;
+    let page = rest.strip_prefix(host).filter(|page| page.starts_with('/'))?;
+    let is_here = uri.path_and_query().is_some_and(|here| here.as_str() == page);
+    (!is_here && local(page) == page).then_some(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_leads_to_a_page_of_ours() {
+        for (from, expected) in [
+            ("http://a.b:1/people?organisation=acme", Some("/people?organisation=acme")),
+            ("https://a.b:1/", Some("/")),
+            ("https://a.b:1/here?x=y", None),
+            ("https://a.b:1/here", Some("/here")),
+            ("http://a.b:1", None),
+            ("http://a.b:11/", None),
+            ("http://a.b/", None),
+            ("http://a.b:1//evil.example/", None),
+            ("http://evil.example/", None),
+            ("javascript:alert(1)", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("a.b:1"));
+            headers.insert(REFERER, HeaderValue::from_static(from));
+            let here = Uri::from_static("/here?x=y");
+            assert_eq!(came_from(&here, &headers), expected, "{from}");
+        }
+    }
+}
