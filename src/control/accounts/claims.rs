@@ -25,7 +25,7 @@ impl Store {
     /// that is. `password` is as [`super::hash`] keeps it.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] while nobody runs the gateway; [`StoreError::Refused`] for names that are
+    /// [`StoreError::Absent`] while nobody runs the gateway; [`StoreError::Taken`] for names that are
     /// taken.
     pub fn sign_up(
         &mut self,
@@ -51,7 +51,7 @@ impl Store {
     /// Makes another organisation with this account as its admin.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for a name that is taken, and for who has many.
+    /// [`StoreError::Taken`] for a name that somebody has, [`StoreError::Refused`] for who has many.
     pub fn found(
         &mut self,
         by: &Actor,
@@ -84,7 +84,7 @@ impl Store {
     /// Claims a domain, to be proven by this text. One that was claimed before keeps its own.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for one that is an organisation's already, and for too many.
+    /// [`StoreError::Taken`] for one that is an organisation's already, [`StoreError::Refused`] for too many.
     pub fn claim(
         &mut self,
         by: &Actor,
@@ -128,7 +128,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Absent`] for what it has not claimed, [`StoreError::Changed`] where that is to be proven by
-    /// another text by now; [`StoreError::Refused`] where another was faster, and where packages are made.
+    /// another text by now; [`StoreError::Taken`] where another was faster, [`StoreError::Refused`] where packages are
+    /// made.
     pub fn prove(
         &mut self,
         by: &Actor,
@@ -218,7 +219,7 @@ fn of(organisation: OrganisationId, what: &str) -> Deed<'_> {
 
 fn taken(host: &str) -> StoreError {
     let words = format!("{host} is an organisation's already; ask who runs the gateway.");
-    StoreError::Refused(words)
+    StoreError::Taken("domain", words)
 }
 
 /// Organisations that one account may have made or be admin of, before it makes another.
@@ -249,7 +250,7 @@ mod tests {
         let eve = store.sign_up("eve", "$hash", "moon", 1).unwrap();
         for (login, organisation) in [("eve", "other"), ("bob", "moon"), ("bob", "acme")] {
             let again = store.sign_up(login, "$hash", organisation, 1);
-            assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
+            assert!(matches!(again, Err(StoreError::Taken(..))), "{again:?}");
         }
         let bob = store.sign_up("bob", "$hash", "mars", 1).unwrap();
         let moon = store.organisation_named("moon").unwrap().unwrap();
@@ -276,7 +277,7 @@ mod tests {
         let late = store.prove(&by_bob, mars, &claim("moon.example", "three"), 5);
         assert!(matches!(late, Err(StoreError::Absent)), "{late:?}");
         let late = store.claim(&by_bob, mars, "moon.example", "four", 5);
-        assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
+        assert!(matches!(late, Err(StoreError::Taken(..))), "{late:?}");
         store.claim(&by_bob, mars, "mars.example", "five", 6).unwrap();
         store.unclaim(&by_bob, mars, "mars.example", 7).unwrap();
         assert!(matches!(store.unclaim(&by_bob, mars, "mars.example", 7), Err(StoreError::Absent)));

@@ -188,7 +188,7 @@ impl Store {
     /// Gives `guest` what they are invited to; says which account that is.
     ///
     /// # Errors
-    /// As [`Store::invited`]; [`StoreError::Refused`] for a name that is taken.
+    /// As [`Store::invited`]; [`StoreError::Taken`] for a name that is taken.
     pub fn accept(
         &mut self,
         secret_text: &str,
@@ -258,7 +258,7 @@ mod tests {
             assert!(matches!(outcome, Err(StoreError::Absent)), "{secret}: {outcome:?}");
         }
         let outcome = store.accept("one", new("ada"), &routes, 1);
-        assert!(matches!(outcome, Err(StoreError::Refused(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(StoreError::Taken(..))), "{outcome:?}");
         let bob = store.accept("one", new("bob"), &routes, 1).unwrap();
         assert_eq!(
             store.grants(bob).unwrap().role(Object::Organisation(acme.organisation())),

@@ -45,7 +45,7 @@ impl Store {
     /// Makes an organisation; it has nobody and nothing yet.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for a name that is taken.
+    /// [`StoreError::Taken`] for a name that is taken.
     pub fn add_organisation(
         &mut self,
         by: &Actor,
@@ -117,7 +117,7 @@ pub(super) fn put_organisation(
         Ok(_) => Ok(step.last_insert_rowid()),
         Err(error) if is_taken(&error) => {
             let words = format!("There is an organisation `{name}` already; choose another name.");
-            Err(StoreError::Refused(words))
+            Err(StoreError::Taken("organisation", words))
         }
         Err(error) => Err(error.into()),
     }
@@ -145,7 +145,7 @@ mod tests {
         let by = Actor { account: None, login: "operator".to_owned() };
         let other = store.add_organisation(&by, "other", 1).unwrap();
         let again = store.add_organisation(&by, "other", 1);
-        assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
+        assert!(matches!(again, Err(StoreError::Taken(..))), "{again:?}");
         assert_eq!(store.organisation_named("other").unwrap(), Some(other));
         for package in ["a.b/x", "a.bc/x"] {
             let sql =

@@ -134,7 +134,7 @@ pub(super) fn add_account(
         Ok(_) => Ok(connection.last_insert_rowid()),
         Err(error) if is_taken(&error) => {
             let words = format!("There is an account `{login}` already; choose another name.");
-            Err(StoreError::Refused(words))
+            Err(StoreError::Taken("login", words))
         }
         Err(error) => Err(error.into()),
     }

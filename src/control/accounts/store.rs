@@ -34,6 +34,8 @@ pub enum StoreError {
     Changed,
     /// It is against a rule: words for the person who asked, as a sentence.
     Refused(String),
+    /// Somebody has what this is to be called: which field of a form says that, and words as for [`Self::Refused`].
+    Taken(&'static str, String),
     /// The database fails.
     Database(rusqlite::Error),
     /// The database cannot be opened: words that name the file.
@@ -143,7 +145,9 @@ impl fmt::Display for StoreError {
             Self::Absent => f.write_str("there is no such thing"),
             Self::Forbidden => f.write_str("who asks may not do this, or not any more"),
             Self::Changed => f.write_str("it is another by now"),
-            Self::Refused(words) | Self::Closed(words) => f.write_str(words),
+            Self::Refused(words) | Self::Taken(_, words) | Self::Closed(words) => {
+                f.write_str(words)
+            }
             Self::Database(error) => write!(f, "the accounts' database: {error}"),
             Self::Stopped => f.write_str("the gateway is stopping, or failed at it: see its log"),
         }

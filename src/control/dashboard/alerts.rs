@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::Dashboard;
 use super::address::address;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown, time};
 use super::place::Named;
 use super::trouble::Trouble;
@@ -45,7 +45,7 @@ struct AlertsPage<'p> {
     events: [Event; 4],
     /// A secret that was just made: it is shown once.
     made: &'p str,
-    wrong: &'p str,
+    form: Filled,
 }
 
 /// A webhook as it is shown.
@@ -100,16 +100,15 @@ async fn list(
     Path(package): Path<String>,
 ) -> Result<Response, Trouble> {
     let named = Named::find(&at, &signed, Action::Configure, "", &package).await?;
-    page(&at, &signed, &named, StatusCode::OK, "", "").await
+    page(&at, &signed, &named, Filled::default(), "").await
 }
 
 async fn page(
     at: &Dashboard,
     signed: &Signed,
     named: &Named,
-    status: StatusCode,
+    form: Filled,
     made: &str,
-    wrong: &str,
 ) -> Result<Response, Trouble> {
     let shown_all = all(at, signed, &named.package).await?;
     let (of_file, alerts) = shown_all.into_iter().partition(|one| one.line.is_some());
@@ -122,9 +121,9 @@ async fn page(
         of_file,
         events: Event::EVERY,
         made,
-        wrong,
+        form,
     };
-    Ok(shown(status, &page))
+    Ok(shown(StatusCode::OK, &page))
 }
 
 /// Adds a webhook, removes one, or tries one.
@@ -139,9 +138,11 @@ async fn change(
         "add" => {
             let is_chosen = |event: &Event| fields.text(event.word()) == "on";
             let events: Vec<Event> = Event::EVERY.into_iter().filter(is_chosen).collect();
-            match add(&at, &named, fields.text("url"), &events).await? {
-                Ok((_, made)) => page(&at, &signed, &named, StatusCode::OK, &made, "").await,
-                Err(wrong) => page(&at, &signed, &named, StatusCode::BAD_REQUEST, "", &wrong).await,
+            match add(&at, &named, fields.text("url"), &events).await {
+                Ok((_, made)) => page(&at, &signed, &named, Filled::default(), &made).await,
+                Err(trouble) => {
+                    again(trouble, &fields, |form| page(&at, &signed, &named, form, "")).await
+                }
             }
         }
         "remove" => {
@@ -151,40 +152,48 @@ async fn change(
             at.accounts.run_by(named.right, remove).await?;
             Ok(Redirect::to(&address("alerts", &package)).into_response())
         }
-        "test" => {
-            test(&at, &named, fields.number("alert")?).await?;
-            Ok(Redirect::to(&address("alerts", &package)).into_response())
-        }
+        "test" => match test(&at, &named, fields.number("alert")?).await {
+            Ok(()) => Ok(Redirect::to(&address("alerts", &package)).into_response()),
+            Err(trouble) => {
+                let page = |form: Filled| page(&at, &signed, &named, form.above(), "");
+                again(trouble, &fields, page).await
+            }
+        },
         _ => Err(Trouble::refused("A webhook is added, removed or tried.")),
     }
 }
 
-/// Adds a webhook: its number and its secret; or what is wrong with it, as a sentence.
+/// Adds a webhook: its number and its secret.
+///
+/// # Errors
+/// Also what is wrong with it.
 pub(super) async fn add(
     at: &Dashboard,
     named: &Named,
     url: &str,
     events: &[Event],
-) -> Result<Result<(i64, String), String>, Trouble> {
-    let url = match right(url, events) {
-        Ok(url) => url,
-        Err(wrong) => return Ok(Err(wrong)),
-    };
+) -> Result<(i64, String), Trouble> {
+    let url = right(url, events)?;
     let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
     let secret = webhook::secret(&bytes);
     let (place, events, kept) = (named.place.clone(), events.to_vec(), secret.clone());
     let add = move |store: &mut Store, by: &Actor| {
         store.add_alert(by, &place, &url, &events, &kept, now_s())
     };
-    Ok(Ok((at.accounts.run_by(named.right.clone(), add).await?, secret)))
+    Ok((at.accounts.run_by(named.right.clone(), add).await?, secret))
 }
 
-/// The address of a webhook that is told of these; or what is wrong with them, as a sentence.
-pub(super) fn right(url: &str, events: &[Event]) -> Result<String, String> {
-    let url = alert::address(url).map_err(|why| format!("The address {why}."))?;
+/// The address of a webhook that is told of these.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn right(url: &str, events: &[Event]) -> Result<String, Trouble> {
+    let url = alert::address(url)
+        .map_err(|why| Trouble::refused(format!("The address {why}.")).at("url"))?;
     if events.is_empty() {
         let words: Vec<_> = Event::EVERY.iter().map(|event| event.word()).collect();
-        return Err(format!("Choose of what is told: {}.", words.join(", ")));
+        let why = format!("Choose of what is told: {}.", words.join(", "));
+        return Err(Trouble::refused(why).at("events"));
     }
     Ok(url)
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Dashboard;
 use super::counted::{Asker, counted};
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown};
 use super::place::Named;
 use super::trouble::Trouble;
@@ -82,7 +82,7 @@ pub(super) async fn put_claim(
     written: &str,
 ) -> Result<Claim, Trouble> {
     is_open(at)?;
-    let host = claimable(at, written).map_err(Trouble::refused)?;
+    let host = claimable(at, written).map_err(|why| Trouble::refused(why).at("domain"))?;
     let bytes = random::<16>().map_err(|error| Trouble::failed(&error))?;
     let text = format!("pullgate-domain={}", secret::text(&bytes));
     is_new(at, account, &host).await?;
@@ -99,7 +99,7 @@ async fn is_new(at: &Dashboard, account: i64, host: &str) -> Result<(), Trouble>
     let asker = Asker::Account(account);
     match counted(at, asker, move |query| has_counts(query, &domain)).await? {
         false => Ok(()),
-        true => Err(Refused::Counted(host.to_owned()).into()),
+        true => Err(Trouble::from(Refused::Counted(host.to_owned())).at("domain")),
     }
 }
 
@@ -222,7 +222,7 @@ struct DomainsPage<'p> {
     may_configure: bool,
     /// Whether they may claim some.
     may_claim: bool,
-    wrong: &'p str,
+    form: Filled,
 }
 
 async fn list(
@@ -231,23 +231,22 @@ async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Trouble> {
     let named = Named::find(&at, &signed, Action::See, &asked.organisation, "").await?;
-    page(&at, &signed, &named, StatusCode::OK, "").await
+    page(&at, &signed, &named, Filled::default()).await
 }
 
 async fn page(
     at: &Dashboard,
     signed: &Signed,
     named: &Named,
-    status: StatusCode,
-    wrong: &str,
+    form: Filled,
 ) -> Result<Response, Trouble> {
     let domains = Domains::of(at, named.place.organisation()).await?;
     let may_configure = signed.may_place(Action::Configure, &named.place);
     let may_claim = at.sign_up == SignUp::Open && may_configure;
     let organisation = named.name();
     let frame = signed.frame(&format!("Domains of {organisation}"));
-    let page = DomainsPage { frame, organisation, domains, may_configure, may_claim, wrong };
-    Ok(shown(status, &page))
+    let page = DomainsPage { frame, organisation, domains, may_configure, may_claim, form };
+    Ok(shown(StatusCode::OK, &page))
 }
 
 async fn claim(
@@ -256,8 +255,10 @@ async fn claim(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = configured(&at, &signed, &fields).await?;
-    let done = put_claim(&at, &named, signed.who.account, fields.text("domain")).await;
-    told(&at, &signed, &named, done.map(drop)).await
+    match put_claim(&at, &named, signed.who.account, fields.text("domain")).await {
+        Ok(_) => Ok(back(&named)),
+        Err(trouble) => again(trouble, &fields, |form| page(&at, &signed, &named, form)).await,
+    }
 }
 
 async fn check(
@@ -270,7 +271,7 @@ async fn check(
     let claims = Domains::of(&at, named.place.organisation()).await?;
     let claim = claims.claim(fields.text("domain"))?;
     let done = prove(&at, &named, signed.who.account, claim).await;
-    told(&at, &signed, &named, done).await
+    told(&at, &signed, &named, &fields, done).await
 }
 
 async fn withdraw(
@@ -295,24 +296,20 @@ async fn give_back(
     let named = configured(&at, &signed, &fields).await?;
     let host = fields.text("domain").to_owned();
     let done = put_back(&at, &named, host).await;
-    told(&at, &signed, &named, done).await
+    told(&at, &signed, &named, &fields, done).await
 }
 
-/// The page again: with what is wrong, where that can be said beside the form.
+/// The page again after a button of it.
 async fn told(
     at: &Dashboard,
     signed: &Signed,
     named: &Named,
+    fields: &Fields,
     done: Result<(), Trouble>,
 ) -> Result<Response, Trouble> {
     match done {
         Ok(()) => Ok(back(named)),
-        Err(Trouble {
-            status: status @ (StatusCode::BAD_REQUEST | StatusCode::CONFLICT),
-            why,
-            ..
-        }) => page(at, signed, named, status, &why).await,
-        Err(trouble) => Err(trouble),
+        Err(trouble) => again(trouble, fields, |form| page(at, signed, named, form.above())).await,
     }
 }
 

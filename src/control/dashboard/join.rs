@@ -1,5 +1,7 @@
 //! `/join?key=…`: an invitation is taken.
 
+use std::future::ready;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Query, State};
@@ -10,7 +12,8 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::cookie::Cookie;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
+use super::newcomer;
 use super::page::{Frame, shown};
 use super::sign_in::{Browser, Network};
 use super::trouble::Trouble;
@@ -20,7 +23,7 @@ use crate::control::accounts::now_s;
 use crate::control::accounts::rights::Right;
 use crate::pure::config::values::SignUp;
 use crate::pure::query::put_encoded;
-use crate::pure::{account, password, secret};
+use crate::pure::secret;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new().route("/join", get(form).post(join))
@@ -45,8 +48,7 @@ struct JoinPage<'p> {
     is_open: bool,
     /// Where who has an account signs in first.
     door: String,
-    login: &'p str,
-    wrong: &'p str,
+    form: Filled,
 }
 
 async fn form(
@@ -56,7 +58,7 @@ async fn form(
     Query(link): Query<Link>,
 ) -> Result<Response, Trouble> {
     let invited = invited(&at, &link.key).await?;
-    let page = page(&at, StatusCode::OK, &viewer, &cookie, &link.key, &invited, ("", ""));
+    let page = page(&at, &viewer, &cookie, &link.key, &invited, Filled::default());
     Ok(cookie.keep(page))
 }
 
@@ -83,20 +85,27 @@ async fn join(
     if at.sign_up == SignUp::Closed {
         return Err(Trouble::forbidden());
     }
-    let wrong = |status, wrong: &str| {
-        let filled = (fields.text("login"), wrong);
-        Ok(page(&at, status, &viewer, &cookie, &key, &invited, filled))
-    };
-    let login = match account::login(fields.text("login")) {
-        Ok(login) => login,
-        Err(why) => return wrong(StatusCode::BAD_REQUEST, &format!("The name {why}.")),
-    };
-    if let Err(why) = password::judge(fields.text("password"), &login) {
-        return wrong(StatusCode::BAD_REQUEST, &format!("The password {why}."));
+    match enter(&at, &cookie, network, browser, &fields).await {
+        Ok(session) => Ok(session.keep_signed_in(Redirect::to("/").into_response())),
+        Err(trouble) => {
+            let page = |form| ready(Ok(page(&at, &viewer, &cookie, &key, &invited, form)));
+            again(trouble, &fields, page).await
+        }
     }
+}
+
+/// Makes an account for who is invited, and a session of it.
+async fn enter(
+    at: &Dashboard,
+    cookie: &Cookie,
+    network: Network,
+    browser: String,
+    fields: &Fields,
+) -> Result<Cookie, Trouble> {
+    let (login, key) = (newcomer::alone(fields)?, fields.text("key").to_owned());
     let password = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
     let session = cookie.renewed()?;
-    let (before, secret, key) = (cookie.text.clone(), session.text.clone(), key.clone());
+    let (before, secret) = (cookie.text.clone(), session.text.clone());
     let snapshot = at.in_force.snapshot();
     at.accounts
         .run(move |store| {
@@ -105,7 +114,7 @@ async fn join(
             store.open_session(account, &before, &secret, &browser, now_s())
         })
         .await?;
-    Ok(session.keep_signed_in(Redirect::to("/").into_response()))
+    Ok(session)
 }
 
 async fn invited(at: &Dashboard, key: &str) -> Result<Invited, Trouble> {
@@ -115,12 +124,11 @@ async fn invited(at: &Dashboard, key: &str) -> Result<Invited, Trouble> {
 
 fn page(
     at: &Dashboard,
-    status: StatusCode,
     viewer: &Viewer,
     cookie: &Cookie,
     key: &str,
     invited: &Invited,
-    (login, wrong): (&str, &str),
+    form: Filled,
 ) -> Response {
     let mut door = "/sign-in?next=".to_owned();
     put_encoded(&mut door, &format!("/join?key={key}"));
@@ -134,8 +142,7 @@ fn page(
         by: &invited.by,
         is_open: at.sign_up != SignUp::Closed,
         door,
-        login,
-        wrong,
+        form,
     };
-    shown(status, &page)
+    shown(StatusCode::OK, &page)
 }

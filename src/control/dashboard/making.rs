@@ -1,6 +1,8 @@
 //! `/packages/new` and `/settings/package/<domain>/<name>`: what is written of a package, and how it is
 //! made, moved and removed. Where it is to live is looked at before it is put in force.
 
+use std::future::ready;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -11,7 +13,7 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::address::address;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown};
 use super::past::{Change as Past, past};
 use super::settled::{Settled, configurable, removable, seen};
@@ -20,7 +22,7 @@ use super::viewer::Signed;
 use crate::control::accounts::now_s;
 use crate::control::made::{Asker, Breaks, Change, Refused};
 use crate::pure::access::{Action, OrganisationId};
-use crate::pure::config::made::{Written, Wrong};
+use crate::pure::config::made::Written;
 use crate::pure::route::pattern::Pattern;
 
 pub(super) fn routes() -> Router<Dashboard> {
@@ -77,7 +79,8 @@ struct WrittenPage {
     /// Other domains of its organisation.
     domains: Vec<String>,
     alert: String,
-    wrong: Vec<Wrong>,
+    form: Filled,
+    removal_form: Filled,
     /// What its registries say: whether that is well, and in words.
     checked: Vec<(bool, String)>,
     /// Whether it is to be said that what speaks against it does not matter.
@@ -93,10 +96,14 @@ struct WrittenPage {
 }
 
 impl WrittenPage {
-    /// What is wrong with a field; empty where nothing is.
-    fn of(&self, field: &str) -> String {
-        let wrong = self.wrong.iter().filter(|one| one.field == field);
-        wrong.map(|one| format!("It {}.", one.what)).collect::<Vec<_>>().join(" ")
+    /// As it was filled in, and refused.
+    fn refused(self, form: Filled) -> impl Future<Output = Result<Response, Trouble>> {
+        ready(Ok(shown(StatusCode::OK, &Self { form, ..self })))
+    }
+
+    /// Without what is wrong with it as it is, for something else that is written.
+    fn without_faults(self) -> Self {
+        Self { form: Filled::default(), alert: String::new(), ..self }
     }
 }
 
@@ -130,7 +137,7 @@ async fn make(
     let said = said(&fields);
     let page = WrittenPage { written: said.written.clone(), ..page };
     let change = Change::Make { organisation, written: said.written.clone() };
-    put(&at, &signed, change, said, page).await
+    put(&at, &signed, change, said, &fields, page).await
 }
 
 async fn settings(
@@ -150,14 +157,14 @@ async fn change(
 ) -> Result<Response, Trouble> {
     configurable(&signed, &package)?;
     let from = Settled::of(&at, &signed, &package).await?.changeable()?;
-    if seen(&from) != fields.text("seen") {
-        return Err(Refused::Changed.into());
-    }
     let said = said(&fields);
     let page = page_of(&at, &signed, &package).await?;
-    let page = WrittenPage { written: said.written.clone(), wrong: Vec::new(), ..page };
+    let page = WrittenPage { written: said.written.clone(), ..page.without_faults() };
+    if seen(&from) != fields.text("seen") {
+        return again(Refused::Changed.into(), &fields, |form| page.refused(form)).await;
+    }
     let change = Change::Change { from, to: said.written.clone() };
-    put(&at, &signed, change, said, page).await
+    put(&at, &signed, change, said, &fields, page).await
 }
 
 async fn remove(
@@ -167,18 +174,37 @@ async fn remove(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     removable(&signed, &package)?;
-    let from = Settled::of(&at, &signed, &package).await?.changeable()?;
+    match put_away(&at, &signed, &package, &fields).await {
+        Ok(()) => Ok(Redirect::to(&address("settings/package", &package)).into_response()),
+        Err(trouble) => {
+            let page = async |form: Filled| {
+                let page = page_of(&at, &signed, &package).await?;
+                let removal_form = form.below("remove-");
+                Ok(shown(StatusCode::OK, &WrittenPage { removal_form, ..page }))
+            };
+            again(trouble, &fields, page).await
+        }
+    }
+}
+
+async fn put_away(
+    at: &Dashboard,
+    signed: &Signed,
+    package: &str,
+    fields: &Fields,
+) -> Result<(), Trouble> {
+    let from = Settled::of(at, signed, package).await?.changeable()?;
     if seen(&from) != fields.text("seen") {
         return Err(Refused::Changed.into());
     }
     if fields.text("confirm") != "yes" {
-        let why = "Nothing was removed. Go back and tick that you want to remove it: who pulls it gets \
-                   an error from then on.";
-        return Err(Trouble::refused(why));
+        let why = "Nothing was removed. Tick that you want to remove it: who pulls it gets an error from \
+                   then on.";
+        return Err(Trouble::refused(why).at("confirm"));
     }
     let asker = Asker { who: signed.who.clone(), confirms: true, keeps: None };
     at.makers.put(asker, Change::Remove(from), now_s()).await?;
-    Ok(Redirect::to(&address("settings/package", &package)).into_response())
+    Ok(())
 }
 
 /// Looks where it is to live, and puts it in force; or shows what speaks against it.
@@ -187,17 +213,14 @@ async fn put(
     signed: &Signed,
     change: Change,
     said: Said,
+    fields: &Fields,
     page: WrittenPage,
 ) -> Result<Response, Trouble> {
     let Said { confirms, keeps, .. } = said;
     let asker = Asker { who: signed.who.clone(), confirms, keeps };
     let outcome = match at.makers.try_out(asker.clone(), change.clone(), now_s()).await {
         Ok(outcome) => outcome,
-        Err(Refused::Wrong(wrong)) => {
-            let alert = "Nothing was changed: see what is wrong below.".to_owned();
-            return Ok(shown(StatusCode::BAD_REQUEST, &WrittenPage { alert, wrong, ..page }));
-        }
-        Err(refused) => return Err(refused.into()),
+        Err(refused) => return again(refused.into(), fields, |form| page.refused(form)).await,
     };
     let package = outcome.package.as_ref().map(|one| &one.written);
     let (domain, name) = package.map(|it| (&*it.domain, &*it.name)).unwrap_or_default();
@@ -240,7 +263,7 @@ async fn put(
             let page = WrittenPage { alert, asks_people: true, asks_anyway, ..page };
             Ok(shown(StatusCode::CONFLICT, &page))
         }
-        Err(refused) => Err(refused.into()),
+        Err(refused) => again(refused.into(), fields, |form| page.refused(form)).await,
     }
 }
 
@@ -305,7 +328,8 @@ async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<Writt
             };
             let (alert, seen) = (alert.to_owned(), seen(&made));
             let is_served_without = is_served_without(at, &written);
-            Ok(WrittenPage { source, seen, written, wrong, alert, is_served_without, ..page })
+            let form = Filled::with(&wrong);
+            Ok(WrittenPage { source, seen, written, form, alert, is_served_without, ..page })
         }
         Ok(Settled { written, .. }) => Ok(WrittenPage { source: Source::File, written, ..page }),
         Err(trouble) if trouble.status == StatusCode::NOT_FOUND && !page.past.is_empty() => {
@@ -359,7 +383,8 @@ async fn page(
         own_domain,
         domains,
         alert: String::new(),
-        wrong: Vec::new(),
+        form: Filled::default(),
+        removal_form: Filled::default(),
         checked: Vec::new(),
         asks_anyway: false,
         asks_confirmation: false,

@@ -9,7 +9,8 @@
 //! - Its template lies in `templates/`, extends `base.html`, and has a field `frame: Frame` that
 //!   [`viewer::Viewer::frame`] makes; [`page::shown`] turns it into an answer.
 //! - A form posts `<input type="hidden" name="form_token" value="{{ frame.form_token }}">` with its
-//!   fields; its handler takes [`form::Fields`], which refuses a form that is not ours.
+//!   fields; its handler takes [`form::Fields`], which refuses a form that is not ours. Its page has a
+//!   [`form::Filled`], that `templates/fields.html` shows: what is refused is shown by [`form::again`].
 //! - It has a function `routes() -> Router<Dashboard>` that [`routes`] merges.
 //!
 //! What is answered passes [`headers`], which adds what keeps pages from being framed, scripts from
@@ -31,6 +32,7 @@ mod history;
 mod join;
 mod making;
 mod manners;
+mod newcomer;
 mod organisations;
 mod own;
 mod packages;

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::Dashboard;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown};
+use super::people::places;
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::audit::Actor;
@@ -31,24 +32,26 @@ pub(super) fn routes() -> Router<Dashboard> {
 
 #[derive(Template)]
 #[template(path = "organisations.html")]
-struct OrganisationsPage<'p> {
+struct OrganisationsPage {
     frame: Frame,
     organisations: Vec<Organisation>,
     /// The domains that packages are served at.
     domains: Vec<String>,
     may_configure: bool,
-    wrong: &'p str,
+    /// To give a domain, and to add an organisation.
+    give: Filled,
+    add: Filled,
 }
 
 async fn list(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
-    page(&at, &signed, StatusCode::OK, "").await
+    page(&at, &signed, Filled::default(), Filled::default()).await
 }
 
 async fn page(
     at: &Dashboard,
     signed: &Signed,
-    status: StatusCode,
-    wrong: &str,
+    give: Filled,
+    add: Filled,
 ) -> Result<Response, Trouble> {
     if !signed.may_gateway(Action::See) {
         return Err(Trouble::absent());
@@ -57,7 +60,8 @@ async fn page(
     let domains = at.domains();
     let may_configure = signed.may_gateway(Action::Configure);
     let frame = signed.frame("Organisations");
-    Ok(shown(status, &OrganisationsPage { frame, organisations, domains, may_configure, wrong }))
+    let page = OrganisationsPage { frame, organisations, domains, may_configure, give, add };
+    Ok(shown(StatusCode::OK, &page))
 }
 
 async fn add(
@@ -70,26 +74,32 @@ async fn add(
     if !founds {
         signed.must_configure_gateway()?;
     }
-    let name = match account::organisation(fields.text("organisation")) {
-        Ok(name) => name,
-        Err(why) => {
-            let wrong = format!("The organisation's name {why}.");
-            if founds {
-                return Err(Trouble::refused(wrong));
-            }
-            return page(&at, &signed, StatusCode::BAD_REQUEST, &wrong).await;
+    let made = make(&at, &signed.who, fields.text("organisation"), founds).await;
+    match (made, founds) {
+        (Ok(()), true) => Ok(Redirect::to("/people").into_response()),
+        (Ok(()), false) => Ok(back()),
+        (Err(trouble), true) => again(trouble, &fields, |form| places(&at, &signed, form)).await,
+        (Err(trouble), false) => {
+            again(trouble, &fields, |form| page(&at, &signed, Filled::default(), form)).await
         }
-    };
-    let account = signed.who.account;
+    }
+}
+
+/// Makes an organisation of this name, whose founder is its admin.
+async fn make(at: &Dashboard, who: &Who, name: &str, founds: bool) -> Result<(), Trouble> {
+    let name = account::organisation(name).map_err(|why| {
+        Trouble::refused(format!("The organisation's name {why}.")).at("organisation")
+    })?;
+    let account = who.account;
     if founds {
-        let own = Right::own(signed.who);
+        let own = Right::own(who.clone());
         let found = move |store: &mut Store, by: &Actor| store.found(by, account, &name, now_s());
         at.accounts.run_by(own, found).await?;
-        return Ok(Redirect::to("/people").into_response());
+        return Ok(());
     }
     let add = move |store: &mut Store, by: &Actor| store.add_organisation(by, &name, now_s());
-    at.accounts.run_by(Right::gateway(signed.who), add).await?;
-    Ok(back())
+    at.accounts.run_by(Right::gateway(who.clone()), add).await?;
+    Ok(())
 }
 
 async fn give_domain(
@@ -98,12 +108,17 @@ async fn give_domain(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     signed.must_configure_gateway()?;
-    let Some(host) = host(fields.text("domain")) else {
-        return page(&at, &signed, StatusCode::BAD_REQUEST, NO_HOST).await;
-    };
     let organisation = fields.text("organisation").to_owned();
-    give(&at, signed.who, host, organisation, |_| Ok(())).await?;
-    Ok(back())
+    let given = match host(fields.text("domain")) {
+        Some(host) => give(&at, signed.who.clone(), host, organisation, |_| Ok(())).await,
+        None => Err(Trouble::refused(NO_HOST).at("domain")),
+    };
+    match given {
+        Ok(()) => Ok(back()),
+        Err(trouble) => {
+            again(trouble, &fields, |form| page(&at, &signed, form, Filled::default())).await
+        }
+    }
 }
 
 /// What is written, if a domain can be called so.

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::Dashboard;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown, time};
 use super::sign_in::Network;
 use super::trouble::Trouble;
@@ -32,16 +32,18 @@ pub(super) fn routes() -> Router<Dashboard> {
 
 #[derive(Template)]
 #[template(path = "account.html")]
-struct OwnPage<'p> {
+struct OwnPage {
     frame: Frame,
     sessions: Vec<Session>,
     /// The one that asks.
     session: Option<i64>,
     has_second_factor: bool,
-    wrong: &'p str,
+    /// To change the password, and to turn the second factor off.
+    form: Filled,
+    off: Filled,
 }
 
-impl OwnPage<'_> {
+impl OwnPage {
     fn is_this(&self, session: &i64) -> bool {
         self.session == Some(*session)
     }
@@ -56,18 +58,18 @@ struct OfferPage<'p> {
     has_second_factor: bool,
     /// What an app on the same device opens.
     link: String,
-    wrong: &'p str,
+    form: Filled,
 }
 
 async fn own(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
-    page(&at, &signed, StatusCode::OK, "").await
+    page(&at, &signed, Filled::default(), Filled::default()).await
 }
 
 async fn page(
     at: &Dashboard,
     signed: &Signed,
-    status: StatusCode,
-    wrong: &str,
+    form: Filled,
+    off: Filled,
 ) -> Result<Response, Trouble> {
     let account = signed.who.account;
     let (sessions, has_second_factor) = at
@@ -75,8 +77,9 @@ async fn page(
         .run(move |store| Ok((store.sessions(account)?, store.has_second_factor(account)?)))
         .await?;
     let session = session(signed);
-    let frame = signed.frame("Your account");
-    Ok(shown(status, &OwnPage { frame, sessions, session, has_second_factor, wrong }))
+    let (frame, off) = (signed.frame("Your account"), off.below("off-"));
+    let page = OwnPage { frame, sessions, session, has_second_factor, form, off };
+    Ok(shown(StatusCode::OK, &page))
 }
 
 async fn change_password(
@@ -85,21 +88,29 @@ async fn change_password(
     network: Network,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    if !is_right(&at, &signed, network, &fields).await? {
-        return page(&at, &signed, StatusCode::FORBIDDEN, WRONG).await;
+    match put_password(&at, &signed, network, &fields).await {
+        Ok(()) => Ok(back()),
+        Err(trouble) => {
+            again(trouble, &fields, |form| page(&at, &signed, form, Filled::default())).await
+        }
     }
-    if let Err(why) = password::judge(fields.text("new_password"), &signed.who.login) {
-        let wrong = format!("The new password {why}.");
-        return page(&at, &signed, StatusCode::BAD_REQUEST, &wrong).await;
-    }
+}
+
+async fn put_password(
+    at: &Dashboard,
+    signed: &Signed,
+    network: Network,
+    fields: &Fields,
+) -> Result<(), Trouble> {
+    is_right(at, signed, network, fields).await?;
+    password::judge(fields.text("new_password"), &signed.who.login)
+        .map_err(|why| Trouble::refused(format!("The new password {why}.")).at("new_password"))?;
     let password = at.hasher.hash(network.0, fields.text("new_password").to_owned()).await?;
-    let (account, kept) = (signed.who.account, session(&signed));
-    at.accounts
-        .run_by(Right::own(signed.who), move |store, by| {
-            store.change_password(by, account, &password, kept, now_s())
-        })
-        .await?;
-    Ok(back())
+    let (account, kept) = (signed.who.account, session(signed));
+    let change = at.accounts.run_by(Right::own(signed.who.clone()), move |store, by| {
+        store.change_password(by, account, &password, kept, now_s())
+    });
+    Ok(change.await?)
 }
 
 async fn end_session(
@@ -116,15 +127,14 @@ async fn end_session(
 
 async fn offer(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
     let bytes = random::<20>().map_err(|error| Trouble::failed(&error))?;
-    offered(&at, &signed, StatusCode::OK, &totp::base32(&bytes), "").await
+    offered(&at, &signed, &totp::base32(&bytes), Filled::default()).await
 }
 
 async fn offered(
     at: &Dashboard,
     signed: &Signed,
-    status: StatusCode,
     secret: &str,
-    wrong: &str,
+    form: Filled,
 ) -> Result<Response, Trouble> {
     let account = signed.who.account;
     let has_second_factor = at.accounts.run(move |store| store.has_second_factor(account)).await?;
@@ -132,7 +142,7 @@ async fn offered(
     put_encoded(&mut link, &signed.who.login);
     link += &format!("?secret={secret}&issuer=pullgate");
     let frame = signed.frame("A second factor");
-    Ok(shown(status, &OfferPage { frame, secret, has_second_factor, link, wrong }))
+    Ok(shown(StatusCode::OK, &OfferPage { frame, secret, has_second_factor, link, form }))
 }
 
 async fn turn_on(
@@ -144,25 +154,31 @@ async fn turn_on(
     let text = fields.text("secret");
     let secret = totp::from_base32(text).filter(|secret| secret.len() == 20);
     let secret = secret.ok_or_else(|| Trouble::refused("The secret is not one of ours."))?;
-    if !is_right(&at, &signed, network, &fields).await? {
-        return offered(&at, &signed, StatusCode::FORBIDDEN, text, WRONG).await;
+    match put_second_factor(&at, &signed, network, &fields, secret).await {
+        Ok(()) => Ok(back()),
+        Err(trouble) => again(trouble, &fields, |form| offered(&at, &signed, text, form)).await,
     }
+}
+
+async fn put_second_factor(
+    at: &Dashboard,
+    signed: &Signed,
+    network: Network,
+    fields: &Fields,
+    secret: Vec<u8>,
+) -> Result<(), Trouble> {
+    is_right(at, signed, network, fields).await?;
     let now = now_s();
     let now_u = u64::try_from(now).unwrap_or(0);
     let Some(step) = totp::step(&secret, fields.text("code"), now_u, 0) else {
-        let wrong = "The code is not right: is your clock?";
-        return offered(&at, &signed, StatusCode::BAD_REQUEST, text, wrong).await;
+        return Err(Trouble::refused("The code is not right: is your clock?").at("code"));
     };
-    if !is_code(&at, &signed, &fields, "present_code").await? {
-        return offered(&at, &signed, StatusCode::FORBIDDEN, text, WRONG_CODE).await;
-    }
+    is_code(at, signed, fields, "present_code").await?;
     let account = signed.who.account;
-    at.accounts
-        .run_by(Right::own(signed.who), move |store, by| {
-            store.set_second_factor(by, account, Some(&secret), step, now)
-        })
-        .await?;
-    Ok(back())
+    let put = at.accounts.run_by(Right::own(signed.who.clone()), move |store, by| {
+        store.set_second_factor(by, account, Some(&secret), step, now)
+    });
+    Ok(put.await?)
 }
 
 async fn turn_off(
@@ -171,50 +187,64 @@ async fn turn_off(
     network: Network,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    if !is_right(&at, &signed, network, &fields).await? {
-        return page(&at, &signed, StatusCode::FORBIDDEN, WRONG).await;
+    match end_second_factor(&at, &signed, network, &fields).await {
+        Ok(()) => Ok(back()),
+        Err(trouble) => {
+            again(trouble, &fields, |off| page(&at, &signed, Filled::default(), off)).await
+        }
     }
-    if !is_code(&at, &signed, &fields, "code").await? {
-        return page(&at, &signed, StatusCode::FORBIDDEN, WRONG_CODE).await;
-    }
-    let account = signed.who.account;
-    at.accounts
-        .run_by(Right::own(signed.who), move |store, by| {
-            store.set_second_factor(by, account, None, 0, now_s())
-        })
-        .await?;
-    Ok(back())
 }
 
-/// Whether the password that was filled in is theirs: a browser that somebody left open is not enough for
+async fn end_second_factor(
+    at: &Dashboard,
+    signed: &Signed,
+    network: Network,
+    fields: &Fields,
+) -> Result<(), Trouble> {
+    is_right(at, signed, network, fields).await?;
+    is_code(at, signed, fields, "code").await?;
+    let account = signed.who.account;
+    let put = at.accounts.run_by(Right::own(signed.who.clone()), move |store, by| {
+        store.set_second_factor(by, account, None, 0, now_s())
+    });
+    Ok(put.await?)
+}
+
+/// That the password that was filled in is theirs: a browser that somebody left open is not enough for
 /// what would lock them out.
 async fn is_right(
     at: &Dashboard,
     signed: &Signed,
     network: Network,
     fields: &Fields,
-) -> Result<bool, Trouble> {
+) -> Result<(), Trouble> {
     let login = signed.who.login.clone();
     at.gatekeeper.attempt(&login, network).await?;
     let wanted = login.clone();
     let found = at.accounts.run(move |store| store.credentials(&wanted)).await?;
     let kept = found.map(|found| found.password);
     let is_right = at.hasher.is_right(network.0, fields.text("password").to_owned(), kept).await?;
-    if is_right {
-        at.gatekeeper.well_done(&login, network).await;
+    if !is_right {
+        let why = "Your present password is not right.";
+        return Err(Trouble::new(StatusCode::FORBIDDEN, "Not allowed", why).at("password"));
     }
-    Ok(is_right)
+    at.gatekeeper.well_done(&login, network).await;
+    Ok(())
 }
 
-/// Whether the code of this field is one of the second factor that they have, if they have one: it guards what is
+/// That the code of this field is one of the second factor that they have, if they have one: it guards what is
 /// changed of it too, also from who has found out the password.
 async fn is_code(
     at: &Dashboard,
     signed: &Signed,
     fields: &Fields,
-    field: &str,
-) -> Result<bool, Trouble> {
-    at.gatekeeper.is_code(at, signed.who.account, fields.text(field)).await
+    field: &'static str,
+) -> Result<(), Trouble> {
+    if at.gatekeeper.is_code(at, signed.who.account, fields.text(field)).await? {
+        return Ok(());
+    }
+    let why = "The code of your present second factor is not right, or was used already.";
+    Err(Trouble::new(StatusCode::FORBIDDEN, "Not allowed", why).at(field))
 }
 
 fn session(signed: &Signed) -> Option<i64> {
@@ -227,7 +257,3 @@ fn session(signed: &Signed) -> Option<i64> {
 fn back() -> Response {
     Redirect::to("/account").into_response()
 }
-
-const WRONG: &str = "Your present password is not right.";
-const WRONG_CODE: &str =
-    "The code of your present second factor is not right, or was used already.";

@@ -10,15 +10,15 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 
 use super::Dashboard;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown, time};
 use super::place::Named;
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::control::accounts::invitations::Invitation;
-use crate::control::accounts::now_s;
 use crate::control::accounts::roles::Member;
 use crate::control::accounts::tokens::Token;
+use crate::control::accounts::{StoreError, now_s};
 use crate::messages::random::random;
 use crate::pure::access::{Action, Role};
 use crate::pure::config::values::SignUp;
@@ -54,6 +54,7 @@ struct PlacesPage {
     /// Name and query of each.
     organisations: Vec<(String, String)>,
     packages: Vec<(String, String)>,
+    form: Filled,
 }
 
 #[derive(Template)]
@@ -67,6 +68,7 @@ struct PeoplePage {
     members: Vec<Member>,
     invitations: Vec<Invitation>,
     tokens: Vec<Token>,
+    form: Filled,
     /// A link that was just made: it is shown once.
     link: String,
 }
@@ -77,14 +79,18 @@ async fn people(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Trouble> {
     if asked.organisation.is_empty() && asked.package.is_empty() {
-        return places(&at, &signed).await;
+        return places(&at, &signed, Filled::default()).await;
     }
     let named = Named::find(&at, &signed, Action::See, &asked.organisation, &asked.package).await?;
-    page(&at, &signed, named, String::new()).await
+    page(&at, &signed, named, Filled::default(), String::new()).await
 }
 
 /// What somebody has people at.
-async fn places(at: &Dashboard, signed: &Signed) -> Result<Response, Trouble> {
+pub(super) async fn places(
+    at: &Dashboard,
+    signed: &Signed,
+    form: Filled,
+) -> Result<Response, Trouble> {
     let named = at.accounts.run(|store| store.organisations()).await?;
     let link = |key: &str, name: &str| {
         let mut query = format!("{key}=");
@@ -101,7 +107,7 @@ async fn places(at: &Dashboard, signed: &Signed) -> Result<Response, Trouble> {
         .collect();
     let (frame, may_gateway) = (signed.frame("People"), signed.may_gateway(Action::See));
     let may_found = at.sign_up == SignUp::Open;
-    let page = PlacesPage { frame, may_gateway, may_found, organisations, packages };
+    let page = PlacesPage { frame, may_gateway, may_found, organisations, packages, form };
     Ok(shown(StatusCode::OK, &page))
 }
 
@@ -109,6 +115,7 @@ async fn page(
     at: &Dashboard,
     signed: &Signed,
     named: Named,
+    form: Filled,
     link: String,
 ) -> Result<Response, Trouble> {
     let (place, now_s) = (named.place.clone(), now_s());
@@ -126,7 +133,8 @@ async fn page(
         .await?;
     let frame = signed.frame(&format!("People of {}", named.name()));
     let account = signed.who.account;
-    let page = PeoplePage { frame, named, may_grant, account, members, invitations, tokens, link };
+    let page =
+        PeoplePage { frame, named, may_grant, account, members, invitations, tokens, form, link };
     Ok(shown(StatusCode::OK, &page))
 }
 
@@ -138,10 +146,11 @@ async fn change_role(
     let named = granted(&at, &signed, &fields).await?;
     let (place, right) = (named.place.clone(), named.right.clone());
     let (account, to) = (fields.number("account")?, role(&fields)?);
-    at.accounts
+    let done = at
+        .accounts
         .run_by(right, move |store, by| store.change_role(by, &place, account, to, now_s()))
-        .await?;
-    Ok(back(&named))
+        .await;
+    told(&at, &signed, named, &fields, done).await
 }
 
 async fn remove(
@@ -154,12 +163,13 @@ async fn remove(
     let action = if account == signed.who.account { Action::See } else { Action::Grant };
     let named = found(&at, &signed, action, &fields).await?;
     let (place, right) = (named.place.clone(), named.right.clone());
-    at.accounts
+    let done = at
+        .accounts
         .run_by(right, move |store, by| store.remove_member(by, &place, account, now_s()))
-        .await?;
-    match signed.who.account == account {
-        true => Ok(Redirect::to("/people").into_response()),
-        false => Ok(back(&named)),
+        .await;
+    match done {
+        Ok(()) if signed.who.account == account => Ok(Redirect::to("/people").into_response()),
+        done => told(&at, &signed, named, &fields, done).await,
     }
 }
 
@@ -169,14 +179,45 @@ async fn invite(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     let named = granted(&at, &signed, &fields).await?;
-    let (place, right, to) = (named.place.clone(), named.right.clone(), role(&fields)?);
+    match put_invitation(&at, &named, &fields).await {
+        Ok(key) => {
+            let link = format!("{}/join?key={key}", signed.origin());
+            page(&at, &signed, named, Filled::default(), link).await
+        }
+        Err(trouble) => {
+            again(trouble, &fields, |form| page(&at, &signed, named, form, String::new())).await
+        }
+    }
+}
+
+/// Makes an invitation; what its link ends in.
+async fn put_invitation(at: &Dashboard, named: &Named, fields: &Fields) -> Result<String, Trouble> {
+    let (place, right) = (named.place.clone(), named.right.clone());
+    let to = role(fields).map_err(|trouble| trouble.at("role"))?;
     let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
     let key = secret::text(&bytes);
-    let link = format!("{}/join?key={key}", signed.origin());
+    let kept = key.clone();
     at.accounts
-        .run_by(right, move |store, by| store.invite(by, None, &place, to, &key, now_s()))
+        .run_by(right, move |store, by| store.invite(by, None, &place, to, &kept, now_s()))
         .await?;
-    page(&at, &signed, named, link).await
+    Ok(key)
+}
+
+/// The page again after a button of it.
+async fn told(
+    at: &Dashboard,
+    signed: &Signed,
+    named: Named,
+    fields: &Fields,
+    done: Result<(), StoreError>,
+) -> Result<Response, Trouble> {
+    match done {
+        Ok(()) => Ok(back(&named)),
+        Err(error) => {
+            let page = |form: Filled| page(at, signed, named, form.above(), String::new());
+            again(error.into(), fields, page).await
+        }
+    }
 }
 
 async fn withdraw(

@@ -1,6 +1,8 @@
 //! `/set-up?key=…`: the first account. The link is said in the log while there is none, and worth nothing
 //! from then on.
 
+use std::future::ready;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Query, State};
@@ -11,12 +13,13 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::cookie::Cookie;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
+use super::newcomer;
 use super::page::{Frame, shown};
 use super::sign_in::{Browser, Network};
 use super::trouble::Trouble;
 use crate::control::accounts::now_s;
-use crate::pure::{account, password, secret};
+use crate::pure::secret;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new().route("/set-up", get(form).post(set_up))
@@ -33,9 +36,7 @@ struct Link {
 struct SetUpPage<'p> {
     frame: Frame,
     key: &'p str,
-    login: &'p str,
-    organisation: &'p str,
-    wrong: &'p str,
+    form: Filled,
 }
 
 async fn form(
@@ -44,8 +45,7 @@ async fn form(
     Query(link): Query<Link>,
 ) -> Result<Response, Trouble> {
     is_open(&at, &link.key).await?;
-    let page = page(StatusCode::OK, &cookie, &link.key, ("", ""), "");
-    Ok(cookie.keep(page))
+    Ok(cookie.keep(page(&cookie, &link.key, Filled::default())))
 }
 
 async fn set_up(
@@ -57,33 +57,35 @@ async fn set_up(
 ) -> Result<Response, Trouble> {
     let key = fields.text("key");
     is_open(&at, key).await?;
-    let (login, organisation) = (fields.text("login"), fields.text("organisation"));
-    let checked = || {
-        let name = account::login(login).map_err(|why| format!("The name {why}."))?;
-        let organisation = account::organisation(organisation)
-            .map_err(|why| format!("The organisation's name {why}."))?;
-        password::judge(fields.text("password"), &name)
-            .map_err(|why| format!("The password {why}."))?;
-        Ok::<_, String>((name, organisation))
-    };
-    let (name, organisation) = match checked() {
-        Ok(checked) => checked,
-        Err(wrong) => {
-            let filled = (login, organisation);
-            return Ok(page(StatusCode::BAD_REQUEST, &cookie, key, filled, &wrong));
+    let session = match make(&at, &cookie, network, browser, &fields).await {
+        Ok(session) => session,
+        Err(trouble) => {
+            return again(trouble, &fields, |form| ready(Ok(page(&cookie, key, form)))).await;
         }
     };
+    tracing::info!("the first account was made; the set-up link is worth nothing any more");
+    Ok(session.keep_signed_in(Redirect::to("/first-pull").into_response()))
+}
+
+/// Makes the account, and a session of it.
+async fn make(
+    at: &Dashboard,
+    cookie: &Cookie,
+    network: Network,
+    browser: String,
+    fields: &Fields,
+) -> Result<Cookie, Trouble> {
+    let (name, organisation) = newcomer::with_organisation(fields)?;
     let kept = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
     let session = cookie.renewed()?;
-    let (before, secret) = (cookie.text, session.text.clone());
+    let (before, secret) = (cookie.text.clone(), session.text.clone());
     at.accounts
         .run(move |store| {
             let account = store.set_up(&name, &kept, &organisation, now_s())?;
             store.open_session(account, &before, &secret, &browser, now_s())
         })
         .await?;
-    tracing::info!("the first account was made; the set-up link is worth nothing any more");
-    Ok(session.keep_signed_in(Redirect::to("/first-pull").into_response()))
+    Ok(session)
 }
 
 /// Whether the link is the one that was said, and nobody has used it.
@@ -94,14 +96,8 @@ async fn is_open(at: &Dashboard, key: &str) -> Result<(), Trouble> {
     }
 }
 
-fn page(
-    status: StatusCode,
-    cookie: &Cookie,
-    key: &str,
-    (login, organisation): (&str, &str),
-    wrong: &str,
-) -> Response {
+fn page(cookie: &Cookie, key: &str, form: Filled) -> Response {
     let form_token = secret::form_token(&cookie.text);
     let frame = Frame { form_token, ..Frame::bare("Set up") };
-    shown(status, &SetUpPage { frame, key, login, organisation, wrong })
+    shown(StatusCode::OK, &SetUpPage { frame, key, form })
 }

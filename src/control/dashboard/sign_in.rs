@@ -6,6 +6,7 @@
 //! ever new networks, each try at it takes a few seconds, the owner's too.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use tokio::sync::Mutex;
 use super::Dashboard;
 use super::address::local;
 use super::cookie::Cookie;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::{Signed, Viewer};
@@ -175,9 +176,8 @@ struct Next {
 #[template(path = "sign_in.html")]
 struct SignInPage<'p> {
     frame: Frame,
-    login: &'p str,
     next: &'p str,
-    wrong: bool,
+    form: Filled,
     /// Whether anybody may make an account.
     is_open: bool,
 }
@@ -192,7 +192,7 @@ async fn door(
     if viewer.who.is_some() {
         return Redirect::to(next).into_response();
     }
-    cookie.keep(page(&at, StatusCode::OK, &cookie, "", next, false))
+    cookie.keep(page(&at, &cookie, next, Filled::default()))
 }
 
 async fn sign_in(
@@ -202,27 +202,44 @@ async fn sign_in(
     browser: Browser,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let (login, next) = (fields.text("login").trim().to_lowercase(), local(fields.text("next")));
+    let next = local(fields.text("next"));
+    match enter(&at, &cookie, network, browser, &fields).await {
+        Ok(session) => Ok(session.keep_signed_in(Redirect::to(next).into_response())),
+        Err(trouble) => {
+            again(trouble, &fields, |form| ready(Ok(page(&at, &cookie, next, form)))).await
+        }
+    }
+}
+
+/// A session of who says that they have this account, if they do.
+async fn enter(
+    at: &Dashboard,
+    cookie: &Cookie,
+    network: Network,
+    Browser(browser): Browser,
+    fields: &Fields,
+) -> Result<Cookie, Trouble> {
+    let login = fields.text("login").trim().to_lowercase();
     at.gatekeeper.attempt(&login, network).await?;
     let wanted = login.clone();
     let found = at.accounts.run(move |store| store.credentials(&wanted)).await?;
     let kept = found.as_ref().map(|found| found.password.clone());
     let is_right = at.hasher.is_right(network.0, fields.text("password").to_owned(), kept).await?;
-    let wrong = || Ok(page(&at, StatusCode::UNAUTHORIZED, &cookie, &login, next, true));
-    let (Some(found), true) = (found, is_right) else {
-        return wrong();
+    let wrong = || {
+        let why = "The name, the password or the code is not right.";
+        Trouble::new(StatusCode::UNAUTHORIZED, "Not signed in", why).at("password")
     };
-    let account = found.account;
-    if !at.gatekeeper.is_code(&at, account, fields.text("code")).await? {
-        return wrong();
+    let account = found.filter(|_| is_right).ok_or_else(wrong)?.account;
+    if !at.gatekeeper.is_code(at, account, fields.text("code")).await? {
+        return Err(wrong());
     }
     at.gatekeeper.well_done(&login, network).await;
     let session = cookie.renewed()?;
-    let (before, secret, Browser(browser)) = (cookie.text, session.text.clone(), browser);
+    let (before, secret) = (cookie.text.clone(), session.text.clone());
     at.accounts
         .run(move |store| store.open_session(account, &before, &secret, &browser, now_s()))
         .await?;
-    Ok(session.keep_signed_in(Redirect::to(next).into_response()))
+    Ok(session)
 }
 
 async fn sign_out(
@@ -238,18 +255,11 @@ async fn sign_out(
     Ok(cookie.forget(Redirect::to("/sign-in").into_response()))
 }
 
-fn page(
-    at: &Dashboard,
-    status: StatusCode,
-    cookie: &Cookie,
-    login: &str,
-    next: &str,
-    wrong: bool,
-) -> Response {
+fn page(at: &Dashboard, cookie: &Cookie, next: &str, form: Filled) -> Response {
     let form_token = secret::form_token(&cookie.text);
     let frame = Frame { form_token, ..Frame::bare("Sign in") };
     let is_open = at.sign_up == SignUp::Open;
-    shown(status, &SignInPage { frame, login, next, wrong, is_open })
+    shown(StatusCode::OK, &SignInPage { frame, next, form, is_open })
 }
 
 /// Which browser it is, in words.

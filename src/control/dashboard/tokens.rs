@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::Dashboard;
-use super::form::Fields;
+use super::form::{Fields, Filled, again};
 use super::page::{Frame, shown, time};
 use super::place::Named;
 use super::trouble::Trouble;
@@ -33,19 +33,18 @@ struct TokensPage<'p> {
     packages: Vec<String>,
     /// One that was just made: it is shown once.
     made: &'p str,
-    wrong: &'p str,
+    form: Filled,
 }
 
 async fn tokens(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
-    page(&at, &signed, StatusCode::OK, "", "").await
+    page(&at, &signed, Filled::default(), "").await
 }
 
 async fn page(
     at: &Dashboard,
     signed: &Signed,
-    status: StatusCode,
+    form: Filled,
     made: &str,
-    wrong: &str,
 ) -> Result<Response, Trouble> {
     let account = signed.who.account;
     let (tokens, organisations) = at
@@ -60,7 +59,8 @@ async fn page(
     let mut packages = at.packages();
     packages.retain(|name| signed.may_package(Action::See, name, false));
     let frame = signed.frame("API tokens");
-    Ok(shown(status, &TokensPage { frame, tokens, organisations, packages, made, wrong }))
+    let page = TokensPage { frame, tokens, organisations, packages, made, form };
+    Ok(shown(StatusCode::OK, &page))
 }
 
 async fn make(
@@ -68,31 +68,37 @@ async fn make(
     signed: Signed,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let most = Role::of(fields.text("role"))
-        .ok_or_else(|| Trouble::refused("The role is `member` or `admin`."))?;
-    let label = match account::label(fields.text("label")) {
-        Ok(label) => label,
-        Err(why) => {
-            let wrong = format!("The label {why}.");
-            return page(&at, &signed, StatusCode::BAD_REQUEST, "", &wrong).await;
-        }
+    match put(&at, &signed, &fields).await {
+        Ok(made) => page(&at, &signed, Filled::default(), &made).await,
+        Err(trouble) => again(trouble, &fields, |form| page(&at, &signed, form, "")).await,
+    }
+}
+
+/// Makes a token, as the form says.
+async fn put(at: &Dashboard, signed: &Signed, fields: &Fields) -> Result<String, Trouble> {
+    let (most, label) = (Role::of(fields.text("role")), account::label(fields.text("label")));
+    let days = match fields.text("days").trim() {
+        "" => Some(None),
+        text => text.parse::<i64>().ok().filter(|days| (1..=DAYS_MAX).contains(days)).map(Some),
     };
-    let days = match fields.text("days") {
-        "" => None,
-        text => match text.parse::<i64>() {
-            Ok(days) if (1..=DAYS_MAX).contains(&days) => Some(days),
-            Ok(_) | Err(_) => {
-                let wrong = "It lasts for 1 to 3650 days; leave that out for no end.";
-                return page(&at, &signed, StatusCode::BAD_REQUEST, "", wrong).await;
-            }
-        },
+    let mut wrong = Vec::new();
+    wrong.extend(label.as_ref().err().map(|why| ("label", format!("The label {why}."))));
+    if most.is_none() {
+        wrong.push(("role", "The role is `member` or `admin`.".to_owned()));
+    }
+    if days.is_none() {
+        let words = "It lasts for 1 to 3650 days; leave that out for no end.";
+        wrong.push(("days", words.to_owned()));
+    }
+    let (Some(most), Ok(label), Some(days)) = (most, label, days) else {
+        return Err(Trouble::of_fields(wrong));
     };
     let needed = match most {
         Role::Member => Action::See,
         Role::Admin => Action::Configure,
     };
     let (organisation, package) = (fields.text("organisation"), fields.text("package"));
-    let named = Named::find(&at, &signed, needed, organisation, package).await?;
+    let named = Named::find(at, signed, needed, organisation, package).await?;
     let now = now_s();
     let expires_s = days.map(|days| now + days * 24 * 3600);
     let made_with = None;
@@ -102,7 +108,7 @@ async fn make(
     at.accounts
         .run_by(named.right, move |store, by| store.add_token(by, &wanted, &text, now))
         .await?;
-    page(&at, &signed, StatusCode::OK, &made, "").await
+    Ok(made)
 }
 
 async fn revoke(

@@ -25,12 +25,25 @@ pub(super) struct Trouble {
     pub(super) retry_s: Option<u64>,
     /// Which fields of what was sent are wrong.
     pub(super) wrong: Vec<Wrong>,
+    /// The same of a form that people fill in: each field and, as a sentence, what is wrong with it.
+    pub(super) at: Vec<(&'static str, String)>,
 }
 
 impl Trouble {
     pub(super) fn new(status: StatusCode, what: &str, why: impl Into<String>) -> Self {
         let (what, why) = (what.to_owned(), why.into());
-        Self { status, what, why, retry_s: None, wrong: Vec::new() }
+        Self { status, what, why, retry_s: None, wrong: Vec::new(), at: Vec::new() }
+    }
+
+    /// What is wrong with this field of a form.
+    pub(super) fn at(self, field: &'static str) -> Self {
+        Self { at: vec![(field, self.why.clone())], ..self }
+    }
+
+    /// What is wrong with these fields of a form.
+    pub(super) fn of_fields(wrong: Vec<(&'static str, String)>) -> Self {
+        let why = wrong.iter().map(|(_, words)| words.as_str()).collect::<Vec<_>>().join(" ");
+        Self { at: wrong, ..Self::refused(why) }
     }
 
     /// There is no such thing, or not for who asks: both look alike.
@@ -150,6 +163,7 @@ impl From<StoreError> for Trouble {
             StoreError::Refused(words) => {
                 Self::new(StatusCode::CONFLICT, "That does not work", words)
             }
+            StoreError::Taken(field, words) => Self::from(StoreError::Refused(words)).at(field),
             StoreError::Database(_) | StoreError::Closed(_) | StoreError::Stopped => {
                 tracing::error!("{error}");
                 let why = "The accounts' database cannot be used; the gateway's log says why. Pulls \

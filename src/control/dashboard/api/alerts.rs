@@ -140,8 +140,7 @@ pub(super) async fn make(
     caller.writes()?;
     let named = of_package(&at, &caller, place).await?;
     let (url, events) = read(wanted)?.read()?;
-    let added = alerts::add(&at, &named, &url, &events).await?;
-    let (id, secret) = added.map_err(Problem::refused)?;
+    let (id, secret) = alerts::add(&at, &named, &url, &events).await?;
     Ok((StatusCode::CREATED, Json(MadeWebhook { id, secret })).into_response())
 }
 
@@ -170,7 +169,7 @@ pub(super) async fn change(
     caller.writes()?;
     let Named { place, package, right, .. } = of_package(&at, &caller, place).await?;
     let (url, events) = read(wanted)?.read()?;
-    let url = alerts::right(&url, &events).map_err(Problem::refused)?;
+    let url = alerts::right(&url, &events)?;
     changeable(found(&at, &caller, &package, alert).await?)?;
     let meant = Meant::of(&headers)?;
     let of = package.clone();

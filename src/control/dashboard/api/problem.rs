@@ -91,7 +91,7 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Trouble { status, what, why, retry_s, wrong } = self.0;
+        let Trouble { status, what, why, retry_s, wrong, .. } = self.0;
         let errors = wrong.into_iter().map(FieldError::from).collect();
         let body = ProblemBody { status: status.as_u16(), title: what, detail: why, errors };
         let mut response = (status, Json(body)).into_response();

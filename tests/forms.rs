@@ -1,0 +1,217 @@
+//! Forms of the dashboard that are refused: the page is there again, with what was filled in and, at its field, what
+//! is wrong with it.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use support::gate::Gate;
+use support::packages::{OF_FILE, config};
+use support::people::link;
+use support::person::{PASSWORD, Person, ROCKET, set_up_link, text};
+
+/// What somebody fills in, and what comes of it.
+struct Case<'c> {
+    page: &'c str,
+    action: &'c str,
+    fields: &'c [(&'c str, &'c str)],
+    status: u16,
+    /// The fields that are wrong, by their identifiers.
+    wrong: &'c [&'c str],
+    words: &'c str,
+}
+
+impl Case<'_> {
+    /// Fills it in, and looks whether all of it is there again; the page.
+    fn is_kept(&self, person: &mut Person) -> String {
+        let Case { page, action, fields, status, wrong, words } = *self;
+        let before = text(&person.get(page));
+        let answer = person.send_form(&before, action, fields);
+        let page = text(&answer);
+        assert_eq!(answer.status, status, "{action}: {page}");
+        assert!(page.contains(words), "{action}: {words}: {page}");
+        let form = page.split(&format!("action=\"{action}\"")).nth(1);
+        let form = form.unwrap_or_else(|| panic!("no form {action} again: {page}"));
+        let form = form.split("</form>").next().unwrap();
+        for (name, value) in fields {
+            match *name {
+                "password" | "new_password" | "code" | "present_code" => {
+                    assert!(!page.contains(&format!("\"{value}\"")), "{name} in {page}");
+                }
+                _ => assert!(has(form, name, value), "{name} is not {value:?} again: {form}"),
+            }
+        }
+        assert!(page.contains("role=\"alert\""), "{page}");
+        for (number, id) in wrong.iter().enumerate() {
+            let field = tag(form, "id", id).unwrap_or_else(|| panic!("no {id} in {form}"));
+            assert!(field.contains("aria-invalid=\"true\""), "{id}: {field}");
+            assert_eq!(field.contains(" autofocus"), number == 0, "{id}: {field}");
+            let described = field.split("aria-describedby=\"").nth(1).unwrap_or_default();
+            let described = described.split('"').next().unwrap();
+            assert!(described.split(' ').any(|it| it == format!("{id}-wrong")), "{id}: {field}");
+            assert!(form.contains(&format!("class=\"wrong\" id=\"{id}-wrong\">")), "{id}: {form}");
+            assert!(page.contains(&format!("<a href=\"#{id}\">")), "{id}: {page}");
+        }
+        assert_eq!(page.matches("aria-invalid").count(), wrong.len(), "{page}");
+        page
+    }
+}
+
+/// The tag that has this attribute.
+fn tag<'p>(page: &'p str, name: &str, value: &str) -> Option<&'p str> {
+    let mark = format!(" {name}=\"{value}\"");
+    page.split('<').map(|tag| tag.split('>').next().unwrap()).find(|tag| tag.contains(&mark))
+}
+
+/// Whether the field of this name has this value, or this is chosen there.
+fn has(form: &str, name: &str, value: &str) -> bool {
+    let field = tag(form, "name", name).unwrap_or_else(|| panic!("no {name} in {form}"));
+    let after = form.split(field).nth(1).unwrap();
+    match field.split(' ').next().unwrap() {
+        "select" => {
+            let options = after.split("</select>").next().unwrap();
+            let first = options.split("<option").nth(1).unwrap();
+            let chosen = options.split("<option").find(|option| option.contains(" selected"));
+            let chosen = chosen.unwrap_or(first);
+            chosen.contains(&format!(">{value}")) || chosen.contains(&format!("value=\"{value}\""))
+        }
+        "textarea" => after.starts_with(&format!(">{value}</textarea>")),
+        _ if value == "on" => field.contains(" checked"),
+        _ => field.contains(&format!("value=\"{value}\"")),
+    }
+}
+
+#[test]
+fn what_is_filled_in_is_there_again_where_it_is_refused() {
+    let keys = "sign_up = \"open\"\n";
+    let mut gate = Gate::start_with_admin("epoll", keys, &config(OF_FILE));
+    let set_up = set_up_link(&mut gate);
+    let mut stranger = Person::before(&gate);
+    Case {
+        page: &set_up,
+        action: "/set-up",
+        fields: &[("login", "ad a"), ("organisation", "acme inc"), ("password", "too short")],
+        status: 400,
+        wrong: &["login", "organisation", "password"],
+        words: "fewer than 12 characters",
+    }
+    .is_kept(&mut stranger);
+    let mut ada = Person::set_up(&mut gate);
+    let invitation =
+        link(&ada.act("/people/invite", &[("organisation", "acme"), ("role", "member")]));
+    for (page, action, fields, status, wrong, words) in [
+        (
+            "/sign-up",
+            "/sign-up",
+            &[("login", "ada"), ("organisation", "moon"), ("password", PASSWORD)][..],
+            409,
+            "login",
+            "There is an account `ada` already",
+        ),
+        (
+            "/sign-up",
+            "/sign-up",
+            &[("login", "eve"), ("organisation", "acme"), ("password", PASSWORD)],
+            409,
+            "organisation",
+            "There is an organisation `acme` already",
+        ),
+        (
+            "/sign-in",
+            "/sign-in",
+            &[("login", "Ada"), ("password", "not the right one")],
+            401,
+            "password",
+            "is not right",
+        ),
+        (
+            &invitation,
+            "/join",
+            &[("login", "ada"), ("password", PASSWORD)],
+            409,
+            "login",
+            "There is an account `ada` already",
+        ),
+    ] {
+        let case = Case { page, action, fields, status, wrong: &[wrong], words };
+        case.is_kept(&mut stranger);
+    }
+    // Somebody new, who founds and claims.
+    let mut eve = Person::before(&gate);
+    let fields = [("login", "eve"), ("organisation", "moon"), ("password", PASSWORD)];
+    assert_eq!(eve.fill_in("/sign-up", &fields).status, 303);
+    let alerts = format!("/alerts/{ROCKET}");
+    type Row<'r> = (&'r str, &'r str, &'r [(&'r str, &'r str)], u16, &'r [&'r str], &'r str);
+    #[rustfmt::skip]
+    let rows: [(&mut Person, &[Row<'_>]); 2] = [
+        (&mut eve, &[
+            ("/people", "/organisations", &[("organisation", "acme")], 409, &["organisation"], "already"),
+            ("/people", "/organisations", &[("organisation", "a b")], 400, &["organisation"], "is made of"),
+            ("/domains?organisation=moon", "/domains/claim", &[("domain", "local host")], 400, &["domain"], "A domain is a host name"),
+            ("/domains?organisation=moon", "/domains/claim", &[("domain", "registry.acme.com")], 400, &["domain"], "is served here already"),
+        ]),
+        (&mut ada, &[
+            ("/organisations", "/organisations", &[("organisation", "moon")], 409, &["organisation"], "already"),
+            ("/organisations", "/organisations/domain", &[("domain", "no host"), ("organisation", "moon")], 400, &["domain"], "is no host name"),
+            ("/tokens", "/tokens", &[("label", ""), ("organisation", "acme"), ("package", ROCKET), ("role", "admin"), ("days", "soon")], 400, &["label", "days"], "It lasts for 1 to 3650 days"),
+            (&alerts, &alerts, &[("url", "nowhere"), ("weekly", "on"), ("do", "add")], 400, &["url"], "The address"),
+            (&alerts, &alerts, &[("url", "https://a.b/"), ("do", "add")], 400, &["events"], "Choose of what is told"),
+            ("/account", "/account/password", &[("password", "not the right one"), ("new_password", PASSWORD)], 403, &["password"], "present password is not right"),
+            ("/account", "/account/password", &[("password", PASSWORD), ("new_password", "Password1234")], 400, &["new_password"], "everybody tries first"),
+            ("/account/second-factor", "/account/second-factor", &[("code", "000000"), ("password", PASSWORD)], 400, &["code"], "is your clock?"),
+            ("/packages/new?organisation=acme", "/packages/new", &[("domain", "registry.acme.com"), ("name", "acme/rocket"), ("backends", "ghcr.io/x/y"), ("delivery", "broker"), ("credentials", "none"), ("description", "mine")], 400, &["name"], "The name "),
+        ]),
+    ];
+    for (person, cases) in rows {
+        for (page, action, fields, status, wrong, words) in cases {
+            let (fields, wrong) = (&**fields, &**wrong);
+            let case = Case { page, action, fields, status: *status, wrong, words };
+            case.is_kept(person);
+        }
+    }
+    // What is chosen with a button is not filled in, and said above the page that it was on.
+    let people = text(&ada.get("/people?organisation=acme"));
+    let refused = ada.send_form(&people, "/people/role", &[]);
+    let page = text(&refused);
+    assert_eq!(refused.status, 409, "{page}");
+    assert!(page.contains("last admin") && page.contains("action=\"/people/invite\""), "{page}");
+}
+
+#[test]
+fn who_changes_a_package_that_another_has_changed_sees_that_and_keeps_theirs() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let written = |backend| {
+        [
+            ("domain", "registry.acme.com"),
+            ("name", "acme/sledge"),
+            ("backends", backend),
+            ("delivery", "redirect"),
+            ("credentials", "none"),
+            ("anyway", "yes"),
+        ]
+    };
+    let new = "/packages/new?organisation=acme";
+    assert_eq!(ada.fill_in(new, &written("http://127.1.1.1:1/x")).status, 303);
+    let settings = "/settings/package/registry.acme.com/acme/sledge";
+    let before = text(&ada.get(settings));
+    assert_eq!(ada.send_form(&before, settings, &written("http://127.1.1.2:1/x")).status, 303);
+    let late = ada.send_form(&before, settings, &written("http://127.1.1.3:1/x"));
+    let page = text(&late);
+    assert_eq!(late.status, 412, "{page}");
+    assert!(page.contains("Somebody has changed it since you looked"), "{page}");
+    assert!(page.contains("<ins>http://127.1.1.2:1/x</ins>"), "what they did: {page}");
+    assert!(page.contains(">http://127.1.1.3:1/x</textarea>"), "{page}");
+    assert_eq!(ada.send_form(&page, settings, &written("http://127.1.1.3:1/x")).status, 303);
+    // Nor is it removed unless that is said.
+    let removal = "/settings/remove/registry.acme.com/acme/sledge";
+    let unsure = Case {
+        page: settings,
+        action: removal,
+        fields: &[],
+        status: 400,
+        wrong: &["remove-confirm"],
+        words: "Tick that",
+    };
+    unsure.is_kept(&mut ada);
+}
