@@ -113,6 +113,10 @@ fn from_the_first_account_to_a_package_that_comes_and_goes_by_pages_alone() {
     let told = ada.text();
     let at = told.find("/join?key=").unwrap_or_else(|| panic!("no link: {told}"));
     let link = told[at..].split_whitespace().next().unwrap();
+    ada.browser.eval("document.querySelector('[data-copies=link]').click()");
+    // Where the browser has no clipboard for the page, it is marked.
+    ada.browser
+        .until("/^(Copied|Marked: copy it)$/.test(document.querySelector('.copy').textContent)");
     bob.open(link);
     assert!(bob.text().contains("ada invites you to acme, as member."), "{}", bob.text());
     bob.is_for_everybody("join");

@@ -215,3 +215,26 @@ fn who_changes_a_package_that_another_has_changed_sees_that_and_keeps_theirs() {
     };
     unsure.is_kept(&mut ada);
 }
+
+#[test]
+fn what_is_shown_once_has_a_button_that_copies_it() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    let alerts = format!("/alerts/{ROCKET}");
+    let webhook = [("do", "add"), ("url", "https://a.b/"), ("weekly", "on")];
+    for (answer, id, begins) in [
+        (ada.act("/people/invite", &[acme, ("role", "member")]), "link", "http://"),
+        (ada.act("/tokens", &[acme, ("label", "a"), ("role", "member")]), "made", "pullgate_"),
+        (ada.act(&alerts, &webhook), "made", "whsec_"),
+        (ada.get("/account/second-factor"), "key", ""),
+        (ada.get("/account/second-factor"), "address", "otpauth://totp/pullgate:ada?secret="),
+    ] {
+        let page = text(&answer);
+        assert!(page.contains(&format!("<code id=\"{id}\">{begins}")), "{id}: {page}");
+        let button = tag(&page, "data-copies", id).unwrap_or_else(|| panic!("no button: {page}"));
+        // Without scripts it does nothing, and is not there.
+        assert!(button.starts_with("button ") && button.ends_with(" hidden"), "{button}");
+        assert!(page.contains(".js\" defer></script>"), "{page}");
+    }
+}
