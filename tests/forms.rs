@@ -7,7 +7,7 @@ mod support;
 
 use support::gate::Gate;
 use support::packages::{OF_FILE, config};
-use support::people::link;
+use support::people::{invited, link};
 use support::person::{PASSWORD, Person, ROCKET, set_up_link, text};
 
 /// What somebody fills in, and what comes of it.
@@ -236,5 +236,76 @@ fn what_is_shown_once_has_a_button_that_copies_it() {
         // Without scripts it does nothing, and is not there.
         assert!(button.starts_with("button ") && button.ends_with(" hidden"), "{button}");
         assert!(page.contains(".js\" defer></script>"), "{page}");
+    }
+}
+
+#[test]
+fn each_button_of_a_row_says_what_it_is_about() {
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let acme = ("organisation", "acme");
+    invited(&gate, &mut ada, acme, "member", "bob@example.org");
+    ada.act("/people/invite", &[acme, ("role", "admin")]);
+    ada.act("/tokens", &[acme, ("label", "nightly report"), ("role", "member")]);
+    let alerts = format!("/alerts/{ROCKET}");
+    ada.act(&alerts, &[("do", "add"), ("url", "https://hooks.example.org/x"), ("weekly", "on")]);
+    ada.act("/domains/claim", &[acme, ("domain", "registry.example.org")]);
+    let made = [
+        ("name", "sledge"),
+        ("backends", "http://127.1.1.1:1/x"),
+        ("delivery", "redirect"),
+        ("credentials", "none"),
+        ("anyway", "yes"),
+    ];
+    let package = "/settings/package/acme.pkg.pg.test/sledge";
+    assert_eq!(ada.fill_in("/packages/new?organisation=acme", &made).status, 303);
+    let moved = [&made[..], &[("domain", "acme.pkg.pg.test"), ("description", "mine")]].concat();
+    assert_eq!(ada.fill_in(package, &moved).status, 303);
+    for (page, buttons) in [
+        ("/account", &[("End it", "End it: ")][..]),
+        ("/tokens", &[("Revoke", "Revoke nightly report")]),
+        (
+            "/people?organisation=acme",
+            &[
+                ("Make admin", "Make admin: bob@example.org"),
+                ("Remove", "Remove bob@example.org"),
+                ("Leave", "Leave acme"),
+                ("Withdraw", "Withdraw the link for admin by ada until 20"),
+                ("Revoke", "Revoke nightly report of ada"),
+            ],
+        ),
+        (
+            &alerts,
+            &[
+                ("Send a test", "Send a test to https://hooks.example.org/x"),
+                ("Remove", "Remove https://hooks.example.org/x"),
+            ],
+        ),
+        (
+            "/domains?organisation=acme",
+            &[
+                ("Check now", "Check now: registry.example.org"),
+                ("Withdraw", "Withdraw registry.example.org"),
+            ],
+        ),
+        (package, &[("As it was before", "As it was before 20")]),
+    ] {
+        let page = text(&ada.get(page));
+        for (shown, told) in buttons {
+            assert!(page.contains(&format!("aria-label=\"{told}")), "{told}: {page}");
+            let named = format!("\">{shown}</button>");
+            assert!(page.contains(&named), "{shown}: {page}");
+        }
+        // None says the same as another.
+        let rows = page.split("<tr>").skip(1).map(|row| row.split("</tr>").next().unwrap());
+        let buttons = rows.flat_map(|row| row.split("<button").skip(1));
+        let mut names: Vec<_> = buttons
+            .map(|button| button.split("aria-label=\"").nth(1).unwrap_or_default())
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert!(all > 0 && names.len() == all && !names.contains(&""), "{names:?}: {page}");
     }
 }
