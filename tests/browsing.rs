@@ -208,4 +208,13 @@ fn from_the_first_account_to_a_package_that_comes_and_goes_by_pages_alone() {
     for deed in ["package.make", "package.change", "package.remove", "member.change"] {
         assert!(told.contains(deed), "{deed}: {told}");
     }
+    for change in [
+        "login: bobrole: member → admin",
+        "backends: http://127.1.1.1/v1 → http://127.1.1.2/v1",
+        "name: acme/sledge → acme/sleigh",
+        "name: acme/sledge (removed)",
+    ] {
+        assert!(told.contains(change), "{change}: {told}");
+    }
+    assert!(!told.contains('{'), "{told}");
 }

@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Dashboard;
+use super::changed::{Field, fields};
 use super::page::{Frame, shown, time};
 use super::place::Named;
 use super::trouble::Trouble;
@@ -56,9 +56,14 @@ async fn history(
     Ok(shown(StatusCode::OK, &HistoryPage { frame, named, entries, next }))
 }
 
-/// A value in a table; nothing for none.
-fn value(value: &Option<Value>) -> String {
-    value.as_ref().map(Value::to_string).unwrap_or_default()
+/// What an entry tells: of a package that was changed the fields that are others, and else also those that say
+/// of what or whom it is.
+fn told(entry: &Entry) -> Vec<Field> {
+    let mut fields = fields(entry);
+    if entry.deed == "package.change" {
+        fields.retain(|field| !field.is_same());
+    }
+    fields
 }
 
 const SHOWN: usize = 100;

@@ -22,6 +22,7 @@ mod alerts;
 mod api;
 mod assets;
 mod badges;
+mod changed;
 mod cookie;
 mod counted;
 mod domains;

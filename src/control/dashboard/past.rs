@@ -6,10 +6,10 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::post;
-use serde_json::Value;
 
 use super::Dashboard;
 use super::address::address;
+use super::changed::{Field, fields};
 use super::form::Fields;
 use super::page::{Frame, shown, time};
 use super::settled::{Settled, configurable, seen};
@@ -33,8 +33,8 @@ pub(super) struct Change {
     pub(super) at: String,
     pub(super) by: String,
     pub(super) what: &'static str,
-    /// Each field that is another then: its name, before, and then.
-    pub(super) fields: Vec<(String, String, String)>,
+    /// Each field that is another then.
+    pub(super) fields: Vec<Field>,
     /// Whether there is something before it to go back to.
     pub(super) is_reverted_to: bool,
 }
@@ -61,41 +61,16 @@ impl Change {
             "package.remove" => "removed it",
             _ => "changed it",
         };
-        let of = |value: &Option<Value>, field: &str| {
-            value.as_ref().and_then(|value| value.get(field)).map(told).unwrap_or_default()
-        };
-        let keys = |value: &Option<Value>| {
-            let object = value.as_ref().and_then(Value::as_object);
-            object.into_iter().flatten().map(|(key, _)| key.clone()).collect::<Vec<_>>()
-        };
-        let mut fields = keys(&entry.before);
-        fields.extend(keys(&entry.after));
-        fields.sort_unstable();
-        fields.dedup();
-        let fields = fields.into_iter().filter_map(|field| {
-            let (before, after) = (of(&entry.before, &field), of(&entry.after, &field));
-            (before != after).then_some((field, before, after))
-        });
+        let mut fields = fields(entry);
+        fields.retain(|field| !field.is_same());
         Self {
             id: entry.id,
             at: time(entry.at_s),
             by: entry.login.clone(),
             what,
-            fields: fields.collect(),
+            fields,
             is_reverted_to: entry.before.is_some(),
         }
-    }
-}
-
-/// A value for people.
-fn told(value: &Value) -> String {
-    match value {
-        Value::Null | Value::Bool(false) => String::new(),
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(told).collect::<Vec<_>>().join(", "),
-        Value::Object(_) => value.to_string(),
     }
 }
 
@@ -183,30 +158,3 @@ async fn revert(
 
 /// Changes on one page.
 const CHANGES_SHOWN: usize = 100;
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_a_change_has_changed_is_told_by_its_fields() {
-        let entry = Entry {
-            id: 7,
-            at_s: 0,
-            login: "ada".to_owned(),
-            deed: "package.change".to_owned(),
-            package: None,
-            before: Some(json!({ "backends": ["a", "b"], "name": "x", "failover_on_404": false })),
-            after: Some(json!({ "backends": ["a"], "name": "x", "failover_on_404": true })),
-        };
-        let change = Change::of(&entry);
-        let text = |text: &str| text.to_owned();
-        let expected = [
-            (text("backends"), text("a, b"), text("a")),
-            (text("failover_on_404"), text(""), text("yes")),
-        ];
-        assert_eq!((change.fields, change.is_reverted_to), (expected.to_vec(), true));
-    }
-}
