@@ -18,7 +18,7 @@ use support::hosted::{
     HOST, MANIFEST, Secured, accept, gate, heard, in_its_place, lines, open, pull,
 };
 use support::http::{Answer, Connection, get};
-use support::person::{PASSWORD, Person, text};
+use support::person::{PASSWORD, Person, set_up_link, text};
 use support::process::run;
 
 /// Somebody who comes by the host name, to the port that clients pull from.
@@ -69,6 +69,19 @@ fn people_sign_in_and_pulls_go_by_the_same_connection() {
         assert!(answer.status == 200 && answer.is_whole && text(&answer).contains("</html>"));
         assert!(gate.metric("pullgate_requests_total{endpoint=\"dashboard\"}") >= 10);
     }
+}
+
+#[test]
+fn the_first_account_is_made_at_the_host_name_or_the_admin_listener() {
+    let mut gate = gate("epoll", "", "");
+    let path = set_up_link(&mut gate);
+    let (words, admin) = (gate.words(), gate.admin());
+    let said = format!(
+        "the first account is made, once, at https://{HOST}{path} or, as long as that name does not \
+         lead here, at http://{admin}{path}"
+    );
+    assert!(words.contains(&said), "{said}: {words}");
+    assert!(text(&visitor(&gate).get(&path)).contains("action=\"/set-up\""));
 }
 
 #[test]

@@ -125,6 +125,11 @@ impl Snapshot {
         is_it.then_some(&self.dashboard_socket)
     }
 
+    /// The dashboard's name, where it has one.
+    pub fn dashboard_name(&self) -> Option<&str> {
+        self.dashboard.as_deref()
+    }
+
     /// Whether `address` is a trusted proxy's.
     pub fn trusts(&self, address: [u8; 16]) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))

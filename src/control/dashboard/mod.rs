@@ -223,9 +223,15 @@ impl Dashboard {
                 true => format!("localhost:{}", listening.port()),
                 false => listening.to_string(),
             };
+            let path = self.set_up_path();
+            let by_name = match self.in_force.snapshot().dashboard_name() {
+                Some(name) => format!(
+                    "https://{name}{path} or, as long as that name does not lead here, at "
+                ),
+                None => String::new(),
+            };
             tracing::info!(
-                "nobody can sign in yet: the first account is made, once, at http://{at}{}",
-                self.set_up_path()
+                "nobody can sign in yet: the first account is made, once, at {by_name}http://{at}{path}"
             );
         }
     }
