@@ -7,7 +7,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use support::eventually::eventually;
 use support::gate::{Gate, pullgate};
 use support::http::{Answer, Connection};
-use support::person::{PACKAGES, PASSWORD, Person, text};
+use support::person::{FORM, PACKAGES, PASSWORD, Person, text};
 use support::process::run;
 use support::program::{problem, send, token_of};
 
-/// A name server that says of each name the texts that it has, and of others that there are none; of what is below
-/// `quiet.example` it says nothing at all.
+/// A name server that says of each name the texts that it has (and of `<name> A` the addresses), and of others that
+/// there are none; of what is below `quiet.example` it says nothing at all.
 struct Names {
     at: SocketAddr,
     told: Sender<(String, Vec<String>)>,
@@ -58,30 +58,45 @@ fn answer(question: &[u8], known: &HashMap<String, Vec<String>>) -> Option<Vec<u
         labels.push(String::from_utf8(question[at + 1..end].to_vec()).unwrap());
         at = end;
     }
-    assert_eq!(&question[at + 1..], [0, 16, 0, 1], "a text is asked for");
-    let name = labels.join(".");
+    let (name, kind) = (labels.join("."), question[at + 2]);
     if name.ends_with("quiet.example") {
         return None;
     }
-    let texts = known.get(&name).cloned().unwrap_or_default();
+    let records: Vec<Vec<u8>> = match kind {
+        16 => {
+            let texts = known.get(&name).into_iter().flatten();
+            texts
+                .map(|text| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat())
+                .collect()
+        }
+        1 => {
+            let addresses = known.get(&format!("{name} A")).into_iter().flatten();
+            addresses.map(|it| it.parse::<Ipv4Addr>().unwrap().octets().to_vec()).collect()
+        }
+        _ => Vec::new(),
+    };
     let mut answer = question.to_vec();
     answer[2] |= 0x80;
-    if texts.is_empty() {
+    if records.is_empty() {
         answer[3] |= 3;
     }
-    answer[7] = u8::try_from(texts.len()).unwrap();
-    for text in texts {
-        let length = u8::try_from(text.len()).unwrap();
-        answer.extend([0xc0, 0x0c, 0, 16, 0, 1, 0, 0, 0, 60, 0, length + 1, length]);
-        answer.extend(text.bytes());
+    answer[7] = u8::try_from(records.len()).unwrap();
+    for record in records {
+        let length = u8::try_from(record.len()).unwrap();
+        answer.extend([0xc0, 0x0c, 0, kind, 0, 1, 0, 0, 0, 60, 0, length]);
+        answer.extend(record);
     }
     Some(answer)
 }
 
 fn gate(names: &Names) -> Gate {
+    gate_with(names, PACKAGES)
+}
+
+fn gate_with(names: &Names, config: &str) -> Gate {
     let keys = "sign_up = \"open\"\ndomain = \"pullgate.acme.com\"\n";
     let at = names.at;
-    Gate::start_with_admin_and("epoll", keys, PACKAGES, move |command| {
+    Gate::start_with_admin_and("epoll", keys, config, move |command| {
         command.arg("--resolver").arg(at.to_string());
     })
 }
@@ -263,6 +278,60 @@ fn whoever_has_many_domains_looked_up_holds_up_nobody_else() {
     }
     let proven = bob.act("/domains/check", &[("organisation", "mars"), ("domain", "mars.example")]);
     assert_eq!(proven.status, 303, "{}", text(&proven));
+}
+
+#[test]
+fn who_changes_a_package_has_it_looked_where_its_domain_leads_one_at_a_time() {
+    let names = Names::start();
+    let package = |domain: &str| {
+        format!(
+            "\n[[packages]]\ndomain = \"{domain}\"\nname = \"x\"\nbackend = \"quay.io/moon/x\"\n"
+        )
+    };
+    let (own, quiet) = (package("registry.moon.example"), package("quiet.example"));
+    let allowed = "[upstream]\nallow_private = [\"127.0.0.9/32\"]\n";
+    let mut gate = gate_with(&names, &format!("{allowed}{PACKAGES}{own}{quiet}"));
+    let mut ada = Person::set_up(&mut gate);
+    let mut eve = signed_up(&gate, "eve", "moon", 9);
+    for domain in ["registry.moon.example", "quiet.example"] {
+        let fields = [("organisation", "moon"), ("domain", domain)];
+        assert_eq!(ada.act("/organisations/domain", &fields).status, 303);
+    }
+    // What is inside is visited for who runs the gateway, and for others where the configuration says so.
+    names.say("registry.moon.example A", &["127.0.0.9", "127.0.0.10"]);
+    names.say("registry.acme.com A", &["127.0.0.10"]);
+    let looked = |person: &mut Person, package: &str| {
+        let answer = person.fill_in(&format!("/first-pull/{package}"), &[]);
+        assert_eq!(answer.status, 200, "{package}: {}", text(&answer));
+        text(&answer)
+    };
+    let page = looked(&mut eve, "registry.moon.example/x");
+    assert!(page.contains("127.0.0.9, port 80 (plain HTTP): nobody answers"), "{page}");
+    assert!(page.contains("127.0.0.10: is not public"), "{page}");
+    assert!(!page.contains("127.0.0.10, port"), "{page}");
+    let page = looked(&mut ada, "registry.acme.com/acme/rocket");
+    assert!(page.contains("127.0.0.10, port 80 (plain HTTP): nobody answers"), "{page}");
+    // However many eve asks for, one is looked at and three wait, and others have their turn.
+    let target = "/first-pull/quiet.example/x";
+    let body = format!("form_token={}", eve.form_token(target));
+    let (answered, answers) = channel();
+    for _ in 0..10 {
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{FORM}\r\nContent-Length: {}\r\n\r\n{body}",
+            gate.admin(),
+            eve.cookie.clone().unwrap(),
+            body.len()
+        );
+        let (mut connection, answered) =
+            (Connection::open(gate.admin()).unwrap(), answered.clone());
+        connection.send(head.as_bytes()).unwrap();
+        thread::spawn(move || answered.send(connection.answer(false)));
+    }
+    for _ in 0..6 {
+        let refused = answers.recv().unwrap().unwrap();
+        assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
+    }
+    looked(&mut ada, "registry.acme.com/acme/rocket");
 }
 
 /// Counts are their domain's owner's: who proves a domain would see what others have pulled there.

@@ -117,8 +117,7 @@ pub(super) async fn prove(
     // What is served meanwhile by the configuration is nobody's to claim any more.
     let host = claimable(at, &claim.host).map_err(Trouble::refused)?;
     let _turn = at.look_ups.take(account).await.map_err(Trouble::of_looks)?;
-    let servers = at.resolver.map_or_else(visit::name_servers, |server| vec![server]);
-    let name = record_name(&host);
+    let (servers, name) = (at.name_servers(), record_name(&host));
     let not_yet = |why: String| Err(Trouble::new(StatusCode::CONFLICT, "Not proven yet", why));
     let looked = timeout(LOOK_UP_DEADLINE, visit::texts(&servers, &name)).await;
     match looked.unwrap_or_else(|_| Err("no name server answers in time".to_owned())) {
@@ -321,10 +320,11 @@ fn back(named: &Named) -> Response {
     Redirect::to(&format!("/domains?{}", named.query())).into_response()
 }
 
-/// Domains that are looked up: at once, and those that are or wait, of all accounts and of one; for how long each.
+/// Domains that are looked up or visited: at once, and those that are or wait, of all accounts and of one; how long
+/// somebody waits.
 pub(super) fn look_ups() -> Turns<i64> {
     Turns::new(8, (64, 4), LOOK_UP_DEADLINE)
 }
 
 /// Name servers that say nothing are asked for six seconds each.
-const LOOK_UP_DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const LOOK_UP_DEADLINE: Duration = Duration::from_secs(15);

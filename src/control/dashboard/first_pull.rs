@@ -1,17 +1,22 @@
 //! `/first-pull/<domain>/<name>`: from a package in the configuration to its first counted pull. `/first-pull`
 //! leads to the first package that there is.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{Redirect, Response};
 use axum::routing::get;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
 
 use super::Dashboard;
 use super::address::address;
 use super::counted::{Asker, counted};
+use super::domains::LOOK_UP_DEADLINE;
 use super::form::Fields;
 use super::packages::pull_command;
 use super::page::{Frame, shown};
@@ -22,7 +27,8 @@ use crate::control::visit::{self, Call};
 use crate::messages::random::random;
 use crate::pure::access::Action;
 use crate::pure::chart::grouped;
-use crate::pure::doctor::{Findings, Report};
+use crate::pure::doctor::{Findings, Report, Visit};
+use crate::pure::http1::forwarded::mapped;
 use crate::pure::secret;
 
 pub(super) fn routes() -> Router<Dashboard> {
@@ -67,8 +73,7 @@ async fn guide(
     page(&at, &signed, package, None).await
 }
 
-/// Looks whether the domain leads here. For the people who run the gateway: it says who answers at any
-/// address that a name server names.
+/// Looks whether the domain leads here, for who may say where the package lives.
 async fn check(
     State(at): State<Dashboard>,
     signed: Signed,
@@ -78,12 +83,23 @@ async fn check(
     if !signed.may_package(Action::See, &package, false) || !at.has_package(&package) {
         return Err(Trouble::absent());
     }
-    if !signed.may_gateway(Action::Configure) {
+    if !may_check(&signed, &package) {
         return Err(Trouble::forbidden());
     }
     let Some(domain) = domain_of(&package) else {
         return Err(Trouble::refused("A package of any domain has no name to look up."));
     };
+    let found = look(&at, &signed, domain).await?;
+    page(&at, &signed, package, Some(found)).await
+}
+
+fn may_check(signed: &Signed, package: &str) -> bool {
+    signed.may_package(Action::Configure, package, false) || signed.may_gateway(Action::Configure)
+}
+
+/// What is found where a domain leads, as somebody may be told of it.
+async fn look(at: &Dashboard, signed: &Signed, domain: String) -> Result<Report, Trouble> {
+    let _turn = at.look_ups.take(signed.who.account).await.map_err(Trouble::of_looks)?;
     let bytes = random::<16>().map_err(|error| Trouble::failed(&error))?;
     let nonce = secret::text(&bytes);
     let trust = spawn_blocking(|| visit::trust(None)).await;
@@ -95,13 +111,38 @@ async fn check(
         ports: [80, 443],
         trust: trust.map_err(|error| Trouble::failed(&error))?,
     };
-    let names = visit::look_up(&visit::name_servers(), &domain).await;
-    let mut visits = Vec::new();
-    for address in names.iter().flat_map(|said| &said.addresses).take(ADDRESSES_MAX) {
-        visits.push(visit::visit(&call, *address).await);
-    }
+    let names = timeout(LOOK_UP_DEADLINE, visit::look_up(&at.name_servers(), &domain)).await;
+    let names = names.unwrap_or_else(|_| Err("no name server answers in time".to_owned()));
+    let (snapshot, runs_gateway) = (at.in_force.snapshot(), signed.may_gateway(Action::Configure));
+    let addresses = names.iter().flat_map(|said| &said.addresses).copied().take(ADDRESSES_MAX);
+    // Whoever has a name can let it lead inside: what answers there is for who runs the gateway to know.
+    let (outside, inside): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(|address| {
+        runs_gateway || snapshot.may_dial(None, &domain, 443, mapped(*address))
+    });
+    let visits = all_visits(call, outside).await;
     let findings = Findings { domain: &domain, config: None, names, visits, trouble: None };
-    page(&at, &signed, package, Some(Report::of(&findings))).await
+    let mut report = Report::of(&findings);
+    for address in inside {
+        report.is_well = false;
+        report.lines.push(format!(
+            "change  {address}: is not public, so only who runs the gateway can look who answers there; let \
+             the name lead to the gateway's public address"
+        ));
+    }
+    Ok(report)
+}
+
+/// Who answers at each of these, in their order: each takes some seconds, and all are visited at once.
+async fn all_visits(call: Call, addresses: Vec<IpAddr>) -> Vec<Visit> {
+    let call = Arc::new(call);
+    let mut under_way = JoinSet::new();
+    for (place, address) in addresses.into_iter().enumerate() {
+        let call = Arc::clone(&call);
+        under_way.spawn(async move { (place, visit::visit(&call, address).await) });
+    }
+    let mut visits = under_way.join_all().await;
+    visits.sort_unstable_by_key(|(place, _)| *place);
+    visits.into_iter().map(|(_, visit)| visit).collect()
 }
 
 async fn page(
@@ -124,7 +165,7 @@ async fn page(
         live: address("live", &package),
         package_page: address("packages", &package),
         pulls: (pulls > 0).then(|| grouped(pulls)),
-        may_check: signed.may_gateway(Action::Configure),
+        may_check: may_check(signed, &package),
         found,
         package,
     };
@@ -135,5 +176,5 @@ fn domain_of(package: &str) -> Option<String> {
     package.split('/').next().filter(|domain| *domain != "*").map(str::to_owned)
 }
 
-/// Addresses of a domain that are visited: each may take some seconds.
+/// Addresses of a domain that are visited.
 const ADDRESSES_MAX: usize = 4;

@@ -70,6 +70,7 @@ use super::prove::look::Onlooker;
 use super::seats::Seats;
 use super::status::Status;
 use super::turns::Turns;
+use super::visit;
 use crate::aggregator::Query;
 use crate::messages::random::random;
 use crate::pure::config::values::SignUp;
@@ -90,7 +91,7 @@ pub(super) struct Parts {
     pub(super) makers: Makers,
     /// Who looks where they are to live.
     pub(super) onlooker: Onlooker,
-    /// Who looks domains up that they say are theirs.
+    /// Who looks domains up that they say are theirs, or that are to lead here.
     look_ups: Turns<i64>,
     /// Where passwords are hashed.
     pub(super) hasher: Hasher,
@@ -110,7 +111,7 @@ pub(super) struct Parts {
     exports: Mutex<Seats<i64>>,
     /// Who may make an account.
     pub(super) sign_up: SignUp,
-    /// The name server that is asked what proves domains, where it is not the machine's.
+    /// The name server that is asked about domains, where it is not the machine's.
     resolver: Option<SocketAddr>,
     /// Whether the gateway stops.
     status: Arc<Status>,
@@ -216,6 +217,11 @@ impl Dashboard {
         snapshot.public.iter().any(|of| of == package || Some(of) == rule.as_ref())
     }
 
+    /// Who is asked for names.
+    fn name_servers(&self) -> Vec<SocketAddr> {
+        self.resolver.map_or_else(visit::name_servers, |server| vec![server])
+    }
+
     /// Says in the log how the first account is made, as long as there is none.
     pub(super) async fn announce(self, listening: SocketAddr) {
         if let Ok(false) = self.accounts.run(|store| store.has_accounts()).await {
@@ -225,9 +231,9 @@ impl Dashboard {
             };
             let path = self.set_up_path();
             let by_name = match self.in_force.snapshot().dashboard_name() {
-                Some(name) => format!(
-                    "https://{name}{path} or, as long as that name does not lead here, at "
-                ),
+                Some(name) => {
+                    format!("https://{name}{path} or, as long as that name does not lead here, at ")
+                }
                 None => String::new(),
             };
             tracing::info!(
