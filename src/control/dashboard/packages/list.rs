@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
@@ -221,12 +222,15 @@ async fn list(
     }
     let view = View::of(&rest, now).map_err(Trouble::refused)?;
     let ask = view.ask(None);
-    let asked = view.clone();
+    let (asked, signed) = (view.clone(), Arc::new(signed));
     let asker = Asker::Account(signed.who.account);
+    let viewer = Arc::clone(&signed);
     let (ever, answer) = counted(&at, asker, move |query| {
-        let ever = query.rows(&Ask::default())?;
+        // However much others have, who has little waits for little.
+        let is_seen = |name: &str| viewer.may_package(Action::See, name, false);
+        let ever = query.rows_seen(&Ask::default(), is_seen)?;
         let compare = ever.from.is_some_and(|since| asked.compares(since));
-        Ok((ever, query.rows(&Ask { compare, ..ask })?))
+        Ok((ever, query.rows_seen(&Ask { compare, ..ask }, is_seen)?))
     })
     .await?;
     let snapshot = at.in_force.snapshot();
@@ -239,13 +243,13 @@ async fn list(
         configured.partition(|name| name.ends_with('*'));
     let mut totals: BTreeMap<String, (Measures, Option<Measures>)> =
         names.into_iter().map(|name| (name, (Measures::ZERO, None))).collect();
+    let began = ever.from.unwrap_or(now);
     for row in ever.rows {
         totals.insert(row.package.to_string(), (Measures::ZERO, None));
     }
     for row in answer.rows {
         totals.insert(row.package.to_string(), (row.measures, row.previous));
     }
-    totals.retain(|name, _| signed.may_package(Action::See, name, false));
     let all = totals.len();
     let mut totals: Vec<Total> =
         totals.into_iter().map(|(name, (now, before))| (name, now, before)).collect();
@@ -284,7 +288,7 @@ async fn list(
     let (period, asked) = (view.period_words(), view);
     let unserved: HashSet<String> = unserved.map(|(name, _)| name.clone()).collect();
     let packages =
-        counted(&at, asker, move |query| listed(query, on_page, &asked, &unserved, now)).await?;
+        counted(&at, asker, move |query| listed(query, on_page, &asked, &unserved, began)).await?;
     let organisations = at.accounts.run(|store| store.organisations()).await?;
     let makes = organisations.into_iter().filter(|one| {
         // Whose packages they configure all.
@@ -310,18 +314,15 @@ async fn list(
     Ok(shown(StatusCode::OK, &page))
 }
 
-/// The packages of one page, each with its course.
+/// The packages of one page, each with its course, which goes back to when counts `began` at the most.
 fn listed(
     query: &Query,
     totals: Vec<Total>,
     view: &View,
     unserved: &HashSet<String>,
-    now: Timestamp,
+    began: Timestamp,
 ) -> Result<Vec<Listed>, QueryError> {
-    let since = match view.period.from {
-        Some(from) => from,
-        None => query.rows(&Ask::default())?.from.unwrap_or(now),
-    };
+    let since = view.period.from.unwrap_or(began);
     let piece = view.period.piece(since);
     let by_time =
         |(name, _, _): &Total| Ask { by: vec![Series::unit(piece)], ..view.ask(Some(name)) };
