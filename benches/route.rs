@@ -1,17 +1,22 @@
 //! Finding the rule for a host and a name among 10 to 1,000,000 packages, beside a map from the text
-//! `host/name`.
+//! `host/name`; and making a snapshot of 100,000.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::check;
+use pullgate::pure::config::values::Config;
 use pullgate::pure::oci::name::Name;
 use pullgate::pure::route::table::Table;
+use pullgate::pure::snapshot::{Circumstances, Snapshot};
 
 const HOST: &str = "registry.acme.com";
 const SIZES: [usize; 4] = [10, 1_000, 100_000, 1_000_000];
+/// Packages of the configuration that is put in force.
+const SNAPSHOT: usize = 100_000;
 /// Names that are asked for in turn: more than a cache holds of the largest table.
 const ASKED: usize = 65_536;
 
@@ -19,7 +24,7 @@ fn name(number: usize) -> String {
     format!("acme/rocket-{number:07}")
 }
 
-fn table(size: usize) -> Table {
+fn text(size: usize) -> String {
     let mut text = String::new();
     for name in (0..size).map(name) {
         let _ = write!(
@@ -27,9 +32,18 @@ fn table(size: usize) -> Table {
             "[[packages]]\ndomain = '{HOST}'\nname = '{name}'\nbackend = 'ghcr.io/{name}'\n"
         );
     }
-    let Ok((config, _)) = check("packages", &text) else {
+    text
+}
+
+fn config(text: &str) -> Config {
+    let Ok((config, _)) = check("packages", text) else {
         unreachable!("the configuration is good");
     };
+    config
+}
+
+fn table(size: usize) -> Table {
+    let config = config(&text(size));
     Table::build(&config.packages, &config.domains)
 }
 
@@ -64,5 +78,23 @@ fn routes(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, routes);
+/// What a changed configuration costs before it is in force: its text is read and checked, and a snapshot made of
+/// it, beside the one in force.
+fn snapshots(criterion: &mut Criterion) {
+    let text = text(SNAPSHOT);
+    let config = config(&text);
+    let build = |before: Option<&Snapshot>| {
+        let clients = ClientTable::built_in();
+        let circumstances = Circumstances { clients, via: "pullgate", before, now_us: 0 };
+        Snapshot::build(&config, 1, circumstances)
+    };
+    let before = build(None);
+    let mut group = criterion.benchmark_group(format!("snapshot/{SNAPSHOT}"));
+    group.sample_size(10);
+    group.bench_function("read", |bencher| bencher.iter(|| check("packages", black_box(&text))));
+    group.bench_function("built", |bencher| bencher.iter(|| build(black_box(Some(&before)))));
+    group.finish();
+}
+
+criterion_group!(benches, routes, snapshots);
 criterion_main!(benches);

@@ -4,10 +4,12 @@
 //! backlog with a byte bound, and past that only exact request totals are kept, said to be
 //! unfolded. The aggregator polls, so that sending never pays for waking it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use foldhash::fast::RandomState;
+use hashbrown::{Equivalent, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::pure::limits::{BACKLOG_BYTES_MAX, PAGE_BYTES, PAGES_IN_CHANNEL, UNFOLDED_NAMES_MAX};
@@ -56,7 +58,7 @@ pub enum Parcel {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfolded {
     /// Per package: the event's `id`, `domain`, `collection` and `name`, and how many requests.
-    pub requests: HashMap<UnfoldedPackage, UnfoldedRequests>,
+    pub requests: HashMap<UnfoldedPackage, UnfoldedRequests, RandomState>,
     /// Requests of packages beyond [`UNFOLDED_NAMES_MAX`].
     pub requests_other: UnfoldedRequests,
     /// When the first of them happened, in microseconds of the monotonic clock.
@@ -85,6 +87,33 @@ pub struct UnfoldedPackage {
     pub collection: Box<[u8]>,
     /// See [`Event::name`].
     pub name: Box<[u8]>,
+}
+
+/// The same, borrowed from an event, to look for it.
+#[derive(Hash)]
+struct Wanted<'e> {
+    id: &'e [u8],
+    domain: &'e [u8],
+    collection: &'e [u8],
+    name: &'e [u8],
+}
+
+impl Equivalent<UnfoldedPackage> for Wanted<'_> {
+    fn equivalent(&self, package: &UnfoldedPackage) -> bool {
+        let UnfoldedPackage { id, domain, collection, name } = package;
+        *self.name == **name
+            && *self.id == **id
+            && *self.domain == **domain
+            && *self.collection == **collection
+    }
+}
+
+impl From<&Wanted<'_>> for UnfoldedPackage {
+    fn from(wanted: &Wanted<'_>) -> Self {
+        let Wanted { id, domain, collection, name } = *wanted;
+        let [id, domain, collection, name] = [id, domain, collection, name].map(Box::from);
+        Self { id, domain, collection, name }
+    }
 }
 
 /// A worker's end.
@@ -255,16 +284,12 @@ impl Unfolded {
             self.since_us = event.at_us;
         }
         self.total += 1;
-        let package = UnfoldedPackage {
-            id: event.id.into(),
-            domain: event.domain.into(),
-            collection: event.collection.into(),
-            name: event.name.into(),
-        };
+        let Event { id, domain, collection, name, .. } = *event;
+        let wanted = Wanted { id, domain, collection, name };
         let has_room = self.requests.len() < UNFOLDED_NAMES_MAX;
-        let requests = match self.requests.get_mut(&package) {
+        let requests = match self.requests.get_mut(&wanted) {
             Some(requests) => requests,
-            None if has_room => self.requests.entry(package).or_default(),
+            None if has_room => self.requests.entry((&wanted).into()).or_default(),
             None => &mut self.requests_other,
         };
         requests.all += 1;
