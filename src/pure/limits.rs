@@ -40,8 +40,9 @@ pub const BUFFER_BYTES: usize = 20 * 1024;
 pub const BUFFERS_WAITING_MAX: usize = 4096;
 
 /// How much of what a refused client still sends is read before its connection is closed: closing
-/// on unread bytes resets the connection, and the answer could be lost (RFC 9112, 9.6).
-pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// on unread bytes resets the connection, and the answer could be lost (RFC 9112, 9.6). It is little to read, and
+/// what a client has sent when it sees the answer: the buffers of both sides, which grow to megabytes.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Refused connections that one worker tells so at a time: beyond it they are just closed, for they
 /// are outside every other bound.
