@@ -162,9 +162,20 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Its clients are listened to before who runs it is.
+    fn connect(&self) -> io::Result<TcpStream> {
+        let began = Instant::now();
+        loop {
+            match TcpStream::connect(self.admin) {
+                Err(_) if began.elapsed() < ADMIN_TIME => crate::pause(Duration::from_millis(10)),
+                connected => return connected,
+            }
+        }
+    }
+
     /// A sample's value, by its name and labels as they are written.
     pub fn value(&self, sample: &str) -> io::Result<u64> {
-        let mut stream = TcpStream::connect(self.admin)?;
+        let mut stream = self.connect()?;
         let host = self.admin;
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
@@ -328,6 +339,7 @@ pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+const ADMIN_TIME: Duration = Duration::from_secs(10);
 const CONFIG_FILE: &str = "pullgate.toml";
 const DATA_DIR: &str = "data";
 const NGINX_REDIRECT: &str = include_str!("../../peers/nginx-redirect.conf");
