@@ -326,6 +326,9 @@ fn what_makes_no_sense_is_a_problem_with_words() {
         ("GET", "/api/v1/export?top=3".to_owned(), None, 400),
         ("GET", "/api/v1/explain?url=nowhere".to_owned(), None, 400),
         ("GET", "/api/v1/audit?organisation=acme&after=x".to_owned(), None, 400),
+        ("GET", "/api/v1/tokens/x?organisation=acme".to_owned(), None, 400),
+        ("GET", format!("/api/v1/alerts/x?package={ROCKET}"), None, 400),
+        ("PATCH", "/api/v1/packages".to_owned(), None, 405),
         ("POST", "/api/v1/invitations?organisation=acme".to_owned(), Some(json!({})), 400),
         (
             "POST",

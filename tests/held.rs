@@ -103,6 +103,7 @@ fn what_an_admin_has_asked_for_is_not_done_once_they_are_none() {
     let rocket = ("package", ROCKET);
     let (member, admin) = (("role", "member"), ("role", "admin"));
     let (alerts, publish) = (format!("/alerts/{ROCKET}"), format!("/settings/public/{ROCKET}"));
+    let first_pull = format!("/first-pull/{ROCKET}");
     let badges = format!("/settings/badges/{ROCKET}");
     let url = ("url", "https://hooks.example/y");
     let claimed = ("domain", "claimed.example");
@@ -120,6 +121,7 @@ fn what_an_admin_has_asked_for_is_not_done_once_they_are_none() {
         (&alerts, vec![("do", "test"), ("alert", &alert)]),
         (&publish, vec![("public", "on")]),
         (&badges, vec![("badges", "off")]),
+        (&first_pull, vec![]),
         ("/organisations", vec![("organisation", "late")]),
         ("/organisations/domain", vec![acme, ("domain", "late.example")]),
         ("/domains/claim", vec![acme, ("domain", "late.example")]),

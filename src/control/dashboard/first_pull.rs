@@ -23,6 +23,8 @@ use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::Signed;
 use crate::aggregator::Ask;
+use crate::control::accounts::place::Place;
+use crate::control::accounts::rights::Right;
 use crate::control::visit::{self, Call};
 use crate::messages::random::random;
 use crate::pure::access::Action;
@@ -89,6 +91,15 @@ async fn check(
     let Some(domain) = domain_of(&package) else {
         return Err(Trouble::refused("A package of any domain has no name to look up."));
     };
+    let right = match signed.may_gateway(Action::Configure) {
+        true => Right::gateway(signed.who.clone()),
+        false => {
+            let place = Place::new(signed.owners.of_domain(&domain), Some(package.clone()));
+            Right::at(Some(signed.who.clone()), Action::Configure, place, at.in_force.snapshot())
+        }
+    };
+    // However long the form took: whom it looks for may be nobody here any more.
+    at.accounts.run_by(right, |_, _| Ok(())).await?;
     let found = look(&at, &signed, domain).await?;
     page(&at, &signed, package, Some(found)).await
 }

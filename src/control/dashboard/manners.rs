@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, REFERER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::header::{CONTENT_LENGTH, HOST, REFERER};
+use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -49,13 +49,9 @@ fn trouble_of(uri: &Uri, response: &Response) -> Option<Arc<Trouble>> {
     if let Some(trouble) = response.extensions().get::<Arc<Trouble>>() {
         return Some(Arc::clone(trouble));
     }
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    let is_plain = response.headers().get(CONTENT_TYPE) == Some(&plain);
-    match response.status() {
-        _ if uri.path().starts_with("/api/") => None,
-        StatusCode::METHOD_NOT_ALLOWED => Some(Arc::new(Trouble::only_sent())),
-        StatusCode::BAD_REQUEST if is_plain => Some(Arc::new(Trouble::no_such_address())),
-        _ => None,
+    match uri.path().starts_with("/api/") {
+        true => None,
+        false => Trouble::of_router(response).map(Arc::new),
     }
 }
 
@@ -71,6 +67,8 @@ fn came_from<'h>(uri: &Uri, headers: &'h HeaderMap) -> Option<&'h str> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]

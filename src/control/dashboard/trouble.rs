@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::control::accounts::StoreError;
@@ -72,9 +72,18 @@ impl Trouble {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Nothing to see", why)
     }
 
-    /// The address is not whole, or says too much.
-    pub(super) fn no_such_address() -> Self {
-        Self::refused("The address says too little, or something that is not understood here.")
+    /// What the router, or an address that it cannot read, says by itself.
+    pub(super) fn of_router(response: &Response) -> Option<Self> {
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        let is_plain = response.headers().get(CONTENT_TYPE) == Some(&plain);
+        match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED => Some(Self::only_sent()),
+            StatusCode::BAD_REQUEST if is_plain => {
+                let why = "The address says too little, or something that is not understood here.";
+                Some(Self::refused(why))
+            }
+            _ => None,
+        }
     }
 
     /// What was sent cannot be read; `status` says in which way, `why` in whole sentences.

@@ -25,6 +25,7 @@ mod tagged;
 mod tokens;
 
 use axum::Router;
+use axum::middleware::map_response;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -66,7 +67,8 @@ pub(super) fn routes() -> Router<Dashboard> {
     if let Some(components) = &mut described.components {
         components.add_security_scheme("token", SecurityScheme::Http(bearer));
     }
-    routes.merge(reference::routes(described)).route("/api/{*rest}", problem::no_such())
+    let routes = routes.merge(reference::routes(described));
+    routes.route("/api/{*rest}", problem::no_such()).layer(map_response(problem::of_router))
 }
 
 #[derive(OpenApi)]

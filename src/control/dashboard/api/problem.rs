@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde::Serialize;
@@ -102,6 +102,23 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// What the router says by itself, as a problem.
+pub(super) async fn of_router(response: Response) -> Response {
+    let trouble = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let why = "This method is not for this address: `Allow` says which are.";
+            Some(Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "Not done here", why))
+        }
+        _ => Trouble::of_router(&response),
+    };
+    let Some(trouble) = trouble else { return response };
+    let (mut head, _) = response.into_parts();
+    let (said, body) = Problem(trouble).into_response().into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.extend(said.headers);
+    Response::from_parts(head, body)
 }
 
 /// What is answered where there is nothing.
