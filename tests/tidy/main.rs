@@ -66,6 +66,8 @@ const FLOORS: &[Floor] = &[
         ours: &["pure"],
         outside: &[
             "crossbeam_channel",
+            "foldhash",
+            "hashbrown",
             "hdrhistogram",
             "rustix",
             "rustls",
