@@ -24,4 +24,4 @@ pub fn pause() {
 }
 
 /// Long enough for a machine that builds something else at the same time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
