@@ -21,10 +21,10 @@ use super::form::Fields;
 use super::packages::pull_command;
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
-use super::viewer::Signed;
+use super::viewer::{Signed, Viewer};
 use crate::aggregator::Ask;
-use crate::control::accounts::place::Place;
 use crate::control::accounts::rights::Right;
+use crate::control::accounts::sessions::Who;
 use crate::control::visit::{self, Call};
 use crate::messages::random::random;
 use crate::pure::access::Action;
@@ -82,35 +82,51 @@ async fn check(
     Path(package): Path<String>,
     _fields: Fields,
 ) -> Result<Response, Trouble> {
-    if !signed.may_package(Action::See, &package, false) || !at.has_package(&package) {
-        return Err(Trouble::absent());
-    }
-    if !may_check(&signed, &package) {
-        return Err(Trouble::forbidden());
-    }
-    let Some(domain) = domain_of(&package) else {
-        return Err(Trouble::refused("A package of any domain has no name to look up."));
-    };
-    let right = match signed.may_gateway(Action::Configure) {
-        true => Right::gateway(signed.who.clone()),
-        false => {
-            let place = Place::new(signed.owners.of_domain(&domain), Some(package.clone()));
-            Right::at(Some(signed.who.clone()), Action::Configure, place, at.in_force.snapshot())
-        }
-    };
-    // However long the form took: whom it looks for may be nobody here any more.
-    at.accounts.run_by(right, |_, _| Ok(())).await?;
-    let found = look(&at, &signed, domain).await?;
+    let found = checked(&at, &signed, &signed.who, &package).await?;
     page(&at, &signed, package, Some(found)).await
 }
 
-fn may_check(signed: &Signed, package: &str) -> bool {
-    signed.may_package(Action::Configure, package, false) || signed.may_gateway(Action::Configure)
+/// What is found where the domain of a package leads, for who may change its settings or runs the gateway, and as
+/// they may be told of it.
+///
+/// # Errors
+/// [`Trouble::absent`] for who may not see it and where there is none, [`Trouble::forbidden`] for who may not look;
+/// a package of any domain; that too much is looked at by now.
+pub(super) async fn checked(
+    at: &Dashboard,
+    viewer: &Viewer,
+    who: &Who,
+    package: &str,
+) -> Result<Report, Trouble> {
+    if !viewer.may_package(Action::See, package, false) || !at.has_package(package) {
+        return Err(Trouble::absent());
+    }
+    if !may_check(viewer, package) {
+        return Err(Trouble::forbidden());
+    }
+    let Some(domain) = domain_of(package) else {
+        return Err(Trouble::refused("A package of any domain has no name to look up."));
+    };
+    let right = match viewer.may_gateway(Action::Configure) {
+        true => Right::gateway(who.clone()),
+        false => viewer.right(Action::Configure, package).under(at.in_force.snapshot()),
+    };
+    // However long the form took: whom it looks for may be nobody here any more.
+    at.accounts.run_by(right, |_, _| Ok(())).await?;
+    look(at, viewer, who.account, domain).await
 }
 
-/// What is found where a domain leads, as somebody may be told of it.
-async fn look(at: &Dashboard, signed: &Signed, domain: String) -> Result<Report, Trouble> {
-    let _turn = at.look_ups.take(signed.who.account).await.map_err(Trouble::of_looks)?;
+fn may_check(viewer: &Viewer, package: &str) -> bool {
+    viewer.may_package(Action::Configure, package, false) || viewer.may_gateway(Action::Configure)
+}
+
+async fn look(
+    at: &Dashboard,
+    viewer: &Viewer,
+    account: i64,
+    domain: String,
+) -> Result<Report, Trouble> {
+    let _turn = at.look_ups.take(account).await.map_err(Trouble::of_looks)?;
     let bytes = random::<16>().map_err(|error| Trouble::failed(&error))?;
     let nonce = secret::text(&bytes);
     let trust = spawn_blocking(|| visit::trust(None)).await;
@@ -124,7 +140,7 @@ async fn look(at: &Dashboard, signed: &Signed, domain: String) -> Result<Report,
     };
     let names = timeout(LOOK_UP_DEADLINE, visit::look_up(&at.name_servers(), &domain)).await;
     let names = names.unwrap_or_else(|_| Err("no name server answers in time".to_owned()));
-    let (snapshot, runs_gateway) = (at.in_force.snapshot(), signed.may_gateway(Action::Configure));
+    let (snapshot, runs_gateway) = (at.in_force.snapshot(), viewer.may_gateway(Action::Configure));
     let addresses = names.iter().flat_map(|said| &said.addresses).copied().take(ADDRESSES_MAX);
     // Whoever has a name can let it lead inside: what answers there is for who runs the gateway to know.
     let (outside, inside): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(|address| {

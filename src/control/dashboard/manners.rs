@@ -51,7 +51,7 @@ fn trouble_of(uri: &Uri, response: &Response) -> Option<Arc<Trouble>> {
     }
     match uri.path().starts_with("/api/") {
         true => None,
-        false => Trouble::of_router(response).map(Arc::new),
+        false => Trouble::of_router(response, Trouble::only_sent).map(Arc::new),
     }
 }
 

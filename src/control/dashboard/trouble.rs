@@ -72,12 +72,13 @@ impl Trouble {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Nothing to see", why)
     }
 
-    /// What the router, or an address that it cannot read, says by itself.
-    pub(super) fn of_router(response: &Response) -> Option<Self> {
+    /// What the router, or an address that it cannot read, says by itself; `wrong_method` has the words where
+    /// another method than that of the request is for the address.
+    pub(super) fn of_router(response: &Response, wrong_method: fn() -> Self) -> Option<Self> {
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         let is_plain = response.headers().get(CONTENT_TYPE) == Some(&plain);
         match response.status() {
-            StatusCode::METHOD_NOT_ALLOWED => Some(Self::only_sent()),
+            StatusCode::METHOD_NOT_ALLOWED => Some(wrong_method()),
             StatusCode::BAD_REQUEST if is_plain => {
                 let why = "The address says too little, or something that is not understood here.";
                 Some(Self::refused(why))

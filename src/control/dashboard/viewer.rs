@@ -97,15 +97,17 @@ impl Viewer {
         self.owners.of_domain(name.split('/').next().unwrap_or_default())
     }
 
+    /// The right to do this to a package, [under](Right::under) the rules that served it when they asked.
+    pub(super) fn right(&self, action: Action, package: &str) -> Right {
+        let place = Place::new(self.owner_of(package), Some(package.to_owned()));
+        Right::at(self.who.clone(), action, place, Arc::clone(&self.snapshot))
+    }
+
     /// The right to see a package, or all that they see now.
     pub(super) fn sight(&self, package: Option<&str>) -> Right {
-        let who = self.who.clone();
         match package {
-            None => Right::sight(who, self.grants.clone(), self.owners.clone()),
-            Some(name) => {
-                let place = Place::new(self.owner_of(name), Some(name.to_owned()));
-                Right::at(who, Action::See, place, Arc::clone(&self.snapshot))
-            }
+            None => Right::sight(self.who.clone(), self.grants.clone(), self.owners.clone()),
+            Some(name) => self.right(Action::See, name),
         }
     }
 

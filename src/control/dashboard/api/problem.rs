@@ -106,14 +106,11 @@ impl IntoResponse for Problem {
 
 /// What the router says by itself, as a problem.
 pub(super) async fn of_router(response: Response) -> Response {
-    let trouble = match response.status() {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let why = "This method is not for this address: `Allow` says which are.";
-            Some(Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "Not done here", why))
-        }
-        _ => Trouble::of_router(&response),
+    let wrong_method = || {
+        let why = "This method is not for this address: `Allow` says which are.";
+        Trouble::new(StatusCode::METHOD_NOT_ALLOWED, "Not done here", why)
     };
-    let Some(trouble) = trouble else { return response };
+    let Some(trouble) = Trouble::of_router(&response, wrong_method) else { return response };
     let (mut head, _) = response.into_parts();
     let (said, body) = Problem(trouble).into_response().into_parts();
     head.headers.remove(CONTENT_LENGTH);

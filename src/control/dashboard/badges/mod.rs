@@ -19,9 +19,8 @@ use super::Dashboard;
 use super::address::address;
 use super::form::Fields;
 use super::trouble::Trouble;
-use super::viewer::Signed;
+use super::viewer::{Signed, Viewer};
 use crate::control::accounts::now_s;
-use crate::control::accounts::place::Place;
 use crate::control::accounts::rights::Right;
 use crate::pure::access::Action;
 use crate::pure::badge::Look;
@@ -44,29 +43,35 @@ async fn switch(
     Path(package): Path<String>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    if !signed.may_package(Action::See, &package, false) {
-        return Err(Trouble::absent());
-    }
-    if !signed.may_package(Action::Configure, &package, false) {
-        let why =
-            "Only an admin of this package, or of its organisation, turns its badges on or off.";
-        return Err(Trouble::new(StatusCode::FORBIDDEN, "Not allowed", why));
-    }
+    let right = switchable(&at, &signed, &package)?;
     let is_on = match fields.text("badges") {
         "on" => true,
         "off" => false,
         _ => return Err(Trouble::refused("Badges are turned on or off.")),
     };
-    let (domain, _) = package.split_once('/').unwrap_or_default();
-    let owner = signed.owners.of_domain(domain);
-    let place = Place::new(owner, Some(package.clone()));
-    let right = Right::at(Some(signed.who), Action::Configure, place, at.in_force.snapshot());
+    let owner = signed.owner_of(&package);
     let back = format!("{}#badges", address("packages", &package));
     at.accounts
         .run_by(right, move |store, by| store.switch_badges(by, owner, &package, is_on, now_s()))
         .await?;
     at.badges.forget().await;
     Ok(Redirect::to(&back).into_response())
+}
+
+/// The right to turn a package's badges on or off.
+///
+/// # Errors
+/// [`Trouble::absent`] for who may not see it, 403 for who may not change its settings.
+pub(super) fn switchable(at: &Dashboard, viewer: &Viewer, package: &str) -> Result<Right, Trouble> {
+    if !viewer.may_package(Action::See, package, false) {
+        return Err(Trouble::absent());
+    }
+    if !viewer.may_package(Action::Configure, package, false) {
+        let why =
+            "Only an admin of this package, or of its organisation, turns its badges on or off.";
+        return Err(Trouble::new(StatusCode::FORBIDDEN, "Not allowed", why));
+    }
+    Ok(viewer.right(Action::Configure, package).under(at.in_force.snapshot()))
 }
 
 async fn badge(

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query as Params, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use jiff::Timestamp;
@@ -62,7 +62,6 @@ async fn detail(
     State(at): State<Dashboard>,
     signed: Signed,
     Path(package): Path<String>,
-    headers: HeaderMap,
     params: Params<Vec<(String, String)>>,
 ) -> Result<Response, Trouble> {
     if !signed.may_package(Action::See, &package, false) {
@@ -85,7 +84,7 @@ async fn detail(
     let off = at.accounts.run(|store| store.badges_off()).await?;
     let badges = match off.contains(&package) {
         true => Vec::new(),
-        false => codes(&origin(&headers), |about| at.badges.id(&signed.owners, &package, about)),
+        false => codes(signed.origin(), |about| at.badges.id(&signed.owners, &package, about)),
     };
     let written = Settled::of(&at, &signed, &package).await.map(|settled| settled.written);
     let description = written.map(|written| written.description).unwrap_or_default();
@@ -110,11 +109,4 @@ async fn detail(
         counts: found,
     };
     Ok(shown(StatusCode::OK, &page))
-}
-
-/// What the addresses of this dashboard begin with, as its visitor knows it.
-fn origin(headers: &HeaderMap) -> String {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let scheme = if text("x-forwarded-proto") == Some("https") { "https" } else { "http" };
-    format!("{scheme}://{}", text("host").unwrap_or("localhost"))
 }

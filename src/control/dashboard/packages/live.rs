@@ -23,7 +23,7 @@ use crate::aggregator::Booked;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::sight;
 use crate::control::dashboard::trouble::Trouble;
-use crate::control::dashboard::viewer::Signed;
+use crate::control::dashboard::viewer::{Signed, Viewer};
 use crate::control::pieces::Pieces;
 use crate::control::seats::{Seat, Seats, Taken};
 use crate::control::status::{Phase, Status};
@@ -38,18 +38,32 @@ async fn live(
     signed: Signed,
     Path(package): Path<String>,
 ) -> Result<Response, Trouble> {
-    if !signed.may_package(Action::See, &package, false) {
+    stream(at, &signed, signed.who.account, package).await
+}
+
+/// Each pull of a package that `viewer` may see, as it is counted, whether there is such a package yet or not; the
+/// seat is `account`'s.
+///
+/// # Errors
+/// [`Trouble::absent`] for who may not see it, 503 where all seats are taken.
+pub(in crate::control::dashboard) async fn stream(
+    at: Dashboard,
+    viewer: &Viewer,
+    account: i64,
+    package: String,
+) -> Result<Response, Trouble> {
+    if !viewer.may_package(Action::See, &package, false) {
         return Err(Trouble::absent());
     }
-    let seat = at.seats.take(signed.who.account).await.map_err(|whose| {
+    let seat = at.seats.take(account).await.map_err(|whose| {
         let why = format!(
-            "{whose} are watching pulls already. This page works without; load it again to see newer \
-             counts."
+            "{whose} are watching pulls already. A page works without; load it again to see newer counts. \
+             Programs ask again when one of these has ended."
         );
         Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Too many watch", why)
     })?;
     let (status, booked) = (Arc::clone(&at.status), at.query.subscribe());
-    let lost = sight::lost(at, signed.sight(Some(&package)));
+    let lost = sight::lost(at, viewer.sight(Some(&package)));
     let body = watch(package, booked, lost, status, (seat, LIFE));
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
 }
@@ -68,8 +82,8 @@ impl Watching {
     /// Who has all seats, in words.
     async fn take(&self, account: i64) -> Result<Seat, String> {
         self.0.lock().await.take(Some(account)).map_err(|taken| match taken {
-            Taken::Own => format!("{SEATS_OF_ACCOUNT_MAX} pages of yours"),
-            Taken::All => format!("{SEATS_MAX} pages"),
+            Taken::Own => format!("{SEATS_OF_ACCOUNT_MAX} pages and programs of yours"),
+            Taken::All => format!("{SEATS_MAX} pages and programs"),
         })
     }
 }
@@ -205,7 +219,7 @@ mod tests {
             until_free().await;
             drop(kept);
             let again = watched(seats.take(1).await.unwrap(), LIFE);
-            assert_eq!(seats.take(1).await.err().as_deref(), Some("8 pages of yours"));
+            assert_eq!(seats.take(1).await.err().as_deref(), Some("8 pages and programs of yours"));
             drop(again);
             until_free().await;
             drop(bodies);
