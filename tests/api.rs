@@ -7,141 +7,9 @@ mod support;
 
 use serde_json::{Value, json};
 use support::gate::Gate;
-use support::people::{invited, password, signed_in};
-use support::person::{PACKAGES, Person, ROCKET, text};
+use support::people::{link, password, signed_in};
+use support::person::{PACKAGES, Person, ROCKET, SLEDGE, text};
 use support::program::{ask, json_of, made, problem, send, token_of};
-
-#[test]
-fn a_token_reaches_as_far_as_it_says_and_no_further() {
-    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", PACKAGES);
-    let mut ada = Person::set_up(&mut gate);
-    let acme = ("organisation", "acme");
-    let mut bob = invited(&gate, &mut ada, acme, "member", "bob");
-    let mut pat = invited(&gate, &mut ada, ("package", ROCKET), "member", "pat");
-    let secret = password(&gate, &["create", "eve", "--organisation", "other"]);
-    let eves = token_of(&mut signed_in(&gate, "eve", &secret), "other");
-    let member_of = |place| [place, ("label", "mine"), ("role", "member"), ("days", "")];
-    let bobs = made(&mut bob, &member_of(acme));
-    let pats = made(&mut pat, &member_of(("package", ROCKET)));
-    let of = |role| [acme, ("label", "report"), ("role", role), ("days", "")];
-    let reads = made(&mut ada, &of("member"));
-    let writes = made(&mut ada, &of("admin"));
-    let package = [("package", ROCKET), ("label", "one"), ("role", "admin"), ("days", "7")];
-    let of_package = made(&mut ada, &package);
-    let people = "/api/v1/people?organisation=acme";
-    let rocket = format!("/api/v1/pulls?package={ROCKET}");
-    let sledge = "/api/v1/pulls?package=registry.acme.com/acme/sledge";
-    let export = format!("/api/v1/export?package={ROCKET}&format=csv");
-    let export_of_sledge = "/api/v1/export?package=registry.acme.com/acme/sledge";
-    let explain = "/api/v1/explain?url=http://registry.acme.com/v2/";
-    let settings = format!("/api/v1/settings?package={ROCKET}");
-    let settings_of_sledge = "/api/v1/settings?package=registry.acme.com/acme/sledge";
-    let public = json!({ "public": true });
-    let invite = "/api/v1/invitations?organisation=acme";
-    let invite_rocket = format!("/api/v1/invitations?package={ROCKET}");
-    let token_of_acme = "/api/v1/tokens?organisation=acme";
-    let token_of_rocket = format!("/api/v1/tokens?package={ROCKET}");
-    let member = json!({ "role": "member" });
-    let written = json!({ "name": "acme/rocket", "backends": ["ghcr.io/acme/rocket"] });
-    let undone = json!({ "change": 1 });
-    let of_rocket = |what: &str| format!("/api/v1/package{what}?package={ROCKET}");
-    let (package, check) = (of_rocket(""), of_rocket("/check"));
-    let (history, revert) = (of_rocket("/history"), of_rocket("/revert"));
-    let admins = json!({ "role": "admin", "label": "more" });
-    let members = json!({ "role": "member", "label": "more" });
-    let (named, hosted) = (json!({ "name": "third" }), json!({ "host": "a.b" }));
-    let owned = json!({ "organisation": "third" });
-    let tokens_of_rocket = format!("/api/v1/people/tokens?package={ROCKET}");
-    // Each row: no token, one that is none, one that reads, one that writes, one of a package, all an admin's;
-    // then a member's, another organisation's admin's, and one of a package's member.
-    #[rustfmt::skip]
-    let table: Vec<(&str, &str, Option<&Value>, &str)> = vec![
-        ("GET", "/api/v1/packages", None, "401 401 200 200 200 200 200 200"),
-        ("GET", people, None, "401 401 200 200 404 200 404 404"),
-        ("GET", "/api/v1/people?organisation=nowhere", None, "401 401 404 404 404 404 404 404"),
-        ("GET", &rocket, None, "401 401 200 200 200 200 404 200"),
-        ("GET", sledge, None, "401 401 200 200 404 200 404 404"),
-        ("GET", &settings, None, "401 401 200 200 200 200 404 200"),
-        ("GET", settings_of_sledge, None, "401 401 200 200 404 200 404 404"),
-        ("PUT", &settings, Some(&public), "401 401 403 428 428 403 404 403"),
-        ("PUT", settings_of_sledge, Some(&public), "401 401 403 428 404 403 404 403"),
-        ("GET", "/api/v1/settings", None, "401 401 400 400 400 400 400 400"),
-        ("GET", &package, None, "401 401 200 200 200 200 404 200"),
-        ("GET", "/api/v1/package?package=registry.acme.com/acme/sledge", None, "401 401 200 200 404 200 404 404"),
-        ("POST", "/api/v1/packages?organisation=acme", Some(&member), "401 401 403 400 404 403 404 403"),
-        ("PUT", &package, Some(&written), "401 401 403 409 409 403 404 403"),
-        ("DELETE", &package, None, "401 401 403 409 403 403 404 403"),
-        ("POST", &check, Some(&written), "401 401 403 409 409 403 404 403"),
-        ("GET", &history, None, "401 401 403 200 200 403 404 403"),
-        ("POST", &revert, Some(&undone), "401 401 403 428 428 403 404 403"),
-        ("GET", "/api/v1/pulls", None, "401 401 200 200 200 200 200 200"),
-        ("GET", "/api/v1/pulls?by=domain", None, "401 401 200 200 200 200 200 200"),
-        ("GET", "/api/v1/export", None, "401 401 200 200 200 200 200 200"),
-        ("GET", &export, None, "401 401 200 200 200 200 404 200"),
-        ("GET", export_of_sledge, None, "401 401 200 200 404 200 404 404"),
-        ("GET", explain, None, "401 401 200 200 403 200 403 403"),
-        ("GET", "/api/v1/tokens", None, "401 401 200 200 200 200 200 200"),
-        ("GET", "/api/v1/audit?organisation=acme", None, "401 401 403 200 404 403 404 404"),
-        ("GET", invite, None, "401 401 403 200 404 403 404 404"),
-        ("POST", invite, Some(&member), "401 401 403 201 404 403 404 403"),
-        ("POST", &invite_rocket, Some(&member), "401 401 403 201 201 403 404 403"),
-        ("POST", token_of_acme, Some(&admins), "401 401 403 201 404 403 404 403"),
-        ("POST", token_of_acme, Some(&members), "401 401 403 201 404 403 404 403"),
-        ("POST", &token_of_rocket, Some(&admins), "401 401 403 201 201 403 404 403"),
-        ("GET", "/api/v1/tokens/999", None, "401 401 404 404 404 404 404 404"),
-        ("DELETE", "/api/v1/tokens/999", None, "401 401 403 428 428 403 428 403"),
-        ("GET", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 404 404 403 404 404"),
-        ("DELETE", "/api/v1/invitations/999?organisation=acme", None, "401 401 403 428 404 403 404 403"),
-        ("DELETE", "/api/v1/people/999?organisation=acme", None, "401 401 403 428 404 403 404 403"),
-        ("GET", "/api/v1/organisations", None, "401 401 200 200 200 200 200 200"),
-        ("POST", "/api/v1/organisations", Some(&named), "401 401 403 201 404 403 404 403"),
-        ("GET", "/api/v1/domains?organisation=acme", None, "401 401 200 200 404 200 404 404"),
-        ("POST", "/api/v1/domains?organisation=acme", Some(&hosted), "401 401 403 403 404 403 404 403"),
-        ("GET", "/api/v1/domains/a.b?organisation=acme", None, "401 401 404 404 404 404 404 404"),
-        ("PUT", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 428 404 403 404 403"),
-        ("DELETE", "/api/v1/domains/a.b?organisation=acme", None, "401 401 403 428 404 403 404 403"),
-        ("GET", "/api/v1/domains/a.b/owner", None, "401 401 200 200 404 200 404 404"),
-        ("PUT", "/api/v1/domains/a.b/owner", Some(&owned), "401 401 403 428 404 403 404 403"),
-        ("GET", "/api/v1/people/tokens?organisation=acme", None, "401 401 403 200 404 403 404 404"),
-        ("GET", &tokens_of_rocket, None, "401 401 403 200 200 403 404 403"),
-        ("DELETE", "/api/v1/people/tokens/999?organisation=acme", None, "401 401 403 428 404 403 404 403"),
-        ("GET", "/api/v1/nowhere", None, "404 404 404 404 404 404 404 404"),
-    ];
-    let mut wrong = Vec::new();
-    for (method, target, body, expected) in table {
-        let mut said = Vec::new();
-        for token in ["", "pullgate_00", &reads, &writes, &of_package, &bobs, &eves, &pats] {
-            let answer = send(&gate, token, method, target, &[], body);
-            if answer.status >= 400 {
-                problem(&answer);
-            }
-            said.push(answer.status.to_string());
-        }
-        let said = said.join(" ");
-        if said != expected {
-            wrong.push(format!("{method} {target}: {said}"));
-        }
-    }
-    assert!(wrong.is_empty(), "not as the table says:\n{}", wrong.join("\n"));
-    // What it lists and ends is within its reach too.
-    let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/packages", &[]));
-    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
-    let listed = json_of(&ask(&gate, &of_package, "GET", "/api/v1/tokens", &[]));
-    let items = listed["items"].as_array().unwrap();
-    assert!(items.iter().all(|one| one["package"] == ROCKET), "{listed}");
-    let all = json_of(&ask(&gate, &writes, "GET", "/api/v1/tokens", &[]));
-    let readers = all["items"].as_array().unwrap().last().unwrap()["id"].as_i64().unwrap();
-    let target = format!("/api/v1/tokens/{readers}");
-    let any = [("If-Match", "*")];
-    assert_eq!(ask(&gate, &of_package, "DELETE", &target, &any).status, 404);
-    assert_eq!(ask(&gate, &reads, "GET", people, &[]).status, 200);
-    let tag = ask(&gate, &writes, "GET", &target, &[]).header("etag").unwrap().to_owned();
-    assert_eq!(problem(&ask(&gate, &writes, "DELETE", &target, &[])).0, 428);
-    let other = [("If-Match", "\"other\"")];
-    assert_eq!(problem(&ask(&gate, &writes, "DELETE", &target, &other)).0, 412);
-    assert_eq!(ask(&gate, &writes, "DELETE", &target, &[("If-Match", &tag)]).status, 204);
-    assert_eq!(ask(&gate, &reads, "GET", people, &[]).status, 401, "at once");
-}
 
 #[test]
 fn what_a_token_has_made_ends_with_it() {
@@ -311,6 +179,101 @@ fn a_package_is_made_public_by_a_token_and_asked_about_without_one() {
 }
 
 #[test]
+fn badges_have_the_addresses_that_the_page_shows_and_none_while_they_are_off() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let place = ("package", ROCKET);
+    let [reads, writes] = ["member", "admin"]
+        .map(|role| made(&mut ada, &[place, ("label", "a"), ("role", role), ("days", "1")]));
+    let target = format!("/api/v1/badges?package={ROCKET}");
+    let seen = ask(&gate, &reads, "GET", &target, &[]);
+    let before = json_of(&seen);
+    assert_eq!((&before["package"], &before["on"]), (&json!(ROCKET), &json!(true)));
+    let badges = before["badges"].as_array().unwrap();
+    let words: Vec<_> = badges.iter().map(|one| one["badge"].as_str().unwrap()).collect();
+    assert_eq!(words, ["pulls", "latest-month", "companies", "version"]);
+    let page = text(&ada.get(&format!("/packages/{ROCKET}")));
+    let origin = format!("http://{}", gate.admin());
+    let mut anybody = Person::before(&gate);
+    let addresses = |badge: &Value| {
+        ["svg", "json"].map(|key| {
+            let address = badge[key].as_str().unwrap();
+            address.strip_prefix(&origin).unwrap_or_else(|| panic!("{badge}")).to_owned()
+        })
+    };
+    for badge in badges {
+        for key in ["markdown", "restructuredtext", "asciidoc"] {
+            assert!(page.contains(badge[key].as_str().unwrap()), "{badge}\n{page}");
+        }
+        let html = format!(
+            "<img alt=\"{}\" src=\"{}\">",
+            badge["about"].as_str().unwrap(),
+            badge["svg"].as_str().unwrap()
+        );
+        assert_eq!(badge["html"], html);
+        for (address, kind) in addresses(badge).iter().zip(["image/svg+xml", "application/json"]) {
+            let shown = anybody.get(address);
+            assert!(
+                shown.status == 200 && shown.header("content-type").unwrap().starts_with(kind),
+                "{address}"
+            );
+        }
+    }
+    // Off, they are nowhere; on again, where they were.
+    let put = |on: bool, tag: &str| {
+        let wanted = json!({ "on": on });
+        send(&gate, &writes, "PUT", &target, &[("If-Match", tag)], Some(&wanted))
+    };
+    let tag = seen.header("etag").unwrap();
+    let off = put(false, tag);
+    assert_eq!(json_of(&off), json!({ "package": ROCKET, "on": false, "badges": [] }));
+    assert_eq!(problem(&put(true, tag)).0, 412, "it is another by now");
+    let settings = format!("/api/v1/settings?package={ROCKET}");
+    assert_eq!(json_of(&ask(&gate, &reads, "GET", &settings, &[]))["badges"], false);
+    let all = || badges.iter().flat_map(addresses);
+    assert!(all().all(|address| anybody.get(&address).status == 404));
+    let on = put(true, off.header("etag").unwrap());
+    assert_eq!((on.status, json_of(&on)), (200, before.clone()));
+    assert!(all().all(|address| anybody.get(&address).status == 200));
+    let unknown =
+        send(&gate, &writes, "PUT", &target, &[("If-Match", "*")], Some(&json!({ "off": true })));
+    assert_eq!(problem(&unknown).0, 400);
+}
+
+#[test]
+fn an_invitation_is_taken_for_the_tokens_account_once() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let secret = password(&gate, &["create", "eve", "--organisation", "other"]);
+    let mut eve = signed_in(&gate, "eve", &secret);
+    let token = token_of(&mut eve, "other");
+    let take =
+        |key: &str| send(&gate, &token, "POST", "/api/v1/join", &[], Some(&json!({ "key": key })));
+    for (place, package) in
+        [(("organisation", "acme"), json!(null)), (("package", SLEDGE), json!(SLEDGE))]
+    {
+        let link = link(&ada.act("/people/invite", &[place, ("role", "member")]));
+        let key = link.rsplit('=').next().unwrap();
+        let people = format!("/people?{}={}", place.0, place.1);
+        let joined =
+            json!({ "organisation": "acme", "package": package, "role": "member", "by": "ada" });
+        let taken = take(key);
+        assert_eq!((taken.status, json_of(&taken)), (200, joined));
+        assert!(text(&ada.get(&people)).contains("eve"), "{people}");
+        assert_eq!(eve.get(&people).status, 200, "{people}");
+        // It was for one, and the token is one of its own organisation still.
+        assert_eq!(problem(&take(key)).0, 404);
+        assert_eq!(ask(&gate, &token, "GET", &format!("/api/v1{people}"), &[]).status, 404);
+    }
+    for body in [json!({}), json!({ "key": "00", "role": "admin" }), json!({ "key": 0 })] {
+        let refused = send(&gate, &token, "POST", "/api/v1/join", &[], Some(&body));
+        assert_eq!(problem(&refused).0, 400, "{body}");
+    }
+    let log = text(&ada.get("/history?organisation=acme"));
+    assert!(log.contains("member.add") && log.contains("eve"), "{log}");
+}
+
+#[test]
 fn what_makes_no_sense_is_a_problem_with_words() {
     let mut gate = Gate::start("epoll", PACKAGES);
     let mut ada = Person::set_up(&mut gate);
@@ -372,7 +335,7 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 44);
+    assert_eq!(many, 49);
 }
 
 /// Settings, tokens, invitations and owners of domains, each by itself.
@@ -395,7 +358,9 @@ fn what_is_not_as_it_is_meant_any_more_stays_as_it_is() {
     // What somebody has changed meanwhile.
     let settings = format!("/api/v1/settings?package={ROCKET}");
     let owner = "/api/v1/domains/new.example/owner".to_owned();
+    let badges = format!("/api/v1/badges?package={SLEDGE}");
     for (target, first, second) in [
+        (badges, json!({ "on": false }), json!({ "on": true })),
         (settings, json!({ "badges": false }), json!({ "badges": true, "public": true })),
         (owner.clone(), json!({ "organisation": "mars" }), json!({ "organisation": "moon" })),
     ] {
@@ -483,6 +448,7 @@ fn every_change_of_what_is_there_says_which_state_of_it_is_meant() {
         ("/api/v1/package", of("package", package), written),
         ("/api/v1/package/revert", of("package/revert", package), json!({ "change": 1 })),
         ("/api/v1/settings", of("settings", ROCKET), json!({ "public": true })),
+        ("/api/v1/badges", of("badges", ROCKET), json!({ "on": false })),
         ("/api/v1/people/{account}", acme(&format!("people/{account}")), member),
         ("/api/v1/people/tokens/{token}", acme(&format!("people/tokens/{tokens}")), json!(null)),
         (

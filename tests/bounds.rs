@@ -136,26 +136,30 @@ fn an_account_has_so_many_tokens_and_is_told_so() {
 }
 
 #[test]
-fn an_account_watches_with_a_few_pages_and_another_still_can() {
+fn an_account_watches_with_a_few_pages_and_programs_and_its_pages_go_on() {
     let mut gate = gate("");
-    let ada = Person::set_up(&mut gate);
-    let cookie = format!("Cookie: {}", ada.cookie.unwrap());
-    let watch = || {
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let page = (format!("/live/{ROCKET}"), format!("Cookie: {}", ada.cookie.unwrap()));
+    let program =
+        (format!("/api/v1/live?package={ROCKET}"), format!("Authorization: Bearer {token}"));
+    let watch = |(target, who): &(String, String)| {
         let mut connection = Connection::open(gate.admin()).unwrap();
-        let head =
-            format!("GET /live/{ROCKET} HTTP/1.1\r\nHost: {}\r\n{cookie}\r\n\r\n", gate.admin());
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n{who}\r\n\r\n", gate.admin());
         connection.send(head.as_bytes()).unwrap();
         (connection.head().unwrap().status, connection)
     };
-    let mut held: Vec<_> = (0..8).map(|_| watch()).collect();
+    let mut held: Vec<_> =
+        (0..8).map(|number| watch(if number % 2 == 0 { &page } else { &program })).collect();
     assert!(held.iter().all(|(status, _)| *status == 200));
-    let (status, _) = watch();
-    assert_eq!(status, 503, "a ninth");
+    assert_eq!(watch(&page).0, 503, "a ninth");
+    let refused = ask(&gate, &token, "GET", &program.0, &[]);
+    assert_eq!(problem(&refused), (503, "Too many watch".to_owned()));
     let mut elsewhere = Person::before(&gate);
     elsewhere.from = Some(IpAddr::from([127, 0, 0, 9]));
     assert_eq!(elsewhere.sign_in("ada", support::person::PASSWORD).status, 303, "pages go on");
     held.pop();
-    eventually(|| match watch() {
+    eventually(|| match watch(&program) {
         (200, _) => Ok(()),
         (status, _) => Err(format!("{status}")),
     });

@@ -141,6 +141,7 @@ fn what_an_admin_has_asked_for_is_not_done_once_they_are_none() {
         ("POST", at_rocket("alerts"), hook.clone()),
         ("PUT", at_rocket(&format!("alerts/{alert}")), hook),
         ("PUT", at_rocket("settings"), json!({ "public": true, "badges": false })),
+        ("PUT", at_rocket("badges"), json!({ "on": false })),
         ("POST", "/api/v1/organisations".to_owned(), json!({ "name": "late" })),
         ("POST", of_acme("domains"), json!({ "host": "late.example" })),
         ("PUT", "/api/v1/domains/late.example/owner".to_owned(), json!({ "organisation": "acme" })),
@@ -201,6 +202,7 @@ fn what_was_asked_for_in_a_session_or_by_a_token_is_not_done_once_that_has_ended
         held.push(Held::program(&gate, &token, ("POST", target), &body));
     }
     assert_eq!(bob.act("/sign-out", &[]).status, 303);
+    held.push(Held::program(&gate, &token, ("POST", "/api/v1/join"), &json!({ "key": key })));
     let id = number(&ada.get("/tokens"), "token");
     assert_eq!(ada.act("/tokens/revoke", &[("token", &id)]).status, 303);
     held.into_iter().for_each(Held::comes_too_late);
@@ -210,30 +212,50 @@ fn what_was_asked_for_in_a_session_or_by_a_token_is_not_done_once_that_has_ended
 }
 
 #[test]
-fn who_watches_hears_nothing_more_once_they_may_not_see_it_or_have_signed_out() {
+fn who_watches_hears_nothing_more_once_they_may_not_see_it_or_what_they_came_by_has_ended() {
     let packages = format!("{OF_FILE}delivery = \"redirect\"\n");
     let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", &packages);
     let mut ada = Person::set_up(&mut gate);
     let acme = ("organisation", "acme");
-    let bob = invited(&gate, &mut ada, acme, "member", "bob");
+    let mut bob = invited(&gate, &mut ada, acme, "member", "bob");
     let mut eve = invited(&gate, &mut ada, acme, "member", "eve");
-    let watch = |person: &Person| {
+    let watch = |target: &str, who: &str| {
         let mut stream = Connection::open(gate.admin()).unwrap();
-        let cookie = person.cookie.as_ref().unwrap();
-        let head = format!(
-            "GET /live/{ROCKET} HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n",
-            gate.admin()
-        );
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n{who}\r\n\r\n", gate.admin());
         stream.send(head.as_bytes()).unwrap();
-        assert_eq!(stream.head().unwrap().status, 200);
+        let answer = stream.head().unwrap();
+        assert_eq!(answer.status, 200, "{target}");
+        assert_eq!(answer.header("content-type"), Some("text/event-stream"), "{target}");
         stream.until("watching").unwrap();
         stream
     };
-    let [mut bobs, mut eves, mut adas] = [&bob, &eve, &ada].map(watch);
+    let [mut bobs, mut eves, mut adas] = [&bob, &eve, &ada].map(|person| {
+        let cookie = format!("Cookie: {}", person.cookie.as_ref().unwrap());
+        watch(&format!("/live/{ROCKET}"), &cookie)
+    });
+    let token_of_rocket = |person: &mut Person| {
+        made(person, &[("package", ROCKET), ("label", "a"), ("role", "member"), ("days", "1")])
+    };
+    let program = |token: &str| {
+        let by_token = format!("Authorization: Bearer {token}");
+        watch(&format!("/api/v1/live?package={ROCKET}"), &by_token)
+    };
+    let [of_bob, of_eve] = [&mut bob, &mut eve].map(token_of_rocket);
+    let [mut bobs_program, mut eves_program] = [&of_bob, &of_eve].map(|token| program(token));
+    // A token of hers that ends, before the one that lasts.
+    let ends = token_of_rocket(&mut ada);
+    let of_ada = number(&ada.get("/tokens"), "token");
+    let (mut ended, mut lasting) = (program(&ends), program(&token_of_rocket(&mut ada)));
+    assert_eq!(ada.act("/tokens/revoke", &[("token", &of_ada)]).status, 303);
     let bob_is = account_of(&ada.get("/people?organisation=acme"), "bob");
     assert_eq!(ada.act("/people/remove", &[acme, ("account", &bob_is)]).status, 303);
     assert_eq!(eve.act("/sign-out", &[]).status, 303);
-    for (stream, whose) in [(&mut bobs, "bob"), (&mut eves, "eve")] {
+    for (stream, whose) in [
+        (&mut bobs, "bob"),
+        (&mut eves, "eve"),
+        (&mut bobs_program, "bob's program"),
+        (&mut ended, "ada's program"),
+    ] {
         // The last piece of the body, empty (RFC 9112, 7.1), after which the connection is free.
         let rest = stream.until("0").unwrap_or_else(|error| panic!("{whose}: {error}"));
         assert_eq!(rest.lines().next_back(), Some("0"), "{whose}: {rest}");
@@ -245,6 +267,14 @@ fn who_watches_hears_nothing_more_once_they_may_not_see_it_or_have_signed_out() 
     let manifest = "/v2/acme/rocket/manifests/latest";
     assert_eq!(client.ask("GET", manifest, &lines, b"").unwrap().status, 307);
     adas.until("event: pull").unwrap();
+    // Who signs out ends no token.
+    for stream in [&mut lasting, &mut eves_program] {
+        stream.until("event: pull").unwrap();
+        let told = stream.until("data: ").unwrap();
+        let told: Value =
+            serde_json::from_str(told.trim_end().strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!((&told["tag"], &told["client"]), (&json!("latest"), &json!("docker")));
+    }
 }
 
 /// Nobody reads on what they have begun, so that it stays under way.

@@ -18,7 +18,7 @@ use support::gate::{Gate, pullgate};
 use support::http::{Answer, Connection};
 use support::person::{FORM, PACKAGES, PASSWORD, Person, text};
 use support::process::run;
-use support::program::{problem, send, token_of};
+use support::program::{ask, json_of, problem, send, token_of};
 
 /// A name server that says of each name the texts that it has (and of `<name> A` the addresses), and of others that
 /// there are none; of what is below `quiet.example` it says nothing at all.
@@ -309,19 +309,44 @@ fn who_changes_a_package_has_it_looked_where_its_domain_leads_one_at_a_time() {
     assert!(page.contains("127.0.0.9, port 80 (plain HTTP): nobody answers"), "{page}");
     assert!(page.contains("127.0.0.10: is not public"), "{page}");
     assert!(!page.contains("127.0.0.10, port"), "{page}");
+    // Programs are told the same.
+    let token = token_of(&mut eve, "moon");
+    let by_program = |package: &str| {
+        let target = format!("/api/v1/package/first-pull?package={package}");
+        json_of(&ask(&gate, &token, "POST", &target, &[]))
+    };
+    let told = by_program("registry.moon.example/x");
+    assert_eq!(told["leads_here"], false);
+    let found = told["found"].as_array().unwrap();
+    let has = |says: &str, words: &str| {
+        let is_it =
+            |one: &Value| one["says"] == says && one["detail"].as_str().unwrap().starts_with(words);
+        assert!(found.iter().any(is_it), "{says} {words}: {told}");
+    };
+    has("ok", "DNS: registry.moon.example is at 127.0.0.9, 127.0.0.10");
+    has("change", "127.0.0.9, port 80 (plain HTTP): nobody answers");
+    has("change", "127.0.0.10: is not public");
+    assert!(!told.to_string().contains("127.0.0.10, port"), "{told}");
     let page = looked(&mut ada, "registry.acme.com/acme/rocket");
     assert!(page.contains("127.0.0.10, port 80 (plain HTTP): nobody answers"), "{page}");
-    // However many eve asks for, one is looked at and three wait, and others have their turn.
+    // However many eve asks for, by pages and by programs, one is looked at and three wait, and others have their
+    // turn.
     let target = "/first-pull/quiet.example/x";
     let body = format!("form_token={}", eve.form_token(target));
+    let by_page = format!(
+        "POST {target} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{FORM}\r\nContent-Length: {}\r\n\r\n{body}",
+        gate.admin(),
+        eve.cookie.clone().unwrap(),
+        body.len()
+    );
+    let by_program = format!(
+        "POST /api/v1/package/first-pull?package=quiet.example/x HTTP/1.1\r\nHost: {}\r\n\
+         Authorization: Bearer {token}\r\n\r\n",
+        gate.admin()
+    );
     let (answered, answers) = channel();
-    for _ in 0..10 {
-        let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{FORM}\r\nContent-Length: {}\r\n\r\n{body}",
-            gate.admin(),
-            eve.cookie.clone().unwrap(),
-            body.len()
-        );
+    for number in 0..10 {
+        let head = if number % 2 == 0 { &by_page } else { &by_program };
         let (mut connection, answered) =
             (Connection::open(gate.admin()).unwrap(), answered.clone());
         connection.send(head.as_bytes()).unwrap();

@@ -15,6 +15,7 @@ use support::gate::{Gate, pullgate};
 use support::people::{account, account_of, invited, link, number, password, signed_in};
 use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
 use support::process::{attempt, run};
+use support::routes::without_a_row;
 
 /// A gateway where people who are invited make their own accounts. Names are asked for where nobody answers.
 fn gate() -> Gate {
@@ -189,15 +190,7 @@ fn every_route_has_a_row<'r>(rows: impl Iterator<Item = (&'r str, &'r str)>) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control/dashboard");
     put_routes(&source, &mut routes);
     assert!(routes.len() > 50, "{routes:?}");
-    let mut forgotten = routes.clone();
-    for (method, target) in rows {
-        let path = target.split('?').next().unwrap_or_default();
-        let fits = |(of, pattern): &&(String, String)| of == method && leads_to(pattern, path);
-        // The one with the longest beginning without a choice, as the router chooses.
-        let fixed = |(_, pattern): &&(String, String)| pattern.find('{').unwrap_or(usize::MAX);
-        let route = routes.iter().filter(fits).max_by_key(fixed).expect(target);
-        forgotten.retain(|one| one != route);
-    }
+    let forgotten = without_a_row(&routes, rows);
     assert!(forgotten.is_empty(), "nobody asks who may do this: {forgotten:?}");
 }
 
@@ -219,18 +212,6 @@ fn put_routes(folder: &Path, routes: &mut Vec<(String, String)>) {
                     routes.push((method.to_owned(), pattern.to_owned()));
                 }
             }
-        }
-    }
-}
-
-/// Whether a path is one of this pattern: `{one}` stands for a part of it, `{*all}` for the rest.
-fn leads_to(pattern: &str, path: &str) -> bool {
-    match pattern.split_once("{*") {
-        Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
-        None => {
-            let (parts, of) = (path.split('/'), pattern.split('/'));
-            parts.clone().count() == of.clone().count()
-                && of.zip(parts).all(|(of, part)| of == part || of.starts_with('{'))
         }
     }
 }

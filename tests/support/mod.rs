@@ -26,6 +26,7 @@ pub mod person;
 pub mod process;
 pub mod program;
 pub mod registry;
+pub mod routes;
 pub mod sandbox;
 pub mod scenes;
 pub mod scripted;

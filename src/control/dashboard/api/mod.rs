@@ -2,15 +2,19 @@
 //! browser's session reads here too; it changes nothing, because a page of another site could send it.
 //!
 //! Answers are JSON; lists come in pages (`limit`, `after`), `{"items": […], "next": …}`. What is wrong is
-//! `application/problem+json` (RFC 9457). Each answer to a GET has an `ETag`; who changes or removes what
-//! is there says in `If-Match` which state of it they mean. The description of all of it is made from this
-//! code: `/api/v1/openapi.json`, and `/api` for people.
+//! `application/problem+json` (RFC 9457). Each answer to a GET has an `ETag`, but for those that go on for
+//! long; who changes or removes what is there says in `If-Match` which state of it they mean. The description
+//! of all of it is made from this code: `/api/v1/openapi.json`, and `/api` for people.
 
 mod alerts;
 mod audit;
+mod badges;
 mod caller;
 mod explain;
 mod export;
+mod first_pull;
+mod join;
+mod live;
 mod organisations;
 mod owners;
 mod package;
@@ -41,14 +45,18 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(package_past::check))
         .routes(routes!(package_past::history))
         .routes(routes!(package_past::revert))
+        .routes(routes!(first_pull::look))
         .routes(routes!(settings::one, settings::change))
+        .routes(routes!(badges::list, badges::switch))
         .routes(routes!(pulls::pulls))
+        .routes(routes!(live::live))
         .routes(routes!(export::export))
         .routes(routes!(explain::explain))
         .routes(routes!(people::list))
         .routes(routes!(people::one, people::change, people::remove))
         .routes(routes!(people::invitations, people::invite))
         .routes(routes!(people::invitation, people::withdraw))
+        .routes(routes!(join::join))
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::one, tokens::revoke))
         .routes(routes!(tokens::everybodys))

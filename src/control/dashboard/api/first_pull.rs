@@ -1,0 +1,62 @@
+//! `POST /api/v1/package/first-pull`
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::caller::{Caller, Place};
+use super::problem::{Problem, Refusal};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::first_pull::checked;
+use crate::pure::doctor::Report;
+
+/// Where the domain of a package leads.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Looked {
+    /// Whether it leads here, and nothing has to be changed.
+    leads_here: bool,
+    /// What was found, a line each.
+    found: Vec<Line>,
+}
+
+/// Something that was found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Line {
+    /// `ok`, `note`, or `change` where something has to be changed.
+    #[schema(example = "ok")]
+    says: String,
+    /// What, and what to do.
+    #[schema(example = "DNS: registry.acme.com is at 203.0.113.7")]
+    detail: String,
+}
+
+/// Looks whether the package's domain leads here, as `pullgate doctor` does, for who may change its settings. Nothing
+/// is changed. Of an account one look is under way and three wait (429), and eight are under way in all (503): looks
+/// for the records of domains are among these.
+#[utoipa::path(
+    post, path = "/api/v1/package/first-pull", tag = "packages", params(Place),
+    responses(
+        (status = 200, body = Looked),
+        Refusal
+    )
+)]
+pub(super) async fn look(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+) -> Result<Response, Problem> {
+    caller.writes()?;
+    let package = place.package()?.package;
+    let Report { lines, is_well } = checked(&at, &caller.viewer, &caller.who, &package).await?;
+    let found = lines.iter().map(|line| Line::from(line.as_str())).collect();
+    Ok(Json(Looked { leads_here: is_well, found }).into_response())
+}
+
+impl From<&str> for Line {
+    fn from(line: &str) -> Self {
+        let (says, detail) = line.split_once(' ').unwrap_or_default();
+        Self { says: says.to_owned(), detail: detail.trim_start().to_owned() }
+    }
+}

@@ -1,0 +1,29 @@
+//! `GET /api/v1/live`
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::caller::{Caller, Place};
+use super::problem::{Problem, Refusal};
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::packages::live::stream;
+
+/// Each pull of the package as soon as it is counted, as server-sent events: `event: pull`, whose `data` is JSON with
+/// `tag`, `client`, `version` and `platform`. Who reads too slowly misses some. It ends after ten minutes, or within
+/// two seconds once the token has ended or its account may not see the package any more; lines that begin with `:`
+/// say that it goes on. Eight at once for an account, and 64 in all, pages that listen among them (503).
+#[utoipa::path(
+    get, path = "/api/v1/live", tag = "pulls", params(Place),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream"),
+        Refusal
+    )
+)]
+pub(super) async fn live(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+) -> Result<Response, Problem> {
+    let package = place.package()?.package;
+    Ok(stream(at, &caller.viewer, caller.who.account, package).await?)
+}
