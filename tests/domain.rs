@@ -202,24 +202,22 @@ fn guessers_are_told_apart_whatever_they_say_and_no_address_is_written() {
         person
     };
     let mut guesser = from(9, &gate);
-    let mut statuses = Vec::new();
-    for number in 0..9 {
+    let is_refused = (0..20).any(|number| {
         guesser.also = vec![
             format!("Pullgate-Client: 192.0.2.{number}"),
             format!("X-Forwarded-For: 192.0.2.{number}"),
         ];
-        statuses.push(guesser.sign_in("ada", "not the right one").status);
-    }
-    assert!(statuses.contains(&429), "{statuses:?}");
+        guesser.sign_in("ada", "not the right one").status == 429
+    });
+    assert!(is_refused);
     assert_eq!(from(10, &gate).sign_in("ada", PASSWORD).status, 303);
     // At the admin listener itself the field is nobody's word either.
     let mut direct = Person::before(&gate);
-    statuses.clear();
-    for number in 0..9 {
+    let is_refused = (0..20).any(|number| {
         direct.also = vec![format!("Pullgate-Client: 192.0.2.{number}")];
-        statuses.push(direct.sign_in("ada", "not the right one").status);
-    }
-    assert!(statuses.contains(&429), "{statuses:?}");
+        direct.sign_in("ada", "not the right one").status == 429
+    });
+    assert!(is_refused);
     gate.stop();
     let written = fs::read_to_string(room.path().join("access")).unwrap();
     assert!(written.contains("/sign-in") && !written.contains("127.0.0."), "{written}");
