@@ -23,6 +23,8 @@ use crate::pure::pull::rollup::{Measures, Unit};
 pub struct Counts {
     tree: sled::Db,
     marker: Marker,
+    /// The first day that was written to, since somebody asked.
+    written_day: Option<u32>,
 }
 
 /// Why counts could not be read or written.
@@ -59,7 +61,7 @@ impl Counts {
             None => return Err(CountsError::Damaged("it does not say its version".into())),
         }
         match marker.and_then(|bytes| Marker::decode(&bytes)) {
-            Some(marker) => Ok(Self { tree, marker }),
+            Some(marker) => Ok(Self { tree, marker, written_day: None }),
             None => Err(CountsError::Damaged("its marker is gone".into())),
         }
     }
@@ -109,6 +111,11 @@ impl Counts {
         self.marker.applied()
     }
 
+    /// The first day that was written to since this was asked last, by its first minute.
+    pub fn take_written_day(&mut self) -> Option<u32> {
+        self.written_day.take()
+    }
+
     /// How many keys of the run that was begun are applied.
     pub fn keys_done(&self) -> usize {
         self.marker.keys_done.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(0)
@@ -146,6 +153,7 @@ impl Counts {
         }
         let mut batch = sled::Batch::default();
         for (key, more) in left.iter().take(batch_keys) {
+            self.touch(key);
             digest = self.put(&mut batch, digest, key, |before| {
                 let mut sum = before.map_or(Some(Measures::ZERO), Measures::decode)?;
                 sum += *more;
@@ -170,6 +178,12 @@ impl Counts {
             self.write(batch, run.marker(self.marker, Some(0), digest))?;
         }
         Ok(digest)
+    }
+
+    /// Notes that this key will be written to.
+    fn touch(&mut self, key: &[u8]) {
+        let cell = CellKey::parse(key).filter(|cell| cell.unit == Unit::Day);
+        self.written_day = cell.map(|cell| cell.minute).into_iter().chain(self.written_day).min();
     }
 
     /// Writes a batch together with the marker that says so.
@@ -214,6 +228,7 @@ impl Counts {
         let mut batch = sled::Batch::default();
         let mut marker = self.marker;
         for (key, value) in &entries {
+            self.touch(key);
             marker.digest = marker.digest.wrapping_sub(entry_hash(key, value));
             batch.remove(key);
         }

@@ -36,6 +36,7 @@ pub mod persist;
 pub mod places;
 pub mod plan;
 pub mod query;
+pub mod recall;
 pub mod recover;
 pub mod retention;
 pub mod run;

@@ -15,6 +15,7 @@ use crate::aggregator::giving_way::give_way;
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::lock::Lock;
 use crate::aggregator::names::Names;
+use crate::aggregator::recall::Memory;
 use crate::aggregator::retention;
 use crate::aggregator::schema::{Record, RecordCell, cell_range};
 use crate::aggregator::store::Store;
@@ -48,6 +49,8 @@ pub struct Persist {
     /// When the next run is begun to be applied, and when the next bit of one is.
     next_run_us: u64,
     next_step_us: u64,
+    /// What readers have read of days that are over.
+    memory: Memory,
     /// Held by whoever reads, and since when somebody has.
     reading: Arc<()>,
     read_since_us: Option<u64>,
@@ -76,6 +79,7 @@ impl Persist {
             node,
             next_run_us: 0,
             next_step_us: 0,
+            memory: Memory::default(),
             reading: Arc::default(),
             read_since_us: None,
         }
@@ -104,6 +108,7 @@ impl Persist {
 
     /// Brings a little of what is in the journal to sled.
     pub fn apply(&mut self, now_us: u64) {
+        self.memory.listen();
         // Far behind a step follows the other: each is as short as ever.
         let is_behind = self.store.as_ref().is_some_and(Store::is_far_behind);
         if (now_us < self.next_step_us && !is_behind) || self.is_read(now_us) {
@@ -241,7 +246,12 @@ impl Persist {
             packages: store.dictionary.unwritten(),
             ..Record::default()
         });
-        View::new(store.counts().tree(), store.marker(), pending, Arc::clone(&self.reading))
+        if let Some(day) = store.take_written_day() {
+            self.memory.written(day);
+        }
+        let recall = self.memory.recall(Unit::Day.floor(Clock::look().minute_now()));
+        let (tree, marker) = (store.counts().tree(), store.marker());
+        View::new(tree, marker, pending, Arc::clone(&self.reading)).recalling(recall)
     }
 
     /// Whether somebody reads, and has not for too long: sled is left alone then, for a reader who
@@ -299,6 +309,7 @@ impl Persist {
                     self.companies = Some(companies);
                 }
                 self.settle_record(&store);
+                self.memory.forget();
                 add(&self.health.store_rebuilds_total, store.rebuilds);
                 set(&self.health.journal_bytes, store.journal_bytes());
                 self.store = Some(store);

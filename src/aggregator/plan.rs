@@ -17,7 +17,6 @@ use crate::aggregator::answer::{Answer, Row};
 use crate::aggregator::ask::{Ask, By, Only, QueryError};
 use crate::aggregator::clients::OTHER;
 use crate::aggregator::clock::Clock;
-use crate::aggregator::schema::cell_range;
 use crate::aggregator::tally::UNKNOWN;
 use crate::aggregator::view::View;
 use crate::pure::pull::rollup::{CROSS, Dimension, Measures, Unit};
@@ -401,12 +400,10 @@ impl<'a> Plan<'a> {
     ) -> Result<Cells, QueryError> {
         let mut sums = Sums::default();
         for span in spans {
-            let range = cell_range(span.unit, package, dimension, span.from..span.to);
-            view.cells(range, |cell, measures| {
+            view.series((package, dimension), *span, |row, minute, measures| {
                 // One beyond the bound is enough to be refused.
                 if sums.sums.len() <= self.rows_max {
-                    let minute = self.unit.map_or(0, |unit| unit.floor(cell.minute));
-                    sums.add(cell.value, minute, measures);
+                    sums.add(row, self.unit.map_or(0, |unit| unit.floor(minute)), measures);
                 }
             })?;
             self.is_within(sums.sums.len())?;

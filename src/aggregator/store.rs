@@ -128,6 +128,11 @@ impl Store {
         self.counts.marker()
     }
 
+    /// As [`Counts::take_written_day`].
+    pub fn take_written_day(&mut self) -> Option<u32> {
+        self.counts.take_written_day()
+    }
+
     /// The counts.
     pub fn counts(&self) -> &Counts {
         &self.counts

@@ -5,11 +5,14 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::aggregator::counts::{CountsError, guarded, kept_from};
+use crate::aggregator::recall::Recall;
 use crate::aggregator::run::{Additions, Unapplied};
 use crate::aggregator::schema::{
-    CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Value, package_key, package_number,
+    CellKey, MARKER_KEY, Marker, PACKAGES, PackageRecord, Value, cell_range, package_key,
+    package_number,
 };
-use crate::pure::pull::rollup::{Measures, Unit};
+use crate::pure::pull::rollup::{Dimension, Measures, Unit};
+use crate::pure::pull::spans::Span;
 
 /// A view of the counts, good for one question: the store cannot be reopened while one is held.
 pub struct View {
@@ -20,6 +23,8 @@ pub struct View {
     additions: OnceLock<Additions>,
     /// The same of packages.
     newer_packages: OnceLock<BTreeMap<u32, PackageRecord>>,
+    /// What sled has of days that are over, where somebody read it before.
+    recall: Recall,
     /// Somebody reads for as long as this is held.
     _reading: Arc<()>,
 }
@@ -28,7 +33,13 @@ impl View {
     /// A view of `tree`, with what is to be added to it. It holds `reading` to its end.
     pub fn new(tree: sled::Tree, marker: Marker, unapplied: Unapplied, reading: Arc<()>) -> Self {
         let (additions, newer_packages) = (OnceLock::new(), OnceLock::new());
-        Self { tree: Ok(tree), marker, unapplied, additions, newer_packages, _reading: reading }
+        let (tree, recall) = (Ok(tree), Recall::default());
+        Self { tree, marker, unapplied, additions, newer_packages, recall, _reading: reading }
+    }
+
+    /// The same for who need not read again what is remembered.
+    pub fn recalling(self, recall: Recall) -> Self {
+        Self { recall, ..self }
     }
 
     /// A view of nothing: the store is not open.
@@ -39,6 +50,7 @@ impl View {
             unapplied: Unapplied::default(),
             additions: OnceLock::new(),
             newer_packages: OnceLock::new(),
+            recall: Recall::default(),
             _reading: Arc::default(),
         }
     }
@@ -113,17 +125,63 @@ impl View {
         range: Range<Vec<u8>>,
         mut each: impl FnMut(CellKey<'_>, Measures),
     ) -> Result<(), CountsError> {
-        for (key, measures) in self.additions().range(range.clone()) {
+        self.added(range.clone(), &mut each);
+        self.stored(range, |cell, _, measures| each(cell, measures))
+    }
+
+    /// Gives the cells of a package and dimension in these units of time to `each`, as row, first minute and
+    /// counts; some of them in two parts.
+    pub fn series(
+        &self,
+        of: (u32, Dimension),
+        Span { unit, from, to }: Span,
+        mut each: impl FnMut(&[u8], u32, Measures),
+    ) -> Result<(), CountsError> {
+        let range = |minutes| cell_range(unit, of.0, of.1, minutes);
+        self.added(range(from..to), |cell, measures| each(cell.value, cell.minute, measures));
+        let past = if unit == Unit::Day { self.recall.past(&(from..to)) } else { from..from };
+        if !past.is_empty() && !self.recall.give(of, &past, &mut each) {
+            let mut reading = self.recall.read(of, past.clone());
+            self.stored(range(past.clone()), |cell, value, measures| {
+                if let Some(reading) = &mut reading {
+                    reading.push(cell.value, cell.minute, value);
+                }
+                each(cell.value, cell.minute, measures);
+            })?;
+            if let Some(reading) = reading {
+                self.recall.learn(reading);
+            }
+        }
+        if past.end < to {
+            let each = |cell: CellKey<'_>, _: &[u8], measures| {
+                each(cell.value, cell.minute, measures);
+            };
+            self.stored(range(past.end..to), each)?;
+        }
+        Ok(())
+    }
+
+    /// Gives what is not in sled yet to `each`.
+    fn added(&self, range: Range<Vec<u8>>, mut each: impl FnMut(CellKey<'_>, Measures)) {
+        for (key, measures) in self.additions().range(range) {
             if let Some(cell) = CellKey::parse(key) {
                 each(cell, *measures);
             }
         }
+    }
+
+    /// Gives what is in sled to `each`, also as it stands there.
+    fn stored(
+        &self,
+        range: Range<Vec<u8>>,
+        mut each: impl FnMut(CellKey<'_>, &[u8], Measures),
+    ) -> Result<(), CountsError> {
         let tree = self.tree()?;
         guarded(|| {
             for entry in tree.range(range) {
                 let (key, value) = entry?;
                 if let Some((cell, measures)) = CellKey::parse(&key).zip(Measures::decode(&value)) {
-                    each(cell, measures);
+                    each(cell, &value, measures);
                 }
             }
             Ok(())
