@@ -104,17 +104,12 @@ async fn enter(
 ) -> Result<Cookie, Trouble> {
     let (login, key) = (newcomer::alone(fields)?, fields.text("key").to_owned());
     let password = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
-    let session = cookie.renewed()?;
-    let (before, secret) = (cookie.text.clone(), session.text.clone());
     let snapshot = at.in_force.snapshot();
-    at.accounts
-        .run(move |store| {
-            let guest = Guest::New { login, password };
-            let account = store.accept(&key, guest, &snapshot.routes, now_s())?;
-            store.open_session(account, &before, &secret, &browser, now_s())
-        })
-        .await?;
-    Ok(session)
+    newcomer::enter(at, cookie, browser, move |store| {
+        let guest = Guest::New { login, password };
+        store.accept(&key, guest, &snapshot.routes, now_s())
+    })
+    .await
 }
 
 async fn invited(at: &Dashboard, key: &str) -> Result<Invited, Trouble> {

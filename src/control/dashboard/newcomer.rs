@@ -1,7 +1,10 @@
-//! Who makes an account: what they may be called, and by which password.
+//! Who makes an account: what they may be called, by which password, and how they come in.
 
+use super::Dashboard;
+use super::cookie::Cookie;
 use super::form::Fields;
 use super::trouble::Trouble;
+use crate::control::accounts::{Store, StoreError, now_s};
 use crate::pure::{account, password};
 
 /// The name of somebody who makes an account and an organisation with it, and the organisation's.
@@ -21,6 +24,28 @@ pub(super) fn with_organisation(fields: &Fields) -> Result<(String, String), Tro
 /// The same.
 pub(super) fn alone(fields: &Fields) -> Result<String, Trouble> {
     judged(fields, None)
+}
+
+/// Opens a session of the account that `account` finds or makes, in one go with that; the cookie that stands for
+/// it. What the one before stood for is worth nothing from then on.
+///
+/// # Errors
+/// Those of `account`; then there is no session.
+pub(super) async fn enter(
+    at: &Dashboard,
+    cookie: &Cookie,
+    browser: String,
+    account: impl FnOnce(&mut Store) -> Result<i64, StoreError> + Send + 'static,
+) -> Result<Cookie, Trouble> {
+    let session = cookie.renewed()?;
+    let (before, secret) = (cookie.text.clone(), session.text.clone());
+    at.accounts
+        .run(move |store| {
+            let account = account(store)?;
+            store.open_session(account, &before, &secret, &browser, now_s())
+        })
+        .await?;
+    Ok(session)
 }
 
 fn judged(fields: &Fields, more: Option<(&'static str, String)>) -> Result<String, Trouble> {

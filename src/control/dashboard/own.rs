@@ -88,12 +88,8 @@ async fn change_password(
     network: Network,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    match put_password(&at, &signed, network, &fields).await {
-        Ok(()) => Ok(back()),
-        Err(trouble) => {
-            again(trouble, &fields, |form| page(&at, &signed, form, Filled::default())).await
-        }
-    }
+    let done = put_password(&at, &signed, network, &fields).await;
+    told(&at, &signed, &fields, done, |form| (form, Filled::default())).await
 }
 
 async fn put_password(
@@ -187,12 +183,8 @@ async fn turn_off(
     network: Network,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    match end_second_factor(&at, &signed, network, &fields).await {
-        Ok(()) => Ok(back()),
-        Err(trouble) => {
-            again(trouble, &fields, |off| page(&at, &signed, Filled::default(), off)).await
-        }
-    }
+    let done = end_second_factor(&at, &signed, network, &fields).await;
+    told(&at, &signed, &fields, done, |off| (Filled::default(), off)).await
 }
 
 async fn end_second_factor(
@@ -245,6 +237,22 @@ async fn is_code(
     }
     let why = "The code of your present second factor is not right, or was used already.";
     Err(Trouble::new(StatusCode::FORBIDDEN, "Not allowed", why).at(field))
+}
+
+/// The page again after one of its forms; `which` says which of the two that was.
+async fn told(
+    at: &Dashboard,
+    signed: &Signed,
+    fields: &Fields,
+    done: Result<(), Trouble>,
+    which: impl FnOnce(Filled) -> (Filled, Filled),
+) -> Result<Response, Trouble> {
+    let Err(trouble) = done else { return Ok(back()) };
+    let page = |filled| {
+        let (form, off) = which(filled);
+        page(at, signed, form, off)
+    };
+    again(trouble, fields, page).await
 }
 
 fn session(signed: &Signed) -> Option<i64> {

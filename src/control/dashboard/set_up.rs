@@ -77,15 +77,10 @@ async fn make(
 ) -> Result<Cookie, Trouble> {
     let (name, organisation) = newcomer::with_organisation(fields)?;
     let kept = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
-    let session = cookie.renewed()?;
-    let (before, secret) = (cookie.text.clone(), session.text.clone());
-    at.accounts
-        .run(move |store| {
-            let account = store.set_up(&name, &kept, &organisation, now_s())?;
-            store.open_session(account, &before, &secret, &browser, now_s())
-        })
-        .await?;
-    Ok(session)
+    newcomer::enter(at, cookie, browser, move |store| {
+        store.set_up(&name, &kept, &organisation, now_s())
+    })
+    .await
 }
 
 /// Whether the link is the one that was said, and nobody has used it.

@@ -26,6 +26,7 @@ use super::Dashboard;
 use super::address::local;
 use super::cookie::Cookie;
 use super::form::{Fields, Filled, again};
+use super::newcomer;
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::{Signed, Viewer};
@@ -234,12 +235,7 @@ async fn enter(
         return Err(wrong());
     }
     at.gatekeeper.well_done(&login, network).await;
-    let session = cookie.renewed()?;
-    let (before, secret) = (cookie.text.clone(), session.text.clone());
-    at.accounts
-        .run(move |store| store.open_session(account, &before, &secret, &browser, now_s()))
-        .await?;
-    Ok(session)
+    newcomer::enter(at, cookie, browser, move |_| Ok(account)).await
 }
 
 async fn sign_out(

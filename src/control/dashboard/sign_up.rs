@@ -62,15 +62,8 @@ async fn make(
     // Each account counts like a failure, so that a network gets a few and then waits.
     at.gatekeeper.attempt(SIGNING_UP, network).await?;
     let kept = at.hasher.hash(network.0, fields.text("password").to_owned()).await?;
-    let session = cookie.renewed()?;
-    let (before, secret) = (cookie.text.clone(), session.text.clone());
-    at.accounts
-        .run(move |store| {
-            let account = store.sign_up(&name, &kept, &of, now_s())?;
-            store.open_session(account, &before, &secret, &browser, now_s())
-        })
-        .await?;
-    Ok(session)
+    newcomer::enter(at, cookie, browser, move |store| store.sign_up(&name, &kept, &of, now_s()))
+        .await
 }
 
 fn is_open(at: &Dashboard) -> Result<(), Trouble> {
