@@ -95,7 +95,9 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     assert_eq!(whole.matches("data-y=").count(), 90);
     let pulls = number(&of_id(&whole, "tile-pulls"));
     assert!(pulls > 10_000, "{pulls}");
-    let csv = text(&ada.get(&download("?range=90d&by=day&format=csv")));
+    let csv = ada.get(&download("?range=90d&by=day&format=csv"));
+    assert_eq!(csv.header("transfer-encoding"), Some("chunked"), "it is written as it is read");
+    let csv = text(&csv);
     assert_eq!(sum(&csv), pulls);
     let lines = text(&ada.get(&download("?range=90d&by=tag&format=ndjson")));
     let told = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -26,6 +26,7 @@ mod changed;
 mod cookie;
 mod counted;
 mod domains;
+mod exported;
 mod first_pull;
 mod form;
 mod headers;
@@ -282,8 +283,8 @@ async fn unread_if_too_long(request: Request) -> Request {
     }
 }
 
-/// Exports at once by the API, each with a thread and as much memory as three portions take; whoever reads one
-/// slowly holds it for long. Pages ask otherwise.
+/// Exports and downloads at once, each with a thread and as much memory as three portions take; whoever reads one
+/// slowly holds it for long.
 const EXPORTS_MAX: usize = 8;
 const EXPORTS_OF_ACCOUNT_MAX: usize = 2;
 /// Passwords that are hashed at once, each with 19 MiB.

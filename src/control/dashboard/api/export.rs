@@ -1,26 +1,17 @@
 //! `GET /api/v1/export`
 
-use std::io;
-
-use axum::body::Body;
 use axum::extract::{Query as Params, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use hyper::body::Bytes;
-use tokio::sync::mpsc::channel;
-use tokio::task::spawn_blocking;
 
 use super::caller::Caller;
 use super::problem::{Problem, Refusal};
-use crate::aggregator::{By, Export, Portion, QueryError};
-use crate::control::admin::socket::{PORTIONS_WAITING_MAX, ask, send_all};
-use crate::control::dashboard::counted::{Asker, counted};
-use crate::control::dashboard::packages::{format_of, kind, put_row};
-use crate::control::dashboard::sight;
+use crate::aggregator::By;
+use crate::control::admin::socket::ask;
+use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::exported::exported;
+use crate::control::dashboard::packages::{format_of, kind};
 use crate::control::dashboard::trouble::Trouble;
-use crate::control::dashboard::{Dashboard, EXPORTS_OF_ACCOUNT_MAX};
-use crate::control::pieces::Pieces;
-use crate::control::seats::Taken;
 use crate::pure::access::Action;
 use crate::pure::export::Format;
 
@@ -67,56 +58,8 @@ pub(super) async fn export(
     {
         return Err(Problem(Trouble::absent()));
     }
-    let lost = sight::lost(at.clone(), caller.viewer.sight(ask.package.as_deref()));
-    let seat = at.exports.lock().await.take(Some(caller.who.account)).map_err(taken)?;
-    let mut header = String::new();
-    let columns: Vec<&str> =
-        ["package"].into_iter().chain(ask.by.iter().map(|by| by.column())).collect();
-    format.put_header(&mut header, &columns);
-    let asker = Asker::Account(caller.who.account);
-    let export = counted(&at, asker, move |query| Export::begin(query.clone(), ask)).await?;
-    // One more waits behind them for who reads.
-    let (sender, receiver) = channel(PORTIONS_WAITING_MAX - 1);
-    spawn_blocking(move || {
-        send_all(export, &sender, |portion| {
-            let seen = |package: &str| caller.viewer.may_package(Action::See, package, false);
-            written(std::mem::take(&mut header), portion, format, seen)
-        });
-        drop(seat);
-    });
-    let body = Body::new(Pieces(receiver).until(lost));
+    let (account, right) = (caller.who.account, caller.viewer.sight(ask.package.as_deref()));
+    let seen = move |package: &str| caller.viewer.may_package(Action::See, package, false);
+    let body = exported(&at, account, right, (ask, format), seen).await?;
     Ok(([(CONTENT_TYPE, kind(format))], body).into_response())
-}
-
-/// Too many are under way.
-fn taken(taken: Taken) -> Problem {
-    let trouble = match taken {
-        Taken::All => {
-            Trouble::busy("As many exports as there can be are under way. Try again in a moment.")
-        }
-        Taken::Own => {
-            let why = format!(
-                "{EXPORTS_OF_ACCOUNT_MAX} exports of this account are under way: read one to its end \
-                 first."
-            );
-            Trouble::too_many(&why)
-        }
-    };
-    Problem(trouble)
-}
-
-/// What of a portion is seen, behind what stands before it; of the end, nothing more.
-fn written(
-    mut text: String,
-    portion: Result<Option<Portion>, QueryError>,
-    format: Format,
-    is_seen: impl Fn(&str) -> bool,
-) -> io::Result<Bytes> {
-    let portion = portion.map_err(io::Error::other)?;
-    for row in portion.into_iter().flat_map(|portion| portion.rows) {
-        if is_seen(&row.package) {
-            put_row(&mut text, format, &row);
-        }
-    }
-    Ok(Bytes::from(text))
 }

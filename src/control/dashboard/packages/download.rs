@@ -8,13 +8,13 @@ use axum::routing::get;
 use jiff::Timestamp;
 
 use super::view::View;
-use super::{Asker, counted};
-use crate::aggregator::{Answer, Ask, By, Row};
+use crate::aggregator::{Ask, By};
 use crate::control::dashboard::Dashboard;
+use crate::control::dashboard::exported::exported;
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
 use crate::pure::access::Action;
-use crate::pure::export::{self, Format};
+use crate::pure::export::Format;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new().route("/download/{*package}", get(download))
@@ -39,8 +39,8 @@ async fn download(
     }
     let view = View::of(&rest, Timestamp::now()).map_err(Trouble::refused)?;
     let ask = Ask { by: vec![by], ..view.ask(Some(&package)) };
-    let answer =
-        counted(&at, Asker::Account(signed.who.account), move |query| query.rows(&ask)).await?;
+    let (account, right) = (signed.who.account, signed.sight(Some(&package)));
+    let rows = exported(&at, account, right, (ask, format), |_| true).await?;
     let (kind, ending) = (kind(format), if format == Format::Csv { "csv" } else { "ndjson" });
     let name: String = package
         .chars()
@@ -48,7 +48,7 @@ async fn download(
         .collect();
     let disposition = format!("attachment; filename=\"{name}-{}.{ending}\"", by.as_str());
     let headers = [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, disposition)];
-    Ok((headers, written(&answer, by, format)).into_response())
+    Ok((headers, rows).into_response())
 }
 
 /// The format of this word.
@@ -66,21 +66,4 @@ pub(in crate::control::dashboard) fn kind(format: Format) -> &'static str {
         Format::Csv => "text/csv; charset=utf-8",
         Format::Ndjson => "application/x-ndjson",
     }
-}
-
-/// Row by row, in the columns of `pullgate export`.
-fn written(answer: &Answer, by: By, format: Format) -> String {
-    let mut out = String::new();
-    format.put_header(&mut out, &["package", by.column()]);
-    for row in &answer.rows {
-        put_row(&mut out, format, row);
-    }
-    out
-}
-
-/// Appends one row in those columns.
-pub(in crate::control::dashboard) fn put_row(out: &mut String, format: Format, row: &Row) {
-    let keys = row.keys.iter().map(|(by, value)| (by.column(), value.as_str()));
-    let told: Vec<(&str, &str)> = [("package", &*row.package)].into_iter().chain(keys).collect();
-    format.put_row(out, &export::Row { told: &told, measures: row.measures.to_array() });
 }

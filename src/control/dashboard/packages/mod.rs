@@ -13,7 +13,7 @@ mod series;
 mod view;
 
 pub(super) use contents::pull_command;
-pub(super) use download::{format_of, kind, put_row};
+pub(super) use download::{format_of, kind};
 pub(super) use public::by_file;
 
 use axum::Router;
