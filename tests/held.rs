@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::fs;
 use std::io::ErrorKind;
 
 use serde_json::{Value, json};
@@ -275,6 +276,42 @@ fn who_watches_hears_nothing_more_once_they_may_not_see_it_or_what_they_came_by_
             serde_json::from_str(told.trim_end().strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!((&told["tag"], &told["client"]), (&json!("latest"), &json!("docker")));
     }
+}
+
+/// A package that gets a rule of its own is none of its collection any more, and so nothing for its people.
+#[test]
+fn an_export_breaks_off_once_the_file_sets_apart_what_it_is_of() {
+    let collection = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/*\"\n\
+                      backend = \"ghcr.io/acme/*\"\n[limits]\nwrite_timeout = \"300s\"\n";
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", collection);
+    let mut ada = Person::set_up(&mut gate);
+    let place = ("package", "registry.acme.com/acme/*");
+    let mut bob = invited(&gate, &mut ada, place, "member", "bob");
+    let rows = import_much(&gate, ROCKET);
+    let [of_bob, of_ada] =
+        [&bob, &ada].map(|person| format!("Cookie: {}", person.cookie.as_ref().unwrap()));
+    let [(answer, mut cut), (other, _held), (whole, mut all)] =
+        [&of_bob, &of_bob, &of_ada].map(|who| begin_export(&gate, who, ""));
+    assert_eq!([answer.status, other.status, whole.status], [200; 3]);
+    assert_eq!(begin_export(&gate, &of_bob, "").0.status, 429, "two are under way");
+    assert_eq!(bob.get(&format!("/download/{ROCKET}")).status, 429, "and a page's download is one");
+    let before = fs::read_to_string(gate.config_file()).unwrap();
+    let own = "[[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/rocket\"\n\
+               backend = \"ghcr.io/acme/rocket\"\n";
+    fs::write(gate.config_file(), format!("{before}\n{own}")).unwrap();
+    eventually(|| match begin_export(&gate, &of_bob, "").0.status {
+        200 => Ok(()),
+        status => Err(format!("{status}: none has ended")),
+    });
+    assert_eq!(bob.get(&format!("/packages/{ROCKET}")).status, 404);
+    let broken = cut.chunks(&mut Vec::new()).unwrap_err();
+    let is_noticed =
+        [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&broken.kind());
+    assert!(is_noticed, "{broken}");
+    // Who sees it by another role goes on.
+    let mut came = Vec::new();
+    all.chunks(&mut came).unwrap();
+    assert_eq!(String::from_utf8(came).unwrap().lines().count(), rows);
 }
 
 /// Nobody reads on what they have begun, so that it stays under way.

@@ -10,6 +10,8 @@ use super::sessions::Who;
 use super::store::{Store, StoreError};
 use super::{Accounts, now_s};
 use crate::pure::access::{Action, Grants, Object};
+use crate::pure::route::pattern::{Pattern, Star};
+use crate::pure::route::table::Table;
 use crate::pure::snapshot::Snapshot;
 
 /// Somebody, and what they have to be allowed when it is done.
@@ -25,8 +27,8 @@ enum To {
     Own,
     /// This to a place, its packages being served by these rules.
     At(Action, Place, Arc<Snapshot>),
-    /// To see all that they saw once.
-    Sight(Arc<Sight>),
+    /// To see all that they saw once, packages being served by these rules.
+    Sight(Arc<Sight>, Arc<Snapshot>),
     /// To configure the gateway.
     Gateway,
 }
@@ -35,6 +37,7 @@ enum To {
 struct Sight {
     grants: Grants,
     owners: Owners,
+    rules: Arc<Snapshot>,
 }
 
 impl Right {
@@ -43,15 +46,17 @@ impl Right {
         Self { who, to: To::At(action, place, snapshot) }
     }
 
-    /// To see all that these are the grants for, domains being theirs who own them now.
-    pub fn sight(who: Option<Who>, grants: Grants, owners: Owners) -> Self {
-        Self { who, to: To::Sight(Arc::new(Sight { grants, owners })) }
+    /// To see all that these are the grants for, domains being theirs who own them now, and packages being served
+    /// by these rules.
+    pub fn sight(who: Option<Who>, grants: Grants, owners: Owners, rules: Arc<Snapshot>) -> Self {
+        let sight = Sight { grants, owners, rules: Arc::clone(&rules) };
+        Self { who, to: To::Sight(Arc::new(sight), rules) }
     }
 
     /// The same, packages being served by these rules by now.
     #[must_use]
     pub fn under(mut self, rules: Arc<Snapshot>) -> Self {
-        if let To::At(_, _, snapshot) = &mut self.to {
+        if let To::At(_, _, snapshot) | To::Sight(_, snapshot) = &mut self.to {
             *snapshot = rules;
         }
         self
@@ -111,32 +116,67 @@ impl Store {
                     matches!(package, Object::Package { owner: now, .. } if now == *owner);
                 is_theirs && grants.may(*action, package)
             }
-            To::Sight(sight) => sight.is_within(&grants, &self.owners()?),
+            To::Sight(sight, rules) => sight.is_within(&grants, &self.owners()?, rules),
         };
         if may { Ok(who.actor()) } else { Err(StoreError::Forbidden) }
     }
 }
 
 impl Sight {
-    /// Whether all of it is seen by these grants, domains being these owners'.
-    fn is_within(&self, grants: &Grants, owners: &Owners) -> bool {
+    /// Whether all of it is seen by these grants, domains being these owners', and packages being served by these
+    /// rules.
+    fn is_within(&self, grants: &Grants, owners: &Owners, rules: &Arc<Snapshot>) -> bool {
         let is_kept = |before: Object<'_>, now: Object<'_>| {
             !self.grants.may(Action::See, before) || grants.may(Action::See, now)
+        };
+        let is_package_kept = |name: &str, [before, now]: [Option<(&str, &str)>; 2]| {
+            let before = self.owners.package(name, before, false);
+            is_kept(before, owners.package(name, now, false))
         };
         let organisations = self.grants.organisations.keys().map(|id| (*id, *id));
         let domains = self.owners.domains.keys().chain(owners.domains.keys());
         let owners_of = domains.map(|host| (self.owners.of_domain(host), owners.of_domain(host)));
         let reached = self.grants.reach.iter().filter_map(|reach| reach.package.as_ref());
         let mut packages = self.grants.packages.keys().chain(reached);
+        let mut names = packages.clone();
         organisations
             .chain(owners_of)
             .all(|(before, now)| is_kept(Object::Organisation(before), Object::Organisation(now)))
-            && packages.all(|name| {
-                let of = [&self.owners, owners].map(|owners| owners.package(name, None, false));
-                is_kept(of[0], of[1])
-            })
+            && names.all(|name| is_package_kept(name, [None; 2]))
+            && (Arc::ptr_eq(&self.rules, rules)
+                || packages.all(|collection| {
+                    let tables = [&self.rules.routes, &rules.routes];
+                    let mut apart = set_apart(collection, tables).into_iter();
+                    apart.all(|name| is_package_kept(&name, tables.map(|it| it.serving(&name))))
+                }))
     }
 }
+
+/// Names that a collection has and that another rule may serve by one of these tables than by the other: one for each
+/// rule below it, or its own, that only one of them has. None for what is no collection.
+fn set_apart(collection: &str, tables: [&Table; 2]) -> Vec<String> {
+    let Some((domain, name)) = collection.split_once('/') else { return Vec::new() };
+    let Some(pattern) = Pattern::parse(name).ok().filter(|it| it.star.is_some()) else {
+        return Vec::new();
+    };
+    let rules = tables.iter().flat_map(|table| table.packages());
+    rules
+        .filter(|(at, rule)| *at == domain && rule.starts_with(&pattern.prefix))
+        .filter(|(_, rule)| tables.iter().any(|table| table.of(domain, rule).is_none()))
+        .filter_map(|(_, rule)| Pattern::parse(rule).ok())
+        .map(|rule| match rule.star {
+            None => rule.prefix,
+            Some(Star::One) => rule.prefix + ANY,
+            // One that `*` there does not serve.
+            Some(Star::Many) => [&rule.prefix, ANY, "/", ANY].concat(),
+        })
+        .filter(|name| pattern.has(name))
+        .map(|name| format!("{domain}/{name}"))
+        .collect()
+}
+
+/// What a collection has and nobody gives a rule of its own.
+const ANY: &str = "any-that-has-no-rule-of-its-own";
 
 #[cfg(test)]
 mod tests {
@@ -253,8 +293,64 @@ mod tests {
             ),
         ];
         for (what, before, then, after, now, expected) in table {
-            let sight = Sight { grants: before, owners: then.clone() };
-            assert_eq!(sight.is_within(&after, now), expected, "{what}");
+            let rules = Arc::new(compiled("").1);
+            let sight = Sight { grants: before, owners: then.clone(), rules: Arc::clone(&rules) };
+            assert_eq!(sight.is_within(&after, now, &rules), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_sight_of_a_collection_ends_where_the_rules_set_apart_what_it_had() {
+        let rules = |names: &[&str]| {
+            let package = |name: &&str| {
+                let backend = name.replace("acme", "x");
+                format!(
+                    "[[packages]]\ndomain = \"a.b\"\nname = \"{name}\"\nbackend = \"ghcr.io/{backend}\"\n"
+                )
+            };
+            Arc::new(compiled(&names.iter().map(package).collect::<String>()).1)
+        };
+        let on = |names: &[&str], organisations: &[i64]| Grants {
+            organisations: organisations.iter().map(|id| (*id, Role::Member)).collect(),
+            packages: names.iter().map(|name| (format!("a.b/{name}"), Role::Member)).collect(),
+            reach: None,
+        };
+        let by_token = |package: &str| Grants {
+            reach: Some(Reach {
+                organisation: 1,
+                package: Some(format!("a.b/{package}")),
+                most: Role::Member,
+            }),
+            ..on(&[], &[1])
+        };
+        let owners = Owners { operator: 1, ..Owners::default() };
+        let before = &["acme/*", "acme/secret", "deep/**"][..];
+        for (what, grants, after, expected) in [
+            ("the same, read anew", on(&["acme/*"], &[]), before, true),
+            (
+                "one of its names",
+                on(&["acme/*"], &[]),
+                &["acme/*", "acme/secret", "acme/one", "deep/**"],
+                false,
+            ),
+            ("who sees all", on(&["acme/*"], &[1]), &["acme/*", "acme/one"], true),
+            ("who sees that too", on(&["acme/*", "acme/one"], &[]), &["acme/*", "acme/one"], true),
+            ("more than before", on(&["acme/*"], &[]), &["acme/*", "deep/**"], true),
+            ("all of them", on(&["acme/*"], &[]), &["acme/secret", "deep/**"], false),
+            (
+                "another's",
+                on(&["acme/*"], &[]),
+                &["acme/*", "acme/secret", "deep/**", "deep/x"],
+                true,
+            ),
+            ("some of them", on(&["deep/**"], &[]), &["acme/*", "deep/**", "deep/er/*"], false),
+            ("the nearest of them", on(&["deep/**"], &[]), &["acme/*", "deep/**", "deep/*"], false),
+            ("no collection", on(&["acme/secret"], &[]), &["acme/*"], true),
+            ("what a token is of", by_token("acme/*"), &["acme/*", "acme/one"], false),
+        ] {
+            let sight =
+                Sight { grants: grants.clone(), owners: owners.clone(), rules: rules(before) };
+            assert_eq!(sight.is_within(&grants, &owners, &rules(after)), expected, "{what}");
         }
     }
 }

@@ -106,7 +106,10 @@ impl Viewer {
     /// The right to see a package, or all that they see now.
     pub(super) fn sight(&self, package: Option<&str>) -> Right {
         match package {
-            None => Right::sight(self.who.clone(), self.grants.clone(), self.owners.clone()),
+            None => {
+                let (who, rules) = (self.who.clone(), Arc::clone(&self.snapshot));
+                Right::sight(who, self.grants.clone(), self.owners.clone(), rules)
+            }
             Some(name) => self.right(Action::See, name),
         }
     }
