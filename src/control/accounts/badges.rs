@@ -73,7 +73,7 @@ pub(super) fn follow(step: &Connection, was: &str, is: &str) -> Result<(), Store
     step.execute("UPDATE badges_off SET is_former = 1 WHERE package = ?1", [was])?;
     has_room(step, is)?;
     let former = "(SELECT package FROM badges_off WHERE is_former = 1)";
-    let bound = (FORMER_MAX, "former names whose badges are off", "turn on some first");
+    let bound = (FORMER_MAX, "former names whose badges are off", FORMER_FIRST);
     room::at_domain(step, former, was, bound)
 }
 
@@ -88,6 +88,9 @@ fn has_room(step: &Connection, package: &str) -> Result<(), StoreError> {
 const OFF_MAX: i64 = 1000;
 /// Names that packages at one domain had before, and under which badges are off.
 const FORMER_MAX: i64 = 10_000;
+/// Nobody finds the pages of names that there are not any more, to turn theirs on there.
+const FORMER_FIRST: &str = "turn the badges of this one on, give it the other name, and turn them off again under \
+                            that; under its old name they show what was counted there";
 
 #[cfg(test)]
 mod tests {
@@ -144,6 +147,7 @@ mod tests {
     fn at_one_domain_there_are_so_many_former_names() {
         let dir = scratch();
         let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        let by = Actor { account: None, login: "ada".to_owned() };
         let insert = "INSERT INTO badges_off (package, is_former) VALUES (?1, 1)";
         let bound = (FORMER_MAX, "former names whose badges are off");
         is_held_at_domain(&mut store, bound, insert, |store, package| {
@@ -152,6 +156,21 @@ mod tests {
             follow(&step, package, "e.f/now")?;
             Ok(step.commit()?)
         });
+        // What is said then works.
+        let step = store.begin().unwrap();
+        step.execute("INSERT INTO badges_off (package) VALUES ('a.b/x')", []).unwrap();
+        let words = follow(&step, "a.b/x", "e.f/x").unwrap_err().to_string();
+        assert!(
+            words.contains("turn the badges of this one on, give it the other name"),
+            "{words}"
+        );
+        drop(step);
+        store.switch_badges(&by, 1, "a.b/x", true, 7).unwrap();
+        let step = store.begin().unwrap();
+        follow(&step, "a.b/x", "e.f/x").unwrap();
+        step.commit().unwrap();
+        store.switch_badges(&by, 1, "e.f/x", false, 8).unwrap();
+        assert!(!store.has_badges("e.f/x").unwrap());
     }
 
     #[test]
