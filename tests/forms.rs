@@ -5,6 +5,9 @@
 
 mod support;
 
+use std::fs;
+use std::path::Path;
+
 use support::gate::Gate;
 use support::packages::{OF_FILE, config};
 use support::people::{invited, link};
@@ -77,6 +80,12 @@ fn has(form: &str, name: &str, value: &str) -> bool {
         }
         "textarea" => after.starts_with(&format!(">{value}</textarea>")),
         _ if value == "on" => field.contains(" checked"),
+        "input" if field.contains("type=\"checkbox\"") || field.contains("type=\"radio\"") => {
+            let marks = [format!(" name=\"{name}\""), format!(" value=\"{value}\"")];
+            let mut tags = form.split('<').map(|tag| tag.split('>').next().unwrap());
+            let one = tags.find(|tag| marks.iter().all(|mark| tag.contains(mark)));
+            one.is_some_and(|tag| tag.contains(" checked"))
+        }
         _ => field.contains(&format!("value=\"{value}\"")),
     }
 }
@@ -140,10 +149,14 @@ fn what_is_filled_in_is_there_again_where_it_is_refused() {
     let mut eve = Person::before(&gate);
     let fields = [("login", "eve"), ("organisation", "moon"), ("password", PASSWORD)];
     assert_eq!(eve.fill_in("/sign-up", &fields).status, 303);
+    let mut mia = invited(&gate, &mut ada, ("organisation", "acme"), "member", "mia");
     let alerts = format!("/alerts/{ROCKET}");
     type Row<'r> = (&'r str, &'r str, &'r [(&'r str, &'r str)], u16, &'r [&'r str], &'r str);
     #[rustfmt::skip]
-    let rows: [(&mut Person, &[Row<'_>]); 2] = [
+    let rows: [(&mut Person, &[Row<'_>]); 3] = [
+        (&mut mia, &[
+            ("/tokens", "/tokens", &[("label", "ci"), ("organisation", "acme"), ("package", ROCKET), ("role", "admin"), ("days", "7")], 403, &["role"], "You are no admin there yourself"),
+        ]),
         (&mut eve, &[
             ("/people", "/organisations", &[("organisation", "acme")], 409, &["organisation"], "already"),
             ("/people", "/organisations", &[("organisation", "a b")], 400, &["organisation"], "is made of"),
@@ -159,7 +172,7 @@ fn what_is_filled_in_is_there_again_where_it_is_refused() {
             ("/account", "/account/password", &[("password", "not the right one"), ("new_password", PASSWORD)], 403, &["password"], "present password is not right"),
             ("/account", "/account/password", &[("password", PASSWORD), ("new_password", "Password1234")], 400, &["new_password"], "everybody tries first"),
             ("/account/second-factor", "/account/second-factor", &[("code", "000000"), ("password", PASSWORD)], 400, &["code"], "is your clock?"),
-            ("/packages/new?organisation=acme", "/packages/new", &[("domain", "registry.acme.com"), ("name", "acme/rocket"), ("backends", "ghcr.io/x/y"), ("delivery", "broker"), ("credentials", "none"), ("description", "mine")], 400, &["name"], "The name "),
+            ("/packages/new?organisation=acme", "/packages/new", &[("domain", "registry.acme.com"), ("name", "acme/rocket"), ("backends", "ghcr.io/x/y"), ("delivery", "broker"), ("credentials", "none"), ("description", "mine"), ("confirm", "yes"), ("people", "end"), ("anyway", "yes")], 400, &["name"], "The name "),
         ]),
     ];
     for (person, cases) in rows {
@@ -168,6 +181,20 @@ fn what_is_filled_in_is_there_again_where_it_is_refused() {
             let case = Case { page, action, fields, status: *status, wrong, words };
             case.is_kept(person);
         }
+    }
+    // What there is not any more cannot be chosen again; the rest is there.
+    let gone = [("label", "ci"), ("package", "registry.acme.com/acme/gone"), ("role", "member")];
+    for (place, field) in
+        [(gone, "package"), ([gone[0], ("organisation", "moon"), gone[2]], "organisation")]
+    {
+        let before = text(&mia.get("/tokens"));
+        let refused = mia.send_form(&before, "/tokens", &place);
+        let page = text(&refused);
+        assert_eq!(refused.status, 404, "{page}");
+        assert!(
+            has(&page, "label", "ci") && page.contains(&format!("id=\"{field}-wrong\"")),
+            "{page}"
+        );
     }
     // What is chosen with a button is not filled in, and said above the page that it was on.
     let people = text(&ada.get("/people?organisation=acme"));
@@ -202,9 +229,13 @@ fn who_changes_a_package_that_another_has_changed_sees_that_and_keeps_theirs() {
     assert!(page.contains("Somebody has changed it since you looked"), "{page}");
     assert!(page.contains("<ins>http://127.1.1.2:1/x</ins>"), "what they did: {page}");
     assert!(page.contains(">http://127.1.1.3:1/x</textarea>"), "{page}");
+    assert!(has(&page, "anyway", "yes"), "{page}");
+    let removal = "/settings/remove/registry.acme.com/acme/sledge";
+    let late = ada.send_form(&before, removal, &[("confirm", "yes")]);
+    assert_eq!(late.status, 412);
+    assert!(has(&text(&late), "confirm", "yes"), "{}", text(&late));
     assert_eq!(ada.send_form(&page, settings, &written("http://127.1.1.3:1/x")).status, 303);
     // Nor is it removed unless that is said.
-    let removal = "/settings/remove/registry.acme.com/acme/sledge";
     let unsure = Case {
         page: settings,
         action: removal,
@@ -237,6 +268,115 @@ fn what_is_shown_once_has_a_button_that_copies_it() {
         assert!(button.starts_with("button ") && button.ends_with(" hidden"), "{button}");
         assert!(page.contains(".js\" defer></script>"), "{page}");
     }
+}
+
+/// Somebody has signed in anew in another window meanwhile.
+#[test]
+fn a_form_of_another_session_is_there_again_and_may_be_sent() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let (new, made) = ("/packages/new", "/packages/registry.acme.com/acme/sledge");
+    let of_before = text(&ada.get("/packages/new?organisation=acme"));
+    ada.act("/sign-out", &[]);
+    assert_eq!(ada.sign_in("ada", PASSWORD).status, 303);
+    let written = [
+        ("domain", "registry.acme.com"),
+        ("name", "acme/sledge"),
+        ("backends", "http://127.1.1.1:1/x"),
+        ("delivery", "redirect"),
+        ("credentials", "none"),
+        ("description", "a <b>sledge</b>"),
+        ("anyway", "yes"),
+    ];
+    // Nothing is shown of what may be another site's.
+    for said in ["", "Origin: null", "Origin: http://evil.example", "Sec-Fetch-Site: cross-site"] {
+        ada.also =
+            Some(said).filter(|said| !said.is_empty()).map(str::to_owned).into_iter().collect();
+        let refused = ada.send_form(&of_before, new, &written);
+        let page = text(&refused);
+        assert_eq!(refused.status, 403, "{said}: {page}");
+        assert!(!page.contains("sledge") && !page.contains("Send it again"), "{said}: {page}");
+    }
+    let ours = format!("Origin: http://{}", gate.admin());
+    ada.also = vec![ours.clone(), "Sec-Fetch-Site: same-origin".to_owned()];
+    let refused = ada.send_form(&of_before, new, &written);
+    let page = text(&refused);
+    assert_eq!(refused.status, 403, "{page}");
+    assert!(page.contains("<dd>a &#60;b&#62;sledge&#60;/b&#62;</dd>"), "{page}");
+    assert_eq!(ada.get(made).status, 404, "nothing was done");
+    let sent = ada.send_form(&page, new, &[]);
+    assert_eq!((sent.status, sent.header("location")), (303, Some(made)), "{}", text(&sent));
+
+    // Secrets are asked for again, and whoever has no cookie gets one.
+    let mut bob = Person::before(&gate);
+    bob.also = vec![ours];
+    let door = text(&bob.get("/sign-in"));
+    bob.cookie = None;
+    let page = text(&bob.send_form(&door, "/sign-in", &[("login", "ada"), ("password", PASSWORD)]));
+    assert!(page.contains("<dd>ada</dd>") && !page.contains(PASSWORD), "{page}");
+    assert!(tag(&page, "name", "password").is_some_and(|it| it.contains("\"password\"")), "{page}");
+    assert_eq!(bob.send_form(&page, "/sign-in", &[("password", PASSWORD)]).status, 303);
+    // One whose secret its page has made is not shown again: that page is another then.
+    let app = text(&bob.get("/account/second-factor"));
+    bob.act("/sign-out", &[]);
+    assert_eq!(bob.sign_in("ada", PASSWORD).status, 303);
+    let of_app = [("code", "000000"), ("password", PASSWORD)];
+    let page = text(&bob.send_form(&app, "/account/second-factor", &of_app));
+    assert!(page.contains("load the page again") && !page.contains("Send it again"), "{page}");
+}
+
+/// Where the browser holds to what its fields say, nothing that is written is too long to be sent.
+#[test]
+fn nobody_can_write_more_into_a_page_than_is_taken() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+    let mut forms = 0;
+    for file in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let page = fs::read_to_string(&file).unwrap();
+        for form in page.split("<form ").skip(1).map(|rest| rest.split("</form>").next().unwrap()) {
+            forms += 1;
+            let lines = form.lines().filter(|line| {
+                let is_told =
+                    ["type=\"hidden\"", "type=\"checkbox\"", "type=\"radio\"", "type=\"date\""];
+                (line.contains("<input ") || line.contains("<textarea "))
+                    && !is_told.iter().any(|kind| line.contains(kind))
+                    // What is asked for anew was written before.
+                    && !line.contains("one.autocomplete")
+            });
+            let most: usize = lines
+                .map(|line| {
+                    let most =
+                        line.split("maxlength=\"").nth(1).and_then(|it| it.split('"').next());
+                    let most = most.and_then(|most| most.parse::<usize>().ok());
+                    most.unwrap_or_else(|| panic!("{}: no maxlength: {line}", file.display()))
+                })
+                .sum();
+            // A unit of UTF-16 is three bytes at the most, of three characters each when they are sent.
+            assert!(most * 9 < 60 * 1024, "{}: {most} characters: {form}", file.display());
+        }
+    }
+    assert!(forms > 20, "{forms}");
+    // And what is too long all the same is told what to do.
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let mut ada = Person::set_up(&mut gate);
+    let refused = ada.act("/tokens", &[("label", &"x".repeat(70_000))]);
+    let page = text(&refused);
+    assert_eq!(refused.status, 413, "{page}");
+    assert!(page.contains("write less there than you have sent"), "{page}");
+}
+
+#[test]
+fn each_copy_of_a_badge_has_a_name_of_its_own() {
+    let mut gate = Gate::start("epoll", &config(OF_FILE));
+    let page = text(&Person::set_up(&mut gate).get(&format!("/packages/{ROCKET}")));
+    let buttons = page.split("data-copies=\"badge-").skip(1);
+    let mut names: Vec<_> = buttons
+        .map(|rest| rest.split_once(" hidden>").unwrap().1.split("</button>").next().unwrap())
+        .collect();
+    assert!(names.contains(&"Copy<span class=\"unseen\"> as Markdown: pulls</span>"), "{names:?}");
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!((all, names.len()), (16, 16), "{names:?}");
 }
 
 #[test]

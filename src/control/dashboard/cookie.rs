@@ -26,6 +26,18 @@ impl Cookie {
         Self::new(self.is_https)
     }
 
+    /// The one that came with these, or a new one.
+    ///
+    /// # Errors
+    /// That the system gives no random bytes.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Trouble> {
+        let is_https = is_https(headers);
+        match sent(headers) {
+            Some(text) => Ok(Self { text: text.to_owned(), is_new: false, is_https }),
+            None => Self::new(is_https),
+        }
+    }
+
     fn new(is_https: bool) -> Result<Self, Trouble> {
         let bytes = random::<32>().map_err(|error| Trouble::failed(&error))?;
         Ok(Self { text: secret::text(&bytes), is_new: true, is_https })
@@ -70,11 +82,7 @@ impl<S: Sync> FromRequestParts<S> for Cookie {
     type Rejection = Trouble;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Trouble> {
-        let is_https = is_https(&parts.headers);
-        match sent(&parts.headers) {
-            Some(text) => Ok(Self { text: text.to_owned(), is_new: false, is_https }),
-            None => Self::new(is_https),
-        }
+        Self::of(&parts.headers)
     }
 }
 

@@ -1,15 +1,19 @@
 //! What people fill in. A form is taken only from the browser that it was shown to, and where it is refused its
 //! page is shown again, with what was filled in and what is wrong with that ([`again`]).
 
+use std::sync::Arc;
+
 use axum::Form;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::Dashboard;
 use super::cookie;
+use super::headers::is_from_here;
 use super::trouble::Trouble;
+use super::unsent::{Unsent, is_secret};
 use crate::pure::config::made::Wrong;
 use crate::pure::secret;
 
@@ -50,7 +54,7 @@ impl Filled {
     fn refused(fields: &Fields, trouble: &Trouble) -> Self {
         let Fields(said) = fields;
         let mut said = said.clone();
-        said.retain(|(name, _)| !SECRET.contains(&name.as_str()));
+        said.retain(|(name, _)| !is_secret(name));
         let at = trouble.at.iter().map(|(field, words)| ((*field).to_owned(), words.clone()));
         let wrongs: Vec<_> = at.chain(sentences(&trouble.wrong)).collect();
         let alert = if wrongs.is_empty() { trouble.why.clone() } else { String::new() };
@@ -180,22 +184,53 @@ fn sentences(wrong: &[Wrong]) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// What is never shown again.
-const SECRET: [&str; 6] =
-    ["form_token", "password", "new_password", "code", "present_code", "secret"];
+/// Why a form is not taken, and, where its sender may send it again, what it says.
+pub(super) struct Untaken(Trouble, Option<Unsent>);
+
+impl From<Trouble> for Untaken {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble, None)
+    }
+}
+
+impl IntoResponse for Untaken {
+    /// Without a page too: [`manners`](super::manners) makes that of both.
+    fn into_response(self) -> Response {
+        let Self(trouble, unsent) = self;
+        let mut response = trouble.into_response();
+        if let Some(unsent) = unsent {
+            response.extensions_mut().insert(Arc::new(unsent));
+        }
+        response
+    }
+}
 
 impl FromRequest<Dashboard> for Fields {
-    type Rejection = Trouble;
+    type Rejection = Untaken;
 
-    async fn from_request(request: Request, at: &Dashboard) -> Result<Self, Trouble> {
+    async fn from_request(request: Request, at: &Dashboard) -> Result<Self, Untaken> {
         let token = cookie::sent(request.headers()).map(secret::form_token);
+        // Nothing is shown of what another site may have written.
+        let is_ours = is_from_here(request.headers());
+        let action = request.uri().path().to_owned();
         let Form(fields) = Form::from_request(request, at).await.map_err(|refused| {
-            Trouble::unreadable(refused.status(), format!("The form cannot be read: {refused}."))
+            let why = format!("The form cannot be read: {refused}.");
+            let mut trouble = Trouble::unreadable(refused.status(), why);
+            if trouble.status == StatusCode::PAYLOAD_TOO_LARGE {
+                // The fields of our pages do not let anybody write as much.
+                trouble.why += " Nothing of it was read, and nothing was done: open the page again, and write \
+                                less there than you have sent.";
+            }
+            trouble
         })?;
         let fields = Self(fields);
         match token {
             Some(token) if secret::is_same(&token, fields.text("form_token")) => Ok(fields),
-            Some(_) | None => Err(Trouble::stale_form()),
+            Some(_) | None => {
+                let Self(fields) = fields;
+                let unsent = is_ours.then(|| Unsent::of(action, fields)).flatten();
+                Err(Untaken(Trouble::stale_form(unsent.is_some()), unsent))
+            }
         }
     }
 }

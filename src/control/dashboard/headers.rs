@@ -39,6 +39,13 @@ fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether a browser says that a page of this site sends this. One that says nothing may be sent by any.
+pub(super) fn is_from_here(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site");
+    let is_said = site.is_some_and(|site| site == "same-origin") || headers.contains_key(ORIGIN);
+    is_said && !is_from_elsewhere(headers)
+}
+
 /// Everything comes from here and nothing is written into pages; nobody frames them; addresses of pages
 /// are told to nobody; what is shown to one person is kept by nobody.
 const SAID: [(HeaderName, &str); 7] = [
@@ -62,24 +69,27 @@ mod tests {
 
     #[test]
     fn what_another_site_sends_is_told_apart() {
+        // Whether it is said to be another's, and to be ours.
         for (fields, expected) in [
-            (&[][..], false),
-            (&[("origin", "http://a.b:1")][..], false),
-            (&[("origin", "https://a.b:1")], false),
-            (&[("origin", "https://a.b")], true),
-            (&[("origin", "https://evil.example")], true),
-            (&[("origin", "null")], true),
-            (&[("sec-fetch-site", "same-origin")], false),
-            (&[("sec-fetch-site", "none")], false),
-            (&[("sec-fetch-site", "same-site")], true),
-            (&[("sec-fetch-site", "cross-site"), ("origin", "http://a.b:1")], true),
+            (&[][..], (false, false)),
+            (&[("origin", "http://a.b:1")][..], (false, true)),
+            (&[("origin", "https://a.b:1")], (false, true)),
+            (&[("origin", "https://a.b")], (true, false)),
+            (&[("origin", "https://evil.example")], (true, false)),
+            (&[("origin", "null")], (true, false)),
+            (&[("sec-fetch-site", "same-origin")], (false, true)),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "null")], (true, false)),
+            (&[("sec-fetch-site", "none")], (false, false)),
+            (&[("sec-fetch-site", "same-site")], (true, false)),
+            (&[("sec-fetch-site", "cross-site"), ("origin", "http://a.b:1")], (true, false)),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static("a.b:1"));
             for (name, value) in fields {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
-            assert_eq!(is_from_elsewhere(&headers), expected, "{fields:?}");
+            let said = (is_from_elsewhere(&headers), is_from_here(&headers));
+            assert_eq!(said, expected, "{fields:?}");
         }
     }
 }

@@ -81,6 +81,8 @@ struct WrittenPage {
     alert: String,
     form: Filled,
     removal_form: Filled,
+    /// What was ticked beside what is written.
+    ticks: Ticks,
     /// What its registries say: whether that is well, and in words.
     checked: Vec<(bool, String)>,
     /// Whether it is to be said that what speaks against it does not matter.
@@ -107,10 +109,16 @@ impl WrittenPage {
     }
 }
 
-/// What a form says beside what is written.
+/// What a form says.
 struct Said {
     written: Written,
     is_check: bool,
+    ticks: Ticks,
+}
+
+/// What is ticked on a form, beside what is written.
+#[derive(Clone, Copy, Default)]
+struct Ticks {
     /// Speaking against it does not matter.
     anyway: bool,
     /// A change of name is meant.
@@ -135,7 +143,7 @@ async fn make(
 ) -> Result<Response, Trouble> {
     let (organisation, page) = new_page(&at, &signed, fields.text("organisation")).await?;
     let said = said(&fields);
-    let page = WrittenPage { written: said.written.clone(), ..page };
+    let page = WrittenPage { written: said.written.clone(), ticks: said.ticks, ..page };
     let change = Change::Make { organisation, written: said.written.clone() };
     put(&at, &signed, change, said, &fields, page).await
 }
@@ -145,7 +153,8 @@ async fn settings(
     signed: Signed,
     Path(package): Path<String>,
 ) -> Result<Response, Trouble> {
-    let page = page_of(&at, &signed, &package).await?;
+    let found = Settled::of(&at, &signed, &package).await;
+    let page = page_of(&at, &signed, &package, found).await?;
     Ok(shown(StatusCode::OK, &page))
 }
 
@@ -156,10 +165,12 @@ async fn change(
     fields: Fields,
 ) -> Result<Response, Trouble> {
     configurable(&signed, &package)?;
-    let from = Settled::of(&at, &signed, &package).await?.changeable()?;
+    let found = Settled::of(&at, &signed, &package).await?;
+    let from = found.changeable()?;
     let said = said(&fields);
-    let page = page_of(&at, &signed, &package).await?;
-    let page = WrittenPage { written: said.written.clone(), ..page.without_faults() };
+    // What is sent from the page again is held to what was found here, and to nothing that came after it.
+    let page = page_of(&at, &signed, &package, Ok(found)).await?.without_faults();
+    let page = WrittenPage { written: said.written.clone(), ticks: said.ticks, ..page };
     if seen(&from) != fields.text("seen") {
         return again(Refused::Changed.into(), &fields, |form| page.refused(form)).await;
     }
@@ -178,7 +189,8 @@ async fn remove(
         Ok(()) => Ok(Redirect::to(&address("settings/package", &package)).into_response()),
         Err(trouble) => {
             let page = async |form: Filled| {
-                let page = page_of(&at, &signed, &package).await?;
+                let found = Settled::of(&at, &signed, &package).await;
+                let page = page_of(&at, &signed, &package, found).await?;
                 let removal_form = form.below("remove-");
                 Ok(shown(StatusCode::OK, &WrittenPage { removal_form, ..page }))
             };
@@ -216,7 +228,7 @@ async fn put(
     fields: &Fields,
     page: WrittenPage,
 ) -> Result<Response, Trouble> {
-    let Said { confirms, keeps, .. } = said;
+    let Ticks { anyway, confirms, keeps } = said.ticks;
     let asker = Asker { who: signed.who.clone(), confirms, keeps };
     let outcome = match at.makers.try_out(asker.clone(), change.clone(), now_s()).await {
         Ok(outcome) => outcome,
@@ -241,9 +253,9 @@ async fn put(
         Change::Change { from, .. } => package.and_then(|to| Breaks::of(&from.written, to)),
         Change::Make { .. } | Change::Remove(_) | Change::Restore { .. } => None,
     };
-    let breaks = breaks.filter(|_| !said.confirms);
+    let breaks = breaks.filter(|_| !confirms);
     let asks_confirmation = breaks.is_some();
-    let asks_anyway = page.checked.iter().any(|(works, _)| !works) && !said.anyway;
+    let asks_anyway = page.checked.iter().any(|(works, _)| !works) && !anyway;
     if asks_confirmation || asks_anyway {
         let alert = match breaks {
             Some(breaks) => format!("Nothing was changed yet. {breaks}"),
@@ -259,8 +271,7 @@ async fn put(
         }
         Err(refused @ Refused::Left(_)) => {
             let alert = format!("Nothing was changed yet. {refused}");
-            let asks_anyway = page.checked.iter().any(|(works, _)| !works);
-            let page = WrittenPage { alert, asks_people: true, asks_anyway, ..page };
+            let page = WrittenPage { alert, asks_people: true, ..page };
             Ok(shown(StatusCode::CONFLICT, &page))
         }
         Err(refused) => again(refused.into(), fields, |form| page.refused(form)).await,
@@ -294,8 +305,13 @@ async fn new_page(
     Ok((id, WrittenPage { may_configure: true, ..page }))
 }
 
-/// The page of one that there is, or was.
-async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<WrittenPage, Trouble> {
+/// The page of one that there is, or was: of what was found of it, whatever becomes of that meanwhile.
+async fn page_of(
+    at: &Dashboard,
+    signed: &Signed,
+    package: &str,
+    found: Result<Settled, Trouble>,
+) -> Result<WrittenPage, Trouble> {
     if !signed.may_package(Action::See, package, false) {
         return Err(Trouble::absent());
     }
@@ -317,7 +333,7 @@ async fn page_of(at: &Dashboard, signed: &Signed, package: &str) -> Result<Writt
         past,
         ..page
     };
-    match Settled::of(at, signed, package).await {
+    match found {
         Ok(Settled { made: Some(made), written, wrong, is_overruled, .. }) => {
             let (source, alert) = match (is_overruled, wrong.is_empty()) {
                 (true, _) => (Source::Overruled, ""),
@@ -385,6 +401,7 @@ async fn page(
         alert: String::new(),
         form: Filled::default(),
         removal_form: Filled::default(),
+        ticks: Ticks::default(),
         checked: Vec::new(),
         asks_anyway: false,
         asks_confirmation: false,
@@ -409,12 +426,14 @@ fn said(fields: &Fields) -> Said {
     Said {
         written: written.tidied(),
         is_check: fields.text("act") == "check",
-        anyway: fields.text("anyway") == "yes",
-        confirms: fields.text("confirm") == "yes",
-        keeps: match fields.text("people") {
-            "keep" => Some(true),
-            "end" => Some(false),
-            _ => None,
+        ticks: Ticks {
+            anyway: fields.text("anyway") == "yes",
+            confirms: fields.text("confirm") == "yes",
+            keeps: match fields.text("people") {
+                "keep" => Some(true),
+                "end" => Some(false),
+                _ => None,
+            },
         },
     }
 }

@@ -49,6 +49,7 @@ mod sign_in;
 mod sign_up;
 mod tokens;
 mod trouble;
+mod unsent;
 mod viewer;
 
 use std::io;
@@ -246,7 +247,7 @@ impl Dashboard {
 
 /// All pages.
 pub(super) fn routes(dashboard: Dashboard) -> Router {
-    Router::new()
+    let pages = Router::new()
         .merge(packages::routes())
         .merge(badges::routes())
         .merge(api::routes())
@@ -265,11 +266,13 @@ pub(super) fn routes(dashboard: Dashboard) -> Router {
         .merge(domains::routes())
         .merge(tokens::routes())
         .merge(assets::routes())
-        .fallback(trouble::no_such_page)
+        .fallback(trouble::no_such_page);
+    let known = (dashboard.clone(), pages.clone().with_state(dashboard.clone()));
+    pages
         .layer(middleware::map_request(unread_if_too_long))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(headers::guard))
-        .layer(middleware::from_fn_with_state(dashboard.clone(), manners::say))
+        .layer(middleware::from_fn_with_state(known, manners::say))
         .with_state(dashboard)
 }
 

@@ -98,7 +98,8 @@ async fn put(at: &Dashboard, signed: &Signed, fields: &Fields) -> Result<String,
         Role::Admin => Action::Configure,
     };
     let (organisation, package) = (fields.text("organisation"), fields.text("package"));
-    let named = Named::find(at, signed, needed, organisation, package).await?;
+    let named = Named::find(at, signed, needed, organisation, package).await;
+    let named = named.map_err(|trouble| of_place(trouble, package))?;
     let now = now_s();
     let expires_s = days.map(|days| now + days * 24 * 3600);
     let made_with = None;
@@ -109,6 +110,25 @@ async fn put(at: &Dashboard, signed: &Signed, fields: &Fields) -> Result<String,
         .run_by(named.right, move |store, by| store.add_token(by, &wanted, &text, now))
         .await?;
     Ok(made)
+}
+
+/// At which field it is wrong, and in its words, that somebody may not have a token for a place.
+fn of_place(trouble: Trouble, package: &str) -> Trouble {
+    let (field, why) = match (trouble.status, package) {
+        (StatusCode::FORBIDDEN, _) => (
+            "role",
+            "You are no admin there yourself: choose `member`, or ask an admin to make you one.",
+        ),
+        (StatusCode::NOT_FOUND, "") => (
+            "organisation",
+            "There is no such organisation, or you may not see all of its packages.",
+        ),
+        (StatusCode::NOT_FOUND, _) => {
+            ("package", "There is no such package any more, or you may not see it.")
+        }
+        _ => return trouble,
+    };
+    Trouble { why: why.to_owned(), ..trouble }.at(field)
 }
 
 async fn revoke(

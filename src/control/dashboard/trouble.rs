@@ -60,6 +60,13 @@ impl Trouble {
         Self::new(StatusCode::FORBIDDEN, "Not allowed", why)
     }
 
+    /// It is another by now than who sends this has seen.
+    fn changed() -> Self {
+        let why = "Somebody has changed it since you looked: look again, and then do what is still to \
+                   be done.";
+        Self::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why)
+    }
+
     /// It makes no sense: words that say why.
     pub(super) fn refused(why: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "That does not work", why)
@@ -105,10 +112,18 @@ impl Trouble {
         Self::new(StatusCode::FORBIDDEN, "Not sent from here", why)
     }
 
-    /// A form that was not shown to this browser, or too long ago.
-    pub(super) fn stale_form() -> Self {
-        let why = "This form was not made for your present session, so nothing was done. Go back, \
-                   load the page again, and send it once more; your browser has to accept cookies.";
+    /// A form that was not shown to this browser, or too long ago, and whether it is shown again.
+    pub(super) fn stale_form(is_shown: bool) -> Self {
+        let why = match is_shown {
+            true => {
+                "This form was made for another session of yours, so nothing was done. This is what it \
+                 says: look at it, and send it once more; your browser has to accept cookies."
+            }
+            false => {
+                "This form was not made for your present session, so nothing was done. Go back, load the \
+                 page again, and send it once more; your browser has to accept cookies."
+            }
+        };
         Self::new(StatusCode::FORBIDDEN, "The form is out of date", why)
     }
 
@@ -165,11 +180,7 @@ impl From<StoreError> for Trouble {
         match error {
             StoreError::Absent => Self::absent(),
             StoreError::Forbidden => Self::forbidden(),
-            StoreError::Changed => {
-                let why = "Somebody has changed it since you looked: look again, and send its present \
-                           ETag.";
-                Self::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why)
-            }
+            StoreError::Changed => Self::changed(),
             StoreError::Refused(words) => {
                 Self::new(StatusCode::CONFLICT, "That does not work", words)
             }
@@ -192,11 +203,7 @@ impl From<Refused> for Trouble {
                 let why = why.collect::<Vec<_>>().join(" ");
                 Self { wrong, ..Self::refused(why) }
             }
-            Refused::Changed => {
-                let why = "Somebody has changed it since you looked: look again, and then do what is \
-                           still to be done.";
-                Self::new(StatusCode::PRECONDITION_FAILED, "Changed meanwhile", why)
-            }
+            Refused::Changed => Self::changed(),
             Refused::Overruled => {
                 let why = "The gateway's configuration file has a package of this name by now, which \
                            comes first: what was made here can only be removed.";
@@ -290,4 +297,17 @@ impl IntoResponse for Trouble {
 /// What is answered where there is no page.
 pub(super) async fn no_such_page() -> Trouble {
     Trouble::absent()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_changed_it_meanwhile_it_is_said_in_words_for_people() {
+        let [stored, made] =
+            [Trouble::from(StoreError::Changed), Trouble::from(Refused::Changed)].map(|it| it.why);
+        assert_eq!(stored, made);
+        assert!(stored.contains("look again") && !stored.contains("ETag"), "{stored}");
+    }
 }

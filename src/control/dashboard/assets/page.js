@@ -7,19 +7,21 @@ const all = (selector, within = document) => [...within.querySelectorAll(selecto
 function copying() {
   for (const button of all("[data-copies]")) {
     button.hidden = false;
-    const words = button.textContent;
+    // What is seen; what it copies stands behind that for who hears it.
+    const seen = button.firstChild;
+    const words = seen.data;
     button.addEventListener("click", async () => {
       const from = document.getElementById(button.dataset.copies);
       try {
         await navigator.clipboard.writeText(from.value ?? from.textContent);
-        button.textContent = "Copied";
+        seen.data = "Copied";
       } catch {
         // Without a secure origin there is no clipboard: it is marked, to be copied by hand.
         if (from.select) from.select();
         else getSelection().selectAllChildren(from);
-        button.textContent = "Marked: copy it";
+        seen.data = "Marked: copy it";
       }
-      setTimeout(() => { button.textContent = words; }, 2000);
+      setTimeout(() => { seen.data = words; }, 2000);
     });
   }
 }
