@@ -7,75 +7,11 @@ mod support;
 
 use std::fs;
 
-use support::browser::{Browser, Screen};
 use support::eventually::eventually;
 use support::gate::Gate;
 use support::packages::{OF_FILE, config, leads};
 use support::person::{PASSWORD, set_up_link};
-
-const DESK: Screen = Screen { width: 1200, height: 900, is_dark: false };
-const PHONE: Screen = Screen { width: 360, height: 740, is_dark: true };
-
-/// Somebody at a browser of their own.
-struct Somebody {
-    browser: Browser,
-    at: String,
-}
-
-impl Somebody {
-    fn before(gate: &Gate) -> Self {
-        Self { browser: Browser::start(), at: format!("http://{}", gate.admin()) }
-    }
-
-    fn open(&mut self, path: &str) {
-        self.browser.open(&format!("{}{path}", self.at));
-    }
-
-    /// The page says one thing as its heading, is no wider than the screen, and shuts nobody out.
-    fn is_for_everybody(&mut self, name: &str) {
-        for screen in [DESK, PHONE] {
-            self.browser.set_screen(screen);
-            let wide = self.browser.eval("document.documentElement.scrollWidth");
-            assert!(wide.as_u64().unwrap() <= u64::from(screen.width), "{name} is {wide} wide");
-            assert_eq!(self.browser.eval("document.querySelectorAll('h1').length"), 1, "{name}");
-            assert_eq!(self.browser.inaccessible(), "", "{name}");
-        }
-        self.browser.set_screen(DESK);
-    }
-
-    /// Fills fields in, each by the name of its label's field, and presses the button that says so.
-    fn fill_in(&mut self, fields: &[(&str, &str)], button: &str) {
-        for (name, value) in fields {
-            let field = format!("document.querySelector('main [name={name}]')");
-            let done = match *value {
-                "on" => self.browser.eval(&format!("{field}.click(); {field}.checked")),
-                _ => self.browser.eval(&format!("{field}.value = '{value}'; true")),
-            };
-            assert_eq!(done, true, "{name}");
-        }
-        self.press("document", button);
-    }
-
-    /// Presses the button inside of what a script finds, and waits for the page that it leads to.
-    fn press(&mut self, inside: &str, button: &str) {
-        self.browser.leave(&format!(
-            "[...{inside}.querySelectorAll('main button, button')]\
-               .find(it => it.textContent.trim() === '{button}').click()"
-        ));
-    }
-
-    fn path(&mut self) -> String {
-        self.browser.eval("location.pathname").as_str().unwrap().to_owned()
-    }
-
-    fn text(&mut self) -> String {
-        self.browser.eval("document.querySelector('main').textContent").as_str().unwrap().to_owned()
-    }
-
-    fn heading(&mut self) -> String {
-        self.browser.eval("document.querySelector('h1').textContent").as_str().unwrap().to_owned()
-    }
-}
+use support::somebody::Somebody;
 
 /// The row of the table that is somebody's, as a script finds it.
 fn row_of(login: &str) -> String {

@@ -151,19 +151,44 @@ impl Browser {
         });
     }
 
-    /// Presses a key.
+    /// Presses a key: `Shift+Tab` is one with another that is held.
     pub fn press(&mut self, key: &str) {
-        let code = match key {
-            "Tab" => 9,
-            "Enter" => 13,
-            "ArrowRight" => 39,
+        let (shift, key) = key.strip_prefix("Shift+").map_or((0, key), |key| (SHIFT, key));
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            "Space" => (32, " "),
+            "ArrowRight" => (39, ""),
             _ => panic!("{key}: which key is that?"),
         };
-        let text = if key == "Enter" { "\r" } else { "" };
-        for kind in ["keyDown", "keyUp"] {
-            let params = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
-            self.ask("Input.dispatchKeyEvent", &params);
+        let name = if key == "Space" { " " } else { key };
+        let params =
+            json!({ "key": name, "code": key, "windowsVirtualKeyCode": code, "modifiers": shift });
+        self.strike(params, text);
+    }
+
+    /// Types a text, a key for each character of it.
+    pub fn type_text(&mut self, text: &str) {
+        for one in text.chars() {
+            let text = one.to_string();
+            self.strike(json!({ "key": text }), &text);
         }
+    }
+
+    /// A key goes down and up again, and writes this.
+    fn strike(&mut self, mut key: Value, text: &str) {
+        for (kind, text) in [("keyDown", text), ("keyUp", "")] {
+            key["type"] = kind.into();
+            key["text"] = text.into();
+            self.ask("Input.dispatchKeyEvent", &key);
+        }
+    }
+
+    /// Presses what leads to another page, or to the same anew, and waits until that is there.
+    pub fn leave_by(&mut self, key: &str) {
+        self.eval("window.isOfBefore = true");
+        self.press(key);
+        self.until("!window.isOfBefore && document.readyState === 'complete'");
     }
 
     /// Shows the page on this.
@@ -200,4 +225,6 @@ const FLAGS: [&str; 9] = [
 ];
 /// What the browser says of a page that it has left meanwhile.
 const GONE: &str = "Inspected target navigated or closed";
+/// How the protocol says that this key is held.
+const SHIFT: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -30,6 +30,7 @@ pub mod routes;
 pub mod sandbox;
 pub mod scenes;
 pub mod scripted;
+pub mod somebody;
 pub mod tls;
 pub mod tokens;
 pub mod world;
