@@ -1,5 +1,5 @@
-//! Who may do what by `/api/v1`: every path and method that its description has × tokens of everybody, and what belongs
-//! to others, by its number.
+//! Who may do what by `/api/v1`: every path and method that its description has × tokens of everybody, what each page
+//! can do, and what belongs to others, by its number.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
@@ -11,7 +11,7 @@ use support::http::{Answer, Connection};
 use support::people::{invited, number, password, signed_in};
 use support::person::{PACKAGES, Person, ROCKET, SLEDGE, text};
 use support::program::{ask, json_of, made, problem, send, token_of};
-use support::routes::without_a_row;
+use support::routes::{of_api, of_pages, without_a_row};
 
 /// A gateway where people who are invited make their own accounts. Names are asked for where nobody answers.
 fn gate() -> Gate {
@@ -127,6 +127,7 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("GET", &adas, None, "401 401 200 200 404 200 404 404"),
         ("PUT", &adas, Some(&member), "401 401 403 428 404 403 404 403"),
         ("GET", "/api/v1/people/tokens/999?organisation=acme", None, "401 401 403 404 404 403 404 404"),
+        ("GET", "/api/v1/join?key=00", None, "401 401 404 404 404 404 404 404"),
         ("POST", "/api/v1/join", Some(&no_key), "401 401 403 404 404 403 404 403"),
         ("GET", &alerts, None, "401 401 403 200 200 403 404 403"),
         ("GET", &alerts_of_sledge, None, "401 401 403 200 404 403 404 404"),
@@ -145,7 +146,7 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("GET", &live_of_sledge, None, "401 401 200 200 404 200 404 404"),
         ("POST", &first_pull, None, "401 401 403 200 200 403 404 403"),
     ];
-    let routes = described(&gate);
+    let routes = of_api(&gate);
     let rows = || table.iter().map(|(method, target, ..)| (*method, *target));
     let forgotten = without_a_row(&routes, rows());
     assert!(forgotten.is_empty(), "nobody asks who may do this: {forgotten:?}");
@@ -193,20 +194,6 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     assert_eq!(ask(&gate, &reads, "GET", people, &[]).status, 401, "at once");
 }
 
-/// Method and path of all that the description has.
-fn described(gate: &Gate) -> Vec<(String, String)> {
-    let described = json_of(&Person::before(gate).get("/api/v1/openapi.json"));
-    let mut routes = Vec::new();
-    for (path, item) in described["paths"].as_object().unwrap() {
-        // Beside these it has only what all methods of a path have in common.
-        for (method, _) in item.as_object().unwrap().iter().filter(|(_, one)| one.is_object()) {
-            routes.push((method.to_uppercase(), path.clone()));
-        }
-    }
-    assert!(routes.len() > 45, "{routes:?}");
-    routes
-}
-
 /// What an answer begins with that goes on for as long as somebody reads; a refusal is whole.
 fn head_of_live(gate: &Gate, token: &str, target: &str) -> Answer {
     let mut connection = Connection::open(gate.admin()).unwrap();
@@ -221,6 +208,81 @@ fn head_of_live(gate: &Gate, token: &str, target: &str) -> Answer {
     match answer.status {
         200 => answer,
         _ => ask(gate, token, "GET", target, &[]),
+    }
+}
+
+#[test]
+fn what_a_page_can_do_a_program_can() {
+    // Who somebody is, is proven by a browser: no token makes, proves or ends that.
+    const OWN: &str = "";
+    #[rustfmt::skip]
+    let table = [
+        ("GET", "/", "GET /api/v1/packages"),
+        ("GET", "/alerts/{*package}", "GET /api/v1/alerts"),
+        ("POST", "/alerts/{*package}", "POST /api/v1/alerts, DELETE /api/v1/alerts/{alert}, POST /api/v1/alerts/{alert}/test"),
+        ("GET", "/account", OWN),
+        ("POST", "/account/password", OWN),
+        ("GET", "/account/second-factor", OWN),
+        ("POST", "/account/second-factor", OWN),
+        ("POST", "/account/second-factor/off", OWN),
+        ("POST", "/account/sessions", OWN),
+        ("GET", "/badges/{id}/{file}", "GET /api/v1/badges"),
+        ("GET", "/domains", "GET /api/v1/domains, GET /api/v1/domains/{host}"),
+        ("POST", "/domains/check", "PUT /api/v1/domains/{host}"),
+        ("POST", "/domains/claim", "POST /api/v1/domains"),
+        ("POST", "/domains/return", "DELETE /api/v1/domains/{host}"),
+        ("POST", "/domains/withdraw", "DELETE /api/v1/domains/{host}"),
+        ("GET", "/download/{*package}", "GET /api/v1/pulls, GET /api/v1/export"),
+        ("GET", "/first-pull", "GET /api/v1/packages"),
+        ("GET", "/first-pull/{*package}", "GET /api/v1/pulls"),
+        ("POST", "/first-pull/{*package}", "POST /api/v1/package/first-pull"),
+        ("GET", "/history", "GET /api/v1/audit"),
+        ("GET", "/join", "GET /api/v1/join"),
+        ("POST", "/join", "POST /api/v1/join"),
+        ("GET", "/live/{*package}", "GET /api/v1/live"),
+        ("GET", "/organisations", "GET /api/v1/organisations, GET /api/v1/domains/{host}/owner"),
+        ("POST", "/organisations", "POST /api/v1/organisations"),
+        ("POST", "/organisations/domain", "PUT /api/v1/domains/{host}/owner"),
+        ("GET", "/packages/new", "POST /api/v1/package/check"),
+        ("POST", "/packages/new", "POST /api/v1/packages"),
+        ("GET", "/packages/{*package}", "GET /api/v1/pulls, GET /api/v1/badges, GET /api/v1/settings"),
+        ("GET", "/people", "GET /api/v1/people, GET /api/v1/people/{account}, GET /api/v1/invitations, GET /api/v1/invitations/{invitation}, GET /api/v1/people/tokens, GET /api/v1/people/tokens/{token}"),
+        ("POST", "/people/invite", "POST /api/v1/invitations"),
+        ("POST", "/people/remove", "DELETE /api/v1/people/{account}"),
+        ("POST", "/people/revoke", "DELETE /api/v1/people/tokens/{token}"),
+        ("POST", "/people/role", "PUT /api/v1/people/{account}"),
+        ("POST", "/people/withdraw", "DELETE /api/v1/invitations/{invitation}"),
+        ("GET", "/public/{*package}", "GET /api/v1/pulls"),
+        ("GET", "/set-up", OWN),
+        ("POST", "/set-up", OWN),
+        ("POST", "/settings/badges/{*package}", "PUT /api/v1/badges"),
+        ("GET", "/settings/package/{*package}", "GET /api/v1/package, GET /api/v1/package/history"),
+        ("POST", "/settings/package/{*package}", "PUT /api/v1/package, POST /api/v1/package/check"),
+        ("POST", "/settings/public/{*package}", "PUT /api/v1/settings"),
+        ("POST", "/settings/remove/{*package}", "DELETE /api/v1/package"),
+        ("POST", "/settings/revert/{*package}", "POST /api/v1/package/revert"),
+        ("GET", "/sign-in", OWN),
+        ("POST", "/sign-in", OWN),
+        ("POST", "/sign-out", OWN),
+        ("GET", "/sign-up", OWN),
+        ("POST", "/sign-up", OWN),
+        ("GET", "/tokens", "GET /api/v1/tokens, GET /api/v1/tokens/{token}"),
+        ("POST", "/tokens", "POST /api/v1/tokens"),
+        ("POST", "/tokens/revoke", "DELETE /api/v1/tokens/{token}"),
+    ];
+    let mut pages: Vec<_> =
+        of_pages().into_iter().map(|(method, page)| format!("{method} {page}")).collect();
+    let mut told: Vec<_> =
+        table.iter().map(|(method, page, _)| format!("{method} {page}")).collect();
+    pages.sort();
+    told.sort();
+    assert_eq!(pages, told, "by what does a program do the same?");
+    let described = of_api(&Gate::start("epoll", PACKAGES));
+    let has = |one: &str| described.iter().any(|(method, path)| format!("{method} {path}") == one);
+    for (method, page, by) in table.iter().filter(|(.., by)| *by != OWN) {
+        for one in by.split(", ") {
+            assert!(has(one), "{method} {page}: {one}");
+        }
     }
 }
 

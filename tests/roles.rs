@@ -4,9 +4,7 @@
 
 mod support;
 
-use std::fs::read_to_string;
 use std::net::IpAddr;
-use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +13,7 @@ use support::gate::{Gate, pullgate};
 use support::people::{account, account_of, invited, link, number, password, signed_in};
 use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
 use support::process::{attempt, run};
-use support::routes::without_a_row;
+use support::routes::{of_pages, without_a_row};
 
 /// A gateway where people who are invited make their own accounts. Names are asked for where nobody answers.
 fn gate() -> Gate {
@@ -186,34 +184,8 @@ fn every_page_and_form_by_everybody() {
 
 /// That each page and form of the dashboard is among these, as its source has them: the API has a table of its own.
 fn every_route_has_a_row<'r>(rows: impl Iterator<Item = (&'r str, &'r str)>) {
-    let mut routes = Vec::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control/dashboard");
-    put_routes(&source, &mut routes);
-    assert!(routes.len() > 50, "{routes:?}");
-    let forgotten = without_a_row(&routes, rows);
+    let forgotten = without_a_row(&of_pages(), rows);
     assert!(forgotten.is_empty(), "nobody asks who may do this: {forgotten:?}");
-}
-
-/// Method and pattern of each `.route("…", get(…).post(…))` in a folder, but those of the API.
-fn put_routes(folder: &Path, routes: &mut Vec<(String, String)>) {
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("api") {
-            put_routes(&path, routes);
-            continue;
-        }
-        let source = if path.is_file() { read_to_string(&path).unwrap() } else { String::new() };
-        for call in source.split(".route(\"").skip(1) {
-            let (pattern, rest) = call.split_once('"').expect("a pattern");
-            let methods = rest.split([';', '}']).next().unwrap_or_default();
-            let methods = methods.split(".route(").next().unwrap_or_default();
-            for (word, method) in [("get(", "GET"), ("post(", "POST")] {
-                if methods.contains(word) {
-                    routes.push((method.to_owned(), pattern.to_owned()));
-                }
-            }
-        }
-    }
 }
 
 #[test]

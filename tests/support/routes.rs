@@ -1,4 +1,35 @@
-//! Whether a table of requests has all routes that there are.
+//! The routes of the dashboard, and whether a table of requests has all of them.
+
+use std::fs::read_to_string;
+use std::path::Path;
+
+use super::gate::Gate;
+use super::person::Person;
+use super::program::json_of;
+
+/// Method and pattern of each page and form, as the source has them.
+pub fn of_pages() -> Vec<(String, String)> {
+    let mut routes = Vec::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control/dashboard");
+    put_routes(&source, &mut routes);
+    assert!(routes.len() > 50, "{routes:?}");
+    routes
+}
+
+/// Method and pattern of all that the API says it has.
+pub fn of_api(gate: &Gate) -> Vec<(String, String)> {
+    let described = json_of(&Person::before(gate).get("/api/v1/openapi.json"));
+    let mut routes = Vec::new();
+    for (path, item) in described["paths"].as_object().expect("paths") {
+        // Beside these it has only what all methods of a path have in common.
+        let methods = item.as_object().expect("methods").iter();
+        for (method, _) in methods.filter(|(_, one)| one.is_object()) {
+            routes.push((method.to_uppercase(), path.clone()));
+        }
+    }
+    assert!(routes.len() > 45, "{routes:?}");
+    routes
+}
 
 /// Those of these routes, each a method and a pattern, that none of the rows leads to, each a method and a target.
 /// Panics at a row that leads nowhere.
@@ -27,6 +58,29 @@ fn leads_to(pattern: &str, path: &str) -> bool {
             let (parts, of) = (path.split('/'), pattern.split('/'));
             parts.clone().count() == of.clone().count()
                 && of.zip(parts).all(|(of, part)| of == part || of.starts_with('{'))
+        }
+    }
+}
+
+/// Method and pattern of each `.route("…", get(…).post(…))` in a folder, but those of the API.
+fn put_routes(folder: &Path, routes: &mut Vec<(String, String)>) {
+    for entry in folder.read_dir().expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.ends_with("api") {
+            put_routes(&path, routes);
+            continue;
+        }
+        let source =
+            if path.is_file() { read_to_string(&path).expect("a source") } else { String::new() };
+        for call in source.split(".route(\"").skip(1) {
+            let (pattern, rest) = call.split_once('"').expect("a pattern");
+            let methods = rest.split([';', '}']).next().unwrap_or_default();
+            let methods = methods.split(".route(").next().unwrap_or_default();
+            for (word, method) in [("get(", "GET"), ("post(", "POST")] {
+                if methods.contains(word) {
+                    routes.push((method.to_owned(), pattern.to_owned()));
+                }
+            }
         }
     }
 }

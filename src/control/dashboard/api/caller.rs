@@ -116,6 +116,14 @@ pub(super) enum People {
     End,
 }
 
+/// Which invitation.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Key {
+    /// What its link has behind `key=`.
+    pub(super) key: String,
+}
+
 impl Place {
     /// It, if it is a package.
     pub(super) fn package(self) -> Result<Self, Problem> {
@@ -169,6 +177,14 @@ impl FromRequestParts<Dashboard> for Place {
 }
 
 impl FromRequestParts<Dashboard> for Confirmed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {
+        parameters(parts, at).await
+    }
+}
+
+impl FromRequestParts<Dashboard> for Key {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, at: &Dashboard) -> Result<Self, Problem> {

@@ -1,13 +1,15 @@
-//! `POST /api/v1/join`
+//! `/api/v1/join`: what an invitation is to, and taking it.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::caller::Caller;
+use super::caller::{Caller, Key};
 use super::problem::{Problem, Refusal, Sent, read};
+use super::tagged::tagged;
 use crate::control::accounts::invitations::{Guest, Invited};
 use crate::control::accounts::now_s;
 use crate::control::accounts::rights::Right;
@@ -21,9 +23,9 @@ pub(super) struct Taken {
     key: String,
 }
 
-/// What the account was invited to.
+/// What whoever takes the invitation has.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Joined {
+pub(super) struct Offer {
     /// The organisation, or the one whose package it is.
     #[schema(example = "acme")]
     organisation: String,
@@ -31,16 +33,35 @@ pub(super) struct Joined {
     package: Option<String>,
     /// `member` or `admin`. Who has a higher role there keeps it.
     role: &'static str,
-    /// Who has invited.
+    /// Who invites.
     by: String,
 }
 
+/// What an invitation is to. 404 where it is none, was taken or withdrawn, or is too old.
+#[utoipa::path(
+    get, path = "/api/v1/join", tag = "people", params(Key),
+    responses(
+        (status = 200, body = Offer),
+        Refusal
+    )
+)]
+pub(super) async fn look(
+    State(at): State<Dashboard>,
+    _caller: Caller,
+    Key { key }: Key,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let snapshot = at.in_force.snapshot();
+    let invited = at.accounts.run(move |store| store.invited(&key, &snapshot.routes, now_s()));
+    tagged(&headers, &Offer::from(invited.await?))
+}
+
 /// Takes an invitation for the token's account, which has the role from then on. The token reaches no further than
-/// before. 404 where the invitation is none, was taken or withdrawn, or is too old.
+/// before. 404 as when it is looked at.
 #[utoipa::path(
     post, path = "/api/v1/join", tag = "people", request_body = Taken,
     responses(
-        (status = 200, body = Joined),
+        (status = 200, body = Offer),
         Refusal
     )
 )]
@@ -57,7 +78,13 @@ pub(super) async fn join(
         store.accept(&key, guest, &snapshot.routes, now_s())?;
         Ok(invited)
     });
-    let Invited { place, organisation, role, by, .. } = taken.await?;
-    let package = place.package().map(str::to_owned);
-    Ok(Json(Joined { organisation, package, role: role.word(), by }).into_response())
+    Ok(Json(Offer::from(taken.await?)).into_response())
+}
+
+impl From<Invited> for Offer {
+    fn from(invited: Invited) -> Self {
+        let Invited { place, organisation, role, by, .. } = invited;
+        let package = place.package().map(str::to_owned);
+        Self { organisation, package, role: role.word(), by }
+    }
 }

@@ -56,7 +56,7 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(people::one, people::change, people::remove))
         .routes(routes!(people::invitations, people::invite))
         .routes(routes!(people::invitation, people::withdraw))
-        .routes(routes!(join::join))
+        .routes(routes!(join::look, join::join))
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::one, tokens::revoke))
         .routes(routes!(tokens::everybodys))
