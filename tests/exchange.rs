@@ -20,7 +20,7 @@ use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::Connection;
 
 use pullgate::aggregator::Export;
-use pullgate::pure::config::values::Counting;
+use pullgate::pure::config::values::{Counting, Retention};
 use pullgate::pure::pull::event::Asked;
 
 #[test]
@@ -234,6 +234,55 @@ fn history_is_imported_once_marked_and_whole_or_not_at_all() {
             gate.stop();
         }
     }
+}
+
+/// Of days that are not kept any more it cannot be seen whether they were imported already.
+#[test]
+fn history_before_the_retention_is_imported_once_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = Some(Duration::from_secs(90 * 86_400));
+    let retention = Retention { minute: None, hour: None, day };
+    let gateway =
+        Gateway::start_with(dir.path(), 1, Counting { retention, ..counting::counting() });
+    let today = u32::try_from(jiff::Timestamp::now().as_second().div_euclid(86_400)).unwrap();
+    let import = |name: &str, days_ago: u32, pulls: u64| {
+        let total = pullgate::pure::history::Total {
+            day: (today - days_ago) * 1440,
+            package: format!("acme.com/{name}"),
+            tag: "1.0".to_owned(),
+            pulls,
+            requests: 0,
+            uniques: 0,
+        };
+        gateway.query.amend(pullgate::aggregator::Amendment::Import(vec![total]))
+    };
+    let ever = |by: &[&str]| {
+        let by = by.iter().map(|by| by.parse().unwrap()).collect();
+        let answer = gateway.query.rows(&pullgate::aggregator::Ask { by, ..Default::default() });
+        answer.map_or(u64::MAX, |answer| answer.totals.pulls)
+    };
+    import("old", 400, 7).unwrap();
+    import("new", 2, 10).unwrap();
+    counting::eventually("the old day is not kept", || ever(&["day"]) == 10);
+    assert_eq!(ever(&[]), 17);
+    // Until it is removed it is seen, and refused for that.
+    counting::eventually("the old day is removed", || {
+        import("old", 400, 7).unwrap_err().to_string().contains("cannot be told")
+    });
+    for days_ago in [400, 399] {
+        let refused = import("old", days_ago, 7).unwrap_err().to_string();
+        assert!(
+            refused.contains("cannot be told") && refused.contains("acme.com/old"),
+            "{refused}"
+        );
+    }
+    // What is kept can be told apart, and of another package nothing so old was imported.
+    import("old", 3, 100).unwrap();
+    import("new", 400, 1000).unwrap();
+    counting::eventually("this one is not kept either", || ever(&["day"]) == 110);
+    assert!(import("new", 400, 1000).is_err());
+    assert_eq!(ever(&["tag"]), 1117);
+    gateway.stop();
 }
 
 #[test]

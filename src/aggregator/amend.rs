@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregator::ask::QueryError;
 use crate::aggregator::clients::OTHER;
-use crate::aggregator::clock::month_begins;
+use crate::aggregator::clock::{MONTH_MINUTES_MAX, month_begins};
 use crate::aggregator::counts::CountsError;
 use crate::aggregator::names::{Names, text_of_tag};
 use crate::aggregator::plan::timestamp;
@@ -234,12 +234,15 @@ pub fn refuse_forgotten(erasure: &Erasure, view: &View) -> Result<(), QueryError
     )))
 }
 
-/// Refuses totals of a package's days of which there are some already: they would count twice.
+/// Refuses totals of a package's days of which there are some already: they would count twice. Of days
+/// that are not kept that cannot be seen: there only a package of which all that was imported is on days
+/// that are kept may get more.
 pub fn refuse_twice(totals: &[Total], view: &View) -> Result<(), QueryError> {
     let mut days: HashMap<&str, BTreeSet<u32>> = HashMap::new();
     for total in totals {
         days.entry(&total.package).or_default().insert(total.day);
     }
+    let kept_from = view.kept_from()?[Unit::Day as usize];
     for (number, package) in view.packages()? {
         let Some(days) = days.get(&*package.shown) else {
             continue;
@@ -261,12 +264,31 @@ pub fn refuse_twice(totals: &[Total], view: &View) -> Result<(), QueryError> {
                  erase` removes a day"
             )));
         }
+        if *first < kept_from && has_imported_before(number, kept_from, view)? {
+            let (package, kept_from) = (package.shown, timestamp(kept_from));
+            return Err(QueryError::Question(format!(
+                "{package} has imported counts of days before {kept_from} already, which are not kept \
+                 by the day (counting.retention): whether {} is among them cannot be told. Nothing was \
+                 imported. Import days from {kept_from} on, or remove all of the package by `pullgate \
+                 erase` first",
+                timestamp(*first)
+            )));
+        }
     }
     Ok(())
 }
 
-/// The longest month.
-const MONTH_MINUTES_MAX: u32 = 31 * 24 * 60;
+/// Whether some of what was imported of this package is of days before `kept_from`: the counts over all
+/// time have more of it than the days since then.
+fn has_imported_before(package: u32, kept_from: u32, view: &View) -> Result<bool, CountsError> {
+    let imported = |unit, minutes| {
+        let mut sum: u64 = 0;
+        let range = cell_range(unit, package, Dimension::All, minutes);
+        view.cells(range, |_, measures| sum = sum.saturating_add(measures.imported))?;
+        Ok::<_, CountsError>(sum)
+    };
+    Ok(imported(Unit::Ever, 0..1)? > imported(Unit::Day, kept_from..u32::MAX)?)
+}
 
 #[cfg(test)]
 mod tests {

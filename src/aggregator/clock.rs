@@ -55,6 +55,9 @@ pub fn month_begins(minute: u32) -> u32 {
     u32::try_from(begins.as_second() / 60).unwrap_or(0)
 }
 
+/// The longest month.
+pub const MONTH_MINUTES_MAX: u32 = 31 * 24 * 60;
+
 #[cfg(test)]
 mod tests {
     use super::*;
