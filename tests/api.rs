@@ -5,8 +5,12 @@
 
 mod support;
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use support::eventually::eventually;
 use support::gate::Gate;
+use support::http::Connection;
 use support::people::{link, password, signed_in};
 use support::person::{PACKAGES, Person, ROCKET, SLEDGE, text};
 use support::program::{ask, json_of, made, problem, send, token_of};
@@ -176,6 +180,45 @@ fn a_package_is_made_public_by_a_token_and_asked_about_without_one() {
     assert_eq!(problem(&ask(&gate, "", "GET", sledge, &[])).0, 401);
     let unknown = send(&gate, &token, "PUT", &settings, &[], Some(&json!({ "colour": true })));
     assert_eq!(problem(&unknown).0, 400);
+}
+
+/// A company that comes alone would be seen to come, on its day.
+#[test]
+fn everybody_is_told_of_no_company_that_comes() {
+    let golden =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places/flat-company.mmdb");
+    let gate = Gate::start(
+        "epoll",
+        &format!(
+            "trusted_proxies = [\"127.0.0.1\"]\n[insight]\ndatabases = [{golden:?}]\n\
+             [[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/rocket\"\n\
+             backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\npublic = true\n"
+        ),
+    );
+    let headers = ["Host: registry.acme.com", "X-Forwarded-For: 198.51.100.1"].map(str::to_owned);
+    let mut client = Connection::open(gate.address()).unwrap();
+    let pulled = client.ask("GET", "/v2/acme/rocket/manifests/latest", &headers, b"").unwrap();
+    assert_eq!(pulled.status, 307);
+    eventually(|| match &gate.pulls(&["--by", "day"])["totals"] {
+        totals if totals["monthly_companies"] == 1 => Ok(()),
+        totals => Err(totals.to_string()),
+    });
+    for by in ["", "&by=day", "&by=hour", "&from=2026-01-01T00:00:00Z"] {
+        let target = format!("/api/v1/pulls?package={ROCKET}&public=true{by}");
+        let told = json_of(&ask(&gate, "", "GET", &target, &[]));
+        for row in [&told["rows"][0], &told["totals"]] {
+            let of = |measure: &str| row[measure].as_u64().unwrap();
+            assert_eq!(
+                (of("pulls"), of("monthly_companies"), of("public_days")),
+                (1, 0, 0),
+                "{told}"
+            );
+        }
+    }
+    // Of places only the pulls are told.
+    let target = format!("/api/v1/pulls?package={ROCKET}&public=true&by=company");
+    let told = json_of(&ask(&gate, "", "GET", &target, &[]));
+    assert_eq!(told["totals"]["requests"], 0, "{told}");
 }
 
 #[test]

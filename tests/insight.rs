@@ -10,13 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pullgate::aggregator::clock::{Clock, Look};
-use pullgate::aggregator::{Amendment, Ask, By, Erasure, Query, Reconfigured, Scope};
+use pullgate::aggregator::{Amendment, Ask, By, Erasure, Query, Reconfigured, Row, Scope};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
 use pullgate::pure::history::Total;
 use pullgate::pure::limits::CROSSED_ROWS_MAX;
 use pullgate::pure::place::{Database, Labels, Sources};
 use pullgate::pure::pull::event::{Address, Asked, Event, Way};
+use pullgate::pure::pull::rollup::Measures;
 
 use support::*;
 
@@ -235,8 +236,7 @@ fn what_is_counted_together_already_stays_with_the_rest() {
     let query = opened(dir.path());
     for (top, expected) in [(1, "b 2, (other) 9"), (2, "b 2, a 1, (other) 8")] {
         let answer = query.rows(&Ask { top: Some(top), ..ask(&["tag"], &[]) }).unwrap();
-        let row =
-            |row: &pullgate::aggregator::Row| format!("{} {}", row.keys[0].1, row.measures.pulls);
+        let row = |row: &Row| format!("{} {}", row.keys[0].1, row.measures.pulls);
         let rows: Vec<String> = answer.rows.iter().map(row).collect();
         assert_eq!(rows.join(", "), expected);
     }
@@ -351,6 +351,12 @@ fn clients_count_once_a_day_and_companies_once_a_month() {
     gateway.stop();
     let measures = totals();
     assert_eq!((measures.pulls, measures.daily_uniques, measures.monthly_companies), (13, 7, 1));
+    // In public nobody sees a company come.
+    for by in [&[][..], &["day"]] {
+        let public = opened(dir.path()).rows(&Ask { public: true, ..ask(by, &[]) }).unwrap();
+        let Measures { pulls, daily_uniques, monthly_companies, .. } = public.totals;
+        assert_eq!((pulls, daily_uniques, monthly_companies), (13, 7, 0));
+    }
 }
 
 /// Of a package whose day was erased it is read again which companies of the month are left.
@@ -388,7 +394,8 @@ fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
         let wall_us = jiff::Timestamp::now().as_microsecond() - 86_400_000_000;
         Clock::at(now_us, wall_us - i64::try_from(now_us).unwrap())
     });
-    let mut gateway = start_at(yesterday, dir.path(), counting(), "", &["GeoLite2-City-Test"]);
+    let labels = "10.9.8.0/24, our CI, exclude\n";
+    let mut gateway = start_at(yesterday, dir.path(), counting(), labels, &["GeoLite2-City-Test"]);
     for (address, clients) in [("81.2.69.", 160..172), ("89.160.20.", 112..124)] {
         for client in clients {
             pull(&mut gateway, &format!("{address}{client}"), "latest");
@@ -397,17 +404,25 @@ fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
     for client in 1..=3 {
         pull(&mut gateway, &format!("175.16.199.{client}"), "latest");
     }
+    // A row without pulls, that of what is not known, is no company for one that hides.
+    pull(&mut gateway, NOWHERE, "latest");
     gateway.stop();
     // What comes today is not seen to come.
     let mut gateway = start(dir.path(), counting(), "");
     pull(&mut gateway, "89.160.20.112", "latest");
     gateway.stop();
     let query = opened(dir.path());
-    assert_eq!(pulls(&query, &["country"], &[]), ["CN 3", "GB 12", "SE 13"]);
+    assert_eq!(pulls(&query, &["country"], &[]), ["CN 3", "GB 12", "SE 13", "unknown 0"]);
     let public = |by: &[&str]| shown(&query, &Ask { public: true, ..ask(by, &[]) });
     // China is too few, and alone it would be the rest.
     assert_eq!(public(&["country"]), ["(other) 15", "SE 12"]);
     assert_eq!(public(&["tag"]), ["latest 28"]);
+    // What hides is weighed by its pulls: nothing else is told of places.
+    let answer = query.rows(&Ask { public: true, ..ask(&["country"], &[]) }).unwrap();
+    for Row { measures, .. } in &answer.rows {
+        assert_eq!(*measures, Measures { pulls: measures.pulls, ..Measures::ZERO });
+    }
+    assert_eq!(answer.totals, Measures { pulls: 27, ..Measures::ZERO });
     // What a difference would tell is not answered.
     let since = Some(jiff::Timestamp::UNIX_EPOCH);
     for ask in [

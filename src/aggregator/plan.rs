@@ -280,6 +280,8 @@ impl<'a> Plan<'a> {
         if self.ask.public {
             let kept = self.crowded(&cells);
             (cells, cells_before) = (self.only(cells, &kept), self.only(cells_before, &kept));
+            cells.retain(|_, measures| self.leave_public(measures));
+            cells_before.retain(|_, measures| self.leave_public(measures));
         }
         if let Some(top) = self.ask.top {
             let kept = self.first_of(&cells, top);
@@ -375,10 +377,24 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Leaves of a public row what everybody may know; whether anything is left. Of places that are pulls:
+    /// what hides beside what is weighed by them. Companies that come one by one are nobody's matter.
+    fn leave_public(&self, measures: &mut Measures) -> bool {
+        *measures = match self.is_of_places() {
+            true => Measures { pulls: measures.pulls, ..Measures::ZERO },
+            false => Measures { monthly_companies: 0, public_days: 0, ..*measures },
+        };
+        *measures != Measures::ZERO
+    }
+
+    fn is_of_places(&self) -> bool {
+        let (first, second) = self.dimension.pair().unwrap_or((self.dimension, Dimension::All));
+        [first, second].iter().any(|one| Dimension::OF_PLACES.contains(one))
+    }
+
     /// What of a package may be shown in public.
     fn crowded(&self, cells: &Cells) -> Kept {
-        let (first, second) = self.dimension.pair().unwrap_or((self.dimension, Dimension::All));
-        let needs_crowd = [first, second].iter().any(|one| Dimension::OF_PLACES.contains(one));
+        let needs_crowd = self.is_of_places();
         let sums = by_values(cells);
         let shown = sums.iter().map(|(values, measures)| Shown {
             values: values.each_ref().map(|value| &**value),

@@ -19,7 +19,8 @@ use crate::pure::access::Action;
 
 /// The counts of the packages that the caller may see, as `pullgate pulls --json` prints them: `from`,
 /// `to`, `rows` (each with its package, what it is grouped by, and the counts) and `totals`. Of a package
-/// that is public everybody may ask with `public=true`, without a token.
+/// that is public everybody may ask with `public=true`, without a token: then `monthly_companies` and
+/// `public_days` are 0, and of places all counts but `pulls`.
 #[utoipa::path(
     get,
     path = "/api/v1/pulls",
@@ -32,7 +33,7 @@ use crate::pure::access::Action;
         ("to" = Option<String>, Query, description = "Up to, but not including, this time"),
         ("top" = Option<usize>, Query, description = "Only so many rows, and the rest together"),
         ("compare" = Option<bool>, Query, description = "Whether each row also has the period before"),
-        ("public" = Option<bool>, Query, description = "Only what may be shown in public"),
+        ("public" = Option<bool>, Query, description = "Only what may be shown in public: no companies, and of places the pulls alone"),
     ),
     responses(
         (status = 200, body = serde_json::Value),

@@ -182,8 +182,9 @@ impl Panel {
         answer: Option<&'a Answer>,
         audience: Audience,
     ) -> Self {
-        let measure = view.measure;
         let is_ever = audience == Audience::Everybody && is_place(by);
+        // Of places everybody is told the pulls alone.
+        let measure = if is_ever { &MEASURES[0] } else { view.measure };
         let mut panel = Self {
             word: by.as_str(),
             title,
@@ -191,7 +192,7 @@ impl Panel {
             map: None,
             note: None,
             scope: is_ever
-                .then_some("Since the beginning, and only where enough clients came from."),
+                .then_some("Pulls since the beginning, and only where enough clients came from."),
             more: None,
             download: download(view, by),
         };
