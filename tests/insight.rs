@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use pullgate::aggregator::clock::{Clock, Look};
 use pullgate::aggregator::{Amendment, Ask, By, Erasure, Query, Reconfigured, Row, Scope};
+use pullgate::cli::demo::past::Past;
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Retention};
 use pullgate::pure::history::Total;
@@ -271,15 +272,19 @@ fn start_at(
     labels: &str,
     names: &[&str],
 ) -> Gateway {
+    let sources = Arc::new(sources(labels, names));
+    Gateway::start_from(Options { sources, look, ..options(data_dir, counting) }, 1)
+}
+
+/// These networks, and these databases of places.
+fn sources(labels: &str, names: &[&str]) -> Sources {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places");
     let database = |name: &&str| {
         let bytes = std::fs::read(golden.join(name).with_extension("mmdb")).unwrap();
         Arc::new(Database::read(bytes).unwrap())
     };
     let databases = names.iter().map(database).collect();
-    let sources = Sources::new(databases, Labels::parse(labels).unwrap(), true);
-    let sources = Arc::new(sources);
-    Gateway::start_from(Options { sources, look, ..options(data_dir, counting) }, 1)
+    Sources::new(databases, Labels::parse(labels).unwrap(), true)
 }
 
 /// What docker sends for a multi-arch tag.
@@ -436,4 +441,53 @@ fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
         let refused = query.rows(&Ask { public: true, ..ask });
         assert!(refused.unwrap_err().to_string().contains("in public"));
     }
+}
+
+/// Whoever was told already is not told again because somebody sets the clock.
+#[test]
+fn a_clock_that_is_set_counts_nobody_twice_once_it_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let evening: jiff::Timestamp = "2026-06-30T22:30:00Z".parse().unwrap();
+    let minute = u32::try_from(evening.as_second() / 60).unwrap();
+    let sources = sources("", &["flat-company"]);
+    let mut past = Past::begin(dir.path(), minute, 1, sources, (counting(), insight())).unwrap();
+    // One client of a company pulls; how many there are then, and how many companies.
+    let mut pulls = 0;
+    let mut come = |past: &mut Past| {
+        pulls += 1;
+        let address = "198.51.100.1".parse::<Ipv4Addr>().unwrap().to_ipv6_mapped().octets();
+        let tag = format!("v{pulls}");
+        let event = Event { address: Address(address), ..event(0, "acme/rocket", &tag) };
+        past.offer(0, &Event { at_us: past.at_us, ..event }).unwrap();
+        past.pass(1).unwrap();
+        let Measures { daily_uniques, monthly_companies, .. } =
+            past.query.rows(&Ask::default()).unwrap().totals;
+        (daily_uniques, monthly_companies)
+    };
+    eventually("the store is open", || past.query.rows(&Ask::default()).is_ok());
+    let hours = |hours: i64| hours * 3_600_000_000;
+    assert_eq!(come(&mut past), (1, 1));
+    // Over midnight and the month's end, and back.
+    past.set_wall(hours(2));
+    assert_eq!(come(&mut past), (1, 1));
+    past.set_wall(hours(-2));
+    assert_eq!(come(&mut past), (1, 1));
+    // The next day, and a clock that is set back behind its midnight.
+    past.pass(180).unwrap();
+    assert_eq!(come(&mut past), (2, 2));
+    past.set_wall(hours(-4));
+    assert_eq!(come(&mut past), (2, 2));
+    past.pass(240).unwrap();
+    assert_eq!(come(&mut past), (2, 2));
+    // Far off for longer than an hour that is another day and month; back again the client is new, for
+    // the key has gone, and the company is not.
+    past.set_wall(hours(24 * 40));
+    assert_eq!(come(&mut past), (2, 2));
+    past.pass(90).unwrap();
+    assert_eq!(come(&mut past), (3, 3));
+    past.set_wall(hours(-24 * 40));
+    assert_eq!(come(&mut past), (3, 3));
+    past.pass(90).unwrap();
+    assert_eq!(come(&mut past), (4, 3));
+    past.end().unwrap();
 }

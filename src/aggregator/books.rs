@@ -7,11 +7,13 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::aggregator::Booked;
-use crate::aggregator::clients::Clients;
-use crate::aggregator::clock::Clock;
+use crate::aggregator::clients::{Clients, OTHER};
+use crate::aggregator::clock::{Clock, MONTH_MINUTES_MAX, month_begins};
+use crate::aggregator::counts::CountsError;
 use crate::aggregator::names::{Names, PackageTexts};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::places::{NOWHERE, Places};
+use crate::aggregator::schema::cell_range;
 use crate::aggregator::tally::{Tally, value_of};
 use crate::aggregator::uniques::{Rise, Uniques};
 use crate::messages::pulls::{Unfolded, UnfoldedRequests};
@@ -194,6 +196,41 @@ impl Books {
             let package = self.names.package_unknown();
             self.book(&booking(package, unfolded.requests_other));
         }
+    }
+
+    /// Learns again which companies the store has of the month that begins so, of packages of which some
+    /// were told in it. Where it does not answer there are none: they count again.
+    pub fn learn_companies_of(&mut self, month: u32, persist: &mut Persist) {
+        let view = persist.view(&self.names);
+        let days = month..month.saturating_add(MONTH_MINUTES_MAX);
+        let is_of_month = |minute| month_begins(minute) == month;
+        let mut companies = Vec::new();
+        let mut learn = || {
+            for (number, package) in view.packages()? {
+                let range = |dimension| cell_range(Unit::Day, number, dimension, days.clone());
+                let mut told = 0;
+                view.cells(range(Dimension::All), |cell, measures| {
+                    told += if is_of_month(cell.minute) { measures.monthly_companies } else { 0 };
+                })?;
+                // What came before the month began here counts in it.
+                if told == 0 {
+                    continue;
+                }
+                let package = self.names.learn_package(package);
+                view.cells(range(Dimension::Company), |cell, measures| {
+                    let is_one = measures.pulls > 0 && cell.value != OTHER.as_bytes();
+                    if is_one && is_of_month(cell.minute) {
+                        companies.push((package, String::from_utf8_lossy(cell.value).into_owned()));
+                    }
+                })?;
+            }
+            Ok::<_, CountsError>(())
+        };
+        if let Err(error) = learn() {
+            tracing::warn!(%error, "which companies came this month is not known");
+        }
+        drop(view);
+        self.uniques.learn_companies(&companies);
     }
 
     /// Moves what was counted to where it waits to be written; unique clients are those of `day`.

@@ -34,6 +34,12 @@ impl Clock {
         Self { now_us, offset_us: wall_us.saturating_sub_unsigned(now_us) }
     }
 
+    /// Whether the wall clock was set between that look and this one, by a minute or more: what is less is
+    /// what clocks that are kept right do every day.
+    pub fn is_set_since(&self, before: &Self) -> bool {
+        self.offset_us.abs_diff(before.offset_us) >= 60_000_000
+    }
+
     /// The wall clock's minute at `at_us`, counted from the Unix epoch; never before it.
     pub fn minute(&self, at_us: u64) -> u32 {
         let wall_us = i64::try_from(at_us).unwrap_or(i64::MAX).saturating_add(self.offset_us);
@@ -70,5 +76,6 @@ mod tests {
         assert_eq!(at(-80_000_000).minute_now(), 0);
         assert_eq!(at(-900_000_000).minute_now(), 0);
         assert_eq!(at(i64::MAX).minute(u64::MAX), u32::MAX);
+        assert!(at(0).is_set_since(&at(60_000_000)) && !at(59_000_000).is_set_since(&at(0)));
     }
 }

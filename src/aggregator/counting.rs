@@ -13,6 +13,7 @@ use crate::aggregator::ask::QueryError;
 use crate::aggregator::books::Books;
 use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::{Clock, Look, month_begins};
+use crate::aggregator::days::Days;
 use crate::aggregator::giving_way::give_way;
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::inbox::{Arrival, Inbox};
@@ -36,7 +37,7 @@ pub struct Aggregating {
     /// The UTC day whose key folding uses.
     key_day: u32,
     /// The one whose clients are counted.
-    unique_day: u32,
+    days: Days,
     clock: Clock,
     look: Look,
     books: Books,
@@ -69,7 +70,7 @@ impl Aggregating {
             inbox: Inbox::new(receivers),
             fold: Fold::new(random()?, micros(counting.window)),
             key_day: clock.minute_now() / MINUTES_PER_DAY,
-            unique_day: clock.minute_now() / MINUTES_PER_DAY,
+            days: Days::new(clock.minute_now() / MINUTES_PER_DAY, clock),
             clock,
             look,
             books: Books::new(
@@ -101,7 +102,8 @@ impl Aggregating {
             tracing::error!("open windows were not handed over: their pulls may be counted again");
             return;
         };
-        (self.fold, self.key_day, self.unique_day) = (fold, estate.key_day, estate.unique_day);
+        (self.fold, self.key_day) = (fold, estate.key_day);
+        self.days = Days::new(estate.unique_day, self.clock);
         self.books.inherit(estate.names, estate.clients, estate.places, estate.uniques);
         self.books.names.set_bounds(bounds(&self.counting));
     }
@@ -143,7 +145,7 @@ impl Aggregating {
                 Err(RecvTimeoutError::Disconnected) => return End::Stop(Vec::new()),
                 Ok(Order::View(reply)) => {
                     // Also what the next flush is going to write.
-                    self.books.drain(&mut self.persist, self.unique_day);
+                    self.books.drain(&mut self.persist, self.days.day);
                     let view = self.persist.view(&self.books.names);
                     // Whoever asked may have gone.
                     let _ = reply.try_send(view);
@@ -152,7 +154,7 @@ impl Aggregating {
                     let _ = reply.try_send(self.amend(&amendment));
                 }
                 Ok(Order::Copy(reply)) => {
-                    self.books.drain(&mut self.persist, self.unique_day);
+                    self.books.drain(&mut self.persist, self.days.day);
                     let kept = self.persist.kept(&mut self.books.names, self.clock.now_us);
                     let _ = reply.try_send(kept.map_err(QueryError::Unavailable));
                 }
@@ -194,7 +196,7 @@ impl Aggregating {
     /// Writes all that was counted, lets go of the store, and says what another process needs to
     /// know to go on. What the workers send from now on waits.
     fn let_go(&mut self) -> Result<Legacy, String> {
-        self.books.drain(&mut self.persist, self.unique_day);
+        self.books.drain(&mut self.persist, self.days.day);
         let (books, now_us) = (&self.books, self.clock.now_us);
         let known = Known {
             fold: &self.fold,
@@ -203,7 +205,7 @@ impl Aggregating {
             clients: books.clients.list(),
             places: books.places.list(),
             uniques: &books.uniques,
-            unique_day: self.unique_day,
+            unique_day: self.days.day,
         };
         let estate = known.bytes()?;
         self.persist.let_go(&mut self.books.names, now_us)?;
@@ -289,9 +291,9 @@ impl Aggregating {
     /// Changes what was counted. What is erased goes from memory too: also windows that are open, and
     /// of today's clients, the month's companies and all names those that nothing is left of.
     fn amend(&mut self, amendment: &Amendment) -> Result<(), QueryError> {
-        self.books.drain(&mut self.persist, self.unique_day);
+        self.books.drain(&mut self.persist, self.days.day);
         let Self { fold, books: Books { names, uniques, .. }, persist, clock, .. } = self;
-        let today = self.unique_day * MINUTES_PER_DAY;
+        let today = self.days.day * MINUTES_PER_DAY;
         // Packages with windows that stay open, once something is erased.
         let mut in_use: Option<HashSet<u32>> = None;
         let forget = |erasure: &Erasure, names: &mut Names| {
@@ -352,7 +354,7 @@ impl Aggregating {
         }
         self.persist.apply(self.clock.now_us);
         if self.books.tally.is_full() {
-            self.books.drain(&mut self.persist, self.unique_day);
+            self.books.drain(&mut self.persist, self.days.day);
         }
         if self.clock.now_us >= self.next_flush_us {
             self.next_flush_us = self.clock.now_us + micros(self.counting.flush);
@@ -384,7 +386,7 @@ impl Aggregating {
     }
 
     fn flush(&mut self) {
-        self.books.drain(&mut self.persist, self.unique_day);
+        self.books.drain(&mut self.persist, self.days.day);
         self.persist.flush(&mut self.books.names, self.clock.now_us);
     }
 
@@ -403,23 +405,10 @@ impl Aggregating {
 
     /// New keys each UTC day: what a client did on two days cannot be tied together.
     fn change_key(&mut self) {
-        let day = self.clock.minute_now() / MINUTES_PER_DAY;
-        if day != self.unique_day {
-            let month = |day| month_begins(day * MINUTES_PER_DAY);
-            let is_month_over = month(day) != month(self.unique_day);
-            if is_month_over {
-                // What is not known of the month that ends will not be learned any more.
-                self.books.uniques.learn_companies(&[]);
-            }
-            self.books.drain(&mut self.persist, self.unique_day);
-            match random() {
-                Ok(key) => {
-                    self.books.uniques.turn(is_month_over, key);
-                    self.unique_day = day;
-                }
-                Err(error) => tracing::error!(%error, "no random bytes for a new key of clients"),
-            }
+        if let Some(day) = self.days.next(&self.clock) {
+            self.turn_to(day);
         }
+        let day = self.clock.minute_now() / MINUTES_PER_DAY;
         if day == self.key_day {
             return;
         }
@@ -428,6 +417,29 @@ impl Aggregating {
             // The key before is still in use: later.
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "no random bytes for a new folding key"),
+        }
+    }
+
+    /// From now on the clients of this day are counted, and the companies of its month.
+    fn turn_to(&mut self, day: u32) {
+        let month = |day| month_begins(day * MINUTES_PER_DAY);
+        let is_month_over = month(day) != month(self.days.day);
+        if is_month_over {
+            // What is not known of the month that ends will not be learned any more.
+            self.books.uniques.learn_companies(&[]);
+        }
+        self.books.drain(&mut self.persist, self.days.day);
+        let key = match random() {
+            Ok(key) => key,
+            Err(error) => {
+                return tracing::error!(%error, "no random bytes for a new key of clients");
+            }
+        };
+        self.books.uniques.turn(is_month_over, key);
+        self.days.day = day;
+        if is_month_over && self.days.is_doubted() {
+            // By a clock that was set it may be a month of which some were counted before.
+            self.books.learn_companies_of(month(day), &mut self.persist);
         }
     }
 

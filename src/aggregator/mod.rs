@@ -21,6 +21,7 @@ pub mod clock;
 pub mod codec;
 pub mod counting;
 pub mod counts;
+pub mod days;
 pub mod dictionary;
 pub mod erase;
 pub mod export;
