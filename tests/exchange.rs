@@ -20,6 +20,9 @@ use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::Connection;
 
 use pullgate::aggregator::Export;
+use pullgate::control::accounts::deliveries::{Delivery, Put};
+use pullgate::control::accounts::{FILE, Store};
+use pullgate::pure::alert::Event;
 use pullgate::pure::config::values::{Counting, Retention};
 use pullgate::pure::pull::event::Asked;
 
@@ -298,6 +301,7 @@ fn what_is_erased_is_in_no_answer_and_in_no_file() {
         });
         if !runs {
             gate.stop();
+            put_news(&data);
         }
         let erase = |more: &[&str]| {
             run("erase", &data, &[&["--package", "*/acme/secret-probe"], more].concat())
@@ -316,6 +320,7 @@ fn what_is_erased_is_in_no_answer_and_in_no_file() {
         for needle in ["secret-probe", "only-there"] {
             assert!(!is_in_a_file(&data, needle), "{needle}");
         }
+        assert!(runs || news(&data).is_empty(), "what waited to be told of it");
         let rows = gate.pulls(&["--by", "tag"]).to_string();
         assert!(rows.contains("*/acme/rocket") && !rows.contains("probe"), "{rows}");
         let words = refusal(&erase(&["--yes"]));
@@ -384,6 +389,25 @@ fn a_window_that_was_open_when_its_package_was_erased_books_nothing() {
     let rows: Vec<_> = answer.rows.iter().map(|row| (&*row.package, row.measures.checks)).collect();
     assert_eq!(rows, [("acme.com/acme/kept", 1)]);
     assert!(!is_in_a_file(dir.path(), "gone"));
+}
+
+/// A message that tells of the package waits for a webhook.
+fn put_news(data: &Path) {
+    let mut store = accounts(data);
+    store.set_alerts_of_file(&[("https://a.example".to_owned(), vec![Event::Weekly])], 1).unwrap();
+    let id = store.alerts_of_file().unwrap()[0].id;
+    let body = r#"{"name":"*/acme/secret-probe","pulls":1}"#;
+    assert_eq!(store.put_delivery(id, "week", "pulls.week", body, 1).unwrap(), Put::Waits);
+    assert_eq!(store.due_deliveries(2, &[], 9).unwrap().len(), 1);
+}
+
+/// What waits to be told.
+fn news(data: &Path) -> Vec<Delivery> {
+    accounts(data).due_deliveries(2, &[], 9).unwrap()
+}
+
+fn accounts(data: &Path) -> Store {
+    Store::open(&data.join(FILE)).unwrap()
 }
 
 fn started() -> Gate {

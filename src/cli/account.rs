@@ -68,7 +68,7 @@ fn listed(login: &str, roles: &str) -> String {
 }
 
 /// By the gateway that runs on this `data_dir`, else at its database.
-fn done(data: &Path, command: Command) -> Result<Value, String> {
+pub(super) fn done(data: &Path, command: Command) -> Result<Value, String> {
     if !data.is_dir() {
         return Err(format!("{}: no such directory: --data is the data_dir", data.display()));
     }

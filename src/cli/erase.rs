@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
+use super::account::done;
 use super::args::EraseArgs;
 use super::counts::{Counts, rows};
 use super::progress::Progress;
 use super::pulls::unknown;
 use super::{fail, print};
 use crate::aggregator::{Amendment, Ask, Erasure, Scope};
+use crate::control::accounts::FILE;
+use crate::control::accounts::command::Command;
 use crate::pure::pull::rollup::Unit;
 
 /// Erases, or says what would be erased.
@@ -68,6 +71,18 @@ fn erase(args: &EraseArgs) -> Result<String, String> {
     };
     if !yes {
         return Ok(format!("{words}These counts {time} would be erased. Nothing was: say --yes\n"));
+    }
+    // First, for whoever erases can do that once more where the accounts cannot be written.
+    if data.join(FILE).exists() {
+        let (of, is_domain) = match &scope {
+            Scope::Package(package) => (package.clone(), false),
+            Scope::Domain(domain) => (domain.clone(), true),
+        };
+        done(data, Command::EndNews { of, is_domain }).map_err(|why| {
+            format!(
+                "{why}: what waits to be told of these counts is still told. Nothing was erased"
+            )
+        })?;
     }
     progress.say("writing the store without them");
     counts.amend(&Amendment::Erase(Erasure { scope, days }))?;

@@ -36,9 +36,17 @@ pub enum Command {
     },
     /// Say which accounts there are.
     List,
+    /// End what waits to be told of counts that are to be erased.
+    EndNews {
+        /// Of this package, or of all of this domain.
+        of: String,
+        /// Which of the two.
+        is_domain: bool,
+    },
 }
 
-/// Does it, and says what came of it: `{"login", "password"}`, or `{"accounts": [{"login", "roles"}]}`.
+/// Does it, and says what came of it: `{"login", "password"}`, `{"accounts": [{"login", "roles"}]}`, or
+/// `{"ended"}`, how many messages.
 pub fn obey(store: &mut Store, command: Command, now_s: i64) -> Result<Value, StoreError> {
     let by = Actor { account: None, login: COMMAND_LINE.to_owned() };
     match command {
@@ -106,6 +114,9 @@ pub fn obey(store: &mut Store, command: Command, now_s: i64) -> Result<Value, St
             };
             let accounts = listed.query_map([], read)?.collect::<Result<Vec<_>, _>>()?;
             Ok(json!({ "accounts": accounts }))
+        }
+        Command::EndNews { of, is_domain } => {
+            Ok(json!({ "ended": store.end_news(&of, is_domain)? }))
         }
     }
 }

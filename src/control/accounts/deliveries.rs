@@ -191,6 +191,29 @@ impl Store {
         self.connection.execute(sql, params![delivery.id, failed, next_s, said])?;
         Ok(next_s.is_some())
     }
+
+    /// What waits to be told of the counts of this package, or of all of this domain, is told no more, and not
+    /// made again: they are to be as if they had never been counted. So is what is told of all packages and
+    /// names one of them. How many messages that were.
+    pub fn end_news(&mut self, of: &str, is_domain: bool) -> Result<usize, StoreError> {
+        let (begins, in_body) = match is_domain {
+            false => (of.to_owned(), format!("\"{of}\"")),
+            true => (format!("{of}/"), format!("\"{of}/")),
+        };
+        let sql = "UPDATE deliveries SET next_s = NULL, said = ?4, body = ''
+                   WHERE next_s IS NOT NULL AND event LIKE 'pulls.%' AND alert IN (
+                       SELECT id FROM alerts WHERE CASE
+                           WHEN in_file THEN instr(deliveries.body, ?2) > 0
+                           WHEN ?3 THEN substr(package, 1, length(?1)) = ?1
+                           ELSE package = ?1 END)";
+        let of = params![begins, in_body, is_domain, ERASED];
+        let ended = self.connection.execute(sql, of)?;
+        if ended > 0 {
+            // The log beside the database has what they were, until it is begun anew.
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
+        Ok(ended)
+    }
 }
 
 /// Puts it, in a transaction of the caller's.
@@ -270,6 +293,8 @@ fn forget(step: &Connection, alert: i64, now_s: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// How it went with what is told no more.
+const ERASED: &str = "not told: the counts were erased";
 /// What a test is of.
 pub const TEST: &str = "test";
 /// What waits for one webhook: beyond that there is nobody who hears.
@@ -545,5 +570,33 @@ mod tests {
         scene.store.remove_outage(&outage(7)).unwrap();
         assert_eq!(scene.put(id, "later still", now_s), Put::Waits);
         assert_eq!(scene.kept(id), 3, "the outage is over and told");
+    }
+
+    #[test]
+    fn what_is_erased_is_told_no_more_and_all_else_is() {
+        let mut scene = Scene::new();
+        let ids = ["a.b/c", "a.b/d", "a.bc/c"].map(|package| scene.webhook(package));
+        let of_all = [("https://all".to_owned(), vec![Event::Weekly])];
+        scene.store.set_alerts_of_file(&of_all, 5).unwrap();
+        let file = scene.store.alerts_of_file().unwrap().remove(0).id;
+        let outage = scene.store.put_delivery(ids[0], "failing", "backend.failing", "{}", 10);
+        assert_eq!(outage.unwrap(), Put::Waits);
+        for id in ids {
+            assert_eq!(scene.put(id, "week", 10), Put::Waits);
+        }
+        for (about, body) in [("one", r#"{"name":"a.b/c"}"#), ("two", r#"{"name":"a.b/c2"}"#)] {
+            let put = scene.store.put_delivery(file, about, "pulls.week", body, 10);
+            assert_eq!(put.unwrap(), Put::Waits);
+        }
+        let end = |scene: &mut Scene, of: &str, is_domain: bool| {
+            let ended = scene.store.end_news(of, is_domain).unwrap();
+            (ended, scene.store.waiting_deliveries().unwrap())
+        };
+        assert_eq!(end(&mut scene, "a.b/c", false), (2, 4));
+        assert_eq!(scene.put(ids[0], "week", 11), Put::Told, "it is not made again");
+        assert_eq!(end(&mut scene, "a.b", true), (2, 2));
+        let sql = "SELECT count(*) FROM deliveries WHERE body != ''";
+        let bodies: i64 = scene.store.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(bodies, 2, "the outage, and another domain's week");
     }
 }

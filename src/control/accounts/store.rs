@@ -69,6 +69,8 @@ impl Store {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "foreign_keys", true)?;
+            // What goes is overwritten, and not only forgotten.
+            connection.pragma_update(None, "secure_delete", true)?;
             let version = migrate(&mut connection)?;
             Ok::<_, rusqlite::Error>((connection, version))
         };
