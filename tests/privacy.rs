@@ -12,10 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pullgate::aggregator::By;
+use pullgate::pure::base64;
+use pullgate::pure::http1::forwarded::client_key;
+use ring::digest;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use support::eventually::eventually;
 use support::gate::{DRIVERS, Gate, pullgate};
 use support::http::{Connection, get};
+use support::person::{Person, ROCKET, text};
 use support::process::run;
 
 /// Addresses that appear nowhere by themselves.
@@ -38,11 +42,13 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
                  [insight]\ncities = true\ndatabases = [{databases}]\n\
                  [log]\nlevel = \"trace\"\nformat = \"json\"\naccess = \"json\"\n\
                  access_file = \"{}\"\n\
-                 [[packages]]\ndomain = \"*\"\nname = \"acme/rocket\"\n\
-                 backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\n",
+                 [[packages]]\ndomain = \"registry.acme.com\"\nname = \"acme/rocket\"\n\
+                 backend = \"ghcr.io/acme/rocket\"\ndelivery = \"redirect\"\npublic = true\n",
                 access_file.display()
             ),
         );
+        let mut ada = Person::created(&gate, "ada", &["--organisation", "acme", "--role", "admin"]);
+        let mut live = watched(&gate, &ada);
         for address in [V4.to_string(), V6.to_string(), V4.to_ipv6_mapped().to_string()] {
             pull_as(&gate, &address, "X-Nothing: 1");
         }
@@ -51,6 +57,9 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
         let said = ["/metrics", "/readyz", "/nothing"].map(|path| get(gate.admin(), path).unwrap());
         let mut written: Vec<(String, Vec<u8>)> =
             said.map(|answer| ("the admin listener".to_owned(), answer.body)).into();
+        let event = live.until("data: ").unwrap();
+        assert!(event.contains("docker"), "{event}");
+        written.push(("the live feed".to_owned(), event.into()));
         let pairs = ["tag,client", "country,tag", "company,tag", "domain,country,day"];
         for by in By::EVERY.map(By::as_str).into_iter().chain(pairs) {
             let rows = eventually(|| match gate.pulls(&["--by", by]).to_string() {
@@ -65,6 +74,9 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             rows => Err(rows),
         });
         written.push(("pulls --by country".to_owned(), countries.into_bytes()));
+        read_all(&mut ada, &mut written);
+        let explained = run(pullgate_on(&gate.data_dir(), "explain").arg(ROCKET));
+        written.push(("explain".to_owned(), explained.into()));
         let data = gate.data_dir();
         for by in ["day,tag", "minute,client", "city", "network,day", "company,tag"] {
             for format in ["csv", "ndjson"] {
@@ -74,12 +86,13 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
                 written.push((format!("export --by {by}"), exported.into_bytes()));
             }
         }
-        let erase = ["--package", "*/acme/rocket"];
+        let erase = ["--package", ROCKET];
         written.push(("erase".to_owned(), run(pullgate_on(&data, "erase").args(erase)).into()));
         for file in files_below(&data) {
             written.push((file.display().to_string(), fs::read(&file).unwrap()));
         }
         run(pullgate_on(&data, "erase").args(erase).arg("--yes"));
+        written.push(("the log".to_owned(), gate.words().into()));
         gate.stop();
         assert!(fs::read_to_string(&access_file).unwrap().contains("/v2/acme/rocket/manifests/"));
         let directory = gate.config_file().parent().unwrap().to_owned();
@@ -87,10 +100,18 @@ fn no_address_is_in_any_file_log_metric_or_answer() {
             written.push((file.display().to_string(), fs::read(&file).unwrap()));
         }
         assert!(written.len() > 8, "the store's files are among them");
+        let forms = forms();
+        let mut begins = vec![false; 1 << 16];
+        for (_, needle) in &forms {
+            begins[usize::from(u16::from_be_bytes([needle[0], needle[1]]))] = true;
+        }
         for (place, bytes) in &written {
-            for (form, needle) in forms() {
-                let found = bytes.windows(needle.len()).any(|window| window == needle);
-                assert!(!found, "{form} is in {place} on {driver}");
+            // One look at each byte, however many forms there are.
+            for (at, two) in bytes.windows(2).enumerate() {
+                if begins[usize::from(u16::from_be_bytes([two[0], two[1]]))] {
+                    let found = forms.iter().find(|(_, needle)| bytes[at..].starts_with(needle));
+                    assert!(found.is_none(), "{found:?} is in {place} on {driver}");
+                }
             }
         }
     }
@@ -218,17 +239,101 @@ fn forms() -> Vec<(&'static str, Vec<u8>)> {
         .collect();
     forms.extend(reversed);
     for address in [IpAddr::V4(V4), IpAddr::V6(V6)] {
-        let octets = match address {
-            IpAddr::V4(v4) => v4.octets().to_vec(),
-            IpAddr::V6(v6) => v6.octets().to_vec(),
+        let text = address.to_string().into_bytes();
+        // What clients are told apart by: of an IPv6 address its network.
+        let inputs = match address {
+            IpAddr::V4(v4) => {
+                [text, v4.octets().into(), v4.to_ipv6_mapped().octets().into()].to_vec()
+            }
+            IpAddr::V6(v6) => {
+                let key = client_key(v6.octets());
+                assert_eq!(key[8..], [0; 8], "of a /64");
+                [text, v6.octets().into(), key.into(), key[..8].into()].to_vec()
+            }
         };
-        for input in [octets, address.to_string().into_bytes()] {
-            let digest = <sha2::Sha256 as sha2::Digest>::digest(&input);
-            forms.push(("a hash of an address", digest[..8].to_vec()));
+        for input in inputs {
+            for algorithm in [&digest::SHA256, &digest::SHA1_FOR_LEGACY_USE_ONLY] {
+                // The first bytes of one: it may be cut short, or written down in other ways.
+                let digest = digest::digest(algorithm, &input);
+                let begin = &digest.as_ref()[..9];
+                let hex: String = begin.iter().map(|byte| format!("{byte:02x}")).collect();
+                let base64 = base64::encode(begin);
+                let of_urls = base64.replace('+', "-").replace('/', "_");
+                forms.push(("a hash of an address", begin[..8].to_vec()));
+                forms.push(("a hash of an address in hex", hex[..16].to_uppercase().into()));
+                forms.push(("a hash of an address in hex", hex[..16].into()));
+                forms.push(("a hash of an address in base64", base64.into()));
+                forms.push(("a hash of an address in base64", of_urls.into()));
+            }
             forms.push(("a checksum of an address", crc32fast::hash(&input).to_string().into()));
         }
     }
     forms
+}
+
+/// Against what other programs make of the address.
+#[test]
+fn the_forms_that_are_looked_for_are_what_is_known_of_them() {
+    let is_there = |needle: &[u8]| forms().iter().any(|(_, form)| form == needle);
+    // printf 203.0.113.77 | sha256sum, | sha1sum, and | openssl sha256 -binary | base64
+    assert!(is_there(b"DCVDSwnGIEb4"));
+    assert!(is_there(b"0c25434b09c62046") && is_there(b"d90b45918f897c2d"));
+    assert!(is_there(&V6.octets()[..8]), "a network");
+}
+
+/// A page's feed of the package's pulls.
+fn watched(gate: &Gate, ada: &Person) -> Connection {
+    let mut live = Connection::open(gate.admin()).unwrap();
+    let cookie = ada.cookie.clone().unwrap();
+    let head = format!(
+        "GET /live/{ROCKET} HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n",
+        gate.admin()
+    );
+    live.send(head.as_bytes()).unwrap();
+    assert_eq!(live.head().unwrap().status, 200);
+    live
+}
+
+/// What people and programs read of the package at the dashboard, and what everybody does.
+fn read_all(ada: &mut Person, written: &mut Vec<(String, Vec<u8>)>) {
+    let mut targets: Vec<String> =
+        ["", "?all=country", "?all=city", "?all=network", "?measure=daily_uniques"]
+            .map(|query| format!("/packages/{ROCKET}{query}"))
+            .into();
+    targets.extend(["/", "/people?organisation=acme", "/tokens", "/account"].map(str::to_owned));
+    targets.extend(["history?package=", "public/"].map(|page| format!("/{page}{ROCKET}")));
+    for by in By::EVERY.map(By::as_str) {
+        targets.push(format!("/api/v1/pulls?package={ROCKET}&by={by}"));
+        targets.push(format!("/api/v1/export?package={ROCKET}&by={by}&format=csv"));
+    }
+    for by in ["country", "company", "network", "cloud", "tag", "day"] {
+        targets.push(format!("/api/v1/pulls?package={ROCKET}&public=true&by={by}"));
+    }
+    targets.extend(["packages", "tokens", "organisations"].map(|list| format!("/api/v1/{list}")));
+    targets.extend(["people", "audit"].map(|list| format!("/api/v1/{list}?organisation=acme")));
+    targets.extend(
+        ["settings", "badges", "alerts"].map(|of| format!("/api/v1/{of}?package={ROCKET}")),
+    );
+    let mut badges = 0;
+    while let Some(target) = targets.pop() {
+        let answer = ada.get(&target);
+        assert_eq!(answer.status, 200, "{target}: {}", text(&answer));
+        if target.contains("/badges?") {
+            let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            let told = told["badges"].as_array().unwrap().iter();
+            let addresses =
+                told.flat_map(|badge| ["svg", "json"].map(|key| badge[key].to_string()));
+            let at = |address: String| {
+                let path = &address[address.find("/badges/").unwrap()..];
+                path.trim_end_matches('"').to_owned()
+            };
+            let addresses: Vec<String> = addresses.map(at).collect();
+            badges = addresses.len();
+            targets.extend(addresses);
+        }
+        written.push((target, answer.body));
+    }
+    assert!(badges > 2, "their addresses are known");
 }
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {
