@@ -276,6 +276,7 @@ impl From<CountsError> for QueryError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pure::pull::rollup::MEASURE_NAMES;
 
     #[test]
     fn every_dimension_that_is_no_pair_has_a_word() {
@@ -288,6 +289,54 @@ mod tests {
             assert_eq!(by.as_str().parse(), Ok(by));
             let told_by = [by.dimension().is_some(), by.unit().is_some(), by == By::Domain];
             assert_eq!(told_by.into_iter().filter(|is_so| *is_so).count(), 1);
+        }
+    }
+
+    /// Scripts that read Scarf's export find here what means the same, and nothing else under its names.
+    #[test]
+    fn columns_are_called_as_in_scarfs_export_where_they_mean_the_same() {
+        const SCARFS: [&str; 23] = [
+            "id",
+            "type",
+            "package",
+            "pixel",
+            "version",
+            "time",
+            "referer",
+            "user_agent",
+            "variables",
+            "origin_id",
+            "origin_latitude",
+            "origin_longitude",
+            "origin_country",
+            "origin_city",
+            "origin_state",
+            "origin_postal",
+            "origin_connection_type",
+            "origin_company",
+            "origin_domain",
+            "dnt",
+            "confidence",
+            "endpoint_id",
+            "mtc_quota_exceeded",
+        ];
+        let same = [
+            (By::Tag, "version"),
+            (By::Minute, "time"),
+            (By::Hour, "time"),
+            (By::Day, "time"),
+            (By::Country, "origin_country"),
+            (By::City, "origin_city"),
+            (By::Region, "origin_state"),
+            (By::Company, "origin_company"),
+        ];
+        for by in By::EVERY {
+            let meant = same.iter().find(|(same, _)| *same == by).map(|(_, column)| *column);
+            assert_eq!(by.column(), meant.unwrap_or(by.as_str()));
+            assert_eq!(SCARFS.contains(&by.column()), meant.is_some(), "{by:?}");
+        }
+        for measure in MEASURE_NAMES {
+            assert!(!SCARFS.contains(&measure), "{measure}");
         }
     }
 
