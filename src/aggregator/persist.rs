@@ -180,6 +180,7 @@ impl Persist {
             Amendment::Erase(erasure) => {
                 amend::refuse_forgotten(erasure, &self.view(names))?;
                 set(&self.health.store_busy, 1);
+                self.memory.forget();
                 let erased = self.store.take().map_or(Ok(()), |store| store.erase(erasure));
                 set(&self.health.store_busy, 0);
                 if let Err(error) = erased {
@@ -286,6 +287,7 @@ impl Persist {
     }
 
     fn close_store(&mut self) {
+        self.memory.forget();
         if let Some(mut store) = self.store.take()
             && let Err(error) = store.flush()
         {
@@ -469,11 +471,13 @@ const RETRY_US_MAX: u64 = 8_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregator::amend::Scope;
     use crate::aggregator::counts::KEYS_PER_BATCH;
     use crate::aggregator::names::{Bounds, PackageTexts};
     use crate::aggregator::run::CELLS_WAITING_MAX;
     use crate::aggregator::schema::unit_range;
     use crate::pure::pull::rollup::{Cell, Dimension, Measures};
+    use crate::pure::pull::spans::Span;
     use std::fs;
     use std::sync::atomic::Ordering;
 
@@ -631,5 +635,44 @@ mod tests {
         }
         persist.apply(RUN_US + STEP_US);
         assert_eq!((applied(&persist), stored_pulls(&persist)), (3, 3));
+    }
+
+    #[test]
+    fn a_day_that_was_read_is_read_anew_once_it_is_written_to_or_erased() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut persist, mut names) = persist(dir.path());
+        let mut now_us = 0;
+        let mut count_one = |persist: &mut Persist, names: &mut Names| {
+            count(persist, names);
+            persist.flush(names, now_us);
+            now_us += RUN_US;
+            persist.apply(now_us);
+            assert!(persist.store.as_ref().unwrap().unapplied().additions().is_empty());
+        };
+        let day = 0..Unit::Day.minutes();
+        let read = |persist: &mut Persist, names: &Names| {
+            let mut pulls = 0;
+            let span = Span { unit: Unit::Day, from: day.start, to: day.end };
+            let each = |_: &[u8], _, measures: Measures| pulls += measures.pulls;
+            persist.view(names).series((0, Dimension::All), span, each).unwrap();
+            pulls
+        };
+        let is_known = |persist: &mut Persist| {
+            let recall = persist.memory.recall(day.end);
+            recall.give((0, Dimension::All), &day, |_, _, _| ())
+        };
+        for pulls in 1..=3 {
+            count_one(&mut persist, &mut names);
+            assert_eq!(read(&mut persist, &names), pulls);
+            assert!(is_known(&mut persist));
+            assert_eq!(read(&mut persist, &names), pulls);
+        }
+        let scope = Scope::Package("acme.com/x".to_owned());
+        let erasure = Amendment::Erase(Erasure { scope, days: None });
+        persist.amend(&erasure, &mut names, 0, |_, _| ()).unwrap();
+        assert!(!is_known(&mut persist));
+        assert_eq!(read(&mut persist, &names), 0);
+        assert!(is_known(&mut persist));
+        assert!(persist.close(&mut names) && !is_known(&mut persist));
     }
 }

@@ -19,15 +19,16 @@ pub struct Memory {
     learned: Receiver<Learned>,
     /// What has come, and is not in `recall` yet: whoever reads has that.
     waiting: Vec<Learned>,
+    waiting_bytes: usize,
     /// In the order in which they came.
-    order: VecDeque<Of>,
+    order: VecDeque<(Of, Arc<Series>)>,
     bytes: usize,
 }
 
 /// What a reader has of it; by default nothing, and nobody remembers what is read.
 #[derive(Clone, Default)]
 pub struct Recall {
-    known: Arc<HashMap<Of, Arc<Series>, RandomState>>,
+    known: Arc<HashMap<Of, Vec<Arc<Series>>, RandomState>>,
     /// Days before this minute are over.
     over: u32,
     /// Which of the times between two of which all was let go of.
@@ -70,20 +71,36 @@ impl Default for Memory {
     fn default() -> Self {
         let (teller, learned) = bounded(LEARNED_MAX);
         let recall = Recall { learned: Some(teller), ..Recall::default() };
-        Self { recall, learned, waiting: Vec::new(), order: VecDeque::new(), bytes: 0 }
+        let (waiting, order) = (Vec::new(), VecDeque::new());
+        Self { recall, learned, waiting, waiting_bytes: 0, order, bytes: 0 }
     }
 }
 
 impl Memory {
     /// Takes what readers have read.
     pub fn listen(&mut self) {
-        self.waiting.extend(self.learned.try_iter());
+        for learned in self.learned.try_iter() {
+            let bytes = learned.series.bytes;
+            if learned.time == self.recall.time && self.waiting_bytes + bytes <= BYTES_MAX {
+                self.waiting_bytes += bytes;
+                self.waiting.push(learned);
+            }
+        }
+        // While somebody reads, all that is known would have to be copied.
+        if Arc::get_mut(&mut self.recall.known).is_some() {
+            self.learn();
+        }
     }
 
     /// Forgets everything: what is read from now on is not what was read.
     pub fn forget(&mut self) {
         self.recall.time += 1;
         self.recall.known = Arc::default();
+        // Readers from before are not heard any more.
+        self.recall.over = 0;
+        self.learned.try_iter().for_each(drop);
+        self.waiting.clear();
+        self.waiting_bytes = 0;
         self.order.clear();
         self.bytes = 0;
     }
@@ -98,27 +115,37 @@ impl Memory {
     /// What a reader may know, when the day that begins at the minute `today` is not over.
     pub fn recall(&mut self, today: u32) -> Recall {
         self.listen();
-        for Learned { time, of, series } in std::mem::take(&mut self.waiting) {
-            if time == self.recall.time {
-                self.learn(of, series);
-            }
-        }
+        self.learn();
         // Where the clock was set back it stays: what was given away may reach so far.
         self.recall.over = self.recall.over.max(today);
         self.recall.clone()
     }
 
-    fn learn(&mut self, of: Of, series: Arc<Series>) {
+    fn learn(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
         let known = Arc::make_mut(&mut self.recall.known);
-        self.bytes += series.bytes;
-        match known.insert(of, series) {
-            Some(before) => self.bytes -= before.bytes,
-            None => self.order.push_back(of),
+        self.waiting_bytes = 0;
+        for Learned { of, series, .. } in self.waiting.drain(..) {
+            let all = known.entry(of).or_default();
+            if all.iter().any(|one| one.has(&series.days)) {
+                continue;
+            }
+            all.push(Arc::clone(&series));
+            self.bytes += series.bytes;
+            self.order.push_back((of, series));
         }
         while self.bytes > BYTES_MAX
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((of, oldest)) = self.order.pop_front()
         {
-            self.bytes -= known.remove(&oldest).map_or(0, |gone| gone.bytes);
+            self.bytes -= oldest.bytes;
+            if let Some(all) = known.get_mut(&of) {
+                all.retain(|one| !Arc::ptr_eq(one, &oldest));
+                if all.is_empty() {
+                    known.remove(&of);
+                }
+            }
         }
     }
 }
@@ -131,8 +158,8 @@ impl Recall {
 
     /// Gives the cells of `days` to `each`, as row, day and value; whether they are remembered.
     pub fn give(&self, of: Of, days: &Range<u32>, each: impl FnMut(&[u8], u32, Measures)) -> bool {
-        let series = self.known.get(&of);
-        let series = series.filter(|it| it.days.start <= days.start && days.end <= it.days.end);
+        let mut all = self.known.get(&of).into_iter().flatten();
+        let series = all.find(|one| one.has(days));
         series.map(|series| series.give(days, each)).is_some()
     }
 
@@ -148,7 +175,10 @@ impl Recall {
 
     /// Has it remembered, unless too much else was read just now.
     pub fn learn(&self, reading: Reading) {
-        let Reading { of, series, is_too_long, .. } = reading;
+        let Reading { of, mut series, is_too_long, .. } = reading;
+        series.cells.shrink_to_fit();
+        series.rows.shrink_to_fit();
+        series.begins.shrink_to_fit();
         if let Some(teller) = self.learned.as_ref().filter(|_| !is_too_long) {
             let _ = teller.try_send(Learned { time: self.time, of, series: Arc::new(series) });
         }
@@ -172,7 +202,7 @@ impl Reading {
         if number == next {
             rows.push(row.into());
             self.numbers.insert(row.into(), next);
-            *bytes += row.len() + size_of::<Box<[u8]>>();
+            *bytes += row.len() + ROW_BYTES;
         }
         put(cells, number);
         put_bytes(cells, value);
@@ -182,6 +212,10 @@ impl Reading {
 }
 
 impl Series {
+    fn has(&self, days: &Range<u32>) -> bool {
+        self.days.start <= days.start && days.end <= self.days.end
+    }
+
     fn give(&self, days: &Range<u32>, mut each: impl FnMut(&[u8], u32, Measures)) {
         let first = self.begins.partition_point(|(day, _)| *day < days.start);
         let mut begins = self.begins.iter().skip(first).peekable();
@@ -201,14 +235,16 @@ impl Series {
     }
 }
 
-/// As much as sled may keep of its own.
+/// As much as sled may keep of its own; and as much again while somebody reads.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What one without cells takes, where it is kept included.
-const SERIES_BYTES: usize = size_of::<Series>() + 4 * size_of::<Of>() + 32;
+const SERIES_BYTES: usize = size_of::<Series>() + 8 * size_of::<Of>() + 64;
+/// And what a row does beside its text.
+const ROW_BYTES: usize = size_of::<Box<[u8]>>() + 16;
 /// A reader must not be told to keep much for what is asked for once.
 const SERIES_BYTES_MAX: usize = 256 * 1024;
 /// The aggregator listens every few milliseconds.
-const LEARNED_MAX: usize = 256;
+const LEARNED_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -253,7 +289,7 @@ mod tests {
         assert!(recall.past(&(100..400)).is_empty() && recall.past(&(300..400)).is_empty());
         assert!(recall.read(TAGS, 100..100).is_none());
         read(&recall, TAGS, 10..90, &[20, 30, 60], &["a", "b"]);
-        assert_eq!(given(&recall, TAGS, 10..90), None, "not while this one is held");
+        assert_eq!(given(&recall, TAGS, 10..90), None, "not what is held already");
         let recall = memory.recall(100);
         let cell = |row: &str, day: u32| (row.to_owned(), day, u64::from(day));
         let both = |days: &[u32]| {
@@ -290,22 +326,47 @@ mod tests {
     }
 
     #[test]
+    fn two_stretches_of_one_series_are_known_beside_each_other() {
+        let mut memory = Memory::default();
+        let recall = memory.recall(100);
+        read(&recall, TAGS, 10..40, &[20], &["a"]);
+        read(&recall, TAGS, 40..90, &[50], &["b"]);
+        read(&recall, TAGS, 12..20, &[], &[]);
+        let recall = memory.recall(100);
+        let cell = |row: &str, day: u32| Some(vec![(row.to_owned(), day, u64::from(day))]);
+        assert_eq!(given(&recall, TAGS, 10..40), cell("a", 20));
+        assert_eq!(given(&recall, TAGS, 40..90), cell("b", 50));
+        assert_eq!(given(&recall, TAGS, 30..50), None);
+        assert_eq!(memory.order.len(), 2, "what is known already is not kept twice");
+    }
+
+    #[test]
     fn the_oldest_go_first_and_what_is_too_long_is_not_kept() {
         let mut memory = Memory::default();
-        let recall = memory.recall(u32::MAX);
         let rows: Vec<String> = (0..1000).map(|number| format!("{number:0100}")).collect();
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
         let most = u32::try_from(BYTES_MAX / 100_000).unwrap();
         for package in 0..most {
-            read(&recall, (package, Dimension::Tag), 0..10, &[5], &rows);
-            memory.listen();
+            read(&memory.recall(u32::MAX), (package, Dimension::Tag), 0..10, &[5], &rows);
         }
         let recall = memory.recall(u32::MAX);
         let is_known = |package| given(&recall, (package, Dimension::Tag), 0..10).is_some();
         assert!(!is_known(0) && is_known(most / 2) && is_known(most - 1));
         assert!((BYTES_MAX / 2..=BYTES_MAX).contains(&memory.bytes), "{}", memory.bytes);
-        let known: usize = recall.known.values().map(|series| series.bytes).sum();
+        let known: usize = recall.known.values().flatten().map(|series| series.bytes).sum();
         assert_eq!((known, memory.order.len()), (memory.bytes, recall.known.len()));
+        // While somebody reads no more than that waits, and nothing once all was let go of.
+        for package in 0..2 * most {
+            read(&recall, (package, Dimension::Cloud), 0..10, &[5], &rows);
+            memory.listen();
+        }
+        assert!((BYTES_MAX / 2..=BYTES_MAX).contains(&memory.waiting_bytes));
+        read(&recall, TAGS, 0..9, &[5], &rows);
+        memory.forget();
+        assert!(memory.waiting.is_empty() && memory.learned.is_empty());
+        let recall = memory.recall(u32::MAX);
+        assert!(recall.known.is_empty());
+        read(&recall, (most - 1, Dimension::Tag), 0..10, &[5], &rows);
         let many: Vec<u32> = (0..40).collect();
         let last = (most - 1, Dimension::Tag);
         read(&recall, last, 0..40, &many, &rows);
