@@ -28,7 +28,7 @@ instructions: ## instructions per step of a redirect, by callgrind (needs valgri
 	cargo bench --locked --bench instructions
 
 compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian, as root)
-	sh tests/setup.sh nginx:nginx-light haproxy:haproxy
+	sh tests/setup.sh nginx:nginx-light haproxy:haproxy strace:strace
 	cargo build --locked --release --workspace
 	target/release/loadtest start --gateway target/release/pullgate --packages 10000
 	target/release/loadtest compare --gateway target/release/pullgate

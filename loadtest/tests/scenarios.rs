@@ -7,7 +7,9 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -94,6 +96,35 @@ fn what_was_counted_is_what_was_answered() {
     assert_eq!(side["void"].as_array().expect("void rounds").len(), 0, "{side}");
 }
 
+#[test]
+fn what_was_started_ends_with_who_started_it() {
+    let mut command = loadtest(&["compare", "redirect", "--alone", "--packages=20"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    let children = |id: u32| {
+        let path = format!("/proc/{id}/task/{id}/children");
+        let ids = fs::read_to_string(path).unwrap_or_default();
+        ids.split_whitespace().map(|id| id.parse().expect("a number")).collect::<Vec<u32>>()
+    };
+    let is_alive = |id: &u32| Path::new(&format!("/proc/{id}/exe")).exists();
+    // The registry and the gateway.
+    let began = Instant::now();
+    let started = loop {
+        let started = children(child.id());
+        if started.len() >= 2 {
+            break started;
+        }
+        assert!(began.elapsed() < PATIENCE, "it has started {started:?}");
+        thread::yield_now();
+    };
+    child.kill().expect("it is ended");
+    child.wait().expect("it has ended");
+    while started.iter().any(is_alive) {
+        assert!(began.elapsed() < PATIENCE, "{started:?} go on");
+        thread::yield_now();
+    }
+}
+
 /// The first result of `loadtest run` for a third of a second.
 fn run(scenario: &str, arguments: &[&str]) -> Value {
     let room = tempfile::tempdir().expect("a temporary directory");
@@ -126,3 +157,6 @@ fn pullgate() -> PathBuf {
     );
     program
 }
+
+/// Beside builds.
+const PATIENCE: Duration = Duration::from_secs(90);

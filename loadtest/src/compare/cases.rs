@@ -213,17 +213,18 @@ impl Metric {
     }
 }
 
+/// What is compared where the command line leaves everything open.
+#[cfg(test)]
+pub(super) fn load() -> LoadArgs {
+    use clap::Parser as _;
+    let cli = crate::args::Cli::parse_from(["loadtest", "compare", "--gateway", "pullgate"]);
+    let crate::args::Command::Compare(args) = cli.command else { panic!("not compare") };
+    args.load
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Cli;
-    use clap::Parser as _;
-
-    fn load() -> LoadArgs {
-        let cli = Cli::parse_from(["loadtest", "compare", "--gateway", "pullgate"]);
-        let crate::args::Command::Compare(args) = cli.command else { panic!("not compare") };
-        args.load
-    }
 
     #[test]
     fn every_case_of_all_has_a_bar() {

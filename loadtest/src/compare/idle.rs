@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::{Bench, Comparison, Round, Side};
+use super::{Bench, Comparison, Round, Side, Void};
 use crate::cli::progress;
 use crate::engine::{self, Pace};
 use crate::machine::usage::Memory;
@@ -16,7 +16,8 @@ use crate::target::{Kind, Target};
 /// Every round starts everybody anew, so `rounds` of them at most, and few.
 pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::Result<Comparison> {
     let mut sides: Vec<Side> = Vec::new();
-    for number in 1..=rounds.min(ROUNDS_MAX) {
+    let rounds = rounds.min(ROUNDS_MAX);
+    for number in 1..=rounds {
         for (index, kind) in kinds.iter().enumerate() {
             let target = Target::start(kind, &bench.job())?;
             if sides.len() == index {
@@ -24,11 +25,11 @@ pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::R
             }
             match round(bench, kind, number, &target)? {
                 Ok(round) => sides[index].rounds.push(round),
-                Err(why) => sides[index].void.push(format!("round {number}: {why}")),
+                Err(why) => sides[index].void.push(Void { round: number, why, is_wrong: true }),
             }
         }
     }
-    Ok(Comparison::new(bench.case, kinds, sides, None))
+    Ok(Comparison::new(bench.case, kinds, sides, None, rounds))
 }
 
 fn round(

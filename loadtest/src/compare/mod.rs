@@ -23,7 +23,7 @@ use crate::report::Outcome;
 use crate::run::check_tls;
 use crate::scenario::{Scenario, Shape};
 use crate::statistics::Median;
-use crate::target::{Job, Kind, Target};
+use crate::target::{Counted, Job, Kind, Target};
 use cases::{Case, Metric};
 
 /// One load, on all.
@@ -46,10 +46,10 @@ pub struct Side {
     pub rounds: Vec<Round>,
     /// What it comes to.
     pub figures: Vec<Figure>,
-    /// System calls per good answer, of a round of its own.
-    pub calls: Option<f64>,
+    /// System calls per good answer, of a round of its own, and who counted them.
+    pub calls: Option<(f64, &'static str)>,
     /// Rounds that do not count, and why.
-    pub void: Vec<String>,
+    pub void: Vec<Void>,
     /// Before the first round.
     pub idle: Memory,
     /// CPU time between the rounds and after them, per good answer of all of them, in microseconds:
@@ -63,6 +63,17 @@ pub struct Side {
     between: Usage,
 }
 
+/// A round that does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Void {
+    /// Which.
+    pub round: usize,
+    /// Why.
+    pub why: String,
+    /// Whether something was wrong with who was measured, and not with the measurement.
+    pub is_wrong: bool,
+}
+
 /// What is compared.
 #[derive(Debug, Serialize)]
 pub struct Figure {
@@ -74,7 +85,7 @@ pub struct Figure {
     pub ratio: Option<Median>,
     /// The most that may be.
     pub bar: Option<f64>,
-    /// Whether the median is not above it.
+    /// Whether the median is not above it; not known where more than half of the rounds are void.
     pub is_met: Option<bool>,
 }
 
@@ -96,10 +107,13 @@ pub struct Round {
     pub idle_bytes: f64,
     pub peak_bytes: u64,
     pub is_saturated: bool,
+    pub load_percent: f64,
+    pub unfolded: u64,
     pub answers: f64,
 }
 
-/// Whether all rounds were valid. That a bar is missed is a result like others.
+/// Whether all answers were good and counted. That a bar is missed is a result like others, and so is a load
+/// that was at its limit.
 pub fn run(args: &CompareArgs) -> io::Result<bool> {
     let places = Places::of(&args.load)?;
     cpus::keep_to(&[places.load])?;
@@ -116,7 +130,8 @@ pub fn run(args: &CompareArgs) -> io::Result<bool> {
             write_json(file, &comparisons)?;
         }
     }
-    Ok(comparisons.iter().flat_map(|it| &it.sides).all(|side| side.void.is_empty()))
+    let mut void = comparisons.iter().flat_map(|it| &it.sides).flat_map(|side| &side.void);
+    Ok(void.all(|round| !round.is_wrong))
 }
 
 /// What the rounds of a case have in common.
@@ -166,20 +181,24 @@ fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Compa
     if case.is_open {
         bench.pace = Pace::Open(bench.rate(&targets)?);
     }
+    targets.iter().try_for_each(Target::hold)?;
     for number in 1..=args.rounds {
         // Whoever comes first has another one before them each time.
         for step in 0..targets.len() {
             let index = (number + step) % targets.len();
             let (target, side) = (&targets[index], &mut sides[index]);
+            target.go_on()?;
             side.begin_round(target)?;
             match bench.round(number, target)? {
                 Ok(round) => side.rounds.push(round),
-                Err(why) => side.void.push(format!("round {number}: {why}")),
+                Err(void) => side.void.push(void),
             }
             side.after_round = Some(Usage::of(target.id())?);
+            target.hold()?;
         }
     }
     for (target, side) in targets.iter().zip(&mut sides) {
+        target.go_on()?;
         if target.is_gateway() {
             rest(target)?;
         }
@@ -187,7 +206,7 @@ fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Compa
         side.share();
     }
     let rate = if let Pace::Open(rate) = bench.pace { Some(rate) } else { None };
-    Ok(Comparison::new(case, &kinds, sides, rate))
+    Ok(Comparison::new(case, &kinds, sides, rate, args.rounds))
 }
 
 impl Bench<'_> {
@@ -222,7 +241,7 @@ impl Bench<'_> {
     }
 
     /// System calls per good answer, in a short round of their own, in which all digests are looked at.
-    fn calls(&self, target: &Target) -> io::Result<Option<f64>> {
+    fn calls(&self, target: &Target) -> io::Result<Option<(f64, &'static str)>> {
         let settings = self.settings(target, Pace::Closed);
         let settings = Settings { duration: CALLS_TIME, digests: Digests::All, ..settings };
         let recorded = engine::run(&self.plan, &settings, &mut progress(target.name))?;
@@ -240,9 +259,10 @@ impl Bench<'_> {
         };
         let settings = Settings { digests: Digests::None, ..settings };
         let recorded = engine::run(&self.plan, &settings, &mut progress(target.name))?;
+        let tool = calls.tool();
         let calls = calls.stop()?;
         crate::pause(SETTLE_TIME);
-        Ok(Some(calls as f64 / recorded.answers.max(1) as f64))
+        Ok(Some((calls as f64 / recorded.answers.max(1) as f64, tool)))
     }
 
     /// 70 % of what the slower one beside the gateway can do; with nobody there, of what it can.
@@ -264,7 +284,7 @@ impl Bench<'_> {
     }
 
     /// One round, or why it does not count.
-    fn round(&self, number: usize, target: &Target) -> io::Result<Result<Round, String>> {
+    fn round(&self, number: usize, target: &Target) -> io::Result<Result<Round, Void>> {
         let settings = self.settings(target, self.pace);
         let id = target.id();
         let counted_before = target.counted()?;
@@ -286,23 +306,23 @@ impl Bench<'_> {
         let counted = target.counted()?;
         let scenario = self.case.scenario.as_str();
         let outcome = Outcome::new(scenario, target.name, &settings, &recorded, Some(used));
+        let void = |why, is_wrong| Ok(Err(Void { round: number, why, is_wrong }));
         if let Err(problem) = went_on {
-            return Ok(Err(format!("what went on beside the load has ended: {problem}")));
+            return void(format!("what went on beside the load has ended: {problem}"), false);
         }
         if !outcome.is_good() {
-            return Ok(Err(format!("not all answers were good: {:?}", outcome.faults)));
+            return void(format!("not all answers were good: {:?}", outcome.faults), true);
         }
-        if let (Some(before), Some(after)) = (counted_before, counted)
-            && after - before != recorded.counted
-        {
-            let stored = after - before;
-            return Ok(Err(format!("{stored} were counted, {} answered", recorded.counted)));
+        if let Some(why) = is_miscounted(counted_before, counted, recorded.counted) {
+            return void(why, true);
         }
         if self.case.is_open && outcome.is_saturated {
             let words = "the load was at its own limit: the latencies were its own";
-            return Ok(Err(words.to_owned()));
+            return void(words.to_owned(), false);
         }
-        Ok(Ok(Round::of(number, &outcome)))
+        let unfolded = |counted: Option<Counted>| counted.map_or(0, |counted| counted.unfolded);
+        let unfolded = unfolded(counted) - unfolded(counted_before);
+        Ok(Ok(Round { unfolded, ..Round::of(number, &outcome) }))
     }
 }
 
@@ -326,6 +346,8 @@ impl Round {
             idle_bytes: 0.0,
             peak_bytes: cost.memory.peak,
             is_saturated: outcome.is_saturated,
+            load_percent: outcome.own_cpu_percent,
+            unfolded: 0,
             answers: outcome.answers as f64,
         }
     }
@@ -379,34 +401,61 @@ impl Side {
     }
 
     /// `gateway` are the gateway's rounds: each is set against this side's of the same number.
-    fn figure(&self, case: &Case, kind: &Kind, metric: Metric, gateway: &[Round]) -> Figure {
+    fn figure(
+        &self,
+        case: &Case,
+        kind: &Kind,
+        metric: Metric,
+        (gateway, asked): (&[Round], usize),
+    ) -> Figure {
+        let is_enough = |many: usize| many * 2 > asked;
         let values: Vec<f64> = self.rounds.iter().map(|round| round.figure(metric)).collect();
         let value = Median::of(&values);
         if matches!(kind, Kind::Pullgate(_)) {
             let bar = case.bound(metric);
-            let is_met = bar.zip(value).map(|(bar, value)| value.value <= bar);
+            let known = value.filter(|_| is_enough(values.len()));
+            let is_met = bar.zip(known).map(|(bar, value)| value.value <= bar);
             return Figure { metric, value, ratio: None, bar, is_met };
         }
         let ratio = |round: &Round| {
             let theirs = self.rounds.iter().find(|one| one.number == round.number)?;
             Some(round.figure(metric) / theirs.figure(metric))
         };
-        let ratio = Median::of(&gateway.iter().filter_map(ratio).collect::<Vec<f64>>());
+        let ratios: Vec<f64> = gateway.iter().filter_map(ratio).collect();
+        let ratio = Median::of(&ratios);
         let bar = case.bar(metric, kind);
-        let is_met = bar.zip(ratio).map(|(bar, ratio)| ratio.value <= bar);
+        let known = ratio.filter(|_| is_enough(ratios.len()));
+        let is_met = bar.zip(known).map(|(bar, ratio)| ratio.value <= bar);
         Figure { metric, value, ratio, bar, is_met }
     }
 }
 
 impl Comparison {
-    fn new(case: &Case, kinds: &[Kind], mut sides: Vec<Side>, rate: Option<f64>) -> Self {
+    /// `asked`: how many rounds there were, void ones included.
+    fn new(
+        case: &Case,
+        kinds: &[Kind],
+        mut sides: Vec<Side>,
+        rate: Option<f64>,
+        asked: usize,
+    ) -> Self {
         let gateway = sides.first().map(|side| side.rounds.clone()).unwrap_or_default();
         for (side, kind) in sides.iter_mut().zip(kinds) {
-            let figure = |metric: &Metric| side.figure(case, kind, *metric, &gateway);
+            let figure = |metric: &Metric| side.figure(case, kind, *metric, (&gateway, asked));
             side.figures = case.metrics().iter().map(figure).collect();
         }
         Self { case: case.words(), rate, sides }
     }
+}
+
+/// Why what was stored between two looks is not what was answered, if it is not.
+fn is_miscounted(before: Option<Counted>, after: Option<Counted>, answered: u64) -> Option<String> {
+    let (before, after) = before.zip(after)?;
+    let is_right = before.requests.checked_add(answered) == Some(after.requests);
+    (!is_right).then(|| {
+        let (before, after) = (before.requests, after.requests);
+        format!("{before} were counted before and {after} after it, {answered} answered in it")
+    })
 }
 
 /// Waits until what the gateway has put off is done: until it uses hardly any time for a while, longer
@@ -430,3 +479,48 @@ const REST_TIME_MAX: Duration = Duration::from_secs(150);
 const SETTLE_TIME: Duration = Duration::from_millis(1200);
 const CALLS_TIME: Duration = Duration::from_millis(500);
 const PEAK_ROUNDS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_counts_only_if_what_is_stored_is_what_was_answered() {
+        let counted = |requests| Some(Counted { requests, unfolded: 0 });
+        assert_eq!(is_miscounted(counted(7), counted(12), 5), None);
+        // Peers count nothing.
+        assert_eq!(is_miscounted(None, None, 5), None);
+        for (before, after) in [(7, 11), (7, 13), (12, 7)] {
+            let why = is_miscounted(counted(before), counted(after), 5).unwrap();
+            assert!(why.contains("5 answered"), "{why}");
+        }
+    }
+
+    #[test]
+    fn rounds_are_set_against_each_other_and_too_few_say_nothing() {
+        let case = Case::all(&cases::load()).remove(0);
+        let round = |number: usize, cpu_us: f64| Round { number, cpu_us, ..Round::default() };
+        let of = |name, rounds| Side {
+            name,
+            rounds,
+            figures: Vec::new(),
+            calls: None,
+            void: Vec::new(),
+            idle: Memory::default(),
+            between_us: 0.0,
+            after_round: None,
+            between: Usage::default(),
+        };
+        let kinds = [Kind::Pullgate("pullgate".into()), Kind::Nginx];
+        let compared = |asked| {
+            // The second of nginx's is void: the gateway's second is set against nothing.
+            let ours = of("pullgate", vec![round(1, 8.0), round(2, 1.0), round(3, 9.0)]);
+            let theirs = of("nginx", vec![round(1, 10.0), round(3, 10.0)]);
+            let compared = Comparison::new(&case, &kinds, vec![ours, theirs], None, asked);
+            let figure = &compared.sides[1].figures[0];
+            (figure.ratio.unwrap().low, figure.ratio.unwrap().high, figure.is_met)
+        };
+        assert_eq!(compared(3), (0.8, 0.9, Some(true)));
+        assert_eq!(compared(4), (0.8, 0.9, None));
+    }
+}

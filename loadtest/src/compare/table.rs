@@ -27,9 +27,12 @@ impl Comparison {
         if let (Some([calls, user_us]), Some(gateway)) = (case.gates(), self.sides.first()) {
             let user = gateway.median(|round| round.user_us);
             text += &format!(
-                "Whatever others need: {} system calls ({}), {} µs in user space ({}).\n",
-                gateway.calls.map_or_else(|| "an unknown number of".to_owned(), number),
-                said(calls, gateway.calls.map(|it| it <= calls)),
+                "Whatever others need: {} ({}), {} µs in user space ({}).\n",
+                gateway.calls.map_or_else(
+                    || "an unknown number of system calls".to_owned(),
+                    |(it, tool)| format!("{} system calls, by {tool}", number(it)),
+                ),
+                said(calls, gateway.calls.map(|(it, _)| it <= calls)),
                 number(user),
                 said(user_us, Some(user <= user_us)),
             );
@@ -41,8 +44,18 @@ impl Comparison {
         }
         for side in &self.sides {
             for why in &side.void {
-                text += &format!("VOID: {}, {why}\n", side.name);
+                text += &format!("VOID: {}, round {}: {}\n", side.name, why.round, why.why);
             }
+        }
+        if let Some(gateway) = self.sides.first()
+            && gateway.rounds.iter().any(|round| round.unfolded > 0)
+        {
+            let sum = |figure: fn(&Round) -> f64| gateway.rounds.iter().map(figure).sum::<f64>();
+            let share = 100.0 * sum(|round| round.unfolded as f64) / sum(|round| round.answers);
+            text += &format!(
+                "Of the gateway's answers {share:.0} % were counted by package alone: there were too many to \
+                 fold.\n"
+            );
         }
         if self.sides.iter().flat_map(|side| &side.rounds).any(|round| round.is_saturated) {
             text += "The load was at its own limit in some rounds: what is a second says little, \
@@ -68,7 +81,7 @@ impl Figure {
                     if self.ratio.or(self.value).is_some_and(is_near) { ", just" } else { "" };
                 said(bar, Some(is_met)) + just
             }
-            (Some(bar), None) => said(bar, None),
+            (Some(bar), None) => said(bar, None) + " too few rounds",
             (None, _) => String::new(),
         };
         [median(self.value), median(self.ratio), bar]
@@ -81,13 +94,14 @@ impl Side {
         vec![
             format!("{:.2}", self.median(|round| round.user_us)),
             format!("{:.2}", self.median(|round| round.system_us)),
-            self.calls.map_or_else(|| "not known".to_owned(), |calls| format!("{calls:.3}")),
+            self.calls.map_or_else(|| "not known".to_owned(), |(calls, _)| format!("{calls:.3}")),
             format!("{:.4}", self.median(|round| round.switches)),
             number(self.median(|round| round.per_second)),
             number(self.median(|round| round.p50_us)),
             number(self.median(|round| round.p99_9_us)),
             mebibytes(self.idle.anonymous),
             self.peak(),
+            format!("{:.0} %", self.median(|round| round.load_percent)),
             self.rounds.len().to_string(),
         ]
     }
@@ -119,7 +133,7 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "user µs",
     "system µs",
     "calls",
@@ -129,6 +143,7 @@ const COLUMNS: [&str; 10] = [
     "p99.9 µs",
     "own memory at first",
     "peak",
+    "load's CPU",
     "rounds",
 ];
 const IDLE_COLUMNS: [&str; 3] = ["own memory at first", "peak", "rounds"];

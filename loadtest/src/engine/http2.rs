@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use super::connection::loopback;
 use super::reader::{Answer, Fault};
 use super::record::{Glimpse, Recorded, Recorder};
-use super::{Digests, Pace, SWEEP_NS, Settings, nanoseconds, thread_cpu};
+use super::{Digests, Pace, SWEEP_NS, Settings, nanoseconds, process_cpu};
 use crate::plan::{self, Expect, Plan};
 use crate::target::packages::DOMAIN;
 
@@ -58,7 +58,7 @@ async fn go(
     for index in 0..settings.connections {
         connections.push(connect(settings, index).await?);
     }
-    let cpu_before = thread_cpu();
+    let cpu_before = process_cpu();
     load.began.set(Instant::now());
     let mut running = JoinSet::new();
     for connection in connections {
@@ -77,7 +77,7 @@ async fn go(
     while let Some(ended) = running.join_next().await {
         ended.map_err(io::Error::other)?;
     }
-    let cpu = thread_cpu().saturating_sub(cpu_before);
+    let cpu = process_cpu().saturating_sub(cpu_before);
     load.recorder.borrow_mut().end(load.now(), cpu);
     Ok(())
 }

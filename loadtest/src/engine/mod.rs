@@ -164,7 +164,7 @@ impl<'a> Engine<'a> {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         // Sleeps end when they should, not up to 50 µs later (prctl(2), `PR_SET_TIMERSLACK`).
         rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
-        let cpu_before = thread_cpu();
+        let cpu_before = process_cpu();
         self.began = Instant::now();
         let all = 0..u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
         match self.settings.pace {
@@ -204,7 +204,7 @@ impl<'a> Engine<'a> {
             }
         }
         self.look_at_clock();
-        self.recorder.end(self.now, thread_cpu().saturating_sub(cpu_before));
+        self.recorder.end(self.now, process_cpu().saturating_sub(cpu_before));
         Ok(())
     }
 
@@ -432,9 +432,9 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// CPU time of this thread.
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+/// CPU time of this process: what goes on beside the load is on its CPU too.
+fn process_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

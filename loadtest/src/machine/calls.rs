@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::cpus::ends_with_us;
+
 /// Counts system calls of a process until it is asked for them.
 pub struct Calls {
     child: Child,
@@ -49,7 +51,7 @@ impl Calls {
         let program = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let named = |problem| io::Error::other(format!("{program}: {problem}"));
-        let mut child = command.spawn().map_err(named)?;
+        let mut child = ends_with_us(&mut command).spawn().map_err(named)?;
         // It needs a moment to attach; one that cannot ends in it.
         crate::pause(ATTACH_TIME);
         if child.try_wait()?.is_some() {
@@ -59,6 +61,14 @@ impl Calls {
             )));
         }
         Ok(Self { child, tool })
+    }
+
+    /// Who counts them: strace slows what it watches, perf does not.
+    pub fn tool(&self) -> &'static str {
+        match self.tool {
+            Tool::Perf => "perf",
+            Tool::Strace => "strace",
+        }
     }
 
     /// How many there were.

@@ -1,8 +1,10 @@
 //! Who runs where.
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The CPUs that this process may use.
@@ -19,12 +21,20 @@ pub fn keep_to(cpus: &[usize]) -> io::Result<()> {
         .map_err(|problem| io::Error::other(format!("CPUs {cpus:?}: {problem}")))
 }
 
-/// Starts `command` on `cpus`, with all threads that it will have.
+/// Has what `command` starts end with this thread, however that ends (prctl(2), `PR_SET_PDEATHSIG`).
+pub fn ends_with_us(command: &mut Command) -> &mut Command {
+    // It may be held, and hears of nothing else then.
+    let tell = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: what runs between fork and exec is one system call, which touches no memory.
+    unsafe { command.pre_exec(tell) }
+}
+
+/// Starts `command` on `cpus`, with all threads that it will have; it ends with this thread.
 pub fn start_on(cpus: &[usize], command: &mut Command) -> io::Result<Child> {
     let before = allowed();
     // A child begins where its parent is.
     keep_to(cpus)?;
-    let child = command.spawn();
+    let child = ends_with_us(command).spawn();
     keep_to(&before)?;
     child.map_err(|problem| {
         io::Error::other(format!("{}: {problem}", command.get_program().to_string_lossy()))

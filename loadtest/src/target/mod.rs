@@ -122,7 +122,7 @@ impl Target {
     }
 
     /// Requests that it has counted, if it counts.
-    pub fn counted(&self) -> io::Result<Option<u64>> {
+    pub fn counted(&self) -> io::Result<Option<Counted>> {
         let Some(program) = &self.program else { return Ok(None) };
         let data_dir = self.server.room().join(DATA_DIR);
         let output = Command::new(program)
@@ -137,7 +137,8 @@ impl Target {
                 io::Error::other(format!("pullgate pulls: {problem}: {words}"))
             })?;
         let rows = answer["rows"].as_array().map_or(&[][..], Vec::as_slice);
-        Ok(Some(rows.iter().filter_map(|row| row["requests"].as_u64()).sum()))
+        let sum = |name| rows.iter().filter_map(|row| row[name].as_u64()).sum();
+        Ok(Some(Counted { requests: sum("requests"), unfolded: sum("unfolded") }))
     }
 
     /// Where the gateway says how it is doing.
@@ -150,10 +151,30 @@ impl Target {
         self.server.room().join(CONFIG_FILE)
     }
 
+    /// Keeps it from doing anything until [`Self::go_on`]: what it has put off must not take the CPU from who
+    /// is measured meanwhile.
+    pub fn hold(&self) -> io::Result<()> {
+        self.server.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) -> io::Result<()> {
+        self.server.signal(Signal::CONT)
+    }
+
     /// Has the gateway read its configuration again.
     pub fn reload(&self) -> io::Result<()> {
         self.server.signal(Signal::HUP)
     }
+}
+
+/// What the gateway has counted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// GETs of manifests.
+    pub requests: u64,
+    /// Those of them that were counted by package alone: there were too many to be folded into pulls.
+    pub unfolded: u64,
 }
 
 /// What the gateway says of itself at its admin listener.
@@ -346,9 +367,10 @@ const NGINX_REDIRECT: &str = include_str!("../../peers/nginx-redirect.conf");
 const NGINX_PROXY: &str = include_str!("../../peers/nginx-proxy.conf");
 const HAPROXY_REDIRECT: &str = include_str!("../../peers/haproxy-redirect.cfg");
 const HAPROXY_PROXY: &str = include_str!("../../peers/haproxy-proxy.cfg");
-/// The same as the gateway has: one certificate, and sessions that their clients keep.
+/// The same as the gateway has: one certificate, and sessions that their clients keep, each by one ticket.
 const NGINX_TLS: &str = "ssl_certificate @room@/front.crt; ssl_certificate_key @room@/front.key; \
-                         ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_session_cache off";
+                         ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on; ssl_session_cache off; \
+                         ssl_conf_command NumTickets 1";
 /// A piece goes on as it comes; of the sizes, those that are allowed beside the first.
 const UNBUFFERED: &str = "proxy_buffering off; proxy_buffer_size 64k; proxy_buffers 8 64k; \
                           proxy_busy_buffers_size 128k;";

@@ -70,6 +70,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.signal(Signal::TERM);
+        // It may be held.
+        let _ = self.signal(Signal::CONT);
         let began = Instant::now();
         while let Ok(None) = self.child.try_wait() {
             if began.elapsed() > STOP_TIME {
