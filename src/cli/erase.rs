@@ -1,5 +1,6 @@
 //! `pullgate erase`: counts go for good, once it is said which.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -51,6 +52,10 @@ fn erase(args: &EraseArgs) -> Result<String, String> {
         .filter(|row| row["package"].as_str().is_some_and(|shown| scope.has(shown)))
         .collect();
     if meant.is_empty() {
+        if *yes {
+            // Where it could not be done when they were erased.
+            end_news(data, &scope)?;
+        }
         return Err(match package {
             Some(package) => unknown(package, &counts.answer(&Ask::default(), &progress)?),
             None => "nothing of this domain was counted in this time".to_owned(),
@@ -72,22 +77,27 @@ fn erase(args: &EraseArgs) -> Result<String, String> {
     if !yes {
         return Ok(format!("{words}These counts {time} would be erased. Nothing was: say --yes\n"));
     }
-    // First, for whoever erases can do that once more where the accounts cannot be written.
-    if data.join(FILE).exists() {
-        let (of, is_domain) = match &scope {
-            Scope::Package(package) => (package.clone(), false),
-            Scope::Domain(domain) => (domain.clone(), true),
-        };
-        done(data, Command::EndNews { of, is_domain }).map_err(|why| {
-            format!(
-                "{why}: what waits to be told of these counts is still told. Nothing was erased"
-            )
-        })?;
-    }
     progress.say("writing the store without them");
-    counts.amend(&Amendment::Erase(Erasure { scope, days }))?;
+    let erasure = Amendment::Erase(Erasure { scope: scope.clone(), days });
+    counts.amend(&erasure)?;
+    // Then nobody makes more of it of what was counted before.
+    end_news(data, &scope).map_err(|why| format!("these counts {time} are erased, but {why}"))?;
     drop(progress);
     Ok(format!("{words}These counts {time} are erased\n"))
+}
+
+/// What waits to be told of these counts by webhook is told no more.
+fn end_news(data: &Path, scope: &Scope) -> Result<(), String> {
+    if !data.join(FILE).exists() {
+        return Ok(());
+    }
+    let (of, is_domain) = match scope {
+        Scope::Package(package) => (package.clone(), false),
+        Scope::Domain(domain) => (domain.clone(), true),
+    };
+    done(data, Command::EndNews { of, is_domain }).map(|_| ()).map_err(|why| {
+        format!("what waits to be told of them is still told: {why}. Then say the same once more")
+    })
 }
 
 /// The first minute of a day.

@@ -187,9 +187,10 @@ impl Store {
         let next_s = wait.map(|wait| now_s + i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
         let sql = "UPDATE deliveries SET failed = ?2, next_s = ?3, said = ?4,
                        body = CASE WHEN ?3 IS NULL THEN '' ELSE body END
-                   WHERE id = ?1";
-        self.connection.execute(sql, params![delivery.id, failed, next_s, said])?;
-        Ok(next_s.is_some())
+                   WHERE id = ?1 AND next_s IS NOT NULL";
+        // One that was ended meanwhile does not begin again.
+        let changed = self.connection.execute(sql, params![delivery.id, failed, next_s, said])?;
+        Ok(changed > 0 && next_s.is_some())
     }
 
     /// What waits to be told of the counts of this package, or of all of this domain, is told no more, and not
@@ -598,5 +599,16 @@ mod tests {
         let sql = "SELECT count(*) FROM deliveries WHERE body != ''";
         let bodies: i64 = scene.store.connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(bodies, 2, "the outage, and another domain's week");
+    }
+
+    #[test]
+    fn what_was_ended_while_it_was_being_told_is_not_told_again() {
+        let mut scene = Scene::new();
+        let alert = scene.webhook("acme.com/x");
+        assert_eq!(scene.put(alert, "a week", 0), Put::Waits);
+        let under_way = scene.due(0).remove(0);
+        assert_eq!(scene.store.end_news("acme.com/x", false).unwrap(), 1);
+        assert!(!scene.store.not_delivered(&under_way, "500", false, 1).unwrap());
+        assert!(scene.due(i64::MAX).is_empty());
     }
 }
