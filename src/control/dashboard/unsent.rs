@@ -28,11 +28,18 @@ pub(super) struct Asked<'f> {
 }
 
 impl Unsent {
-    /// This form; `None` where it cannot be sent again, for its secret is one that nobody types.
+    /// This form; `None` where it cannot be sent again: its secret is one that nobody types, or who sent it would
+    /// not see all that it says.
     pub(super) fn of(action: String, fields: Vec<(String, String)>) -> Option<Self> {
         let is_typed = |name: &str| !is_secret(name) || name == TOKEN || asked(name).is_some();
-        let is_whole = fields.iter().all(|(name, _)| is_typed(name));
-        is_whole.then_some(Self { action, fields })
+        let is_shown = |name: &str| {
+            let is_labelled = LABELS.iter().any(|(known, _)| *known == name);
+            is_labelled || is_secret(name) || OF_THE_PAGE.contains(&name)
+        };
+        let is_whole = fields.iter().all(|(name, _)| is_typed(name) && is_shown(name));
+        // A button alone says nothing of what it does.
+        let says_something = fields.iter().any(|(name, _)| name != TOKEN);
+        (is_whole && says_something).then_some(Self { action, fields })
     }
 
     /// What it carries, seen or not: each field and its value.
@@ -73,7 +80,9 @@ const ASKED: [(&str, &str, &str); 4] = [
     ("code", "Code of your app", "one-time-code"),
     ("present_code", "Code of your present app", "one-time-code"),
 ];
-/// What is shown of a form; what else it carries are numbers and the like that its page has put there.
+/// What a form carries that nobody needs to see: what its page was of, and where it leads.
+const OF_THE_PAGE: [&str; 2] = ["seen", "next"];
+/// What is shown of a form.
 const LABELS: [(&str, &str); 20] = [
     ("login", "Name"),
     ("label", "What it is for"),
@@ -123,6 +132,8 @@ mod tests {
         assert_eq!(asked, ["password", "code"]);
         // The secret of an app is the page's, and is not shown again.
         assert!(of(&[("form_token", "0"), ("secret", "S"), ("code", "1")]).is_none());
-        assert!(of(&[("form_token", "0")]).is_some(), "a button");
+        // What would be done, or to whom, is not seen.
+        assert!(of(&[("form_token", "0")]).is_none(), "a button");
+        assert!(of(&[("form_token", "0"), ("organisation", "acme"), ("account", "7")]).is_none());
     }
 }
