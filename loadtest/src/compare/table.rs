@@ -24,6 +24,7 @@ impl Comparison {
         }
         let rate = self.rate.map_or_else(String::new, |it| format!(": {} a second", number(it)));
         let mut text = format!("\n{}{rate}\n\n{}", self.case, table(&rows));
+        let is_enough = self.sides.first().is_some_and(|it| it.rounds.len() > it.void.len());
         if let (Some([calls, user_us]), Some(gateway)) = (case.gates(), self.sides.first()) {
             let user = gateway.median(|round| round.user_us);
             text += &format!(
@@ -34,12 +35,12 @@ impl Comparison {
                 ),
                 said(calls, gateway.calls.map(|(it, _)| it <= calls)),
                 number(user),
-                said(user_us, Some(user <= user_us)),
+                said(user_us, is_enough.then_some(user <= user_us)),
             );
         }
         if let (Some(most), Some(gateway)) = (case.helpers_max(), self.sides.first()) {
             let helpers = gateway.rounds.iter().map(|round| round.helpers).max().unwrap_or(0);
-            let said = said(most as f64, Some(helpers <= most));
+            let said = said(most as f64, is_enough.then_some(helpers <= most));
             text += &format!("Helper threads of the ring: {helpers} ({said}).\n");
         }
         for side in &self.sides {

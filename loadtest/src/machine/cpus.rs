@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The CPUs that this process may use.
@@ -24,8 +24,13 @@ pub fn keep_to(cpus: &[usize]) -> io::Result<()> {
 /// Has what `command` starts end with this thread, however that ends (prctl(2), `PR_SET_PDEATHSIG`).
 pub fn ends_with_us(command: &mut Command) -> &mut Command {
     // It may be held, and hears of nothing else then.
-    let tell = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
-    // SAFETY: what runs between fork and exec is one system call, which touches no memory.
+    let us = Some(getpid());
+    let tell = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // Who had ended before that is not heard of.
+        if getppid() == us { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    // SAFETY: what runs between fork and exec are two system calls, which touch no memory.
     unsafe { command.pre_exec(tell) }
 }
 
