@@ -80,14 +80,15 @@ fn nobody_waits_for_a_manifest_longer_than_for_any_other_answer() {
         let registry = Origin::start(REGISTRY_IP, move |talk| {
             while let Some(request) = talk.request()? {
                 if request.target != "/v2/" {
-                    (0..80).for_each(|_| pause());
+                    // Two take longer than one may, and one much shorter.
+                    (0..175).for_each(|_| pause());
                 }
                 serve(talk, &request, &hello)?;
             }
             Ok(())
         });
         let bench = Bench::behind(registry, |backend| {
-            let times = "connect_timeout = \"100ms\"\nfirst_byte_timeout = \"2s\"\n";
+            let times = "connect_timeout = \"1s\"\nfirst_byte_timeout = \"5s\"\n";
             let config = config(times, "delivery = \"broker\"\n", backend);
             Gate::start_proxy(driver, &config.replace(NOTHING_KEPT, KEPT))
         });
