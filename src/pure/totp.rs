@@ -3,6 +3,8 @@
 
 use ring::hmac;
 
+use crate::pure::secret::Secret;
+
 /// The step of time that `code` is right for, if it is of those around `now_s` that no code was taken for
 /// yet: a code is good once. `last` is the step of the code before.
 pub fn step(secret: &[u8], code: &str, now_s: u64, last: u64) -> Option<u64> {
@@ -12,7 +14,7 @@ pub fn step(secret: &[u8], code: &str, now_s: u64, last: u64) -> Option<u64> {
     let around = now.saturating_sub(1)..=now + 1;
     let mut right = None;
     for step in around {
-        if self::code(secret, step) == code && step > last {
+        if self::code(secret, step).is(&code) && step > last {
             right = Some(step);
         }
     }
@@ -20,14 +22,14 @@ pub fn step(secret: &[u8], code: &str, now_s: u64, last: u64) -> Option<u64> {
 }
 
 /// The code of a step.
-pub fn code(secret: &[u8], step: u64) -> String {
+pub fn code(secret: &[u8], step: u64) -> Secret {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     let tag = hmac::sign(&key, &step.to_be_bytes());
     let tag = tag.as_ref();
     // RFC 4226, 5.3: the last four bits say where four bytes are taken from.
     let at = tag.last().map_or(0, |last| usize::from(last & 15));
     let four = tag.iter().skip(at).take(4).fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
-    format!("{:06}", (four & 0x7fff_ffff) % 1_000_000)
+    Secret::new(format!("{:06}", (four & 0x7fff_ffff) % 1_000_000))
 }
 
 /// A secret as apps take it (RFC 4648, 6, without padding).
@@ -86,7 +88,7 @@ mod tests {
             (2_000_000_000, "279037"),
             (20_000_000_000, "353130"),
         ] {
-            assert_eq!(code(secret, now_s / STEP_S), expected, "{now_s}");
+            assert_eq!(code(secret, now_s / STEP_S).to_string(), expected, "{now_s}");
         }
     }
 

@@ -225,7 +225,7 @@ impl FromRequest<Dashboard> for Fields {
         })?;
         let fields = Self(fields);
         match token {
-            Some(token) if secret::is_same(&token, fields.text("form_token")) => Ok(fields),
+            Some(token) if token.is(fields.text("form_token")) => Ok(fields),
             Some(_) | None => {
                 let Self(fields) = fields;
                 let unsent = is_ours.then(|| Unsent::of(action, fields)).flatten();

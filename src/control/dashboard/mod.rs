@@ -76,7 +76,7 @@ use super::visit;
 use crate::aggregator::Query;
 use crate::messages::random::random;
 use crate::pure::config::values::SignUp;
-use crate::pure::secret;
+use crate::pure::secret::{self, Secret};
 use badges::Badges;
 use counted::Questions;
 use packages::live::Watching;
@@ -120,7 +120,7 @@ pub(super) struct Parts {
     /// Who has failed to sign in lately.
     gatekeeper: Gatekeeper,
     /// What the set-up link ends in.
-    set_up: String,
+    set_up: Secret,
 }
 
 impl std::ops::Deref for Dashboard {
@@ -162,7 +162,7 @@ impl Dashboard {
             resolver,
             status,
             gatekeeper: Gatekeeper::new(),
-            set_up: secret::text(&random::<32>()?),
+            set_up: Secret::new(secret::text(&random::<32>()?)),
         })))
     }
 

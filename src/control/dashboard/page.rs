@@ -8,6 +8,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use jiff::Timestamp;
 
 use super::assets;
+use crate::pure::secret::Secret;
 
 /// What `base.html` needs of every page.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub(super) struct Frame {
     /// Who is signed in.
     pub(super) login: Option<String>,
     /// What forms carry; empty on pages without any.
-    pub(super) form_token: String,
+    pub(super) form_token: Secret,
     /// Where the style sheet is.
     pub(super) style: &'static str,
     /// Where the script is, for pages that have more with one.
@@ -27,7 +28,7 @@ pub(super) struct Frame {
 impl Frame {
     /// Of a page for anybody, without forms.
     pub(super) fn bare(title: &str) -> Self {
-        let (title, form_token) = (title.to_owned(), String::new());
+        let (title, form_token) = (title.to_owned(), Secret::default());
         let (style, script) = (assets::STYLE.path(), assets::SCRIPT.path());
         Self { title, login: None, form_token, style, script }
     }

@@ -85,7 +85,7 @@ async fn make(
 
 /// Whether the link is the one that was said, and nobody has used it.
 async fn is_open(at: &Dashboard, key: &str) -> Result<(), Trouble> {
-    match secret::is_same(key, &at.set_up) {
+    match at.set_up.is(key) {
         true if !at.accounts.run(|store| store.has_accounts()).await? => Ok(()),
         true | false => Err(Trouble::absent()),
     }

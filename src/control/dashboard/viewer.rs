@@ -19,7 +19,7 @@ use crate::control::accounts::sessions::{Known, Who};
 use crate::control::accounts::{StoreError, now_s};
 use crate::pure::access::{Action, Grants, Object, OrganisationId};
 use crate::pure::query::put_encoded;
-use crate::pure::secret;
+use crate::pure::secret::{self, Secret};
 use crate::pure::snapshot::Snapshot;
 
 /// Whoever asks for a page: somebody who is signed in, or nobody.
@@ -31,7 +31,7 @@ pub(super) struct Viewer {
     pub(super) owners: Owners,
     /// Which rules serve them.
     snapshot: Arc<Snapshot>,
-    form_token: String,
+    form_token: Secret,
     origin: String,
 }
 
@@ -156,7 +156,7 @@ impl Viewer {
             grants: Grants::default(),
             owners: Owners::default(),
             snapshot: at.in_force.snapshot(),
-            form_token: String::new(),
+            form_token: Secret::default(),
             origin: String::new(),
         }
     }
