@@ -1,14 +1,12 @@
 //! Webhooks: what is sent to a real receiver, signed, again until it is heard, and nowhere that may not be
-//! dialled; receivers that never answer; a registry that fails and works again, a certificate that ends, a week that
-//! is over; those of the configuration file.
+//! dialled; receivers that never answer; a registry that fails and works again, a certificate that ends; those of the
+//! configuration file.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
 use std::fs;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -20,60 +18,14 @@ use support::eventually::eventually;
 use support::free_address;
 use support::gate::{Gate, UPSTREAM};
 use support::http::Answer;
-use support::old::import;
-use support::origin::{Origin, Request, Talk};
+use support::origin::{Origin, Talk};
 use support::person::{PACKAGES, Person, ROCKET, SLEDGE, text};
 use support::program::{ask, json_of, made, problem, send, token_of};
 use support::tls::Authority;
-
-/// A receiver that fails so many times first.
-fn receiver(fails: usize) -> Origin {
-    let left = AtomicUsize::new(fails);
-    Origin::start([127, 0, 0, 1], move |talk: &mut Talk| -> io::Result<()> {
-        while let Some(request) = talk.request()? {
-            let is_failing = left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
-            let status = if is_failing { "500 Internal Server Error" } else { "204 No Content" };
-            talk.answer(&request, status, &[], b"")?;
-        }
-        Ok(())
-    })
-}
-
-/// Waits for so many requests, in their order.
-fn heard(origin: &Origin, many: usize) -> Vec<Request> {
-    let mut all = Vec::new();
-    eventually(|| {
-        all.extend(origin.requests());
-        if all.len() >= many { Ok(()) } else { Err(format!("{} of {many}", all.len())) }
-    });
-    all
-}
-
-fn body(request: &Request) -> Value {
-    serde_json::from_slice(&request.body).unwrap()
-}
-
-/// Whether it is signed by this secret, as Standard Webhooks says.
-fn is_signed(request: &Request, secret: &str) -> bool {
-    let of = |name| request.field(name).unwrap();
-    let signed = String::from_utf8(request.body.clone()).unwrap();
-    let at_s = of("webhook-timestamp").parse().unwrap();
-    let expected = webhook::signature(secret, of("webhook-id"), at_s, &signed);
-    Some(of("webhook-signature")) == expected.as_deref()
-}
-
-const ALERTS: &str = "/alerts/registry.acme.com/acme/rocket";
-
-/// Adds a webhook at the page: its secret.
-fn added(person: &mut Person, url: &str, events: &[&str]) -> String {
-    let mut fields = vec![("do", "add"), ("url", url)];
-    fields.extend(events.iter().map(|event| (*event, "on")));
-    let answer = person.act(ALERTS, &fields);
-    let page = text(&answer);
-    assert_eq!(answer.status, 200, "{page}");
-    let at = page.find("whsec_").unwrap_or_else(|| panic!("no secret in\n{page}"));
-    page[at..].split('<').next().unwrap().replace("&#61;", "=")
-}
+use support::webhooks::{
+    ALERTS, added, added_beside_operators, body, heard, heard_by_both, is_signed, operators,
+    receiver,
+};
 
 /// The number of the only webhook.
 fn number(person: &mut Person) -> String {
@@ -299,15 +251,6 @@ fn registry() -> (Origin, Arc<AtomicBool>) {
     (registry, is_failing)
 }
 
-/// What the configuration file says of a webhook at `/ops`, with its secret in this file; and the secret.
-fn operators(origin: &Origin, secret_file: &Path) -> (String, String) {
-    let secret = webhook::secret(&[1; 32]);
-    fs::write(secret_file, &secret).unwrap();
-    let (address, file) = (origin.address(), secret_file.display());
-    let alerts = format!("[[alerts]]\nurl = \"http://{address}/ops\"\nsecret_file = \"{file}\"\n");
-    (alerts, secret)
-}
-
 /// The operator's own: of all packages, to wherever the file says, with the secret that its file has then.
 #[test]
 fn the_configuration_file_names_who_hears_of_everything() {
@@ -453,30 +396,6 @@ fn a_registry_that_fails_and_works_again_is_told() {
     assert_eq!(told["type"], "backend.working", "{told}");
 }
 
-/// Adds a webhook at `/hook`, and waits until the database knows the operator's too: its secret.
-fn added_beside_operators(ada: &mut Person, origin: &Origin, event: &str) -> String {
-    let secret = added(ada, &format!("http://{}/hook", origin.address()), &[event]);
-    eventually(|| match text(&ada.get(ALERTS)) {
-        page if page.contains("From the configuration file") => Ok(()),
-        page => Err(page),
-    });
-    secret
-}
-
-/// What is heard at `/hook` and at `/ops`, of this kind, each signed by its secret.
-fn heard_by_both(origin: &Origin, kind: &str, [own, operators]: [&str; 2]) -> [Value; 2] {
-    let mut both = heard(origin, 2);
-    both.sort_by(|one, other| one.target.cmp(&other.target));
-    let targets: Vec<&str> = both.iter().map(|request| &*request.target).collect();
-    assert_eq!(targets, ["/hook", "/ops"]);
-    assert!(is_signed(&both[0], own) && is_signed(&both[1], operators));
-    let told = [body(&both[0]), body(&both[1])];
-    for (told, package) in told.iter().zip([json!(ROCKET), Value::Null]) {
-        assert_eq!((&told["type"], &told["package"]), (&json!(kind), &package), "{told}");
-    }
-    told
-}
-
 #[test]
 fn a_certificate_that_ends_soon_is_told() {
     let (origin, files) = (receiver(0), tempfile::tempdir().unwrap());
@@ -504,43 +423,4 @@ fn a_certificate_that_ends_soon_is_told() {
         let words = told["text"].as_str().unwrap();
         assert!(words.contains("The certificate of registry.acme.com ends in "), "{words}");
     }
-}
-
-#[test]
-fn a_week_that_is_over_is_told_to_who_listened_before_it_was() {
-    let now = Timestamp::now();
-    // All of a day is counted a quarter of an hour after it (UTC): until then nothing is told of any.
-    if now.as_second() % (24 * 3600) < 16 * 60 {
-        return;
-    }
-    let (origin, dir) = (receiver(0), tempfile::tempdir().unwrap());
-    let (alerts, operators) = operators(&origin, &dir.path().join("secret"));
-    let config = format!("{PACKAGES}{UPSTREAM}{alerts}events = [\"weekly\"]\n");
-    let mut gate = Gate::start("epoll", &config);
-    let mut ada = Person::set_up(&mut gate);
-    let own = added_beside_operators(&mut ada, &origin, "weekly");
-    // Each day the same, so that each week is.
-    let mut old = "time,package,version,pulls\n".to_owned();
-    for ago in 1..=28 {
-        let day = (now - SignedDuration::from_hours(24 * ago)).strftime("%Y-%m-%d").to_string();
-        old += &format!("{day},{ROCKET},v1,3\n{day},{SLEDGE},v2,5\n");
-    }
-    import(&gate, &old);
-    gate.stop();
-    let accounts = rusqlite::Connection::open(gate.data_dir().join("accounts.sqlite")).unwrap();
-    let earlier = accounts.execute("UPDATE alerts SET created_s = created_s - 30 * 24 * 3600", ());
-    assert_eq!(earlier, Ok(2));
-    drop(accounts);
-    gate.launch();
-    let [of_rocket, of_all] = heard_by_both(&origin, "pulls.week", [&own, &operators]);
-    let data = |told: &Value| json!([told["data"]["pulls"], told["data"]["pulls_before"]]);
-    assert_eq!((data(&of_rocket), data(&of_all)), (json!([21, 21]), json!([56, 56])));
-    assert_eq!(of_rocket["data"]["tags"], json!([{ "name": "v1", "pulls": 21 }]), "{of_rocket}");
-    assert_eq!(
-        of_all["data"]["packages"],
-        json!([{ "name": SLEDGE, "pulls": 35 }, { "name": ROCKET, "pulls": 21 }]),
-        "{of_all}"
-    );
-    let words = of_rocket["text"].as_str().unwrap();
-    assert!(words.starts_with(&format!("{ROCKET}: 21 pulls in the week from ")), "{words}");
 }

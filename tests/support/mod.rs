@@ -17,6 +17,7 @@ pub mod hosts;
 pub mod http;
 pub mod http2;
 pub mod images;
+pub mod names;
 pub mod old;
 pub mod origin;
 pub mod packages;
@@ -33,6 +34,7 @@ pub mod scripted;
 pub mod somebody;
 pub mod tls;
 pub mod tokens;
+pub mod webhooks;
 pub mod world;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -171,8 +171,8 @@ impl Watch {
         }
     }
 
-    /// A quarter of an hour into a day, what the last one and the week before were. What cannot be read is left
-    /// out and tried again; nobody else waits for it.
+    /// What the last day that is counted whole and the week before were. What cannot be read is left out and tried
+    /// again; nobody else waits for it.
     async fn days<F>(
         &mut self,
         accounts: &Accounts,
@@ -183,10 +183,8 @@ impl Watch {
         F: Future<Output = Result<Found, QueryError>>,
     {
         self.tell_untold(accounts, now).await;
-        let today = Piece::Day.begin(now);
-        if now.duration_since(today) < LATE_COME {
-            return;
-        }
+        // Just after midnight yesterday is still what it was: the day that has begun, after one that is known.
+        let today = Piece::Day.begin(now - LATE_COME);
         let mut day = match self.day.take() {
             Some(day) if day.today == today => day,
             Some(_) | None => Day::of(alerts, today),
@@ -511,8 +509,12 @@ mod tests {
         let today = Piece::Day.begin(Timestamp::now());
         let quarter = today + LATE_COME;
         let day = |package: u8| format!("the day of a.b/{package}");
-        assert_eq!(look(today, ""), [""; 0], "not all is counted yet");
-        assert_eq!(look(quarter, "a.b/1"), [day(1), day(2), day(3)]);
+        let all = [day(1), day(2), day(3)];
+        assert_eq!(look(today, ""), all, "of the day before yesterday");
+        assert_eq!(waiting(3), 1);
+        let just_before = quarter - SignedDuration::from_secs(1);
+        assert_eq!(look(just_before, ""), [""; 0], "not all of yesterday is counted yet");
+        assert_eq!(look(quarter, "a.b/1"), all);
         assert_eq!(waiting(3), 1);
         let soon = quarter + SignedDuration::from_secs(10);
         assert_eq!(look(soon, ""), [""; 0], "it is tried again later, and nothing else is");
