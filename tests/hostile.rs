@@ -1,5 +1,6 @@
 //! What others name themselves, in a real browser: tags and user agents of whoever pulls, companies and
-//! networks of a database, labels and addresses of other people. All of it is text, and no script runs.
+//! networks of a database, labels and addresses of other people, and names that nobody may have, where they are
+//! refused. All of it is text, and no script runs: not even without the pages' policy, which would keep it from that.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
@@ -8,6 +9,7 @@ mod support;
 use std::fs;
 
 use pullgate::cli::demo::places::{Network, database};
+use serde_json::json;
 use support::browser::Browser;
 use support::eventually::eventually;
 use support::gate::Gate;
@@ -71,6 +73,7 @@ fn whatever_others_call_themselves_is_text_in_a_browser() {
     });
 
     let mut browser = Browser::start();
+    browser.ignore_policies();
     let at = |path: &str| format!("http://{}{path}", gate.admin());
     // Who signs in is led to where they wanted, and nowhere else.
     browser.open(&at("/sign-in?next=%2F%2Fevil.example%2F"));
@@ -122,6 +125,160 @@ fn whatever_others_call_themselves_is_text_in_a_browser() {
     )));
     is_harmless(&mut browser, "badge");
     assert_eq!(browser.eval("document.documentElement.localName"), "svg");
+}
+
+/// A name that nothing may have.
+const NAME: &str = "\"><img src=x onerror=pwned=1><script>pwned=1</script>";
+
+/// Sends the form to `action` of the page that is shown, with these fields, whatever it lets people fill in.
+fn send(browser: &mut Browser, action: &str, fields: &[(&str, &str)]) {
+    let (action, fields) = (json!(action), json!(fields));
+    browser.leave(&format!(
+        "{{ const form = [...document.forms].find(it => it.getAttribute('action') === {action}); \
+         for (const [name, value] of {fields}) {{ \
+           [...form.elements].filter(it => it.name === name).forEach(it => it.remove()); \
+           const field = document.createElement('input'); \
+           Object.assign(field, {{ type: 'hidden', name, value }}); form.append(field); \
+         }} \
+         HTMLFormElement.prototype.submit.call(form); }}"
+    ));
+}
+
+#[test]
+fn names_that_nobody_may_have_are_text_where_they_are_refused() {
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let fields = [
+        ("domain", "made.example"),
+        ("name", "acme/sled"),
+        ("backends", "ghcr.io/acme/sled"),
+        ("delivery", "redirect"),
+        ("credentials", "none"),
+        ("description", NAME),
+        ("act", "save"),
+        ("anyway", "yes"),
+    ];
+    let made = ada.fill_in("/packages/new?organisation=acme", &fields);
+    assert_eq!(made.status, 303, "{}", text(&made));
+    let publish = "/settings/public/made.example/acme/sled";
+    assert_eq!(ada.act(publish, &[("public", "on")]).status, 303);
+
+    let mut browser = Browser::start();
+    browser.ignore_policies();
+    let at = |path: &str| format!("http://{}{path}", gate.admin());
+    let said = |browser: &mut Browser| {
+        let fields = "[...document.querySelectorAll('input, textarea')].map(it => it.value)";
+        let all = format!("document.body.textContent + {fields}");
+        browser.eval(&all).as_str().unwrap().to_owned()
+    };
+    // Who nobody knows, and somebody new.
+    for (page, action, fields) in [
+        ("/sign-in", "/sign-in", &[("login", NAME), ("password", NAME), ("next", NAME)][..]),
+        (
+            "/sign-up",
+            "/sign-up",
+            &[("login", NAME), ("organisation", NAME), ("password", PASSWORD)],
+        ),
+    ] {
+        browser.open(&at(page));
+        send(&mut browser, action, fields);
+        assert!(said(&mut browser).contains(NAME), "{page}");
+        is_harmless(&mut browser, page);
+    }
+    browser.open(&at("/sign-in"));
+    send(&mut browser, "/sign-in", &[("login", "ada"), ("password", PASSWORD)]);
+    assert_eq!(browser.eval("location.pathname"), "/");
+
+    // In the addresses of pages.
+    let quoted = "%22%3E%3Cimg%20src=x%20onerror=pwned=1%3E%3Cscript%3Epwned=1%3C%2Fscript%3E";
+    for path in ["packages", "public", "first-pull", "alerts", "settings/package"] {
+        for name in [format!("registry.acme.com/{quoted}"), format!("{quoted}/acme/rocket")] {
+            let path = format!("/{path}/{name}");
+            browser.open(&at(&path));
+            assert_eq!(browser.eval("document.querySelectorAll('h1').length"), 1, "{path}");
+            is_harmless(&mut browser, &path);
+        }
+    }
+    for path in [
+        "/people?package=",
+        "/people?organisation=",
+        "/history?package=",
+        "/domains?organisation=",
+        "/packages/new?organisation=",
+        "/join?key=",
+        "/set-up?key=",
+        "/?sort=",
+        "/?range=",
+        "/api/v1/package?package=",
+        "/api/v1/pulls?by=",
+        "/badges/",
+        "/",
+    ] {
+        let path = format!("{path}{quoted}");
+        browser.open(&at(&path));
+        is_harmless(&mut browser, &path);
+    }
+    for path in ["tag", "client", "company", "from", "measure", NAME] {
+        let path = format!("/packages/{ROCKET}?{}={quoted}", path.replace(NAME, quoted));
+        browser.open(&at(&path));
+        is_harmless(&mut browser, &path);
+    }
+
+    // In forms: each is refused, and most of what was filled in is there again.
+    let alerts = format!("/alerts/{ROCKET}");
+    let acme = ("organisation", "acme");
+    for (page, action, fields, is_shown) in [
+        (
+            "/packages/new?organisation=acme",
+            "/packages/new",
+            &[("domain", NAME), ("name", NAME), ("backends", NAME), ("id", NAME), ("act", "save")]
+                [..],
+            true,
+        ),
+        (
+            "/packages/new?organisation=acme",
+            "/packages/new",
+            &[("delivery", NAME), ("credentials", NAME), ("act", NAME), ("name", "x")],
+            false,
+        ),
+        ("/tokens", "/tokens", &[("label", NAME), ("days", NAME), ("role", "member")], true),
+        ("/tokens", "/tokens", &[("label", "x"), ("organisation", NAME), ("role", NAME)], false),
+        ("/tokens", "/tokens", &[("label", "x"), ("package", NAME), ("role", "member")], false),
+        ("/people?organisation=acme", "/people/invite", &[acme, ("role", NAME)], false),
+        ("/people?organisation=acme", "/people/role", &[("account", NAME), ("role", NAME)], true),
+        ("/organisations", "/organisations", &[("organisation", NAME)], true),
+        ("/organisations", "/organisations/domain", &[("domain", NAME), acme], true),
+        ("/domains?organisation=acme", "/domains/claim", &[("domain", NAME), acme], true),
+        (&alerts, &alerts, &[("url", NAME), ("do", "add"), ("weekly", "on")], true),
+        (&alerts, &alerts, &[("url", "x"), ("do", NAME)], false),
+    ] {
+        browser.open(&at(page));
+        send(&mut browser, action, fields);
+        let said = said(&mut browser);
+        assert!(!is_shown || said.contains(NAME), "{action}: {said}");
+        is_harmless(&mut browser, action);
+    }
+
+    // A description may say anything.
+    for (path, is_shown) in [
+        ("/packages/made.example/acme/sled", true),
+        ("/public/made.example/acme/sled", false),
+        ("/settings/package/made.example/acme/sled", true),
+        ("/history?package=made.example/acme/sled", true),
+        ("/", false),
+    ] {
+        browser.open(&at(path));
+        let said = said(&mut browser).replace("\\\"", "\"");
+        assert!(!is_shown || said.contains(NAME), "{path}: {said}");
+        is_harmless(&mut browser, path);
+    }
+
+    // It would have been noticed.
+    browser.eval(&format!(
+        "document.querySelector('main').insertAdjacentHTML('beforeend', {}); 0",
+        json!(NAME)
+    ));
+    browser.until("typeof pwned === 'number'");
 }
 
 /// Nothing has run, and nothing is there that would.

@@ -22,6 +22,8 @@ pub struct Browser {
     from: Receiver<Value>,
     next: u64,
     session: String,
+    /// What it has told beside answers.
+    told: Vec<Value>,
     _process: Process,
     _directory: TempDir,
 }
@@ -64,8 +66,9 @@ impl Browser {
             }
         });
         let session = String::new();
-        let mut browser =
-            Self { to, from, next: 0, session, _process: process, _directory: directory };
+        let (next, told) = (0, Vec::new());
+        let (_process, _directory) = (process, directory);
+        let mut browser = Self { to, from, next, session, told, _process, _directory };
         let page = browser.ask("Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
         let attached = browser.ask("Target.attachToTarget", &attach);
@@ -94,7 +97,82 @@ impl Browser {
                 assert!(answer["error"].is_null() || is_gone, "{method}: {}", answer["error"]);
                 return answer["result"].clone();
             }
+            self.told.push(answer);
         }
+    }
+
+    /// What the browser has told of itself since this was asked last, of the events of this name.
+    fn told(&mut self, method: &str) -> Vec<Value> {
+        // What happened until now is told before the next answer.
+        self.eval("0");
+        let told = std::mem::take(&mut self.told);
+        told.into_iter().filter(|one| one["method"] == method).collect()
+    }
+
+    /// From now on it is known where pages load something from ([`Self::requests`]), and what their policy refuses
+    /// while they load or later ([`Self::violations`]).
+    pub fn watch(&mut self) {
+        self.ask("Network.enable", &json!({}));
+        let script = "window.violations = []; addEventListener('securitypolicyviolation', (event) => \
+                      window.violations.push(`${event.effectiveDirective} ${event.blockedURI}`));";
+        self.ask("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": script }));
+    }
+
+    /// Every address that was asked for since this was asked last.
+    pub fn requests(&mut self) -> Vec<String> {
+        let told = self.told("Network.requestWillBeSent");
+        let url = |one: &Value| one["params"]["request"]["url"].as_str().map(str::to_owned);
+        told.iter().filter_map(url).collect()
+    }
+
+    /// What the policy of this page has refused: of each the directive and the address.
+    pub fn violations(&mut self) -> Vec<String> {
+        let said = self.eval("window.violations");
+        serde_json::from_value(said).expect("it is watched")
+    }
+
+    /// Where the first frame of the page is.
+    pub fn framed(&mut self) -> String {
+        let tree = self.ask("Page.getFrameTree", &json!({}));
+        let frame = &tree["frameTree"]["childFrames"][0]["frame"];
+        frame["url"].as_str().unwrap_or_else(|| panic!("no frame: {tree}")).to_owned()
+    }
+
+    /// Pages are shown as if they had no policy: what they do not hold is nothing that it has refused.
+    pub fn ignore_policies(&mut self) {
+        self.ask("Page.setBypassCSP", &json!({ "enabled": true }));
+    }
+
+    /// Lets pages of `origin` read what was copied, as a person may.
+    pub fn let_read_clipboard(&mut self, origin: &str) {
+        let permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"];
+        let params = json!({ "origin": origin, "permissions": permissions });
+        self.ask("Browser.grantPermissions", &params);
+        self.ask("Emulation.setFocusEmulationEnabled", &json!({ "enabled": true }));
+    }
+
+    /// Moves the pointer onto what a script finds: where that is.
+    pub fn point_at(&mut self, script: &str) -> [f64; 2] {
+        let at = self.eval(&format!(
+            "(() => {{ const it = {script}; it.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
+             const {{ left, top, width, height }} = it.getBoundingClientRect(); \
+             return [left + width / 2, top + height / 2]; }})()"
+        ));
+        let at = [0, 1].map(|axis| at[axis].as_f64().expect("a place"));
+        self.mouse("mouseMoved", "none", at);
+        at
+    }
+
+    /// Presses what a script finds with the pointer.
+    pub fn click(&mut self, script: &str) {
+        let at = self.point_at(script);
+        self.mouse("mousePressed", "left", at);
+        self.mouse("mouseReleased", "left", at);
+    }
+
+    fn mouse(&mut self, kind: &str, button: &str, [x, y]: [f64; 2]) {
+        let params = json!({ "type": kind, "x": x, "y": y, "button": button, "clickCount": 1 });
+        self.ask("Input.dispatchMouseEvent", &params);
     }
 
     /// Goes to `url` and waits until the page is there.
