@@ -399,6 +399,12 @@ fn each_path_of_the_api_by_who_may() {
     program.reads("/api/v1/explain?url=http://registry.acme.com/v2/");
     // Organisations and domains.
     program.does("POST", "/api/v1/organisations", Some(&json!({ "name": "third" })));
+    // Who runs the gateway may prove one like everybody, and is told that it is theirs.
+    let own = json!({ "host": "own.example" });
+    let own = json_of(&program.does("POST", "/api/v1/domains?organisation=acme", Some(&own)));
+    names.say("_pullgate.own.example", &[own["record"]["text"].as_str().unwrap()]);
+    let proven = "/api/v1/domains/own.example?organisation=acme";
+    assert_eq!(json_of(&program.does("PUT", proven, None))["is_proven"], true);
     let owner = "/api/v1/domains/third.example/owner";
     program.reads(owner);
     program.does("PUT", owner, Some(&json!({ "organisation": "third" })));

@@ -220,8 +220,8 @@ pub(super) async fn check(
     };
     let claim = at.accounts.run(claim).await?;
     prove(&at, &named, caller.who.account, claim).await?;
-    let proven = at.accounts.run(move |store| one(store, organisation, &host)).await?;
-    tagged(&HeaderMap::new(), &proven)
+    // Not as it is listed: the organisation that runs the gateway has it as it has all that nobody else has.
+    tagged(&HeaderMap::new(), &OwnDomain { host, is_proven: true, record: None })
 }
 
 /// Gives a domain back at which there are no packages: it is nobody's then, and whoever proves it has it. Of one
