@@ -51,12 +51,17 @@ impl Demo {
 
     /// Pulls the demo's own image as docker does, as somebody at `source`.
     pub fn pull(&self, source: u8) {
+        self.pull_of(&self.gateway.to_string(), "demo/hello", source);
+    }
+
+    /// The same of a package at some domain.
+    pub fn pull_of(&self, domain: &str, name: &str, source: u8) {
         let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, source));
         let mut connection = Connection::open_from(source, self.gateway).expect("a connection");
         let agent = "User-Agent: docker/28.5.2 go/go1.24.9 os/linux arch/amd64";
-        let headers = [format!("Host: {}", self.gateway), agent.to_owned()];
-        let target = "/v2/demo/hello/manifests/latest";
-        let answer = connection.ask("GET", target, &headers, b"").expect("an answer");
+        let headers = [format!("Host: {domain}"), agent.to_owned()];
+        let target = format!("/v2/{name}/manifests/latest");
+        let answer = connection.ask("GET", &target, &headers, b"").expect("an answer");
         assert!(answer.status < 400, "{answer:?}");
     }
 }

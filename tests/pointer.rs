@@ -1,0 +1,226 @@
+//! What people do with a pointer: what is copied, what the chart says, other days, a session that is ended, and the
+//! guide to the first pull, in a real browser.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::browser::{Browser, Screen};
+use support::demo::Demo;
+use support::people::number;
+use support::person::{PASSWORD, Person, text};
+
+const ROCKET: &str = "/packages/registry.acme.example/acme/rocket";
+
+/// Somebody who has signed in, and may read what was copied.
+fn signed_in(demo: &Demo) -> Browser {
+    let mut browser = Browser::start();
+    browser.set_screen(Screen { width: 1200, height: 900, is_dark: false });
+    browser.let_read_clipboard(&format!("http://{}", demo.admin));
+    browser.open(&format!("http://{}/sign-in", demo.admin));
+    browser.leave(&format!(
+        "login.value = 'ada'; password.value = '{PASSWORD}'; \
+         document.querySelector('main button').click()"
+    ));
+    assert_eq!(browser.eval("location.pathname"), "/");
+    browser
+}
+
+/// Presses what copies the element with this identifier: what is in the clipboard then.
+fn copied(browser: &mut Browser, id: &str) -> Value {
+    let button = format!("document.querySelector('[data-copies=\"{id}\"]')");
+    browser.click(&button);
+    browser.until(&format!("{button}.firstChild.data === 'Copied'"));
+    browser.eval("navigator.clipboard.readText()")
+}
+
+#[test]
+fn what_is_copied_is_what_is_pasted() {
+    let (demo, mut ada) = Demo::start();
+    let mut browser = signed_in(&demo);
+    let at = |path: &str| format!("http://{}{path}", demo.admin);
+    browser.open(&at(ROCKET));
+    let pull = "docker pull registry.acme.example/acme/rocket";
+    assert_eq!(copied(&mut browser, "pull-command"), pull);
+    // Each badge in each language.
+    let page = text(&ada.get(ROCKET));
+    let source = |word: &str| {
+        let before = page.split(&format!("/{word}.svg\"")).next().unwrap();
+        at(&format!("/badges/{}/{word}.svg", before.rsplit('/').next().unwrap()))
+    };
+    for (word, told) in [
+        ("pulls", "pulls"),
+        ("latest-month", "pulls of the last 30 days"),
+        ("companies", "companies of the last month"),
+        ("version", "the version that is pulled most"),
+    ] {
+        let url = source(word);
+        for (language, expected) in [
+            (1, format!("![{told}]({url})")),
+            (2, format!("<img alt=\"{told}\" src=\"{url}\">")),
+            (3, format!(".. image:: {url}\n   :alt: {told}")),
+            (4, format!("image:{url}[{told}]")),
+        ] {
+            let id = format!("badge-{word}-{language}");
+            // Of a badge one language is unfolded at a time.
+            let summary = format!("document.getElementById('{id}').closest('details')");
+            if browser.eval(&format!("{summary}.open")) != true {
+                browser.click(&format!("{summary}.querySelector('summary')"));
+            }
+            assert_eq!(copied(&mut browser, &id), expected, "{id}");
+        }
+    }
+    // What is shown once is copied whole: a token, the secret of a webhook, the link of an invitation.
+    browser.open(&at("/tokens"));
+    browser.eval("label.value = 'copied'; 0");
+    browser.leave("document.querySelector('form[action=\"/tokens\"] button').click()");
+    let token = copied(&mut browser, "made");
+    let mut program = Person::at(demo.admin);
+    program.also = vec![format!("Authorization: Bearer {}", token.as_str().unwrap())];
+    assert_eq!(program.get("/api/v1/packages").status, 200);
+    browser.open(&at("/people?organisation=acme"));
+    browser.leave("document.querySelector('form[action=\"/people/invite\"] button').click()");
+    let link = copied(&mut browser, "link");
+    let path = link.as_str().unwrap().strip_prefix(&at("")).unwrap();
+    assert_eq!(Person::at(demo.admin).get(path).status, 200);
+    browser.open(&at("/first-pull/registry.acme.example/acme/rocket"));
+    assert_eq!(copied(&mut browser, "pull-command"), pull);
+}
+
+#[test]
+fn the_chart_says_what_is_pointed_at() {
+    let (demo, _) = Demo::start();
+    let mut browser = signed_in(&demo);
+    browser.open(&format!("http://{}{ROCKET}?range=30d", demo.admin));
+    let said = "document.querySelector('p.pointed').textContent";
+    assert_eq!(browser.eval(said), "");
+    let mut seen = Vec::new();
+    for place in [0, 14, 29] {
+        let bar = format!("document.querySelectorAll('.hits rect')[{place}]");
+        browser.point_at(&bar);
+        browser.until(&format!("{bar}.classList.contains('pointed')"));
+        // The table below has the same, the newest first: time, value, and the period before.
+        let row = browser.eval(&format!(
+            "[...[...document.querySelectorAll('.as-table tbody tr')].at(-1 - {place}).cells]\
+               .map(it => it.textContent)"
+        ));
+        let [time, value, before] = [0, 1, 2].map(|cell| row[cell].as_str().unwrap().to_owned());
+        let words = browser.eval(said).as_str().unwrap().to_owned();
+        let so_far = if place == 29 { " so far" } else { "" };
+        assert_eq!(words, format!("{time}: {value}{so_far}, {before} before"));
+        assert_eq!(browser.eval("document.querySelectorAll('.hits .pointed').length"), 1);
+        seen.push(words);
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    browser.point_at("document.querySelector('h1')");
+    browser.until(&format!("{said} === ''"));
+}
+
+#[test]
+fn other_days_are_chosen_by_their_form() {
+    let (demo, mut ada) = Demo::start();
+    let mut browser = signed_in(&demo);
+    browser.open(&format!("http://{}{ROCKET}?range=90d&country=DE", demo.admin));
+    let times = "[...document.querySelectorAll('.as-table tbody th')].map(it => it.textContent)";
+    let all = browser.eval(times);
+    assert_eq!(all.as_array().unwrap().len(), 90);
+    let summary = "document.querySelector('.ranges summary')";
+    browser.click(summary);
+    assert_eq!(browser.eval("document.querySelector('.ranges details').open"), true);
+    // A week in the middle of it, whose days a date field has.
+    let day = |ago: i32| {
+        let ago = format!("new Date(Date.now() - {ago} * 86400000).toISOString().slice(0, 10)");
+        format!("({ago})")
+    };
+    let [from, to] = [day(46), day(40)].map(|day| browser.eval(&day));
+    for (name, value) in [("from", &from), ("to", &to)] {
+        browser.eval(&format!("document.querySelector('.days [name={name}]').value = {value}; 0"));
+    }
+    browser.leave("document.querySelector('.days button').click()");
+    let query = browser.eval("Object.fromEntries(new URLSearchParams(location.search))");
+    assert_eq!((&query["from"], &query["to"]), (&from, &to), "{query}");
+    assert_eq!((&query["country"], &query["range"]), (&json!("DE"), &Value::Null), "{query}");
+    assert_eq!(browser.eval(times).as_array().unwrap().len(), 7);
+    let current = "document.querySelector('.ranges details').className";
+    assert_eq!(browser.eval(current), "current");
+    let filled =
+        browser.eval("[...document.querySelectorAll('.days [type=date]')].map(it => it.value)");
+    assert_eq!(filled, json!([from, to]));
+    // It is of those days: as the same is downloaded.
+    let pulls = browser.eval("document.getElementById('tile-pulls').textContent");
+    let pulls: u64 = pulls.as_str().unwrap().replace(',', "").parse().unwrap();
+    let (from, to) = (from.as_str().unwrap(), to.as_str().unwrap());
+    let lines = text(&ada.get(&format!(
+        "/download/registry.acme.example/acme/rocket?from={from}&to={to}&country=DE&by=tag&format=ndjson"
+    )));
+    let told = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let sum: u64 = told.map(|line| line["pulls"].as_u64().unwrap()).sum();
+    assert!(pulls > 0 && pulls == sum, "{pulls} {sum}");
+}
+
+#[test]
+fn a_session_that_is_ended_is_over() {
+    let (demo, mut ada) = Demo::start();
+    let mut browser = signed_in(&demo);
+    let mut elsewhere = Person::at(demo.admin);
+    elsewhere.also = vec!["User-Agent: Elsewhere/1.0".to_owned()];
+    assert_eq!(elsewhere.sign_in("ada", PASSWORD).status, 303);
+    let its_id = number(&elsewhere.get("/account"), "session");
+    browser.open(&format!("http://{}/account", demo.admin));
+    let ids = "[...document.querySelectorAll('[name=session]')].map(it => it.value)";
+    assert_eq!(browser.eval(ids).as_array().unwrap().len(), 3);
+    let end = |browser: &mut Browser, id: &str| {
+        browser.leave(&format!(
+            "document.querySelector('[name=session][value=\"{id}\"]').form\
+               .querySelector('button').click()"
+        ));
+    };
+    end(&mut browser, &its_id);
+    assert_eq!(browser.eval("location.pathname"), "/account");
+    assert_eq!(browser.eval(ids).as_array().unwrap().len(), 2);
+    let door = elsewhere.get("/account");
+    assert_eq!(door.status, 303);
+    assert!(door.header("location").unwrap().starts_with("/sign-in"));
+    assert_eq!(ada.get("/account").status, 200, "another one goes on");
+    // One's own, too.
+    let own = "[...document.querySelectorAll('tr')].find(it => it.textContent.includes('this one'))\
+               .querySelector('[name=session]').value";
+    let own = browser.eval(own).as_str().unwrap().to_owned();
+    end(&mut browser, &own);
+    browser.open(&format!("http://{}/account", demo.admin));
+    assert_eq!(browser.eval("location.pathname"), "/sign-in");
+}
+
+#[test]
+fn the_guide_sees_the_first_pull_as_it_happens() {
+    let (demo, _) = Demo::start();
+    let mut browser = signed_in(&demo);
+    // Nobody has pulled this one yet.
+    let settings = "/settings/package/%2A/demo/hello";
+    browser.open(&format!("http://{}{settings}", demo.admin));
+    let lives_at = browser.eval("document.querySelector('dl code').textContent");
+    browser.open(&format!("http://{}/packages/new?organisation=acme", demo.admin));
+    browser.eval(&format!(
+        "document.getElementById('domain').value = 'made.example'; \
+         document.getElementById('name').value = 'demo/new'; \
+         document.getElementById('backends').value = {lives_at}; 0"
+    ));
+    browser.eval("document.querySelector('main form button').click()");
+    browser.until("location.pathname === '/packages/made.example/demo/new'");
+    browser.open(&format!("http://{}/first-pull/made.example/demo/new", demo.admin));
+    let shown = "document.getElementById('shown').textContent";
+    let before = browser.eval(shown);
+    assert!(before.as_str().unwrap().contains("Nothing was pulled yet"), "{before}");
+    browser.until("document.querySelector('.live').classList.contains('is-live')");
+    browser.eval("window.isTheSamePage = true");
+    demo.pull_of("made.example", "demo/new", 43);
+    browser.until("document.querySelectorAll('#live li').length === 1");
+    let line = browser.eval("document.querySelector('#live li').textContent");
+    assert!(line.as_str().unwrap().contains("latestdocker 28.5.2linux/amd64"), "{line}");
+    browser.until(&format!("{shown}.includes('Counted: 1.')"));
+    assert_eq!(browser.eval("window.isTheSamePage"), true, "without loading it anew");
+    browser.leave("document.querySelector('#shown a').click()");
+    assert_eq!(browser.eval("location.pathname"), "/packages/made.example/demo/new");
+}
