@@ -8,6 +8,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use support::described::Described;
 use support::eventually::eventually;
 use support::gate::Gate;
 use support::http::Connection;
@@ -381,6 +382,18 @@ fn the_description_names_what_there_is() {
         }
     }
     assert_eq!(many, 50);
+    assert_eq!(Described::of(&gate).gaps(), [] as [String; 0]);
+    // For people: parameters, what is sent, what is answered and what may be refused.
+    for shown in [
+        "<code>If-Match</code> <small>header, text, always</small>",
+        "<code>backends</code> <small>list of text</small>",
+        "<code>items[].may_configure</code> <small>true or false</small>",
+        "<code>rows[].previous</code> <small>object, as before, may be left out</small>",
+        "<small>text/event-stream</small>",
+        "<dt><code>428</code></dt>",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
 }
 
 /// Settings, tokens, invitations and owners of domains, each by itself.

@@ -1,11 +1,12 @@
 //! Who may do what by `/api/v1`: every path and method that its description has × tokens of everybody, what each page
-//! can do, and what belongs to others, by its number.
+//! can do, and what belongs to others, by its number. Each answer is one that the description has.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
 use serde_json::{Value, json};
+use support::described::Described;
 use support::gate::Gate;
 use support::http::{Answer, Connection};
 use support::people::{invited, number, password, signed_in};
@@ -159,6 +160,7 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     for token in ["", &writes] {
         assert_eq!(problem(&ask(&gate, token, "GET", "/api/v1/nowhere", &[])).0, 404);
     }
+    let described = Described::of(&gate);
     let mut wrong = Vec::new();
     for (method, target, body, expected) in table {
         let mut said = Vec::new();
@@ -169,6 +171,9 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
             };
             if answer.status >= 400 {
                 problem(&answer);
+            }
+            if let Err(why) = described.check(method, target, &answer) {
+                wrong.push(format!("{method} {target} is not as described: {why}"));
             }
             said.push(answer.status.to_string());
         }

@@ -10,6 +10,7 @@ pub mod browser;
 pub mod cdn;
 pub mod clients;
 pub mod demo;
+pub mod described;
 pub mod eventually;
 pub mod gate;
 pub mod hosted;

@@ -3,6 +3,8 @@
 use std::fs::read_to_string;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::gate::Gate;
 use super::person::Person;
 use super::program::json_of;
@@ -18,7 +20,11 @@ pub fn of_pages() -> Vec<(String, String)> {
 
 /// Method and pattern of all that the API says it has.
 pub fn of_api(gate: &Gate) -> Vec<(String, String)> {
-    let described = json_of(&Person::before(gate).get("/api/v1/openapi.json"));
+    of_description(&json_of(&Person::before(gate).get("/api/v1/openapi.json")))
+}
+
+/// The same of a description.
+pub fn of_description(described: &Value) -> Vec<(String, String)> {
     let mut routes = Vec::new();
     for (path, item) in described["paths"].as_object().expect("paths") {
         // Beside these it has only what all methods of a path have in common.
@@ -40,14 +46,23 @@ pub fn without_a_row<'r>(
     let mut forgotten = routes.to_vec();
     for (method, target) in rows {
         let path = target.split('?').next().unwrap_or_default();
-        let fits = |(of, pattern): &&(String, String)| of == method && leads_to(pattern, path);
-        // The one with the longest beginning without a choice, as the router chooses.
-        let fixed = |(_, pattern): &&(String, String)| pattern.find('{').unwrap_or(usize::MAX);
-        let route = routes.iter().filter(fits).max_by_key(fixed);
+        let route = route_of(routes, method, path);
         let route = route.unwrap_or_else(|| panic!("{method} {target} leads nowhere"));
         forgotten.retain(|one| one != route);
     }
     forgotten
+}
+
+/// The one that a method and a path lead to.
+pub fn route_of<'r>(
+    routes: &'r [(String, String)],
+    method: &str,
+    path: &str,
+) -> Option<&'r (String, String)> {
+    let fits = |(of, pattern): &&(String, String)| of == method && leads_to(pattern, path);
+    // The one with the longest beginning without a choice, as the router chooses.
+    let fixed = |(_, pattern): &&(String, String)| pattern.find('{').unwrap_or(usize::MAX);
+    routes.iter().filter(fits).max_by_key(fixed)
 }
 
 /// Whether a path is one of this pattern: `{one}` stands for a part of it, `{*all}` for the rest.

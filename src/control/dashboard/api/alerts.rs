@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, Refusal, Sent, read};
+use super::problem::{Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, Unchanged};
 use super::tagged::{List, Meant, Order, one_of, tagged, tagged_by};
 use crate::control::accounts::alerts::Alert;
 use crate::control::accounts::audit::Actor;
@@ -87,7 +88,7 @@ pub(super) struct MadeWebhook {
     get, path = "/api/v1/alerts", tag = "alerts", params(Place, Part),
     responses(
         (status = 200, body = List<Webhook>),
-        Refusal
+        Refusal, Absent, Forbidden, Unchanged
     )
 )]
 pub(super) async fn list(
@@ -109,7 +110,7 @@ pub(super) async fn list(
     params(Place, ("alert" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Webhook),
-        Refusal
+        Refusal, Absent, Forbidden
     )
 )]
 pub(super) async fn one(
@@ -128,7 +129,7 @@ pub(super) async fn one(
     post, path = "/api/v1/alerts", tag = "alerts", params(Place), request_body = WantedWebhook,
     responses(
         (status = 201, body = MadeWebhook),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, TooLong
     )
 )]
 pub(super) async fn make(
@@ -155,7 +156,7 @@ pub(super) async fn make(
     request_body = WantedWebhook,
     responses(
         (status = 200, body = Webhook),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooLong
     )
 )]
 pub(super) async fn change(
@@ -192,7 +193,7 @@ pub(super) async fn change(
     ),
     responses(
         (status = 204),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale
     )
 )]
 pub(super) async fn remove(
@@ -220,7 +221,7 @@ pub(super) async fn remove(
     params(Place, ("alert" = i64, Path, description = "Its number")),
     responses(
         (status = 202),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay
     )
 )]
 pub(super) async fn test(

@@ -8,7 +8,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, Refusal};
+use super::problem::Problem;
+use super::refusal::{Absent, Forbidden, Refusal, Unchanged};
 use super::tagged::{List, Order, no_next, tagged};
 use crate::control::accounts::audit;
 use crate::control::dashboard::Dashboard;
@@ -17,6 +18,7 @@ use crate::pure::access::Action;
 
 /// Something that was done.
 #[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub(super) struct Entry {
     /// Its number.
     id: i64,
@@ -39,7 +41,7 @@ pub(super) struct Entry {
     get, path = "/api/v1/audit", tag = "audit", params(Place, Part),
     responses(
         (status = 200, body = List<Entry>),
-        Refusal
+        Refusal, Absent, Forbidden, Unchanged
     )
 )]
 pub(super) async fn list(

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Place};
-use super::problem::{Problem, Refusal, Sent, read};
+use super::problem::{Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong};
 use super::tagged::{Meant, tagged_by};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::{Store, StoreError, now_s};
@@ -71,7 +72,7 @@ struct Switch<'p> {
     get, path = "/api/v1/badges", tag = "packages", params(Place),
     responses(
         (status = 200, body = Badges),
-        Refusal
+        Refusal, Absent
     )
 )]
 pub(super) async fn list(
@@ -93,7 +94,7 @@ pub(super) async fn list(
     request_body = WantedBadges,
     responses(
         (status = 200, body = Badges),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooLong
     )
 )]
 pub(super) async fn switch(

@@ -7,7 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{Asked, Caller};
-use super::problem::{Problem, Refusal};
+use super::problem::Problem;
+use super::refusal::{Forbidden, Refusal, Unchanged};
 use super::tagged::tagged;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::trouble::Trouble;
@@ -25,7 +26,7 @@ pub(super) struct Steps {
     get, path = "/api/v1/explain", tag = "packages", params(Asked),
     responses(
         (status = 200, body = Steps),
-        Refusal
+        Refusal, Forbidden, Unchanged
     )
 )]
 pub(super) async fn explain(

@@ -5,7 +5,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 
 use super::caller::Caller;
-use super::problem::{Problem, Refusal};
+use super::problem::Problem;
+use super::refusal::{Absent, Refusal, TooMany};
 use crate::aggregator::By;
 use crate::control::admin::socket::ask;
 use crate::control::dashboard::Dashboard;
@@ -31,8 +32,11 @@ use crate::pure::export::Format;
         ("format" = Option<String>, Query, description = "`csv`, or `ndjson` if left out"),
     ),
     responses(
-        (status = 200, body = String, content_type = "application/x-ndjson"),
-        Refusal
+        (status = 200, description = "Row by row.", content(
+            (String = "application/x-ndjson"),
+            (String = "text/csv; charset=utf-8"),
+        )),
+        Refusal, Absent, TooMany
     )
 )]
 pub(super) async fn export(

@@ -7,7 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Place};
-use super::problem::{Problem, Refusal};
+use super::problem::Problem;
+use super::refusal::{Absent, Forbidden, Refusal, TooMany};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::first_pull::checked;
 use crate::pure::doctor::Report;
@@ -39,7 +40,7 @@ pub(super) struct Line {
     post, path = "/api/v1/package/first-pull", tag = "packages", params(Place),
     responses(
         (status = 200, body = Looked),
-        Refusal
+        Refusal, Absent, Forbidden, TooMany
     )
 )]
 pub(super) async fn look(

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Key};
-use super::problem::{Problem, Refusal, Sent, read};
+use super::problem::{Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, TooLong, Unchanged};
 use super::tagged::tagged;
 use crate::control::accounts::invitations::{Guest, Invited};
 use crate::control::accounts::now_s;
@@ -42,7 +43,7 @@ pub(super) struct Offer {
     get, path = "/api/v1/join", tag = "people", params(Key),
     responses(
         (status = 200, body = Offer),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn look(
@@ -62,7 +63,7 @@ pub(super) async fn look(
     post, path = "/api/v1/join", tag = "people", request_body = Taken,
     responses(
         (status = 200, body = Offer),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, TooLong
     )
 )]
 pub(super) async fn join(

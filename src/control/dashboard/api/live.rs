@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::caller::{Caller, Place};
-use super::problem::{Problem, Refusal};
+use super::problem::Problem;
+use super::refusal::{Absent, Refusal};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::packages::live::stream;
 
@@ -16,7 +17,7 @@ use crate::control::dashboard::packages::live::stream;
     get, path = "/api/v1/live", tag = "pulls", params(Place),
     responses(
         (status = 200, body = String, content_type = "text/event-stream"),
-        Refusal
+        Refusal, Absent
     )
 )]
 pub(super) async fn live(

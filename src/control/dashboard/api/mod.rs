@@ -10,6 +10,7 @@ mod alerts;
 mod audit;
 mod badges;
 mod caller;
+mod counts;
 mod explain;
 mod export;
 mod first_pull;
@@ -24,7 +25,9 @@ mod people;
 mod problem;
 mod pulls;
 mod reference;
+mod refusal;
 mod settings;
+mod shapes;
 mod tagged;
 mod tokens;
 

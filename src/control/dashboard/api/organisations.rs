@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, Refusal, Sent, read};
+use super::problem::{Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, TooMany, Unchanged};
 use super::tagged::{List, Meant, Order, one_of, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::claims::Claim;
@@ -75,7 +76,7 @@ pub(super) struct WantedDomain {
     get, path = "/api/v1/organisations", tag = "organisations", params(Part),
     responses(
         (status = 200, body = List<Organisation>),
-        Refusal
+        Refusal, Unchanged
     )
 )]
 pub(super) async fn list(
@@ -100,7 +101,7 @@ pub(super) async fn list(
     post, path = "/api/v1/organisations", tag = "organisations", request_body = WantedOrganisation,
     responses(
         (status = 201, body = Organisation),
-        Refusal
+        Refusal, Forbidden, InTheWay, TooLong, Absent
     )
 )]
 pub(super) async fn make(
@@ -132,7 +133,7 @@ pub(super) async fn make(
     get, path = "/api/v1/domains", tag = "organisations", params(Place, Part),
     responses(
         (status = 200, body = List<OwnDomain>),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn domains(
@@ -153,7 +154,7 @@ pub(super) async fn domains(
     params(Place, ("host" = String, Path, description = "The domain")),
     responses(
         (status = 200, body = OwnDomain),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn domain(
@@ -173,7 +174,7 @@ pub(super) async fn domain(
     post, path = "/api/v1/domains", tag = "organisations", params(Place), request_body = WantedDomain,
     responses(
         (status = 201, body = OwnDomain),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, TooLong, TooMany
     )
 )]
 pub(super) async fn claim(
@@ -200,7 +201,7 @@ pub(super) async fn claim(
     ),
     responses(
         (status = 200, body = OwnDomain),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooMany
     )
 )]
 pub(super) async fn check(
@@ -235,7 +236,7 @@ pub(super) async fn check(
     ),
     responses(
         (status = 204),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooMany
     )
 )]
 pub(super) async fn withdraw(

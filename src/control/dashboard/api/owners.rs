@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::Caller;
-use super::problem::{Problem, Refusal, Sent, read};
+use super::problem::{Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, Unchanged};
 use super::tagged::{Meant, one_of, tagged};
 use crate::control::accounts::organisations::Organisation;
 use crate::control::accounts::{Store, StoreError};
@@ -42,7 +43,7 @@ pub(super) struct WantedOwner {
     params(("host" = String, Path, description = "The domain")),
     responses(
         (status = 200, body = Owner),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn one(
@@ -69,7 +70,7 @@ pub(super) async fn one(
     request_body = WantedOwner,
     responses(
         (status = 200, body = Owner),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooLong
     )
 )]
 pub(super) async fn change(

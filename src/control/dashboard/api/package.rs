@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Confirmed, Left, People, Place};
-use super::problem::{FieldError, Problem, Refusal, Sent, read};
+use super::problem::{FieldError, Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, TooMany, Unchanged};
 use super::tagged::{is_meant, tagged};
 use crate::control::accounts::now_s;
 use crate::control::accounts::packages::Package as Made;
@@ -77,7 +78,7 @@ pub(super) struct WrittenPackage {
     get, path = "/api/v1/package", tag = "packages", params(Place),
     responses(
         (status = 200, body = Package),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn one(
@@ -95,7 +96,7 @@ pub(super) async fn one(
     post, path = "/api/v1/packages", tag = "packages", params(Place, Left), request_body = WrittenPackage,
     responses(
         (status = 201, body = Package),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, TooLong, TooMany
     )
 )]
 pub(super) async fn make(
@@ -134,7 +135,7 @@ pub(super) async fn make(
     request_body = WrittenPackage,
     responses(
         (status = 200, body = Package),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooLong, TooMany
     )
 )]
 pub(super) async fn change(
@@ -165,7 +166,7 @@ pub(super) async fn change(
     params(Place, ("If-Match" = String, Header, description = "The ETag of the package")),
     responses(
         (status = 204),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooMany
     )
 )]
 pub(super) async fn remove(

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use super::audit::{Entry, before, listed};
 use super::caller::{Caller, Confirmed, Part, Place};
 use super::package::{Package, WrittenPackage, answer};
-use super::problem::{Problem, Refusal, Sent, read};
+use super::problem::{Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, TooMany, Unchanged};
 use super::tagged::{List, is_meant};
 use crate::control::accounts::now_s;
 use crate::control::dashboard::Dashboard;
@@ -64,7 +65,7 @@ pub(super) struct Reverted {
     request_body = WrittenPackage,
     responses(
         (status = 200, body = Checked),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, TooLong, TooMany
     )
 )]
 pub(super) async fn check(
@@ -101,7 +102,7 @@ pub(super) async fn check(
     get, path = "/api/v1/package/history", tag = "packages", params(Place, Part),
     responses(
         (status = 200, body = List<Entry>),
-        Refusal
+        Refusal, Absent, Forbidden, Unchanged
     )
 )]
 pub(super) async fn history(
@@ -131,7 +132,7 @@ pub(super) async fn history(
     request_body = Reverted,
     responses(
         (status = 200, body = Package),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooLong, TooMany
     )
 )]
 pub(super) async fn revert(

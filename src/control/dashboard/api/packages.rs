@@ -7,14 +7,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part};
-use super::problem::{Problem, Refusal};
+use super::problem::Problem;
+use super::refusal::{Refusal, Unchanged};
 use super::tagged::{List, Order, tagged};
 use crate::control::dashboard::Dashboard;
 use crate::pure::access::Action;
 
 /// A package that the caller may see.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Package {
+pub(super) struct ListedPackage {
     /// `<domain>/<name>`, as counts know it.
     #[schema(example = "registry.acme.com/acme/rocket")]
     name: String,
@@ -33,8 +34,8 @@ pub(super) struct Package {
     tag = "packages",
     params(Part),
     responses(
-        (status = 200, body = List<Package>),
-        Refusal
+        (status = 200, body = List<ListedPackage>),
+        Refusal, Unchanged
     )
 )]
 pub(super) async fn list(
@@ -52,7 +53,7 @@ pub(super) async fn list(
     let package = |name: String| {
         let owner = caller.viewer.owner_of(&name);
         let organisation = organisations.iter().find(|one| one.id == owner);
-        Package {
+        ListedPackage {
             organisation: organisation.map(|one| one.name.clone()).unwrap_or_default(),
             may_configure: caller.viewer.may_package(Action::Configure, &name, false),
             public: public.contains(&name) || at.is_public_by_file(&name),

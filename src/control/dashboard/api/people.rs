@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, Refusal, Sent, read, role};
+use super::problem::{Problem, Sent, read, role};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, Unchanged};
 use super::tagged::{List, Meant, Order, one_of, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
@@ -67,7 +68,7 @@ pub(super) struct Invite {
     get, path = "/api/v1/people", tag = "people", params(Place, Part),
     responses(
         (status = 200, body = List<Person>),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn list(
@@ -89,7 +90,7 @@ pub(super) async fn list(
     params(Place, ("account" = i64, Path, description = "The account's number")),
     responses(
         (status = 200, body = Person),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn one(
@@ -115,7 +116,7 @@ pub(super) async fn one(
     request_body = WantedRole,
     responses(
         (status = 200, body = Person),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooLong
     )
 )]
 pub(super) async fn change(
@@ -144,7 +145,7 @@ pub(super) async fn change(
     ),
     responses(
         (status = 204),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale
     )
 )]
 pub(super) async fn remove(
@@ -171,7 +172,7 @@ pub(super) async fn remove(
     get, path = "/api/v1/invitations", tag = "people", params(Place, Part),
     responses(
         (status = 200, body = List<Invitation>),
-        Refusal
+        Refusal, Absent, Forbidden, Unchanged
     )
 )]
 pub(super) async fn invitations(
@@ -192,7 +193,7 @@ pub(super) async fn invitations(
     params(Place, ("invitation" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Invitation),
-        Refusal
+        Refusal, Absent, Forbidden, Unchanged
     )
 )]
 pub(super) async fn invitation(
@@ -213,7 +214,7 @@ pub(super) async fn invitation(
     post, path = "/api/v1/invitations", tag = "people", params(Place), request_body = WantedRole,
     responses(
         (status = 201, body = Invite),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, TooLong
     )
 )]
 pub(super) async fn invite(
@@ -245,7 +246,7 @@ pub(super) async fn invite(
     ),
     responses(
         (status = 204),
-        Refusal
+        Refusal, Absent, Forbidden, Stale
     )
 )]
 pub(super) async fn withdraw(

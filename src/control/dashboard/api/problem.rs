@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde::Serialize;
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 
 use crate::control::accounts::StoreError;
 use crate::control::dashboard::Dashboard;
@@ -31,12 +31,6 @@ pub(super) struct ProblemBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
 }
-
-/// What is wrong, and what to do.
-#[derive(IntoResponses)]
-#[response(status = "4XX", content_type = "application/problem+json")]
-#[expect(dead_code, reason = "it is named in the description alone: answers are made of `Problem`")]
-pub(super) struct Refusal(ProblemBody);
 
 /// What is wrong with a field.
 #[derive(Serialize, ToSchema)]

@@ -6,7 +6,9 @@ use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
 
 use super::caller::Caller;
-use super::problem::{Problem, Refusal};
+use super::counts::Counts;
+use super::problem::Problem;
+use super::refusal::{Absent, Refusal, TooMany, Unchanged};
 use super::tagged::tagged;
 use crate::aggregator::Ask;
 use crate::control::admin::socket::ask;
@@ -36,8 +38,8 @@ use crate::pure::access::Action;
         ("public" = Option<bool>, Query, description = "Only what may be shown in public: no companies, and of places the pulls alone"),
     ),
     responses(
-        (status = 200, body = serde_json::Value),
-        Refusal
+        (status = 200, body = Counts),
+        Refusal, Absent, TooMany, Unchanged
     )
 )]
 pub(super) async fn pulls(

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Place};
-use super::problem::{Problem, Refusal, Sent, read};
+use super::problem::{Problem, Sent, read};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, Unchanged};
 use super::tagged::{Meant, tagged};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::{Store, StoreError, now_s};
@@ -42,7 +43,7 @@ pub(super) struct WantedSettings {
     get, path = "/api/v1/settings", tag = "packages", params(Place),
     responses(
         (status = 200, body = Settings),
-        Refusal
+        Refusal, Absent, Unchanged
     )
 )]
 pub(super) async fn one(
@@ -64,7 +65,7 @@ pub(super) async fn one(
     request_body = WantedSettings,
     responses(
         (status = 200, body = Settings),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, Stale, TooLong
     )
 )]
 pub(super) async fn change(

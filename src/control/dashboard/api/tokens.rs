@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Part, Place};
-use super::problem::{Problem, Refusal, Sent, read, role};
+use super::problem::{Problem, Sent, read, role};
+use super::refusal::{Absent, Forbidden, InTheWay, Refusal, Stale, TooLong, Unchanged};
 use super::tagged::{List, Meant, Order, one_of, tagged, tagged_by};
 use crate::control::accounts::audit::Actor;
 use crate::control::accounts::place;
@@ -24,6 +25,7 @@ use crate::pure::account;
 
 /// A token.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Token)]
 pub(super) struct Listed {
     /// Its number.
     id: i64,
@@ -75,6 +77,7 @@ pub(super) struct WantedToken {
 
 /// A token that was just made.
 #[derive(Serialize, ToSchema)]
+#[schema(as = MadeToken)]
 pub(super) struct Made {
     /// Its number.
     id: i64,
@@ -87,7 +90,7 @@ pub(super) struct Made {
     get, path = "/api/v1/tokens", tag = "tokens", params(Part),
     responses(
         (status = 200, body = List<Listed>),
-        Refusal
+        Refusal, Unchanged
     )
 )]
 pub(super) async fn list(
@@ -106,7 +109,7 @@ pub(super) async fn list(
     params(("token" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Listed),
-        Refusal
+        Refusal, Absent
     )
 )]
 pub(super) async fn one(
@@ -124,7 +127,7 @@ pub(super) async fn one(
     post, path = "/api/v1/tokens", tag = "tokens", params(Place), request_body = WantedToken,
     responses(
         (status = 201, body = Made),
-        Refusal
+        Refusal, Absent, Forbidden, InTheWay, TooLong
     )
 )]
 pub(super) async fn make(
@@ -168,7 +171,7 @@ pub(super) async fn make(
     ),
     responses(
         (status = 204),
-        Refusal
+        Refusal, Absent, Forbidden, Stale
     )
 )]
 pub(super) async fn revoke(
@@ -192,7 +195,7 @@ pub(super) async fn revoke(
     get, path = "/api/v1/people/tokens", tag = "tokens", params(Place, Part),
     responses(
         (status = 200, body = List<Listed>),
-        Refusal
+        Refusal, Absent, Forbidden, Unchanged
     )
 )]
 pub(super) async fn everybodys(
@@ -213,7 +216,7 @@ pub(super) async fn everybodys(
     params(Place, ("token" = i64, Path, description = "Its number")),
     responses(
         (status = 200, body = Listed),
-        Refusal
+        Refusal, Absent, Forbidden
     )
 )]
 pub(super) async fn anybodys(
@@ -237,7 +240,7 @@ pub(super) async fn anybodys(
     ),
     responses(
         (status = 204),
-        Refusal
+        Refusal, Absent, Forbidden, Stale
     )
 )]
 pub(super) async fn end(
