@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::elsewhere::Elsewhere;
+use super::manage::args::{AlertArgs, PackageArgs, PeopleArgs, TokenArgs};
 use crate::aggregator::{By, Only};
 use crate::pure::export;
 
@@ -48,6 +50,14 @@ pub enum Command {
     Certs(CertsArgs),
     /// Say how the running gateway would answer a request, and why
     Explain(ExplainArgs),
+    /// List, make, change and remove packages of a gateway elsewhere
+    Package(PackageArgs),
+    /// List who has a role at a gateway elsewhere, invite people, change roles, take them away
+    People(PeopleArgs),
+    /// List, make and end API tokens of a gateway elsewhere
+    Token(TokenArgs),
+    /// List, add and remove webhooks that a gateway elsewhere tells what happens
+    Alert(AlertArgs),
 }
 
 /// Of `serve`.
@@ -110,24 +120,6 @@ pub struct PullsArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// A gateway elsewhere.
-#[derive(Args, Clone, Debug)]
-pub struct Elsewhere {
-    /// Ask a gateway elsewhere: where its dashboard is, as `https://counts.acme.com`
-    #[arg(long, value_name = "URL", conflicts_with = "data")]
-    pub url: Option<String>,
-    /// An API token of that gateway. Others on this machine see what is typed: rather put it into the
-    /// variable PULLGATE_TOKEN, or into a file
-    #[arg(long, value_name = "TOKEN", requires = "url", conflicts_with = "token_file")]
-    pub token: Option<String>,
-    /// A file that holds the API token
-    #[arg(long, value_name = "FILE", requires = "url")]
-    pub token_file: Option<PathBuf>,
-    /// Certificates, in PEM, that are trusted there beside the system's
-    #[arg(long, value_name = "FILE", requires = "url")]
-    pub ca_file: Option<PathBuf>,
 }
 
 /// Which counts are meant.

@@ -14,12 +14,14 @@ pub mod data_plane;
 pub mod demo;
 pub mod doctor;
 pub mod drain;
+pub mod elsewhere;
 pub mod erase;
 pub mod explain;
 pub mod export;
 pub mod import;
 pub mod inherited;
 pub mod listening;
+pub mod manage;
 pub mod progress;
 pub mod pulls;
 mod remote;
@@ -51,6 +53,10 @@ pub fn main() -> ExitCode {
         Command::Account(args) => account::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Package(args) => manage::package(args),
+        Command::People(args) => manage::people(args),
+        Command::Token(args) => manage::token(args),
+        Command::Alert(args) => manage::alert(args),
     }
 }
 

@@ -1,5 +1,6 @@
-//! Questions to a gateway elsewhere, by its API (`/api/v1`).
+//! Questions to a gateway elsewhere, and what is changed there, by its API (`/api/v1`).
 
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,13 +8,15 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, LOCATION,
+};
 use hyper::{Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::args::Elsewhere;
+use super::elsewhere::{Elsewhere, Pass};
 use super::{say, socket};
 use crate::control::outbound::{self, Call, Trust};
 use crate::pure::oci::backend::Scheme;
@@ -25,6 +28,14 @@ pub(super) struct Remote {
     token: Option<HeaderValue>,
     tls: Trust,
     runtime: Runtime,
+}
+
+/// What is answered about one thing.
+pub(super) struct Told {
+    /// Which state of it that is.
+    pub(super) tag: Option<HeaderValue>,
+    /// Null where nothing is said.
+    pub(super) said: Value,
 }
 
 /// Why it gives no answer.
@@ -48,16 +59,23 @@ impl Remote {
     /// # Errors
     /// Words, where what it says of it cannot be used.
     pub(super) fn of(args: &Elsewhere) -> Result<Option<Self>, String> {
-        let Some(url) = &args.url else { return Ok(None) };
+        args.url.as_ref().map(|url| Self::at(url, &args.pass)).transpose()
+    }
+
+    /// The one at this address.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) fn at(url: &str, pass: &Pass) -> Result<Self, String> {
         let origin = origin(url)?;
-        let token = token(args)?;
+        let token = token(pass)?;
         if origin.scheme == Scheme::Http && token.is_some() && !is_here(&origin.host) {
             say(&format!("{origin}: the token is sent in the clear; is there no https there?"));
         }
-        let tls = outbound::trust(args.ca_file.as_deref(), "--ca-file")?;
+        let tls = outbound::trust(pass.ca_file.as_deref(), "--ca-file")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        Ok(Some(Self { origin, token, tls, runtime }))
+        Ok(Self { origin, token, tls, runtime })
     }
 
     /// What is answered to a GET of `target`.
@@ -68,13 +86,49 @@ impl Remote {
         self.fetched(target).map_err(|refused| refused.words)
     }
 
+    /// What is answered to a request about one thing, of which `tag` says the state that is meant.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) fn tell(
+        &self,
+        method: Method,
+        target: &str,
+        tag: Option<HeaderValue>,
+        body: Option<&Value>,
+    ) -> Result<Told, String> {
+        let kind = body.map(|_| (CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        let fields = tag.map(|tag| (IF_MATCH, tag)).into_iter().chain(kind).collect();
+        let body = body.map(|body| body.to_string().into()).unwrap_or_default();
+        let told = self.runtime.block_on(async {
+            let answer = self.asked_by(method, target, fields, body).await?;
+            let tag = answer.headers().get(ETAG).cloned();
+            Ok((tag, self.whole(answer).await?))
+        });
+        let (tag, text) = told.map_err(|refused: Refused| refused.words)?;
+        let said = match text.is_empty() {
+            true => Value::Null,
+            false => self.json(&text)?,
+        };
+        Ok(Told { tag, said })
+    }
+
     fn fetched(&self, target: &str) -> Result<String, Refused> {
         self.runtime.block_on(async {
             let answer = self.asked(target).await?;
-            let body = outbound::read(answer, ANSWER_BYTES_MAX, PATIENCE).await;
-            let body = body.map_err(|why| self.refused(&why))?;
-            Ok(String::from_utf8_lossy(&body).into_owned())
+            self.whole(answer).await
         })
+    }
+
+    async fn whole(&self, answer: Response<Incoming>) -> Result<String, Refused> {
+        let body = outbound::read(answer, ANSWER_BYTES_MAX, PATIENCE).await;
+        let body = body.map_err(|why| self.refused(&why))?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    fn json(&self, text: &str) -> Result<Value, String> {
+        serde_json::from_str(text)
+            .map_err(|_| self.words("its answer is not JSON: is it of the same version?"))
     }
 
     /// All of a list, which comes in parts; `None` where there is no such list, or not for this token.
@@ -90,8 +144,7 @@ impl Remote {
                 Err(refused) if refused.is_absent => return Ok(None),
                 Err(refused) => return Err(refused.words),
             };
-            let mut answer: Value = serde_json::from_str(&text)
-                .map_err(|_| self.words("its answer is not JSON: is it of the same version?"))?;
+            let mut answer = self.json(&text)?;
             if let Value::Array(items) = answer["items"].take() {
                 all.extend(items);
             }
@@ -125,13 +178,23 @@ impl Remote {
 
     /// The head of an answer that is none of refusal.
     async fn asked(&self, target: &str) -> Result<Response<Incoming>, Refused> {
+        self.asked_by(Method::GET, target, Vec::new(), Bytes::new()).await
+    }
+
+    async fn asked_by(
+        &self,
+        method: Method,
+        target: &str,
+        mut fields: Vec<(HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Refused> {
         let url = Url { origin: self.origin.clone(), target: target.to_owned() };
-        let fields = self.token.iter().map(|token| (AUTHORIZATION, token.clone())).collect();
+        fields.extend(self.token.iter().map(|token| (AUTHORIZATION, token.clone())));
         let call = Call {
-            method: Method::GET,
+            method,
             url: &url,
             fields,
-            body: Bytes::new(),
+            body,
             tls: Arc::clone(&self.tls),
             may_dial: &|_| true,
             patience: PATIENCE,
@@ -145,14 +208,22 @@ impl Remote {
             self.refused(&format!("{why}{remedy}"))
         })?;
         let (status, location) = (answer.status(), answer.headers().get(LOCATION).cloned());
-        if status == StatusCode::OK {
+        if status.is_success() {
             return Ok(answer);
         }
         let body = outbound::read(answer, ANSWER_BYTES_MAX, PATIENCE).await.unwrap_or_default();
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
         let is_absent = status == StatusCode::NOT_FOUND && problem["detail"].is_string();
-        let why = refusal(status, &problem, location.as_ref(), self.token.is_some());
+        let why = match is_absent {
+            true => absent(target),
+            false => refusal(status, &problem, location.as_ref(), self.token.is_some()),
+        };
         Err(Refused { is_absent, words: self.words(&why) })
+    }
+
+    /// That there is no such thing.
+    pub(super) fn absent(&self, target: &str) -> String {
+        self.words(&absent(target))
     }
 
     fn refused(&self, what: &str) -> Refused {
@@ -161,6 +232,25 @@ impl Remote {
 
     fn words(&self, what: &str) -> String {
         format!("{}: {what}", self.origin)
+    }
+}
+
+/// That there is nothing at this target, or not for who asks.
+fn absent(target: &str) -> String {
+    // What is not there of a package may be the package.
+    let (path, of) = target.split_once('?').unwrap_or((target, ""));
+    let what = match path.rsplit('/').next().is_some_and(|last| last.parse::<i64>().is_ok()) {
+        true => "thing of this number",
+        false if of.contains("organisation=") => "organisation",
+        false if of.contains("package=") => "package",
+        false => "thing",
+    };
+    format!("there is no such {what}, or the token does not reach it")
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.origin.fmt(f)
     }
 }
 
@@ -182,7 +272,6 @@ fn refusal(
             "it wants an API token: in the variable PULLGATE_TOKEN, or in the file of --token-file"
                 .to_owned()
         }
-        (404, Some(_)) => "there is no such package, or the token does not reach it".to_owned(),
         (_, Some(said)) => said.to_owned(),
         (300..=399, None) => {
             let to = location.and_then(|to| to.to_str().ok()).unwrap_or_default();
@@ -207,7 +296,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 }
 
 /// The token that is typed, or in the file, or in the variable.
-fn token(args: &Elsewhere) -> Result<Option<HeaderValue>, String> {
+fn token(args: &Pass) -> Result<Option<HeaderValue>, String> {
     let from_file = |path: &Path| {
         std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
     };
@@ -265,13 +354,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_there_is_said_by_what_was_asked_for() {
+        for (target, what) in [
+            ("/api/v1/package?package=a.b/c", "no such package"),
+            ("/api/v1/people?organisation=acme", "no such organisation"),
+            ("/api/v1/alerts/3?package=a.b/c", "no such thing of this number"),
+            ("/api/v1/explain", "no such thing, or"),
+        ] {
+            assert!(absent(target).contains(what), "{}", absent(target));
+        }
+    }
+
+    #[test]
     fn a_refusal_says_what_to_do() {
         let problem = json!({ "detail": "from: is the earlier time" });
         for (status, problem, has_token, words) in [
             (401, &problem, true, "does not know the token"),
             (401, &problem, false, "PULLGATE_TOKEN"),
             (403, &problem, true, "from: is"),
-            (404, &problem, true, "no such package"),
             (404, &Value::Null, true, "not as a pullgate does"),
             (302, &Value::Null, true, "leads to \"/login\""),
         ] {
