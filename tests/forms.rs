@@ -372,11 +372,16 @@ fn each_copy_of_a_badge_has_a_name_of_its_own() {
     let mut names: Vec<_> = buttons
         .map(|rest| rest.split_once(" hidden>").unwrap().1.split("</button>").next().unwrap())
         .collect();
-    assert!(names.contains(&"Copy<span class=\"unseen\"> as Markdown: pulls</span>"), "{names:?}");
+    assert!(names.contains(&"Markdown<span class=\"unseen\">: copy the badge pulls</span>"), "{names:?}");
     let all = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!((all, names.len()), (16, 16), "{names:?}");
+    // Each is one click: none is folded away with the text that it copies.
+    for folded in page.split("<details name=\"badge-").skip(1) {
+        let folded = folded.split("</details>").next().unwrap();
+        assert!(folded.contains("<textarea") && !folded.contains("<button"), "{folded}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ function copying() {
         seen.data = "Copied";
       } catch {
         // Without a secure origin there is no clipboard: it is marked, to be copied by hand.
+        from.closest("details")?.setAttribute("open", "");
         if (from.select) from.select();
         else getSelection().selectAllChildren(from);
         seen.data = "Marked: copy it";
