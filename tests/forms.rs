@@ -372,7 +372,10 @@ fn each_copy_of_a_badge_has_a_name_of_its_own() {
     let mut names: Vec<_> = buttons
         .map(|rest| rest.split_once(" hidden>").unwrap().1.split("</button>").next().unwrap())
         .collect();
-    assert!(names.contains(&"Markdown<span class=\"unseen\">: copy the badge pulls</span>"), "{names:?}");
+    assert!(
+        names.contains(&"Markdown<span class=\"unseen\">: copy the badge pulls</span>"),
+        "{names:?}"
+    );
     let all = names.len();
     names.sort_unstable();
     names.dedup();

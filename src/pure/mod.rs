@@ -45,6 +45,7 @@ pub mod place;
 pub mod proof;
 pub mod pull;
 pub mod query;
+pub mod record;
 pub mod route;
 pub mod secret;
 pub mod snapshot;

@@ -20,6 +20,13 @@ pub(super) fn local(next: &str) -> &str {
     if is_ours { next } else { "/" }
 }
 
+/// Where somebody makes the first package of an organisation, which leads on to its first pull.
+pub(super) fn guided(organisation: &str) -> String {
+    let mut to = "/packages/new?guide=yes&organisation=".to_owned();
+    put_encoded(&mut to, organisation);
+    to
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

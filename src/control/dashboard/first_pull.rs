@@ -1,5 +1,5 @@
-//! `/first-pull/<domain>/<name>`: from a package in the configuration to its first counted pull. `/first-pull`
-//! leads to the first package that there is.
+//! `/first-pull/<domain>/<name>`: from a package to its first counted pull. `/first-pull` leads to the first package
+//! that there is, or to where one is made.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::Dashboard;
-use super::address::address;
+use super::address::{address, guided};
 use super::counted::{Asker, counted};
 use super::domains::LOOK_UP_DEADLINE;
 use super::form::Fields;
@@ -22,6 +22,7 @@ use super::packages::pull_command;
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::{Signed, Viewer};
+use super::whereabouts::records_for;
 use crate::aggregator::Ask;
 use crate::control::accounts::rights::Right;
 use crate::control::accounts::sessions::Who;
@@ -31,6 +32,7 @@ use crate::pure::access::Action;
 use crate::pure::chart::grouped;
 use crate::pure::doctor::{Findings, Report, Visit};
 use crate::pure::http1::forwarded::mapped;
+use crate::pure::record::Record;
 use crate::pure::secret;
 
 pub(super) fn routes() -> Router<Dashboard> {
@@ -46,6 +48,8 @@ struct FirstPullPage {
     package: String,
     /// What it is pulled from; none where any host may be.
     domain: Option<String>,
+    /// What leads that here; none where it cannot be known.
+    records: Vec<Record>,
     pull_command: String,
     path: String,
     live: String,
@@ -57,14 +61,20 @@ struct FirstPullPage {
     found: Option<Report>,
 }
 
-async fn any(State(at): State<Dashboard>, signed: Signed) -> Redirect {
+async fn any(State(at): State<Dashboard>, signed: Signed) -> Result<Redirect, Trouble> {
     let mut names = at.packages();
     names.retain(|name| !name.ends_with('*') && signed.may_package(Action::See, name, false));
     names.sort_unstable();
-    match names.first() {
-        Some(name) => Redirect::to(&address("first-pull", name)),
-        None => Redirect::to("/"),
+    if let Some(name) = names.first() {
+        return Ok(Redirect::to(&address("first-pull", name)));
     }
+    let organisations = at.accounts.run(|store| store.organisations()).await?;
+    let theirs =
+        organisations.iter().find(|one| signed.may_organisation(Action::Configure, one.id));
+    Ok(match theirs {
+        Some(one) => Redirect::to(&guided(&one.name)),
+        None => Redirect::to("/"),
+    })
 }
 
 async fn guide(
@@ -184,9 +194,12 @@ async fn page(
     let ask = Ask { package: Some(package.clone()), ..Ask::default() };
     let asker = Asker::Account(signed.who.account);
     let pulls = counted(at, asker, move |query| query.rows(&ask)).await?.totals.pulls;
+    let domain = domain_of(&package);
+    let records = domain.as_ref().map(|domain| records_for(at, domain));
     let page = FirstPullPage {
         frame: signed.frame("The first pull"),
-        domain: domain_of(&package),
+        records: records.unwrap_or_default(),
+        domain,
         pull_command: pull_command(&package),
         path: address("first-pull", &package),
         live: address("live", &package),
@@ -199,7 +212,7 @@ async fn page(
     Ok(shown(StatusCode::OK, &page))
 }
 
-fn domain_of(package: &str) -> Option<String> {
+pub(super) fn domain_of(package: &str) -> Option<String> {
     package.split('/').next().filter(|domain| *domain != "*").map(str::to_owned)
 }
 

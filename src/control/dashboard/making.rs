@@ -36,6 +36,9 @@ pub(super) fn routes() -> Router<Dashboard> {
 #[derive(Deserialize)]
 struct Asked {
     organisation: String,
+    /// `yes` on the way from the first account to the first pull.
+    #[serde(default)]
+    guide: String,
 }
 
 /// Where a package is written.
@@ -63,8 +66,9 @@ struct WrittenPage {
     /// Where it is removed, and where a change of it is undone.
     removal: String,
     reversal: String,
-    /// Whose a new one is.
+    /// Whose a new one is, and whether it is the first, whose page leads on to its first pull.
     organisation: String,
+    is_guided: bool,
     /// `<domain>/<name>` of one that there is, and where its counts are.
     package: String,
     page: String,
@@ -133,7 +137,7 @@ async fn blank(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Trouble> {
     let (_, page) = new_page(&at, &signed, &asked.organisation).await?;
-    Ok(shown(StatusCode::OK, &page))
+    Ok(shown(StatusCode::OK, &WrittenPage { is_guided: asked.guide == "yes", ..page }))
 }
 
 async fn make(
@@ -143,7 +147,8 @@ async fn make(
 ) -> Result<Response, Trouble> {
     let (organisation, page) = new_page(&at, &signed, fields.text("organisation")).await?;
     let said = said(&fields);
-    let page = WrittenPage { written: said.written.clone(), ticks: said.ticks, ..page };
+    let is_guided = fields.text("guide") == "yes";
+    let page = WrittenPage { is_guided, written: said.written.clone(), ticks: said.ticks, ..page };
     let change = Change::Make { organisation, written: said.written.clone() };
     put(&at, &signed, change, said, &fields, page).await
 }
@@ -267,7 +272,10 @@ async fn put(
     match at.makers.put(asker, change, now_s()).await {
         Ok(outcome) => {
             let name = outcome.package.map(|one| one.written.package()).unwrap_or_default();
-            Ok(Redirect::to(&address("packages", &name)).into_response())
+            // What of a collection is pulled first, its people know.
+            let goes_on = page.is_guided && !name.ends_with('*');
+            let then = if goes_on { "first-pull" } else { "packages" };
+            Ok(Redirect::to(&address(then, &name)).into_response())
         }
         Err(refused @ Refused::Left(_)) => {
             let alert = format!("Nothing was changed yet. {refused}");
@@ -390,6 +398,7 @@ async fn page(
         removal: String::new(),
         reversal: String::new(),
         organisation: String::new(),
+        is_guided: false,
         package: String::new(),
         page: String::new(),
         written: Written::default(),

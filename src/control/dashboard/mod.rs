@@ -51,6 +51,7 @@ mod tokens;
 mod trouble;
 mod unsent;
 mod viewer;
+mod whereabouts;
 
 use std::io;
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@ pub mod plan;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -20,7 +21,7 @@ use crate::aggregator::{Ask, By, Only, Query, QueryError};
 use crate::messages::keyring::Keyring;
 use crate::pure::access::OrganisationId;
 use crate::pure::config::made::{Made, Written, Wrong};
-use crate::pure::config::values::Config;
+use crate::pure::config::values::{Config, Gateway};
 use crate::pure::snapshot::Snapshot;
 
 /// Who wants something. What they may is decided when it is their turn.
@@ -257,6 +258,8 @@ pub struct Standing {
     pub packages: BTreeMap<String, Vec<Wrong>>,
     /// Below which each organisation has a domain.
     pub shared_domain: Option<String>,
+    /// Where clients are listened for.
+    pub listens: Vec<SocketAddr>,
 }
 
 impl Standing {
@@ -264,7 +267,9 @@ impl Standing {
     pub fn of(made: &[Made], aside: &BTreeMap<usize, Vec<Wrong>>, config: &Config) -> Self {
         let wrong = |at| aside.get(&at).cloned().unwrap_or_default();
         let packages = made.iter().enumerate().map(|(at, one)| (one.written.package(), wrong(at)));
-        Self { packages: packages.collect(), shared_domain: config.gateway.shared_domain.clone() }
+        let Gateway { shared_domain, listen, listen_tls, .. } = &config.gateway;
+        let listens = listen.iter().chain(listen_tls).copied().collect();
+        Self { packages: packages.collect(), shared_domain: shared_domain.clone(), listens }
     }
 }
 

@@ -10,8 +10,10 @@ use super::caller::{Caller, Place};
 use super::problem::Problem;
 use super::refusal::{Absent, Forbidden, Refusal, TooMany};
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::first_pull::checked;
+use crate::control::dashboard::first_pull::{checked, domain_of};
+use crate::control::dashboard::whereabouts::records_for;
 use crate::pure::doctor::Report;
+use crate::pure::record::Record;
 
 /// Where the domain of a package leads.
 #[derive(Serialize, ToSchema)]
@@ -20,6 +22,22 @@ pub(super) struct Looked {
     leads_here: bool,
     /// What was found, a line each.
     found: Vec<Line>,
+    /// The DNS records that lead it here; none where the gateway cannot know which do.
+    records: Vec<AddedRecord>,
+}
+
+/// A DNS record to add.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AddedRecord {
+    /// Where it stands.
+    #[schema(example = "registry.acme.com")]
+    name: String,
+    /// `CNAME`, `A` or `AAAA`.
+    #[schema(example = "CNAME")]
+    r#type: &'static str,
+    /// What it says.
+    #[schema(example = "counts.acme.com")]
+    value: String,
 }
 
 /// Something that was found.
@@ -52,7 +70,15 @@ pub(super) async fn look(
     let package = place.package()?.package;
     let Report { lines, is_well } = checked(&at, &caller.viewer, &caller.who, &package).await?;
     let found = lines.iter().map(|line| Line::from(line.as_str())).collect();
-    Ok(Json(Looked { leads_here: is_well, found }).into_response())
+    let records = domain_of(&package).map(|domain| records_for(&at, &domain)).unwrap_or_default();
+    let records = records.into_iter().map(AddedRecord::from).collect();
+    Ok(Json(Looked { leads_here: is_well, found, records }).into_response())
+}
+
+impl From<Record> for AddedRecord {
+    fn from(Record { name, kind, value }: Record) -> Self {
+        Self { name, r#type: kind, value }
+    }
 }
 
 impl From<&str> for Line {

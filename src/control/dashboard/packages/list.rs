@@ -18,7 +18,7 @@ use super::view::{MEASURES, View};
 use super::{Asker, counted};
 use crate::aggregator::{Ask, Query, QueryError};
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::address::address;
+use crate::control::dashboard::address::{address, guided};
 use crate::control::dashboard::page::{Frame, shown};
 use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::Signed;
@@ -294,7 +294,8 @@ async fn list(
         // Whose packages they configure all.
         signed.may_organisation(Action::Configure, one.id)
     });
-    let makes = makes.map(|one| (address_new(&one.name), one.name)).collect();
+    let new = |name: &str| if all == 0 { guided(name) } else { address_new(name) };
+    let makes = makes.map(|one| (new(&one.name), one.name)).collect();
     let (frame, pulls) = (signed.frame("Packages"), grouped(pulls));
     let page = ListPage {
         frame,
