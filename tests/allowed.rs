@@ -31,7 +31,7 @@ impl Done {
     }
 
     fn sees(&mut self, person: &mut Person, target: &str) -> Answer {
-        let answer = match target.starts_with("/live/") {
+        let answer = match target.starts_with("/live") {
             true => person.head_of(target),
             false => person.get(target),
         };
@@ -91,7 +91,9 @@ impl Done {
     /// What an admin does with a package: all but giving it another name or removing it.
     fn configures(&mut self, admin: &mut Person, package: &str) {
         let at = |what: &str| format!("/{what}/{package}");
-        self.sees(admin, "/");
+        for all in ["/", "/live"] {
+            self.sees(admin, all);
+        }
         for page in ["packages", "live", "download", "first-pull", "public"] {
             self.sees(admin, &at(page));
         }

@@ -148,6 +148,8 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("PUT", &badges, Some(&on), "401 401 403 428 428 403 404 403 403"),
         ("PUT", &badges_of_sledge, Some(&on), "401 401 403 428 404 403 404 403 403"),
         ("GET", &live, None, "401 401 200 200 200 200 404 200 404"),
+        ("GET", "/api/v1/live", None, "401 401 200 200 200 200 200 200 200"),
+        ("GET", "/api/v1/live?organisation=acme", None, "401 401 400 400 400 400 400 400 400"),
         ("GET", &live_of_sledge, None, "401 401 200 200 404 200 404 404 404"),
         ("POST", &first_pull, None, "401 401 403 200 200 403 404 403 403"),
     ];
@@ -248,6 +250,7 @@ fn what_a_page_can_do_a_program_can() {
         ("GET", "/history", "GET /api/v1/audit"),
         ("GET", "/join", "GET /api/v1/join"),
         ("POST", "/join", "POST /api/v1/join"),
+        ("GET", "/live", "GET /api/v1/live"),
         ("GET", "/live/{*package}", "GET /api/v1/live"),
         ("GET", "/organisations", "GET /api/v1/organisations, GET /api/v1/domains/{host}/owner"),
         ("POST", "/organisations", "POST /api/v1/organisations"),

@@ -422,6 +422,23 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
     browser.until(&format!("document.getElementById('tile-pulls').textContent !== {before}"));
     assert_eq!(browser.eval("window.violations.join()"), "");
 
+    // In the list too: which package it was, and what that makes of the totals.
+    browser.open(&at("/?range=24h"));
+    watch_for_violations(&mut browser);
+    let of_all = "document.querySelector('[data-count=all]').textContent";
+    let of_one = "[...document.querySelectorAll('.packages tr')].find(it => \
+                  it.textContent.includes('demo/hello')).querySelector('[data-count]').textContent";
+    let before = [of_all, of_one].map(|it| browser.eval(it));
+    browser.until("document.querySelector('.live').classList.contains('is-live')");
+    demo.pull(43);
+    browser.until("document.querySelectorAll('#live li').length === 1");
+    let line = browser.eval("document.querySelector('#live li').textContent");
+    assert!(line.as_str().unwrap().contains("*/demo/hellolatestdocker 28.5.2"), "{line}");
+    for (now, before) in [of_all, of_one].into_iter().zip(before) {
+        browser.until(&format!("{now} !== {before}"));
+    }
+    assert_eq!(browser.eval("window.violations.join()"), "");
+
     browser
         .until("[...document.querySelectorAll('.badges img')].every(it => it.naturalWidth > 40)");
 

@@ -278,6 +278,46 @@ fn who_watches_hears_nothing_more_once_they_may_not_see_it_or_what_they_came_by_
     }
 }
 
+/// Who watches all that they may see hears of nothing else, by page and by program, and of nothing once that is less.
+#[test]
+fn who_watches_all_packages_hears_of_those_they_may_see() {
+    let packages = PACKAGES.replace("backend", "delivery = \"redirect\"\nbackend");
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", &packages);
+    let mut ada = Person::set_up(&mut gate);
+    let rocket = ("package", ROCKET);
+    let mut pat = invited(&gate, &mut ada, rocket, "member", "pat");
+    let of_one = made(&mut pat, &[rocket, ("label", "a"), ("role", "member"), ("days", "1")]);
+    let watch = |target: &str, who: &str| {
+        let mut stream = Connection::open(gate.admin()).unwrap();
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n{who}\r\n\r\n", gate.admin());
+        stream.send(head.as_bytes()).unwrap();
+        assert_eq!(stream.head().unwrap().status, 200, "{target}");
+        stream.until("watching").unwrap();
+        stream
+    };
+    let [mut adas, mut pats] = [&ada, &pat]
+        .map(|person| watch("/live", &format!("Cookie: {}", person.cookie.as_ref().unwrap())));
+    let mut program = watch("/api/v1/live", &format!("Authorization: Bearer {of_one}"));
+    let mut client = Connection::open(gate.address()).unwrap();
+    for name in ["acme/sledge", "acme/rocket"] {
+        let lines =
+            ["Host: registry.acme.com".to_owned(), "User-Agent: docker/28.5.2 go/go1".to_owned()];
+        let manifest = format!("/v2/{name}/manifests/latest");
+        assert_eq!(client.ask("GET", &manifest, &lines, b"").unwrap().status, 307);
+        adas.until(name).unwrap();
+    }
+    for (stream, whose) in [(&mut pats, "pat"), (&mut program, "pat's program")] {
+        let told = stream.until("acme/rocket").unwrap();
+        assert!(!told.contains("sledge"), "{whose}: {told}");
+    }
+    let pat_is = account_of(&ada.get(&format!("/people?package={ROCKET}")), "pat");
+    assert_eq!(ada.act("/people/remove", &[rocket, ("account", &pat_is)]).status, 303);
+    for stream in [&mut pats, &mut program] {
+        let rest = stream.until("0").unwrap();
+        assert_eq!(rest.lines().next_back(), Some("0"), "{rest}");
+    }
+}
+
 /// A package that gets a rule of its own is none of its collection any more, and so nothing for its people.
 #[test]
 fn an_export_breaks_off_once_the_file_sets_apart_what_it_is_of() {

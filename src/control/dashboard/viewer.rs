@@ -39,7 +39,7 @@ pub(super) struct Viewer {
 pub(super) struct Signed {
     /// Who.
     pub(super) who: Who,
-    viewer: Viewer,
+    pub(super) viewer: Viewer,
 }
 
 impl Viewer {

@@ -9,9 +9,9 @@ use super::refusal::{Absent, Refusal};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::packages::live::stream;
 
-/// Each pull of the package as soon as it is counted, as server-sent events: `event: pull`, whose `data` is JSON with
-/// `tag`, `client`, `version` and `platform`. Who reads too slowly misses some. It ends after ten minutes, or within
-/// two seconds once the token has ended or its account may not see the package any more; lines that begin with `:`
+/// Each pull of the package, or of all that the caller may see, as soon as it is counted, as server-sent events:
+/// `event: pull`, whose `data` is JSON with `package`, `tag`, `client`, `version` and `platform`. Who reads too slowly misses some. It ends after ten minutes, or within
+/// two seconds once the token has ended or its account may not see all of that any more; lines that begin with `:`
 /// say that it goes on. Eight at once for an account, and 64 in all, pages that listen among them (503).
 #[utoipa::path(
     get, path = "/api/v1/live", tag = "pulls", params(Place),
@@ -25,6 +25,10 @@ pub(super) async fn live(
     caller: Caller,
     place: Place,
 ) -> Result<Response, Problem> {
-    let package = place.package()?.package;
-    Ok(stream(at, &caller.viewer, caller.who.account, package).await?)
+    if !place.organisation.is_empty() {
+        let why = "organisation: pulls are told of one package, or of all that you may see.";
+        return Err(Problem::refused(why.to_owned()));
+    }
+    let package = Some(place.package).filter(|package| !package.is_empty());
+    Ok(stream(at, caller.viewer, caller.who.account, package).await?)
 }

@@ -61,14 +61,15 @@ function pointing() {
 async function refresh() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const [now, then] = [fresh.getElementById("shown"), document.getElementById("shown")];
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [now, then] = [page.getElementById("shown"), document.getElementById("shown")];
   // Whoever uses the keyboard in there, or has opened the table, is not disturbed.
   if (!now || !then || then.contains(document.activeElement) || then.querySelector("details[open]")) {
-    const tiles = now ? all(".tiles .value", now) : [];
-    for (const tile of tiles) {
-      const old = document.getElementById(tile.id);
-      if (old) old.textContent = tile.textContent;
+    const counts = now && then ? all("[data-count]", then) : [];
+    const fresh = new Map(counts.length ? all("[data-count]", now).map((it) => [it.dataset.count, it]) : []);
+    for (const count of counts) {
+      const its = fresh.get(count.dataset.count);
+      if (its) count.textContent = its.textContent;
     }
     return;
   }
@@ -97,7 +98,8 @@ function living() {
     line.append(time);
     const who = [pull.client, pull.version].filter(Boolean).join(" ");
     const platform = pull.platform === "unknown" ? "" : pull.platform;
-    for (const text of [pull.tag, who, platform].filter(Boolean)) {
+    const what = list.dataset.of === "all" ? pull.package : "";
+    for (const text of [what, pull.tag, who, platform].filter(Boolean)) {
       const part = document.createElement("span");
       part.textContent = text;
       line.append(part);

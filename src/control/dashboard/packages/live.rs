@@ -1,5 +1,6 @@
 //! `/live/<domain>/<name>`: each pull of a package as it is counted, as server-sent events (HTML
-//! Standard, 9.2). Nobody has to hear of all of them: whoever is too slow misses some.
+//! Standard, 9.2), and `/live`: those of all packages that who listens may see. Nobody has to hear of all of them:
+//! whoever is too slow misses some.
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +31,12 @@ use crate::control::status::{Phase, Status};
 use crate::pure::access::Action;
 
 pub(super) fn routes() -> Router<Dashboard> {
-    Router::new().route("/live/{*package}", get(live))
+    Router::new().route("/live", get(all)).route("/live/{*package}", get(live))
+}
+
+async fn all(State(at): State<Dashboard>, signed: Signed) -> Result<Response, Trouble> {
+    let Signed { who, viewer } = signed;
+    stream(at, viewer, who.account, None).await
 }
 
 async fn live(
@@ -38,21 +44,24 @@ async fn live(
     signed: Signed,
     Path(package): Path<String>,
 ) -> Result<Response, Trouble> {
-    stream(at, &signed, signed.who.account, package).await
+    let Signed { who, viewer } = signed;
+    stream(at, viewer, who.account, Some(package)).await
 }
 
-/// Each pull of a package that `viewer` may see, as it is counted, whether there is such a package yet or not; the
-/// seat is `account`'s.
+/// Each pull of a package that `viewer` may see, as it is counted, whether there is such a package yet or not, or of all
+/// of these; the seat is `account`'s.
 ///
 /// # Errors
 /// [`Trouble::absent`] for who may not see it, 503 where all seats are taken.
 pub(in crate::control::dashboard) async fn stream(
     at: Dashboard,
-    viewer: &Viewer,
+    viewer: Viewer,
     account: i64,
-    package: String,
+    package: Option<String>,
 ) -> Result<Response, Trouble> {
-    if !viewer.may_package(Action::See, &package, false) {
+    if let Some(package) = &package
+        && !viewer.may_package(Action::See, package, false)
+    {
         return Err(Trouble::absent());
     }
     let seat = at.seats.take(account).await.map_err(|whose| {
@@ -63,8 +72,13 @@ pub(in crate::control::dashboard) async fn stream(
         Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Too many watch", why)
     })?;
     let (status, booked) = (Arc::clone(&at.status), at.query.subscribe());
-    let lost = sight::lost(at, viewer.sight(Some(&package)));
-    let body = watch(package, booked, lost, status, (seat, LIFE));
+    let lost = sight::lost(at, viewer.sight(package.as_deref()));
+    // Once they may see less, the right to this is lost; what they see then, they ask for anew.
+    let is_meant = move |pulled: &str| match &package {
+        Some(package) => package == pulled,
+        None => viewer.may_package(Action::See, pulled, false),
+    };
+    let body = watch(is_meant, booked, lost, status, (seat, LIFE));
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
 }
 
@@ -91,7 +105,7 @@ impl Watching {
 /// A body that goes on for as long as somebody reads it, the right to it is not `lost`, and the gateway does not
 /// stop, for `life` at most: then the browser asks again. Whether it is read or not, the seat is free after that.
 fn watch(
-    package: String,
+    is_meant: impl Fn(&str) -> bool + Send + Sync + 'static,
     booked: Receiver<Booked>,
     lost: impl Future<Output = ()> + Send + 'static,
     status: Arc<Status>,
@@ -100,7 +114,7 @@ fn watch(
     let (lines, body) = channel(EVENTS_WAITING_MAX);
     tokio::spawn(async move {
         tokio::select! {
-            _ = timeout(life, tell(&package, &booked, &status, &lines)) => {}
+            _ = timeout(life, tell(is_meant, &booked, &status, &lines)) => {}
             () = lost => {}
         }
         drop(seat);
@@ -108,9 +122,9 @@ fn watch(
     Pieces(body)
 }
 
-/// Tells of each pull, until nobody listens, or the aggregator says no more.
+/// Tells of each pull that is meant, until nobody listens, or the aggregator says no more.
 async fn tell(
-    package: &str,
+    is_meant: impl Fn(&str) -> bool,
     booked: &Receiver<Booked>,
     status: &Status,
     lines: &Sender<io::Result<Bytes>>,
@@ -132,7 +146,7 @@ async fn tell(
         let mut has_ended = false;
         loop {
             match booked.try_recv() {
-                Ok(booked) if booked.package == package => text.push_str(&event(&booked)),
+                Ok(booked) if is_meant(&booked.package) => text.push_str(&event(&booked)),
                 Ok(_) => {}
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
@@ -157,8 +171,10 @@ async fn tell(
 
 /// One pull. JSON has no line ends of its own, so that it is one line.
 fn event(booked: &Booked) -> String {
-    let Booked { tag, client, version, platform, .. } = booked;
-    let told = json!({ "tag": tag, "client": client, "version": version, "platform": platform });
+    let Booked { package, tag, client, version, platform } = booked;
+    let told = json!({
+        "package": package, "tag": tag, "client": client, "version": version, "platform": platform,
+    });
     format!("event: pull\ndata: {told}\n\n")
 }
 
@@ -202,7 +218,7 @@ mod tests {
             let status = Status::new();
             let watched = |seat, life| {
                 let never = std::future::pending();
-                watch("a.b/c".to_owned(), booked.clone(), never, Arc::clone(&status), (seat, life))
+                watch(|_: &str| true, booked.clone(), never, Arc::clone(&status), (seat, life))
             };
             let mut bodies = Vec::new();
             for _ in 0..SEATS_OF_ACCOUNT_MAX - 1 {
