@@ -91,10 +91,10 @@ impl Done {
     /// What an admin does with a package: all but giving it another name or removing it.
     fn configures(&mut self, admin: &mut Person, package: &str) {
         let at = |what: &str| format!("/{what}/{package}");
-        for all in ["/", "/live"] {
+        for all in ["/", "/live", "/download"] {
             self.sees(admin, all);
         }
-        for page in ["packages", "live", "download", "first-pull", "public"] {
+        for page in ["packages", "live", "download", "first-pull", "public", "public-download"] {
             self.sees(admin, &at(page));
         }
         self.does(admin, &at("first-pull"), &[]);

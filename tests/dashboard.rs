@@ -103,6 +103,36 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     let told = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     assert_eq!(told.map(|line| line["pulls"].as_u64().unwrap()).sum::<u64>(), pulls);
 
+    // Beside the period before, as the chart; how far pulls went; and the list, in its order.
+    let shown = page(&mut ada, &format!("{ROCKET}?range=30d"));
+    let chart = "?by=day&#38;compare=true&amp;format=csv";
+    assert!(shown.contains(chart), "{shown}");
+    let csv = text(&ada.get(&download("?by=day&compare=true&format=csv")));
+    assert_eq!(sum(&csv), number(&of_id(&shown, "tile-pulls")));
+    let before = shown.split(" before\"").next().unwrap().rsplit('"').next().unwrap();
+    assert_eq!(sum_of(&csv, "previous_pulls"), number(before), "{csv}");
+    let lines = text(&ada.get(&download("?by=day&compare=true&format=ndjson")));
+    let told = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(
+        told.map(|line| line["previous_pulls"].as_u64().unwrap()).sum::<u64>(),
+        number(before)
+    );
+    let parts = text(&ada.get(&download("?range=90d&by=completeness&format=csv")));
+    assert_eq!((sum(&parts), parts.lines().count()), (pulls, 5), "{parts}");
+    for part in ["complete", "partial", "up_to_date", "unseen"] {
+        assert!(parts.contains(&format!("acme/rocket,{part},")), "{part}: {parts}");
+    }
+    assert_eq!(ada.get(&download("?by=tag&compare=true")).status, 400);
+    let list = page(&mut ada, "/?range=30d&sort=name");
+    assert!(list.contains("/download?range=30d&#38;sort=name&amp;format=csv"), "{list}");
+    let csv = text(&ada.get("/download?range=30d&sort=name&format=csv"));
+    let all = list.split("data-count=\"all\">").nth(1).unwrap().split('<').next().unwrap();
+    assert_eq!((sum(&csv), csv.lines().count()), (number(all), 5), "{csv}");
+    assert!(csv.find("acme/launchpad") < csv.find("acme/rocket-operator"), "{csv}");
+    assert!(sum_of(&csv, "previous_pulls") > 0, "{csv}");
+    let one = text(&ada.get("/download?range=30d&q=hello&format=ndjson"));
+    assert_eq!(one.lines().count(), 1, "{one}");
+
     // A click on a row filters; what is not counted together says so; a second click removes it.
     let filtered = page(&mut ada, &format!("{ROCKET}?country=DE&range=90d"));
     let german = number(&of_id(&filtered, "tile-pulls"));
@@ -283,12 +313,19 @@ fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
         answer["rows"].as_array().unwrap().iter().map(row).collect()
     };
     let all = page(&mut stranger, &format!("{public}?all=company"));
+    let taken = format!("{}?by=company&format=csv", public.replace("public", "public-download"));
+    let file = stranger.get(&taken);
+    assert_eq!(file.header("cache-control"), Some("public, max-age=60"));
+    let file = text(&file);
+    assert!(file.starts_with("package,origin_company,pulls"), "{file}");
     let (mut hidden, mut seen) = (0, 0);
     for (company, crowds) in rows(&text(&ada.get(asked))) {
         if crowds == 0 && company != "unknown" {
             hidden += 1;
             assert!(!all.contains(&company) && !whole.contains(&company), "{company}");
+            assert!(!file.contains(&company), "{company}: {file}");
         } else {
+            assert_eq!(all.contains(&company), file.contains(&company), "{company}: {file}");
             seen += usize::from(all.contains(&company));
         }
     }
@@ -304,6 +341,10 @@ fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
         (asked.to_owned(), 401),
         ("/live/registry.acme.example/acme/rocket".to_owned(), 303),
         (download("?by=company"), 303),
+        (taken.replace("by=company", "by=company&company=Orbital+Freight+GmbH"), 400),
+        (taken.replace("company", "label"), 400),
+        (taken.replace("company", "digest"), 400),
+        (taken.replace("company", "day&compare=true&range=30d"), 200),
     ] {
         assert_eq!(stranger.get(&target).status, status, "{target}");
     }
@@ -313,6 +354,7 @@ fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
     let shown = page(ada, ROCKET);
     assert_eq!(ada.send_form(&shown, switch, &[]).status, 303);
     assert_eq!(stranger.get(public).status, 404);
+    assert_eq!(stranger.get(&taken).status, 404);
     assert_eq!(stranger.get(&as_public).status, 401);
     let history = page(ada, "/history?package=registry.acme.example/acme/rocket");
     assert_eq!(history.matches("package.publish").count(), 2, "{history}");
@@ -324,9 +366,14 @@ fn download(query: &str) -> String {
 
 /// The pulls of all lines.
 fn sum(csv: &str) -> u64 {
+    sum_of(csv, "pulls")
+}
+
+/// This count of all lines.
+fn sum_of(csv: &str, column: &str) -> u64 {
     let mut lines = csv.lines();
     let header: Vec<_> = lines.next().unwrap().split(',').collect();
-    let at = header.iter().position(|column| *column == "pulls").unwrap();
+    let at = header.iter().position(|one| *one == column).unwrap_or_else(|| panic!("{csv}"));
     lines
         .map(|line| line.rsplit(',').nth(header.len() - 1 - at).unwrap().parse::<u64>().unwrap())
         .sum()

@@ -301,7 +301,9 @@ fn read_all(ada: &mut Person, written: &mut Vec<(String, Vec<u8>)>) {
             .map(|query| format!("/packages/{ROCKET}{query}"))
             .into();
     targets.extend(["/", "/people?organisation=acme", "/tokens", "/account"].map(str::to_owned));
-    targets.extend(["history?package=", "public/"].map(|page| format!("/{page}{ROCKET}")));
+    let pages = ["history?package=", "public/", "download/", "public-download/"];
+    targets.extend(pages.map(|page| format!("/{page}{ROCKET}")));
+    targets.push("/download".to_owned());
     for by in By::EVERY.map(By::as_str) {
         targets.push(format!("/api/v1/pulls?package={ROCKET}&by={by}"));
         targets.push(format!("/api/v1/export?package={ROCKET}&by={by}&format=csv"));

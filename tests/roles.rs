@@ -65,6 +65,7 @@ fn every_page_and_form_by_everybody() {
     let (alerts, first_pull) = (format!("/alerts/{ROCKET}"), format!("/first-pull/{ROCKET}"));
     let (public_page, publish) =
         (format!("/public/{ROCKET}"), format!("/settings/public/{ROCKET}"));
+    let public_download = format!("/public-download/{ROCKET}");
     let (written, removed) =
         (format!("/settings/package/{ROCKET}"), format!("/settings/remove/{ROCKET}"));
     let reverted = format!("/settings/revert/{ROCKET}");
@@ -117,9 +118,11 @@ fn every_page_and_form_by_everybody() {
         ("POST", &alerts, vec![("do", "test"), ("alert", "999")], "door 403 404 404 403 404 404"),
         // A package that is not public looks to strangers as one that is not there.
         ("GET", &public_page, vec![], "404 200 200 404 200 200 404"),
+        ("GET", &public_download, vec![], "404 200 200 404 200 200 404"),
         ("GET", "/public/registry.acme.com/acme/nowhere", vec![], "404 404 404 404 404 404 404"),
         ("POST", &publish, vec![("public", "on")], "door 403 303 404 403 303 404"),
         ("GET", &public_page, vec![], "200 200 200 200 200 200 200"),
+        ("GET", &public_download, vec![], "200 200 200 200 200 200 200"),
         ("POST", &publish, vec![("public", "off")], "door 403 303 404 403 303 404"),
         ("POST", &publish, vec![("public", "maybe")], "door 403 400 404 403 400 404"),
         ("POST", "/settings/public/registry.acme.com/acme/nowhere", vec![("public", "on")], "door 404 404 404 404 404 404"),
@@ -148,6 +151,7 @@ fn every_page_and_form_by_everybody() {
         // Who sees all packages of the domain may wait for the first pull of one.
         ("GET", "/live/registry.acme.com/acme/nowhere", vec![], "door 200 200 404 404 404 404"),
         ("GET", &download, vec![], "door 200 200 404 200 200 404"),
+        ("GET", "/download", vec![], "door 200 200 200 200 200 200"),
         ("GET", "/history?organisation=acme", vec![], "door 403 200 404 404 404 404"),
         ("GET", &history_of_rocket, vec![], "door 403 200 404 403 200 404"),
         ("POST", &badges, vec![("badges", "on")], "door 403 303 404 403 303 404"),

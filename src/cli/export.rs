@@ -83,7 +83,8 @@ fn export(args: &ExportArgs, mut out: impl Write) -> Result<(), Failure> {
 /// What stands before the first row.
 fn begin(args: &ExportArgs, out: &mut impl Write) -> io::Result<()> {
     let mut text = String::new();
-    let columns = ["package"].into_iter().chain(args.by.iter().map(|by| by.column()));
+    let told = ["package"].into_iter().chain(args.by.iter().map(|by| by.column()));
+    let columns = told.chain(MEASURE_NAMES);
     export::Format::from(args.format).put_header(&mut text, &columns.collect::<Vec<_>>());
     out.write_all(text.as_bytes())
 }
@@ -95,6 +96,6 @@ fn put(text: &mut String, args: &ExportArgs, row: &Value) {
     told.extend(args.by.iter().map(|by| (by.column(), of(by.as_str()))));
     let told: Vec<(&str, &str)> =
         told.iter().map(|(column, text)| (*column, text.as_str())).collect();
-    let measures = MEASURE_NAMES.map(|name| row[name].as_u64().unwrap_or_default());
-    export::Format::from(args.format).put_row(text, &Row { told: &told, measures });
+    let counts = MEASURE_NAMES.map(|name| (name, row[name].as_u64().unwrap_or_default()));
+    export::Format::from(args.format).put_row(text, &Row { told: &told, counts: &counts });
 }

@@ -3,7 +3,6 @@
 use serde_json::{Map, Value};
 
 use crate::pure::csv;
-use crate::pure::pull::rollup::MEASURE_NAMES;
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,31 +17,32 @@ pub enum Format {
 pub struct Row<'r> {
     /// Column and text.
     pub told: &'r [(&'r str, &'r str)],
-    /// In the order of [`MEASURE_NAMES`].
-    pub measures: [u64; MEASURE_NAMES.len()],
+    /// Column and count.
+    pub counts: &'r [(&'r str, u64)],
 }
 
 impl Format {
-    /// Appends what stands before all rows, which tell of these columns.
-    pub fn put_header(self, out: &mut String, told: &[&str]) {
+    /// Appends what stands before all rows, which have these columns.
+    pub fn put_header(self, out: &mut String, columns: &[&str]) {
         match self {
-            Self::Csv => csv::put_line(out, told.iter().copied().chain(MEASURE_NAMES)),
+            Self::Csv => csv::put_line(out, columns.iter().copied()),
             Self::Ndjson => {}
         }
     }
 
     /// Appends one row.
     pub fn put_row(self, out: &mut String, row: &Row<'_>) {
-        let measures = MEASURE_NAMES.into_iter().zip(row.measures);
         match self {
             Self::Csv => {
-                let numbers = row.measures.map(|number| number.to_string());
+                let numbers: Vec<_> =
+                    row.counts.iter().map(|(_, count)| count.to_string()).collect();
                 let told = row.told.iter().map(|(_, text)| *text);
                 csv::put_line(out, told.chain(numbers.iter().map(String::as_str)));
             }
             Self::Ndjson => {
                 let told = row.told.iter().map(|(column, text)| (*column, Value::from(*text)));
-                let members = told.chain(measures.map(|(name, number)| (name, number.into())));
+                let counts = row.counts.iter().map(|(column, count)| (*column, (*count).into()));
+                let members = told.chain(counts);
                 let object: Map<String, Value> =
                     members.map(|(name, value)| (name.to_owned(), value)).collect();
                 out.push_str(&Value::Object(object).to_string());
@@ -58,18 +58,17 @@ mod tests {
 
     #[test]
     fn a_row_is_a_line_in_either_format() {
-        let mut measures = [0; MEASURE_NAMES.len()];
-        (measures[0], measures[1]) = (20, 10);
-        let row = Row { told: &[("package", "a.b/c"), ("version", "=1")], measures };
+        let counts = [("requests", 20), ("pulls", 10)];
+        let row = Row { told: &[("package", "a.b/c"), ("version", "=1")], counts: &counts };
         let written = |format: Format| {
             let mut out = String::new();
-            format.put_header(&mut out, &["package", "version"]);
+            format.put_header(&mut out, &["package", "version", "requests", "pulls"]);
             format.put_row(&mut out, &row);
             out
         };
         let csv = written(Format::Csv);
-        assert!(csv.starts_with("package,version,requests,pulls,"), "{csv}");
-        assert!(csv.contains("\na.b/c,'=1,20,10,0,"), "{csv}");
+        assert!(csv.starts_with("package,version,requests,pulls"), "{csv}");
+        assert!(csv.contains("\na.b/c,'=1,20,10"), "{csv}");
         let line: Value = serde_json::from_str(&written(Format::Ndjson)).unwrap();
         assert_eq!((&line["version"], &line["pulls"]), (&"=1".into(), &10.into()));
     }

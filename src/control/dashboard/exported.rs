@@ -18,6 +18,7 @@ use crate::control::admin::socket::{PORTIONS_WAITING_MAX, send_all};
 use crate::control::pieces::Pieces;
 use crate::control::seats::Taken;
 use crate::pure::export::{self, Format};
+use crate::pure::pull::rollup::MEASURE_NAMES;
 
 /// What `ask` asks for, of the packages that `is_seen`, until this right to them is lost. An answer that ends early was
 /// not whole.
@@ -34,8 +35,11 @@ pub(super) async fn exported(
     let lost = sight::lost(at.clone(), right);
     let seat = at.exports.lock().await.take(Some(account)).map_err(taken)?;
     let mut header = String::new();
-    let columns: Vec<&str> =
-        ["package"].into_iter().chain(ask.by.iter().map(|by| by.column())).collect();
+    let columns: Vec<&str> = ["package"]
+        .into_iter()
+        .chain(ask.by.iter().map(|by| by.column()))
+        .chain(MEASURE_NAMES)
+        .collect();
     format.put_header(&mut header, &columns);
     let asker = Asker::Account(account);
     let export = counted(at, asker, move |query| Export::begin(query.clone(), ask)).await?;
@@ -86,5 +90,7 @@ fn written(
 fn put_row(out: &mut String, format: Format, row: &Row) {
     let keys = row.keys.iter().map(|(by, value)| (by.column(), value.as_str()));
     let told: Vec<(&str, &str)> = [("package", &*row.package)].into_iter().chain(keys).collect();
-    format.put_row(out, &export::Row { told: &told, measures: row.measures.to_array() });
+    let counts = MEASURE_NAMES.into_iter().zip(row.measures.to_array());
+    let counts: Vec<(&str, u64)> = counts.collect();
+    format.put_row(out, &export::Row { told: &told, counts: &counts });
 }

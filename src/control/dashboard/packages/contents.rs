@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::figures::{
-    Audience, Completeness, PANELS, Panel, ROWS_MANY, Tile, completeness, download, is_place, tiles,
+    Audience, Completeness, PANELS, PARTS, Panel, ROWS_MANY, Tile, completeness, download,
+    is_place, tiles,
 };
 use super::series::Series;
 use super::view::View;
@@ -36,6 +37,7 @@ pub(super) struct Counts {
     pub(super) piece: &'static str,
     pub(super) chart_download: String,
     pub(super) completeness: Option<Completeness>,
+    pub(super) completeness_download: String,
     pub(super) panels: Vec<Panel>,
     pub(super) ever: String,
     pub(super) since: String,
@@ -54,16 +56,11 @@ pub(super) fn counts(
     let ever = query.rows(&Ask { package: Some(package.to_owned()), ..Ask::default() })?;
     let since = ever.from.unwrap_or(now);
     let piece = view.period.piece(since);
-    let is_public = audience == Audience::Everybody;
-    let base = Ask { public: is_public, ..view.ask(Some(package)) };
-    let by_time =
-        Ask { by: vec![Series::unit(piece)], compare: view.compares(since), ..base.clone() };
-    // A part of what a place has may give away what its whole hides.
-    let ever_of = Ask { only: Vec::new(), from: None, to: None, ..base.clone() };
-    let of_panel = |(by, _): &(By, &str)| {
-        let base = if is_public && is_place(*by) { &ever_of } else { &base };
-        Ask { by: vec![*by], top: Some(ROWS_MANY), ..base.clone() }
-    };
+    let base = base(view, package, audience);
+    let compare = view.compares(since);
+    let by_time = Ask { compare, ..told_by(&base, Series::unit(piece), audience) };
+    let of_panel =
+        |(by, _): &(By, &str)| Ask { top: Some(ROWS_MANY), ..told_by(&base, *by, audience) };
     let asks: Vec<Ask> =
         std::iter::once(by_time.clone()).chain(PANELS.iter().map(of_panel)).collect();
     let mut answers = query.all(&asks)?.into_iter();
@@ -76,6 +73,7 @@ pub(super) fn counts(
     let panels =
         panels.map(|(panel, answer)| Panel::of(*panel, path, view, answer.as_ref().ok(), audience));
     let series = Series::of(view, piece, since, &answer);
+    let has_before = answer.previous.is_some();
     let number = view.measure.number;
     let points = series.points.iter().rev().map(|point| {
         let before = point.previous.as_ref().map(|before| number((view.measure.of)(before)));
@@ -85,16 +83,36 @@ pub(super) fn counts(
     Ok(Counts {
         tiles: tiles(path, view, &answer.totals, answer.previous.as_ref()),
         chart: series.chart(view, now),
-        has_before: answer.previous.is_some(),
+        has_before,
         points: points.collect(),
         piece: piece.word(),
-        chart_download: download(view, Series::unit(piece)),
+        chart_download: format!(
+            "{}{}",
+            download(view, Series::unit(piece).as_str()),
+            if has_before { "&compare=true" } else { "" }
+        ),
         completeness: completeness(&answer.totals),
+        completeness_download: download(view, PARTS),
         panels: panels.collect(),
         ever: grouped(ever.totals.pulls),
         since: since.strftime("%-d %b %Y").to_string(),
         is_empty: ever.rows.is_empty(),
     })
+}
+
+/// What this audience may ask about a package in this view, not told apart.
+pub(super) fn base(view: &View, package: &str, audience: Audience) -> Ask {
+    Ask { public: audience == Audience::Everybody, ..view.ask(Some(package)) }
+}
+
+/// The same told apart by this, as far as this audience may.
+pub(super) fn told_by(base: &Ask, by: By, audience: Audience) -> Ask {
+    let asked = Ask { by: vec![by], ..base.clone() };
+    match audience == Audience::Everybody && is_place(by) {
+        // A part of what a place has may give away what its whole hides.
+        true => Ask { only: Vec::new(), from: None, to: None, ..asked },
+        false => asked,
+    }
 }
 
 pub(super) fn chosen(path: &str, view: &View) -> Chosen {

@@ -1,23 +1,115 @@
-//! `/download/<domain>/<name>`: the rows behind what a page shows, to take along.
+//! `/download/<domain>/<name>`: the rows behind what a page shows, to take along; `/download` those of the list, and
+//! `/public-download/<domain>/<name>` those of what everybody sees.
+
+use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, Query as Params, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::Timestamp;
 
+use super::contents::{base, told_by};
+use super::figures::{Audience, PANELS, PARTS, ROWS_MANY, is_place, parts};
+use super::listed::{Asked, found};
+use super::public::KEPT;
+use super::sheet::Sheet;
 use super::view::View;
-use crate::aggregator::{Ask, By};
+use super::{Asker, counted};
+use crate::aggregator::{Ask, By, Query};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::exported::exported;
+use crate::control::dashboard::sign_in::Network;
 use crate::control::dashboard::trouble::Trouble;
-use crate::control::dashboard::viewer::Signed;
+use crate::control::dashboard::viewer::{Signed, Viewer};
 use crate::pure::access::Action;
-use crate::pure::export::Format;
+use crate::pure::export::{Format, Row};
+use crate::pure::pull::rollup::MEASURE_NAMES;
 
 pub(super) fn routes() -> Router<Dashboard> {
-    Router::new().route("/download/{*package}", get(download))
+    Router::new()
+        .route("/download", get(list))
+        .route("/download/{*package}", get(download))
+        .route("/public-download/{*package}", get(public))
+}
+
+/// What a file is to have of a package.
+struct Wanted {
+    rows: Rows,
+    format: Format,
+    /// Whether each row has the period before, too.
+    is_compared: bool,
+    view: View,
+}
+
+#[derive(Clone, Copy)]
+enum Rows {
+    /// One for each of these.
+    By(By),
+    /// How far pulls went.
+    Parts,
+}
+
+impl Wanted {
+    fn of(params: Vec<(String, String)>) -> Result<Self, Trouble> {
+        let (mut rows, mut format, mut rest) = (Rows::By(By::Day), Format::Csv, Vec::new());
+        let mut is_compared = false;
+        for (key, value) in params {
+            match (key.as_str(), value.as_str()) {
+                ("by", PARTS) => rows = Rows::Parts,
+                ("by", by) => {
+                    let by =
+                        by.parse::<By>().map_err(|error| Trouble::refused(format!("{error}")))?;
+                    rows = Rows::By(by);
+                }
+                ("format", word) => format = format_of(word).map_err(Trouble::refused)?,
+                ("compare", "true") => is_compared = true,
+                ("compare", _) => {
+                    return Err(Trouble::refused("What is compared is so by `compare=true`."));
+                }
+                _ => rest.push((key, value)),
+            }
+        }
+        let is_by_time = matches!(rows, Rows::By(by) if by.unit().is_some());
+        if is_compared && !is_by_time {
+            let why = "Only what is told apart by time is compared with the period before.";
+            return Err(Trouble::refused(why));
+        }
+        let view = View::of(&rest, Timestamp::now()).map_err(Trouble::refused)?;
+        Ok(Self { rows, format, is_compared, view })
+    }
+
+    fn word(&self) -> &'static str {
+        match self.rows {
+            Rows::By(by) => by.as_str(),
+            Rows::Parts => PARTS,
+        }
+    }
+}
+
+async fn list(
+    State(at): State<Dashboard>,
+    signed: Signed,
+    params: Params<Vec<(String, String)>>,
+) -> Result<Response, Trouble> {
+    let now = Timestamp::now();
+    let (mut format, mut rest) = (Format::Csv, Vec::new());
+    for (key, value) in params.0 {
+        match key.as_str() {
+            "format" => format = format_of(&value).map_err(Trouble::refused)?,
+            _ => rest.push((key, value)),
+        }
+    }
+    let (asked, signed) = (Asked::of(rest, now)?, Arc::new(signed));
+    let totals = found(&at, &signed, &asked, now).await?.totals;
+    let is_compared = totals.iter().any(|(_, _, before)| before.is_some());
+    let mut sheet = Sheet::begin(format, &["package"], MEASURE_NAMES.into(), is_compared);
+    for (package, now, before) in &totals {
+        sheet.put(&[("package", package)], now, before.as_ref());
+    }
+    Ok(file("packages", format, sheet.end().into()))
 }
 
 async fn download(
@@ -29,26 +121,113 @@ async fn download(
     if !signed.may_package(Action::See, &package, false) {
         return Err(Trouble::absent());
     }
-    let (mut by, mut format, mut rest) = (By::Day, Format::Csv, Vec::new());
-    for (key, value) in params.0 {
-        match key.as_str() {
-            "by" => by = value.parse().map_err(|error| Trouble::refused(format!("{error}")))?,
-            "format" => format = format_of(&value).map_err(Trouble::refused)?,
-            _ => rest.push((key, value)),
+    let wanted = Wanted::of(params.0)?;
+    let (name, format) = (name(&package, &wanted), wanted.format);
+    let account = signed.who.account;
+    let body = match wanted.rows {
+        Rows::By(by) if !wanted.is_compared => {
+            let ask = Ask { by: vec![by], ..wanted.view.ask(Some(&package)) };
+            let right = signed.sight(Some(&package));
+            exported(&at, account, right, (ask, format), |_| true).await?
         }
+        Rows::By(_) | Rows::Parts => {
+            let asker = Asker::Account(account);
+            sheet(&at, asker, &package, wanted, Audience::People).await?.into()
+        }
+    };
+    Ok(file(&name, format, body))
+}
+
+/// What everybody sees of a package, by the same questions as the page asks, and no others.
+async fn public(
+    State(at): State<Dashboard>,
+    viewer: Viewer,
+    network: Network,
+    Path(package): Path<String>,
+    params: Params<Vec<(String, String)>>,
+) -> Result<Response, Trouble> {
+    let is_public = at.is_public(&package).await?;
+    if !viewer.may_package(Action::Glimpse, &package, is_public) {
+        return Err(Trouble::absent());
     }
-    let view = View::of(&rest, Timestamp::now()).map_err(Trouble::refused)?;
-    let ask = Ask { by: vec![by], ..view.ask(Some(&package)) };
-    let (account, right) = (signed.who.account, signed.sight(Some(&package)));
-    let rows = exported(&at, account, right, (ask, format), |_| true).await?;
-    let (kind, ending) = (kind(format), if format == Format::Csv { "csv" } else { "ndjson" });
-    let name: String = package
-        .chars()
-        .map(|one| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' })
-        .collect();
-    let disposition = format!("attachment; filename=\"{name}-{}.{ending}\"", by.as_str());
-    let headers = [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, disposition)];
-    Ok((headers, rows).into_response())
+    let wanted = Wanted::of(params.0)?;
+    if let Rows::By(by) = wanted.rows
+        && !matches!(by, By::Hour | By::Day)
+        && PANELS.iter().all(|(shown, _)| *shown != by)
+    {
+        return Err(Trouble::refused("What the page does not show is not downloaded from it."));
+    }
+    let (name, format) = (name(&package, &wanted), wanted.format);
+    let asker = Asker::Network(network);
+    let text = sheet(&at, asker, &package, wanted, Audience::Everybody).await?;
+    let file = file(&name, format, text.into());
+    Ok(match is_public {
+        true => ([(CACHE_CONTROL, KEPT)], file).into_response(),
+        false => file,
+    })
+}
+
+/// The rows of one answer.
+async fn sheet(
+    at: &Dashboard,
+    asker: Asker,
+    package: &str,
+    Wanted { rows, format, is_compared, view }: Wanted,
+    audience: Audience,
+) -> Result<String, Trouble> {
+    let base = base(&view, package, audience);
+    let is_public = audience == Audience::Everybody;
+    let by = match rows {
+        Rows::By(by) => by,
+        Rows::Parts => {
+            let answer = counted(at, asker, move |query| query.rows(&base)).await?;
+            let mut text = String::new();
+            format.put_header(&mut text, &["package", "part", "pulls"]);
+            for part in parts(&answer.totals) {
+                let told = [("package", package), ("part", part.word)];
+                format.put_row(&mut text, &Row { told: &told, counts: &[("pulls", part.pulls)] });
+            }
+            return Ok(text);
+        }
+    };
+    let ask = told_by(&base, by, audience);
+    let top = (is_public && by.unit().is_none()).then_some(ROWS_MANY);
+    let ask = Ask { compare: is_compared, top, ..ask };
+    let ask_all = move |query: &Query| {
+        if is_public {
+            // What the page as a whole is refused for, as a filter by place, this is refused for.
+            query.rows(&base)?;
+        }
+        query.rows(&ask)
+    };
+    let answer = counted(at, asker, ask_all).await?;
+    // Of places everybody is told the pulls alone, and of companies nothing.
+    let measures = match (is_public, is_place(by)) {
+        (true, true) => vec!["pulls"],
+        (true, false) => MEASURE_NAMES.into_iter().filter(|name| !HIDDEN.contains(name)).collect(),
+        (false, _) => MEASURE_NAMES.into(),
+    };
+    let mut sheet = Sheet::begin(format, &["package", by.column()], measures, is_compared);
+    for row in &answer.rows {
+        let key = row.keys.first().map(|(_, key)| key.as_str()).unwrap_or_default();
+        let told = [("package", package), (by.column(), key)];
+        sheet.put(&told, &row.measures, row.previous.as_ref());
+    }
+    Ok(sheet.end())
+}
+
+/// What a file of a package is called.
+fn name(package: &str, wanted: &Wanted) -> String {
+    let letter = |one: char| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' };
+    let package: String = package.chars().map(letter).collect();
+    format!("{package}-{}", wanted.word())
+}
+
+fn file(name: &str, format: Format, body: Body) -> Response {
+    let ending = if format == Format::Csv { "csv" } else { "ndjson" };
+    let disposition = format!("attachment; filename=\"{name}.{ending}\"");
+    let headers = [(CONTENT_TYPE, kind(format).to_owned()), (CONTENT_DISPOSITION, disposition)];
+    (headers, body).into_response()
 }
 
 /// The format of this word.
@@ -67,3 +246,6 @@ pub(in crate::control::dashboard) fn kind(format: Format) -> &'static str {
         Format::Ndjson => "application/x-ndjson",
     }
 }
+
+/// What an answer for everybody does not have.
+const HIDDEN: [&str; 2] = ["monthly_companies", "public_days"];

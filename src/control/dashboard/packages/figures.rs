@@ -87,32 +87,51 @@ pub(super) struct Completeness {
 /// One sort of pulls.
 pub(super) struct Part {
     pub(super) class: &'static str,
+    /// As in exports.
+    pub(super) word: &'static str,
     pub(super) title: &'static str,
     pub(super) hint: &'static str,
+    pub(super) pulls: u64,
     pub(super) value: String,
     pub(super) share: String,
 }
 
 /// `None` where nothing was pulled.
 pub(super) fn completeness(totals: &Measures) -> Option<Completeness> {
-    let Measures { pulls, complete, partial, up_to_date, .. } = *totals;
-    if pulls == 0 {
+    let whole = totals.pulls;
+    if whole == 0 {
         return None;
     }
-    let unseen = pulls.saturating_sub(complete).saturating_sub(up_to_date);
-    let parts = [
-        ("complete", "Complete", "layers were fetched", complete.saturating_sub(partial)),
-        ("partial", "Partial", "a transfer broke off and was not resumed", partial),
-        ("current", "Up to date", "manifests were enough: nothing was new", up_to_date),
-        ("beyond", "Unseen", "redirected: the rest went past the gateway", unseen),
-    ];
-    let bar = stack(&parts.map(|(class, _, _, value)| (class, per_mille(value, pulls))));
-    let parts = parts.map(|(class, title, hint, value)| {
-        let (share, value) = (percent(value, pulls), grouped(value));
-        Part { class, title, hint, value, share }
-    });
+    let parts = parts(totals);
+    let bar = stack(&parts.each_ref().map(|part| (part.class, per_mille(part.pulls, whole))));
     Some(Completeness { bar, parts: parts.into() })
 }
+
+/// All sorts of pulls, each pull in one of them.
+pub(super) fn parts(totals: &Measures) -> [Part; 4] {
+    let Measures { pulls: whole, complete, partial, up_to_date, .. } = *totals;
+    let unseen = whole.saturating_sub(complete).saturating_sub(up_to_date);
+    let part = |class, word, title, hint, pulls| {
+        let (share, value) = (percent(pulls, whole), grouped(pulls));
+        Part { class, word, title, hint, pulls, value, share }
+    };
+    let complete = complete.saturating_sub(partial);
+    [
+        part("complete", "complete", "Complete", "layers were fetched", complete),
+        part("partial", "partial", "Partial", "a transfer broke off and was not resumed", partial),
+        part(
+            "current",
+            "up_to_date",
+            "Up to date",
+            "manifests were enough: nothing was new",
+            up_to_date,
+        ),
+        part("beyond", "unseen", "Unseen", "redirected: the rest went past the gateway", unseen),
+    ]
+}
+
+/// By what the parts of [`Completeness`] are downloaded.
+pub(super) const PARTS: &str = "completeness";
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +213,7 @@ impl Panel {
             scope: is_ever
                 .then_some("Pulls since the beginning, and only where enough clients came from."),
             more: None,
-            download: download(view, by),
+            download: download(view, by.as_str()),
         };
         let Some(answer) = answer else {
             panel.note = Some("Not counted together with this filter.");
@@ -268,11 +287,11 @@ impl Panel {
     }
 }
 
-/// The query of an address that downloads this.
-pub(super) fn download(view: &View, by: By) -> String {
+/// The query of an address that downloads what is told apart by this.
+pub(super) fn download(view: &View, by: &str) -> String {
     let query = view.with_all(None).query();
     let joint = if query.is_empty() { '?' } else { '&' };
-    format!("{query}{joint}by={}", by.as_str())
+    format!("{query}{joint}by={by}")
 }
 
 /// `12 %`, `0.4 %`

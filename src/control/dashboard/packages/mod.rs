@@ -7,9 +7,11 @@ mod detail;
 mod download;
 mod figures;
 mod list;
+mod listed;
 pub(super) mod live;
 mod public;
 mod series;
+mod sheet;
 mod view;
 
 pub(super) use contents::pull_command;

@@ -40,7 +40,7 @@ struct PublicPage {
     pull_command: String,
     /// Where only the same is shown, without any choice.
     path: String,
-    /// Nothing is downloaded here.
+    /// Where what is shown is downloaded.
     downloads: Option<String>,
     chosen: Chosen,
     counts: Counts,
@@ -73,7 +73,7 @@ async fn public(
         frame: Frame::bare(&package),
         is_public,
         pull_command: pull_command(&package),
-        downloads: None,
+        downloads: Some(address("public-download", &package)),
         chosen: chosen(&path, &view),
         path,
         counts: found,
@@ -117,4 +117,4 @@ async fn switch(
 }
 
 /// A minute: what is shown is counts.
-const KEPT: &str = "public, max-age=60";
+pub(super) const KEPT: &str = "public, max-age=60";
