@@ -106,6 +106,12 @@ pub struct StartArgs {
     /// The gateway's program
     #[arg(long, value_name = "PATH")]
     pub gateway: PathBuf,
+    /// Start the gateway beside nobody
+    #[arg(long)]
+    pub alone: bool,
+    /// Counts that the gateway finds when it starts: a data directory, of which it gets a copy each time
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Rounds
     #[arg(long, value_name = "NUMBER", default_value_t = 15)]
     pub rounds: usize,

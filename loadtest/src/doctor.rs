@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::process::Command;
 
+use io_uring::IoUring;
 use rustix::process::{Resource, getrlimit};
 
 use crate::cli::print;
@@ -39,7 +39,7 @@ fn findings() -> Vec<Finding> {
     let mut found = vec![
         cores(cpus::allowed().len()),
         descriptors(limits::descriptors()),
-        io_uring(read("/proc/sys/kernel/io_uring_disabled").as_deref(), in_container()),
+        io_uring(&ring(), read("/proc/sys/kernel/io_uring_disabled").as_deref()),
         locked_memory(getrlimit(Resource::Memlock).current),
         governor(read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").as_deref()),
         backlog(read("/proc/sys/net/core/somaxconn").as_deref()),
@@ -69,19 +69,34 @@ fn descriptors(limit: u64) -> Finding {
     )
 }
 
-/// Sysctl `kernel.io_uring_disabled`: 0 for everybody, 1 for a group, 2 for nobody.
-fn io_uring(disabled: Option<&str>, in_container: bool) -> Finding {
-    match disabled {
-        None | Some("0") if in_container => Finding::Unknown(
-            "io_uring is on, but in a container a seccomp filter may forbid it: the gateway's log \
-             says which driver it took"
+/// Whether the kernel makes a ring here, and whether it makes one whose completions wait for the thread that wants
+/// them (Linux 6.1), as the gateway's do where they can.
+fn ring() -> io::Result<bool> {
+    let mut deferred: io_uring::Builder = IoUring::builder();
+    deferred.setup_single_issuer().setup_defer_taskrun();
+    match deferred.build(2) {
+        Ok(_) => Ok(true),
+        Err(_) => IoUring::new(2).map(|_: IoUring| false),
+    }
+}
+
+/// `disabled`: the sysctl `kernel.io_uring_disabled` (Linux 6.6): 0 for everybody, 1 for a group, 2 for nobody.
+fn io_uring(ring: &io::Result<bool>, disabled: Option<&str>) -> Finding {
+    match (ring, disabled) {
+        (Ok(true), _) => Finding::Good("io_uring is to be had".to_owned()),
+        (Ok(false), _) => bad(
+            "io_uring is to be had, but not with deferred task work: the kernel interrupts for each completion"
                 .to_owned(),
+            "Linux 6.1 or later",
         ),
-        None => Finding::Unknown("no sysctl kernel.io_uring_disabled: before Linux 6.6".to_owned()),
-        Some("0") => Finding::Good("io_uring is allowed".to_owned()),
-        Some(other) => bad(
-            format!("kernel.io_uring_disabled is {other}: the gateway falls back on epoll"),
+        (Err(problem), Some("1" | "2")) => bad(
+            format!("io_uring is not to be had ({problem}): the gateway falls back on epoll"),
             "`sysctl -w kernel.io_uring_disabled=0`, if you want to measure io_uring",
+        ),
+        (Err(problem), _) => bad(
+            format!("io_uring is not to be had ({problem}): the gateway falls back on epoll"),
+            "allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile, if you \
+             want to measure io_uring",
         ),
     }
 }
@@ -186,10 +201,6 @@ fn counter() -> Finding {
     }
 }
 
-fn in_container() -> bool {
-    Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists()
-}
-
 fn number_or(text: Option<&str>, name: &str, judge: impl Fn(u64) -> Finding) -> Finding {
     let number = text.and_then(|text| text.parse().ok());
     number.map_or_else(|| Finding::Unknown(name.to_owned()), judge)
@@ -220,7 +231,9 @@ mod tests {
         for finding in [
             cores(1),
             descriptors(1024),
-            io_uring(Some("2"), false),
+            io_uring(&Err(io::ErrorKind::PermissionDenied.into()), Some("2")),
+            io_uring(&Err(io::ErrorKind::PermissionDenied.into()), Some("0")),
+            io_uring(&Ok(false), None),
             locked_memory(Some(64 << 10)),
             governor(Some("powersave")),
             backlog(Some("128")),
@@ -234,7 +247,7 @@ mod tests {
         for finding in [
             cores(2),
             descriptors(65536),
-            io_uring(Some("0"), false),
+            io_uring(&Ok(true), None),
             locked_memory(None),
             governor(Some("performance")),
             backlog(Some("4096")),

@@ -94,6 +94,7 @@ impl Subject {
             tls: load.tls,
             http2: load.http2.is_some(),
             cpus: &places.target,
+            data: None,
         };
         let target = Target::start(&kind, &job)?;
         Ok(Self {

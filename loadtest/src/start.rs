@@ -27,8 +27,12 @@ pub fn run(args: &StartArgs) -> io::Result<bool> {
         tls: load.tls,
         http2: load.http2.is_some(),
         cpus: &places.target,
+        data: args.data.as_deref(),
     };
-    let kinds = [Kind::Pullgate(args.gateway.clone()), Kind::Nginx, Kind::Haproxy];
+    let mut kinds = vec![Kind::Pullgate(args.gateway.clone())];
+    if !args.alone {
+        kinds.extend([Kind::Nginx, Kind::Haproxy]);
+    }
     let mut took = vec![Vec::new(); kinds.len()];
     for _ in 0..args.rounds {
         for (kind, took) in kinds.iter().zip(&mut took) {

@@ -97,6 +97,66 @@ fn what_was_counted_is_what_was_answered() {
 }
 
 #[test]
+fn clients_come_over_tls_and_by_http2() {
+    for more in [&["--tls"][..], &["--tls=resumed", "--close"], &["--tls=full", "--http2=10"]] {
+        let result = run("redirect", more);
+        assert!(result["answers"].as_u64().expect("answers") > 0, "{more:?}: {result}");
+    }
+}
+
+#[test]
+fn at_a_part_of_the_peak_latencies_are_compared() {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let file = room.path().join("result.json");
+    let mut command = loadtest(&["compare", "redirect", "--open", "--alone"]);
+    command.args(["--rounds=2", "--duration=300ms", "--packages=20", "--json"]).arg(&file);
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&fs::read(file).expect("a result")).expect("JSON");
+    assert!(result[0]["rate"].as_f64().expect("a rate") >= 1.0);
+    let side = &result[0]["sides"][0];
+    // On a busy machine the load may be at its own limit, which it says.
+    let many = |rounds: &str| side[rounds].as_array().expect("rounds").len();
+    assert_eq!(many("rounds") + many("void"), 2, "{side}");
+    let metrics = side["figures"].as_array().expect("figures");
+    let metrics: Vec<&Value> = metrics.iter().map(|figure| &figure["metric"]).collect();
+    assert_eq!(metrics, ["P99", "P99_9"]);
+}
+
+#[test]
+fn a_bound_that_no_rate_keeps_is_said_to_be_one() {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let file = room.path().join("steps.json");
+    let mut command = loadtest(&["sweep", "redirect", "--p99=0.001ms", "--from=200"]);
+    command.args(["--duration=200ms", "--packages=20", "--json"]).arg(&file);
+    let output = command.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(words.contains("not even 200 a second keeps p99"), "{words}");
+    let steps: Value = serde_json::from_slice(&fs::read(file).expect("steps")).expect("JSON");
+    assert_eq!(steps.as_array().expect("steps").len(), 1, "{steps}");
+}
+
+#[test]
+fn a_start_is_measured_also_with_counts_that_are_there() {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let start = |more: &[&str]| {
+        let mut command = loadtest(&["start", "--alone", "--rounds=2", "--packages=20"]);
+        command.args(more).output().expect("it runs")
+    };
+    let data = room.path().join("data");
+    fs::create_dir(&data).expect("a directory");
+    for more in [&[][..], &["--data", &data.to_string_lossy()]] {
+        let output = start(more);
+        let words = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && words.contains("ms until it listens"), "{words}");
+    }
+    let output = start(&["--data", "/no/such/directory"]);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && words.contains("/no/such/directory"), "{words}");
+}
+
+#[test]
 fn what_was_started_ends_with_who_started_it() {
     let mut command = loadtest(&["compare", "redirect", "--alone", "--packages=20"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -221,6 +221,7 @@ impl Bench<'_> {
             tls: load.tls,
             http2: load.http2.is_some(),
             cpus: &self.places.target,
+            data: None,
         }
     }
 

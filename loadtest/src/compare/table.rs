@@ -27,6 +27,7 @@ impl Comparison {
         let is_enough = self.sides.first().is_some_and(|it| it.rounds.len() > it.void.len());
         if let (Some([calls, user_us]), Some(gateway)) = (case.gates(), self.sides.first()) {
             let user = gateway.median(|round| round.user_us);
+            let told = user.map_or_else(|| "an unknown number of".to_owned(), number);
             text += &format!(
                 "Whatever others need: {} ({}), {} µs in user space ({}).\n",
                 gateway.calls.map_or_else(
@@ -34,8 +35,8 @@ impl Comparison {
                     |(it, tool)| format!("{} system calls, by {tool}", number(it)),
                 ),
                 said(calls, gateway.calls.map(|(it, _)| it <= calls)),
-                number(user),
-                said(user_us, is_enough.then_some(user <= user_us)),
+                told,
+                said(user_us, user.filter(|_| is_enough).map(|user| user <= user_us)),
             );
         }
         if let (Some(most), Some(gateway)) = (case.helpers_max(), self.sides.first()) {
@@ -93,16 +94,16 @@ impl Side {
     /// Beside what is compared; as [`COLUMNS`] says.
     fn cells(&self) -> Vec<String> {
         vec![
-            format!("{:.2}", self.median(|round| round.user_us)),
-            format!("{:.2}", self.median(|round| round.system_us)),
+            self.told(|it| format!("{it:.2}"), |round| round.user_us),
+            self.told(|it| format!("{it:.2}"), |round| round.system_us),
             self.calls.map_or_else(|| "not known".to_owned(), |(calls, _)| format!("{calls:.3}")),
-            format!("{:.4}", self.median(|round| round.switches)),
-            number(self.median(|round| round.per_second)),
-            number(self.median(|round| round.p50_us)),
-            number(self.median(|round| round.p99_9_us)),
+            self.told(|it| format!("{it:.4}"), |round| round.switches),
+            self.told(number, |round| round.per_second),
+            self.told(number, |round| round.p50_us),
+            self.told(number, |round| round.p99_9_us),
             mebibytes(self.idle.anonymous),
             self.peak(),
-            format!("{:.0} %", self.median(|round| round.load_percent)),
+            self.told(|it| format!("{it:.0} %"), |round| round.load_percent),
             self.rounds.len().to_string(),
         ]
     }
@@ -118,9 +119,14 @@ impl Side {
         peaks.max().map_or_else(|| "–".to_owned(), mebibytes)
     }
 
-    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+    /// The median of its rounds, if there is one.
+    fn told(&self, as_text: impl Fn(f64) -> String, figure: impl Fn(&Round) -> f64) -> String {
+        self.median(figure).map_or_else(|| "–".to_owned(), as_text)
+    }
+
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> Option<f64> {
         let figures: Vec<f64> = self.rounds.iter().map(figure).collect();
-        Median::of(&figures).map_or(f64::NAN, |median| median.value)
+        Median::of(&figures).map(|median| median.value)
     }
 }
 

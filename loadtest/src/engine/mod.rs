@@ -182,7 +182,11 @@ impl<'a> Engine<'a> {
             self.release();
             let next = self.schedule.next_due().unwrap_or(u64::MAX).min(sweep);
             let next = if self.is_over { next } else { next.min(end) };
-            let wait = next.saturating_sub(self.now);
+            let mut wait = next.saturating_sub(self.now);
+            if let Some(pause) = self.schedule.pause(self.now) {
+                crate::pause(Duration::from_nanos(pause));
+                wait = 0;
+            }
             events.clear();
             let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(wait).unwrap_or(0) };
             let spare = rustix::buffer::spare_capacity(&mut events);

@@ -29,6 +29,14 @@ impl Schedule {
         Some(whole(self.taken as f64 * apart))
     }
 
+    /// Where arrivals are so many that to wake for each, and for each answer, would cost the load more than they do:
+    /// for how long it looks at nothing, nanoseconds, so that it sends and receives several at a time. Each still
+    /// counts from when it was due.
+    pub(super) fn pause(&self, now: u64) -> Option<u64> {
+        let is_dense = self.apart.is_some_and(|apart| apart < TOGETHER_NS as f64);
+        (is_dense && self.has_more()).then(|| TOGETHER_NS - now % TOGETHER_NS)
+    }
+
     pub(super) fn has_more(&self) -> bool {
         self.taken < self.all
     }
@@ -49,6 +57,9 @@ impl Schedule {
         self.take(now.saturating_sub(age))
     }
 }
+
+/// Short beside the latencies that matter at such rates.
+const TOGETHER_NS: u64 = 50_000;
 
 #[allow(
     clippy::cast_possible_truncation,
@@ -75,5 +86,16 @@ mod tests {
         assert_eq!(schedule.take_older(6_000_000, 2_000_000), Some(4_000_000));
         assert!(!schedule.has_more());
         assert_eq!(schedule.take(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_dense_schedule_is_looked_at_every_now_and_then() {
+        let schedule = |rate| Schedule::new(Pace::Open(rate), Duration::from_millis(5));
+        assert_eq!(schedule(20_000.0).pause(7), None);
+        assert_eq!(schedule(40_000.0).pause(0), Some(50_000));
+        assert_eq!(schedule(40_000.0).pause(120_000), Some(30_000));
+        let mut over = schedule(40_000.0);
+        while over.take(u64::MAX).is_some() {}
+        assert_eq!(over.pause(0), None);
     }
 }

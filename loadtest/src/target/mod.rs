@@ -75,6 +75,8 @@ pub struct Job<'a> {
     pub http2: bool,
     /// The CPUs that it is kept to.
     pub cpus: &'a [usize],
+    /// What of a gateway's data directory there is at first.
+    pub data: Option<&'a Path>,
 }
 
 impl Target {
@@ -248,9 +250,21 @@ fn gateway(
         packages::gateway_head(listens, &room.join(DATA_DIR), job.driver, job.cpus.len(), &more);
     let backend = &job.origin.backend;
     fs::write(&file, packages::gateway(job.packages, job.delivery, backend, &head))?;
+    if let Some(data) = job.data {
+        copy(data, &room.join(DATA_DIR))?;
+    }
     let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(file);
     Ok(command)
+}
+
+/// A directory with what is in it, and the same rights.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let told = Command::new("cp").arg("-a").arg(from).arg(to).output()?;
+    match told.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(String::from_utf8_lossy(&told.stderr).into_owned())),
+    }
 }
 
 fn nginx(job: &Job<'_>, address: SocketAddr, room: &Path, buffering: &str) -> io::Result<Command> {
