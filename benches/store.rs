@@ -1,5 +1,4 @@
-//! From four workers' pages to counts on disk, beside the plainest way: every event added to sled
-//! by itself.
+//! From four workers, each a thread, to counts on disk, beside the plainest way: every event added to sled by itself.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 #[path = "../tests/support/month.rs"]
@@ -13,7 +12,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pullgate::aggregator::clock::Clock;
 use pullgate::aggregator::lock::Lock;
 use pullgate::aggregator::{Ask, Health, Options, open_offline, spawn};
-use pullgate::messages::pulls::channel;
+use pullgate::messages::clock::monotonic_us;
+use pullgate::messages::pulls::{PullSender, channel};
 use pullgate::pure::client::ClientTable;
 use pullgate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
 use pullgate::pure::place::Sources;
@@ -21,6 +21,8 @@ use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 
 const WORKERS: u64 = 4;
 const EVENTS_PER_WORKER: u64 = 100_000;
+const PACKAGES: u64 = 200;
+const TAGS: u64 = 20;
 const AGENT: &[u8] = b"docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1 os/linux \
                        arch/amd64 UpstreamClient(Docker-Client/28.5.2 \\(linux\\))";
 const DIGEST: &[u8] = b"sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -60,18 +62,11 @@ fn enrich() -> Duration {
     aggregate_with(Arc::new(month::sources()))
 }
 
-/// How long the aggregator takes for events that wait for it.
+/// How long it takes from the first event that a worker offers until all are stored, while all workers offer theirs as
+/// fast as the aggregator takes them.
 fn aggregate_with(sources: Arc<Sources>) -> Duration {
     let dir = tempfile::tempdir().unwrap();
-    let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
-    let mut requests = 0;
-    for number in 0..WORKERS * EVENTS_PER_WORKER {
-        let name = format!("acme/package-{}", number % 200);
-        let tag = format!("v{}", number % 20);
-        let event = event(number, number, name.as_bytes(), tag.as_bytes());
-        requests += u64::from(event.asked == Asked::Manifest);
-        senders[usize::try_from(number % WORKERS).unwrap()].offer(&event);
-    }
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
     let counting = Counting {
         flush: Duration::from_secs(1),
         window: Duration::from_secs(60),
@@ -91,12 +86,19 @@ fn aggregate_with(sources: Arc<Sources>) -> Duration {
     };
     let lock = Lock::take(dir.path()).unwrap();
     let health = Arc::new(Health::default());
-    let begin = Instant::now();
     let aggregator = spawn(options, lock, receivers, Arc::clone(&health)).unwrap();
+    let names: Vec<String> = (0..PACKAGES).map(|number| format!("acme/package-{number}")).collect();
+    let tags: Vec<String> = (0..TAGS).map(|number| format!("v{number}")).collect();
+    let begin = Instant::now();
+    let requests: u64 = std::thread::scope(|scope| {
+        let (names, tags) = (&names, &tags);
+        let started = (0..WORKERS)
+            .zip(senders)
+            .map(|(worker, sender)| scope.spawn(move || work(worker, sender, names, tags)));
+        let started: Vec<_> = started.collect();
+        started.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
     while health.requests.load(Ordering::Relaxed) < requests {
-        for sender in &mut senders {
-            assert_eq!(sender.flush().unfolded, 0);
-        }
         std::thread::park_timeout(Duration::from_millis(1));
     }
     // What is still on its way to the disk belongs to it, as it does below.
@@ -105,6 +107,29 @@ fn aggregate_with(sources: Arc<Sources>) -> Duration {
     let stored = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap();
     assert_eq!(stored.totals.requests, requests);
     took
+}
+
+/// What a worker does; says how many of its events are requests that count.
+fn work(worker: u64, mut sender: PullSender, names: &[String], tags: &[String]) -> u64 {
+    let mut requests = 0;
+    for number in (worker..WORKERS * EVENTS_PER_WORKER).step_by(usize::try_from(WORKERS).unwrap()) {
+        let name = names[usize::try_from(number % PACKAGES).unwrap()].as_bytes();
+        let tag = tags[usize::try_from(number % TAGS).unwrap()].as_bytes();
+        let event = event(monotonic_us(), number, name, tag);
+        requests += u64::from(event.asked == Asked::Manifest);
+        assert!(sender.offer(&event));
+        // A worker does not wait and would count by package alone in the end: here all are folded.
+        if number % (1000 * WORKERS) == worker {
+            while sender.flush().bytes > 0 {
+                std::thread::park_timeout(Duration::from_micros(200));
+            }
+        }
+    }
+    while !sender.is_settled() {
+        sender.flush();
+        std::thread::park_timeout(Duration::from_micros(200));
+    }
+    requests
 }
 
 fn insight() -> Insight {
@@ -122,7 +147,8 @@ fn naive() -> Duration {
     let counts = sled::Config::new().path(dir.path()).flush_every_ms(None).open().unwrap();
     let begin = Instant::now();
     for number in 0..WORKERS * EVENTS_PER_WORKER {
-        let key = format!("registry.acme.com/acme/package-{} v{}", number % 200, number % 20);
+        let key =
+            format!("registry.acme.com/acme/package-{} v{}", number % PACKAGES, number % TAGS);
         let add = |old: Option<&[u8]>| {
             let old = old.map_or(0, |old| u64::from_be_bytes(old.try_into().unwrap()));
             Some((old + 1).to_be_bytes().to_vec())

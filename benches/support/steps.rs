@@ -28,7 +28,13 @@ pub(crate) const SENT: &[u8] =
     b"GET /v2/acme/rocket/manifests/v1.2.3 HTTP/1.1\r\nHost: registry.acme.com\r\n\
       User-Agent: docker/28.5.2 go/go1.24.7 git-commit/e180ab8 kernel/6.12.1 os/linux arch/amd64 \
       UpstreamClient(Docker-Client/28.5.2 \\(linux\\))\r\n\
-      Accept: application/vnd.oci.image.index.v1+json\r\n\r\n";
+      Accept: application/vnd.oci.image.manifest.v1+json\r\n\
+      Accept: application/vnd.docker.distribution.manifest.v2+json\r\n\
+      Accept: application/vnd.docker.distribution.manifest.list.v2+json\r\n\
+      Accept: application/vnd.oci.image.index.v1+json\r\n\
+      Accept: application/vnd.docker.distribution.manifest.v1+prettyjws\r\n\
+      Accept: application/json\r\n\
+      Accept-Encoding: gzip\r\n\r\n";
 /// A date as answers have it.
 pub(crate) const DATE: &[u8; 29] = b"Mon, 23 Nov 2026 18:00:00 GMT";
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 16 * 1024, headers: 100 };
