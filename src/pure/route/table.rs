@@ -34,14 +34,24 @@ pub struct Table {
     others: HashMap<u32, Box<[Other]>>,
     /// The URLs of all registries that rules lead to, each once: `https://ghcr.io/v2/`.
     registries: Vec<Text>,
-    /// Indices of `rules`, by domain, star and prefix.
-    by_name: HashTable<u32>,
+    /// Rules by domain, star and prefix.
+    by_name: HashTable<Place>,
     hosts: Vec<Host>,
     /// Indices of `hosts`, by host name.
     by_host: HashTable<u32>,
     /// The index of `*` in `hosts`.
     any: Option<u32>,
     hasher: FixedState,
+}
+
+/// Where a rule is. Its text is named beside it, so that both come from memory at once, and not one after the
+/// other: among very many rules that is what a lookup waits for.
+#[derive(Clone, Copy)]
+struct Place {
+    /// In `rules`.
+    index: u32,
+    /// Of its pattern in `texts`.
+    at: u32,
 }
 
 /// A package, which terms are its, and where else it lives.
@@ -135,12 +145,18 @@ impl Table {
     }
 
     fn rule(&self, host: &Host, star: Option<Star>, prefix: &str) -> Option<u32> {
-        let is_it = |index: &u32| {
-            let rule = &self.rules[*index as usize];
-            host.rules.contains(index) && rule.star == star && self.text(rule.prefix()) == prefix
+        let is_it = |place: &Place| {
+            // Of another rule it may be any bytes that are there.
+            let text = self.texts.as_bytes().get(place.at as usize..);
+            let text = text.and_then(|text| text.get(..prefix.len()));
+            let rule = &self.rules[place.index as usize];
+            text == Some(prefix.as_bytes())
+                && host.rules.contains(&place.index)
+                && rule.star == star
+                && usize::from(rule.prefix().length) == prefix.len()
         };
         let hash = self.hash(host.rules.start, star, prefix.as_bytes());
-        self.by_name.find(hash, is_it).copied()
+        self.by_name.find(hash, is_it).map(|place| place.index)
     }
 
     fn find_in<'t>(
@@ -245,7 +261,8 @@ impl Table {
         };
         let hash = self.hash(first_of_host, rule.star, package.name.prefix.as_bytes());
         // The table was made with room for all, so nothing is hashed again.
-        self.by_name.insert_unique(hash, index(self.rules.len()), |_| hash);
+        let place = Place { index: index(self.rules.len()), at: rule.at };
+        self.by_name.insert_unique(hash, place, |_| hash);
         self.rules.push(rule);
         rule
     }
