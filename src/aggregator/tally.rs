@@ -114,7 +114,7 @@ impl Tally {
         let mut by: HashMap<By, Measures, RandomState> = HashMap::default();
         let mut ended: HashMap<Ended, Measures, RandomState> = HashMap::default();
         for (at, (asked, measures)) in self.asked.drain().enumerate() {
-            give_way(at);
+            give_way(at * CELLS_EACH);
             let (package, row, client, minute, way, outcome) = asked;
             let hour = Unit::Hour.floor(minute);
             if let Some(way) = way {
@@ -140,10 +140,13 @@ impl Tally {
             let pair = names.value(package, Dimension::TagClient, &crossed(pair));
             add(Dimension::TagClient, pair);
         }
-        for ((package, way, hour), measures) in by {
+        for (at, ((package, way, hour), measures)) in by.into_iter().enumerate() {
+            give_way(at);
             cells.add(cell(package, Dimension::Delivery, way.as_str().into(), hour), measures);
         }
-        for ((package, platform, client, minute), pulls) in self.pulled_for.drain() {
+        for (at, pulled) in self.pulled_for.drain().enumerate() {
+            give_way(at * CELLS_EACH);
+            let ((package, platform, client, minute), pulls) = pulled;
             let measures = Measures { pulls, ..Measures::ZERO };
             let value = platform.as_str().into();
             cells.add(cell(package, Dimension::ImagePlatform, value, minute), measures);
@@ -152,18 +155,21 @@ impl Tally {
                 cells.add(cell(package, dimension, value, minute), measures);
             }
         }
-        for ((package, outcome, hour), measures) in ended {
+        for (at, ((package, outcome, hour), measures)) in ended.into_iter().enumerate() {
+            give_way(at);
             // What of a booking is not a request's has no outcome.
             if measures != Measures::ZERO {
                 let value = outcome.as_str().into();
                 cells.add(cell(package, Dimension::Outcome, value, hour), measures);
             }
         }
-        for ((package, digest, day), pulls) in self.fetched.drain() {
+        for (at, ((package, digest, day), pulls)) in self.fetched.drain().enumerate() {
+            give_way(at);
             let measures = Measures { pulls, ..Measures::ZERO };
             cells.add(cell(package, Dimension::Digest, names.text(digest), day), measures);
         }
-        for ((package, place, hour), measures) in self.from.drain() {
+        for (at, ((package, place, hour), measures)) in self.from.drain().enumerate() {
+            give_way(at * CELLS_EACH);
             for dimension in Dimension::OF_PLACES {
                 let value = places.value(place, dimension);
                 if !value.is_empty() {
@@ -176,7 +182,8 @@ impl Tally {
             (&mut self.by_country, Dimension::CountryTag),
             (&mut self.by_company, Dimension::CompanyTag),
         ] {
-            for ((package, row, number, day), measures) in pairs.drain() {
+            for (at, ((package, row, number, day), measures)) in pairs.drain().enumerate() {
+                give_way(at);
                 let pair = crossed([&**places.text(number), &*names.text(row)]);
                 let value = names.value(package, dimension, &pair);
                 cells.add(cell(package, dimension, value, day), measures);
@@ -184,6 +191,9 @@ impl Tally {
         }
     }
 }
+
+/// Cells that one thing that was counted comes to, about.
+const CELLS_EACH: usize = 8;
 
 /// Where it is added: in the shortest unit that its dimension has.
 fn cell(package: u32, dimension: Dimension, value: Arc<str>, minute: u32) -> Cell {
