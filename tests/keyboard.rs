@@ -143,12 +143,12 @@ fn from_signing_in_to_signing_out_nothing_but_a_keyboard_is_needed() {
     let host = ["Host: made.example".to_owned()];
     let answer = client.ask("GET", "/v2/demo/new/manifests/latest", &host, b"").unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
-    keys.to("it.textContent === 'Copy as Markdown: pulls'");
+    keys.to("it.textContent === 'Markdown: copy the badge pulls'");
     keys.browser.press("Enter");
     // Where there is no clipboard for the page, it is marked, and the keyboard is there.
     keys.browser.until(
         "[...document.querySelectorAll('.copy')]\
-           .some(it => /^(Copied|Marked: copy it) as Markdown: pulls$/.test(it.textContent))",
+           .some(it => /^(Copied|Marked: copy it): copy the badge pulls$/.test(it.textContent))",
     );
     keys.go("Shift+Tab", "it.textContent === 'Settings'");
     keys.browser.leave_by("Enter");
