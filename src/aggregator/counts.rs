@@ -260,15 +260,7 @@ impl Counts {
         range: Range<Vec<u8>>,
         mut each: impl FnMut(CellKey<'_>, Measures),
     ) -> Result<(), CountsError> {
-        guarded(|| {
-            for entry in self.tree.range(range) {
-                let (key, value) = entry?;
-                if let Some((cell, measures)) = CellKey::parse(&key).zip(Measures::decode(&value)) {
-                    each(cell, measures);
-                }
-            }
-            Ok(())
-        })
+        stored(&self.tree, range, |cell, _, measures| each(cell, measures))
     }
 
     /// What [`Marker::digest`] must be: reads everything.
@@ -342,6 +334,23 @@ pub(super) fn kept_from(tree: &sled::Tree) -> Result<[u32; Unit::EVERY.len()], C
     let kept = guarded(|| tree.get(KEPT_KEY))?;
     let mut minutes = kept.iter().flat_map(|kept| kept.as_chunks().0);
     Ok([(); Unit::EVERY.len()].map(|()| minutes.next().map_or(0, |at| u32::from_be_bytes(*at))))
+}
+
+/// Gives the cells that `tree` has in `range` to `each`, also as they stand there.
+pub(super) fn stored(
+    tree: &sled::Tree,
+    range: Range<Vec<u8>>,
+    mut each: impl FnMut(CellKey<'_>, &[u8], Measures),
+) -> Result<(), CountsError> {
+    guarded(|| {
+        for entry in tree.range(range) {
+            let (key, value) = entry?;
+            if let Some((cell, measures)) = CellKey::parse(&key).zip(Measures::decode(&value)) {
+                each(cell, &value, measures);
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Runs something of sled's: damage makes it fail in many ways, and panic.

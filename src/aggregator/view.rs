@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use crate::aggregator::counts::{CountsError, guarded, kept_from};
+use crate::aggregator::counts::{CountsError, guarded, kept_from, stored};
 use crate::aggregator::recall::Recall;
 use crate::aggregator::run::{Additions, Unapplied};
 use crate::aggregator::schema::{
@@ -126,7 +126,7 @@ impl View {
         mut each: impl FnMut(CellKey<'_>, Measures),
     ) -> Result<(), CountsError> {
         self.added(range.clone(), &mut each);
-        self.stored(range, |cell, _, measures| each(cell, measures))
+        stored(self.tree()?, range, |cell, _, measures| each(cell, measures))
     }
 
     /// Gives the cells of a package and dimension in these units of time to `each`, as row, first minute and
@@ -138,25 +138,23 @@ impl View {
         mut each: impl FnMut(&[u8], u32, Measures),
     ) -> Result<(), CountsError> {
         let range = |minutes| cell_range(unit, of.0, of.1, minutes);
-        self.added(range(from..to), |cell, measures| each(cell.value, cell.minute, measures));
+        self.added(range(from..to), by_row(&mut each));
         let past = if unit == Unit::Day { self.recall.past(&(from..to)) } else { from..from };
         if !past.is_empty() && !self.recall.give(of, &past, &mut each) {
-            let mut reading = self.recall.read(of, past.clone());
-            self.stored(range(past.clone()), |cell, value, measures| {
+            let (mut reading, mut each) = (self.recall.read(of, past.clone()), by_row(&mut each));
+            stored(self.tree()?, range(past.clone()), |cell, value, measures| {
                 if let Some(reading) = &mut reading {
                     reading.push(cell.value, cell.minute, value);
                 }
-                each(cell.value, cell.minute, measures);
+                each(cell, measures);
             })?;
             if let Some(reading) = reading {
                 self.recall.learn(reading);
             }
         }
         if past.end < to {
-            let each = |cell: CellKey<'_>, _: &[u8], measures| {
-                each(cell.value, cell.minute, measures);
-            };
-            self.stored(range(past.end..to), each)?;
+            let mut each = by_row(&mut each);
+            stored(self.tree()?, range(past.end..to), |cell, _, measures| each(cell, measures))?;
         }
         Ok(())
     }
@@ -168,24 +166,6 @@ impl View {
                 each(cell, *measures);
             }
         }
-    }
-
-    /// Gives what is in sled to `each`, also as it stands there.
-    fn stored(
-        &self,
-        range: Range<Vec<u8>>,
-        mut each: impl FnMut(CellKey<'_>, &[u8], Measures),
-    ) -> Result<(), CountsError> {
-        let tree = self.tree()?;
-        guarded(|| {
-            for entry in tree.range(range) {
-                let (key, value) = entry?;
-                if let Some((cell, measures)) = CellKey::parse(&key).zip(Measures::decode(&value)) {
-                    each(cell, &value, measures);
-                }
-            }
-            Ok(())
-        })
     }
 
     /// Whether what was pending may have been written since, so that it was seen twice or not at
@@ -203,4 +183,9 @@ impl View {
     fn tree(&self) -> Result<&sled::Tree, CountsError> {
         self.tree.as_ref().map_err(|why| CountsError::Unavailable(why.clone()))
     }
+}
+
+/// What takes a row of a package and dimension, as what takes their cells.
+fn by_row<E: FnMut(&[u8], u32, Measures)>(each: &mut E) -> impl FnMut(CellKey<'_>, Measures) {
+    move |cell, measures| each(cell.value, cell.minute, measures)
 }
