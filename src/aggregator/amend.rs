@@ -8,13 +8,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregator::ask::QueryError;
-use crate::aggregator::clients::OTHER;
 use crate::aggregator::clock::{MONTH_MINUTES_MAX, month_begins};
 use crate::aggregator::counts::CountsError;
 use crate::aggregator::names::{Names, text_of_tag};
 use crate::aggregator::plan::timestamp;
 use crate::aggregator::schema::{CellKey, PackageRecord, cell_range};
 use crate::aggregator::tally::UNKNOWN;
+use crate::aggregator::uniques::has_come;
 use crate::aggregator::view::View;
 use crate::pure::history::Total;
 use crate::pure::pull::rollup::{Cell, Cells, Dimension, Measures, Unit};
@@ -146,7 +146,7 @@ impl Gone {
         let months = month_begins(days.start)..days.end.saturating_add(MONTH_MINUTES_MAX);
         let range = cell_range(Unit::Day, package, Dimension::Company, months);
         view.cells(range, |cell, measures| {
-            if measures.pulls == 0 || cell.value == OTHER.as_bytes() {
+            if !has_come(cell.value, &measures) {
                 return;
             }
             let goes = days.contains(&cell.minute);

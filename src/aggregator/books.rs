@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::aggregator::Booked;
-use crate::aggregator::clients::{Clients, OTHER};
+use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::{Clock, MONTH_MINUTES_MAX, month_begins};
 use crate::aggregator::counts::CountsError;
 use crate::aggregator::names::{Names, PackageTexts};
@@ -15,7 +15,7 @@ use crate::aggregator::persist::Persist;
 use crate::aggregator::places::{NOWHERE, Places};
 use crate::aggregator::schema::cell_range;
 use crate::aggregator::tally::{Tally, value_of};
-use crate::aggregator::uniques::{Rise, Uniques};
+use crate::aggregator::uniques::{Rise, Uniques, has_come};
 use crate::messages::pulls::{Unfolded, UnfoldedRequests};
 use crate::pure::client::Client;
 use crate::pure::http1::forwarded::client_key;
@@ -218,8 +218,7 @@ impl Books {
                 }
                 let package = self.names.learn_package(package);
                 view.cells(range(Dimension::Company), |cell, measures| {
-                    let is_one = measures.pulls > 0 && cell.value != OTHER.as_bytes();
-                    if is_one && is_of_month(cell.minute) {
+                    if has_come(cell.value, &measures) && is_of_month(cell.minute) {
                         companies.push((package, String::from_utf8_lossy(cell.value).into_owned()));
                     }
                 })?;

@@ -19,6 +19,7 @@ use crate::aggregator::recall::Memory;
 use crate::aggregator::retention;
 use crate::aggregator::schema::{Record, RecordCell, cell_range};
 use crate::aggregator::store::Store;
+use crate::aggregator::uniques::has_come;
 use crate::aggregator::view::View;
 use crate::pure::config::values::Retention;
 use crate::pure::limits::PENDING_CELLS_MAX;
@@ -343,7 +344,7 @@ impl Persist {
         for (number, local) in numbers {
             let range = cell_range(Unit::Day, number, Dimension::Company, month..u32::MAX);
             store.counts().cells(range, |cell, measures| {
-                if measures.pulls > 0 && cell.value != OTHER.as_bytes() {
+                if has_come(cell.value, &measures) {
                     companies.push((local, String::from_utf8_lossy(cell.value).into_owned()));
                 }
             })?;

@@ -12,11 +12,12 @@ use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
+use crate::aggregator::clients::OTHER;
 use crate::pure::config::values::UniqueWindow;
 use crate::pure::limits::{CROWDS_BYTES_MAX, SKETCH_BYTES_MAX};
 use crate::pure::pull::event::Address;
 use crate::pure::pull::fold::Key;
-use crate::pure::pull::rollup::Dimension;
+use crate::pure::pull::rollup::{Dimension, Measures};
 use crate::pure::pull::sketch::{SKETCH_BYTES_FIRST, Sketch};
 use crate::pure::pull::window::TagRow;
 
@@ -309,6 +310,11 @@ impl Counts {
         }
         rises
     }
+}
+
+/// Whether a cell of a day says that this company came then; those that stand together cannot be told apart.
+pub fn has_come(company: &[u8], measures: &Measures) -> bool {
+    measures.pulls > 0 && company != OTHER.as_bytes()
 }
 
 fn any_window() -> UniqueWindow {
