@@ -185,7 +185,7 @@ impl Store {
         }
     }
 
-    /// Gives `guest` what they are invited to; says which account that is.
+    /// Gives `guest` what they are invited to; says which account that is, and what it was.
     ///
     /// # Errors
     /// As [`Store::invited`]; [`StoreError::Taken`] for a name that is taken.
@@ -195,20 +195,20 @@ impl Store {
         guest: Guest,
         routes: &Table,
         now_s: i64,
-    ) -> Result<i64, StoreError> {
-        let Invited { place, role, id, .. } = self.invited(secret_text, routes, now_s)?;
+    ) -> Result<(i64, Invited), StoreError> {
+        let invited = self.invited(secret_text, routes, now_s)?;
         let step = self.begin()?;
         let account = match guest {
             Guest::Known(account) => account,
             Guest::New { login, password } => add_account(&step, &login, &password, now_s)?,
         };
-        step.execute("DELETE FROM invitations WHERE id = ?1", [id])?;
+        step.execute("DELETE FROM invitations WHERE id = ?1", [invited.id])?;
         let sql = "SELECT login FROM accounts WHERE id = ?1";
         let login = step.query_row(sql, [account], |row| row.get(0))?;
         let by = Actor { account: Some(account), login };
-        grant(&step, &by, &place, account, role, now_s)?;
+        grant(&step, &by, &invited.place, account, invited.role, now_s)?;
         step.commit()?;
-        Ok(account)
+        Ok((account, invited))
     }
 }
 
@@ -259,13 +259,14 @@ mod tests {
         }
         let outcome = store.accept("one", new("ada"), &routes, 1);
         assert!(matches!(outcome, Err(StoreError::Taken(..))), "{outcome:?}");
-        let bob = store.accept("one", new("bob"), &routes, 1).unwrap();
+        let (bob, _) = store.accept("one", new("bob"), &routes, 1).unwrap();
         assert_eq!(
             store.grants(bob).unwrap().role(Object::Organisation(acme.organisation())),
             Some(Role::Admin)
         );
         assert!(matches!(store.accept("one", new("eve"), &routes, 1), Err(StoreError::Absent)));
-        assert_eq!(store.accept("two", Guest::Known(bob), &routes, 1).unwrap(), bob);
+        let (account, invited) = store.accept("two", Guest::Known(bob), &routes, 1).unwrap();
+        assert_eq!((account, &invited.place, &*invited.by), (bob, &rocket, "ada"));
         assert_eq!(store.members(&rocket).unwrap().len(), 1);
     }
 
@@ -307,7 +308,7 @@ mod tests {
         let by_ada = Actor { account: Some(ada), login: "ada".to_owned() };
         let acme = Place::Organisation(store.owners().unwrap().operator);
         store.invite(&by_ada, None, &acme, Role::Admin, "one", 0).unwrap();
-        let bob = store.accept("one", new("bob"), &routes, 0).unwrap();
+        let (bob, _) = store.accept("one", new("bob"), &routes, 0).unwrap();
         let by_bob = Actor { account: Some(bob), login: "bob".to_owned() };
         store.invite(&by_bob, None, &acme, Role::Admin, "two", 0).unwrap();
         store.change_role(&by_ada, &acme, bob, Role::Member, 0).unwrap();

@@ -107,7 +107,7 @@ async fn enter(
     let snapshot = at.in_force.snapshot();
     newcomer::enter(at, cookie, browser, move |store| {
         let guest = Guest::New { login, password };
-        store.accept(&key, guest, &snapshot.routes, now_s())
+        Ok(store.accept(&key, guest, &snapshot.routes, now_s())?.0)
     })
     .await
 }

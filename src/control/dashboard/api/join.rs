@@ -75,8 +75,7 @@ pub(super) async fn join(
     let Taken { key } = read(wanted)?;
     let (guest, snapshot) = (Guest::Known(caller.who.account), at.in_force.snapshot());
     let taken = at.accounts.run_by(Right::own(caller.who), move |store, _| {
-        let invited = store.invited(&key, &snapshot.routes, now_s())?;
-        store.accept(&key, guest, &snapshot.routes, now_s())?;
+        let (_, invited) = store.accept(&key, guest, &snapshot.routes, now_s())?;
         Ok(invited)
     });
     Ok(Json(Offer::from(taken.await?)).into_response())
