@@ -84,7 +84,9 @@ pub(super) async fn list(
     if !caller.viewer.may_package(Action::See, &package, false) {
         return Err(Problem(Trouble::absent()));
     }
-    answer(&at, &caller, package).await
+    let name = package.clone();
+    let on = at.accounts.run(move |store| store.has_badges(&name)).await?;
+    answer(&at, &caller, package, on)
 }
 
 /// Turns all badges of the package on or off, as `badges` of its settings does. Addresses stay.
@@ -115,12 +117,10 @@ pub(super) async fn switch(
     };
     at.accounts.run_by(right, switch).await?;
     at.badges.forget().await;
-    answer(&at, &caller, package).await
+    answer(&at, &caller, package, on)
 }
 
-async fn answer(at: &Dashboard, caller: &Caller, package: String) -> Result<Response, Problem> {
-    let name = package.clone();
-    let on = at.accounts.run(move |store| store.has_badges(&name)).await?;
+fn answer(at: &Dashboard, caller: &Caller, package: String, on: bool) -> Result<Response, Problem> {
     let id = |about| at.badges.id(&caller.viewer.owners, &package, about);
     let origin = caller.viewer.origin();
     let badges = match on {
