@@ -98,16 +98,7 @@ impl Person {
 
     /// Sends the form of this page that goes to `action`.
     pub fn send_form(&mut self, page: &str, action: &str, fields: &[(&str, &str)]) -> Answer {
-        let mark = format!("action=\"{action}\"");
-        let at = page.find(&mark).unwrap_or_else(|| panic!("no form {mark} in\n{page}"));
-        let form = &page[at..];
-        let form = &form[..form.find("</form>").expect("the form's end")];
-        let mut all: Vec<(String, String)> = Vec::new();
-        for input in form.split("<input type=\"hidden\" ").skip(1) {
-            let of = |key: &str| input.split(&format!("{key}=\"")).nth(1)?.split('"').next();
-            let pair = of("name").zip(of("value")).expect("name and value");
-            all.push((pair.0.to_owned(), pair.1.replace("&#38;", "&")));
-        }
+        let mut all = carried(page, action);
         all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         self.post(action, &all)
     }
@@ -181,6 +172,21 @@ pub fn set_up_link(gate: &mut Gate) -> String {
         let link = words.rfind("/set-up?key=").map(|at| words[at..].split_whitespace().next());
         link.flatten().map(str::to_owned).ok_or_else(|| format!("no link in\n{words}"))
     })
+}
+
+/// What the form of this page that goes to `action` carries by itself, its token among that.
+pub fn carried(page: &str, action: &str) -> Vec<(String, String)> {
+    let mark = format!("action=\"{action}\"");
+    let at = page.find(&mark).unwrap_or_else(|| panic!("no form {mark} in\n{page}"));
+    let form = &page[at..];
+    let form = &form[..form.find("</form>").expect("the form's end")];
+    let inputs = form.split("<input type=\"hidden\" ").skip(1);
+    let pair = |input: &str| {
+        let of = |key: &str| input.split(&format!("{key}=\"")).nth(1)?.split('"').next();
+        let (name, value) = of("name").zip(of("value")).expect("name and value");
+        (name.to_owned(), value.replace("&#38;", "&"))
+    };
+    inputs.map(pair).collect()
 }
 
 /// The fields of a form as they are sent.
