@@ -7,6 +7,7 @@ mod support;
 
 use std::path::Path;
 
+use pullgate::aggregator::By;
 use serde_json::{Value, json};
 use support::described::Described;
 use support::eventually::eventually;
@@ -383,6 +384,13 @@ fn the_description_names_what_there_is() {
     }
     assert_eq!(many, 50);
     assert_eq!(Described::of(&gate).gaps(), [] as [String; 0]);
+    // Whatever counts may be told apart by is named.
+    let parameters = paths["/api/v1/pulls"]["get"]["parameters"].as_array().unwrap();
+    let by = parameters.iter().find(|one| one["name"] == "by").unwrap()["description"].as_str();
+    let words: Vec<_> = by.unwrap().split([' ', ',', '.', ':']).collect();
+    for word in By::EVERY.map(By::as_str) {
+        assert!(words.contains(&word), "{word}: {by:?}");
+    }
     // For people: parameters, what is sent, what is answered and what may be refused.
     for shown in [
         "<code>If-Match</code> <small>header, text, always</small>",

@@ -10,7 +10,7 @@ use super::counts::Counts;
 use super::problem::Problem;
 use super::refusal::{Absent, Refusal, TooMany, Unchanged};
 use super::tagged::tagged;
-use crate::aggregator::Ask;
+use crate::aggregator::{Ask, By};
 use crate::control::admin::socket::ask;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::counted::{Asker, counted};
@@ -29,7 +29,7 @@ use crate::pure::access::Action;
     tag = "pulls",
     params(
         ("package" = Option<String>, Query, description = "Only this package, `<domain>/<name>`"),
-        ("by" = Option<Vec<String>>, Query, description = "What rows are told apart by: domain, tag, client, family, os, arch, platform, image_platform, delivery, country, region, city, network, company, kind, cloud, cloud_region, label, minute, hour, day. May be repeated"),
+        ("by" = Option<Vec<String>>, Query, description = told_apart()),
         ("only" = Option<Vec<String>>, Query, description = "Only what has this value, as `tag=latest`. May be repeated"),
         ("from" = Option<String>, Query, description = "From this time on (RFC 3339)"),
         ("to" = Option<String>, Query, description = "Up to, but not including, this time"),
@@ -77,6 +77,12 @@ pub(super) async fn pulls(
     })
     .await?;
     tagged(&headers, &answer)
+}
+
+/// What rows are told apart by, in words: whatever is taken.
+fn told_apart() -> String {
+    let words = By::EVERY.map(By::as_str).join(", ");
+    format!("What rows are told apart by: {words}. May be repeated")
 }
 
 /// The question, if this viewer may ask it; and the viewer where it is about more than they may see.
