@@ -347,7 +347,9 @@ impl Program<'_> {
         let of = |what: &str| format!("/api/v1/{what}?package={package}");
         self.reads("/api/v1/packages");
         self.reads("/api/v1/organisations");
-        for what in ["package", "settings", "badges", "pulls", "export", "live"] {
+        for what in
+            ["package", "package/first-pull", "settings", "badges", "pulls", "export", "live"]
+        {
             self.reads(&of(what));
         }
         let (domain, name) = package.split_once('/').unwrap();

@@ -382,7 +382,7 @@ fn the_description_names_what_there_is() {
             }
         }
     }
-    assert_eq!(many, 50);
+    assert_eq!(many, 51);
     assert_eq!(Described::of(&gate).gaps(), [] as [String; 0]);
     // Whatever counts may be told apart by is named.
     let parameters = paths["/api/v1/pulls"]["get"]["parameters"].as_array().unwrap();

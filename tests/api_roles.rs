@@ -69,8 +69,11 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
     let [alerts, alert, tested, badges, live, first_pull] =
         ["alerts", "alerts/999", "alerts/999/test", "badges", "live", "package/first-pull"]
             .map(|what| format!("/api/v1/{what}?package={ROCKET}"));
-    let [alerts_of_sledge, badges_of_sledge, live_of_sledge] =
-        ["alerts", "badges", "live"].map(|what| format!("/api/v1/{what}?package={SLEDGE}"));
+    let [alerts_of_sledge, badges_of_sledge, live_of_sledge, first_pull_of_sledge] =
+        ["alerts", "badges", "live", "package/first-pull"]
+            .map(|what| format!("/api/v1/{what}?package={SLEDGE}"));
+    // Of the domain of others that somebody sees, and no package.
+    let first_pull_of_none = first_pull.replace("rocket", "nowhere");
     let hook = json!({ "url": "https://hooks.example/x", "events": ["weekly"] });
     let no_hook = json!({ "url": "nowhere", "events": ["weekly"] });
     let (on, no_key) = (json!({ "on": true }), json!({ "key": "00" }));
@@ -151,13 +154,17 @@ fn a_token_reaches_as_far_as_it_says_and_no_further() {
         ("GET", "/api/v1/live", None, "401 401 200 200 200 200 200 200 200"),
         ("GET", "/api/v1/live?organisation=acme", None, "401 401 400 400 400 400 400 400 400"),
         ("GET", &live_of_sledge, None, "401 401 200 200 404 200 404 404 404"),
+        ("GET", &first_pull, None, "401 401 200 200 200 200 404 200 404"),
+        ("GET", &first_pull_of_sledge, None, "401 401 200 200 404 200 404 404 404"),
+        ("GET", &first_pull_of_none, None, "401 401 404 404 404 404 404 404 404"),
         ("POST", &first_pull, None, "401 401 403 200 200 403 404 403 403"),
     ];
     let routes = of_api(&gate);
     let rows = || table.iter().map(|(method, target, ..)| (*method, *target));
     let forgotten = without_a_row(&routes, rows());
     assert!(forgotten.is_empty(), "nobody asks who may do this: {forgotten:?}");
-    let but_one = without_a_row(&routes, rows().filter(|(_, target)| *target != &*first_pull));
+    let others = rows().filter(|row| *row != ("POST", &*first_pull));
+    let but_one = without_a_row(&routes, others);
     assert_eq!(but_one, [("POST".to_owned(), "/api/v1/package/first-pull".to_owned())]);
     for token in ["", &writes] {
         assert_eq!(problem(&ask(&gate, token, "GET", "/api/v1/nowhere", &[])).0, 404);
@@ -246,7 +253,7 @@ fn what_a_page_can_do_a_program_can() {
         ("GET", "/download", "GET /api/v1/pulls"),
         ("GET", "/download/{*package}", "GET /api/v1/pulls, GET /api/v1/export"),
         ("GET", "/first-pull", "GET /api/v1/packages"),
-        ("GET", "/first-pull/{*package}", "GET /api/v1/pulls"),
+        ("GET", "/first-pull/{*package}", "GET /api/v1/package/first-pull, GET /api/v1/pulls"),
         ("POST", "/first-pull/{*package}", "POST /api/v1/package/first-pull"),
         ("GET", "/history", "GET /api/v1/audit"),
         ("GET", "/join", "GET /api/v1/join"),

@@ -10,7 +10,7 @@ use support::eventually::eventually;
 use support::gate::{Gate, UPSTREAM};
 use support::http::Connection;
 use support::person::{PACKAGES, Person, ROCKET, text};
-use support::program::{json_of, send, token_of};
+use support::program::{ask, json_of, made, token_of};
 
 #[test]
 fn the_first_account_is_led_to_the_first_counted_pull() {
@@ -49,6 +49,14 @@ fn the_first_account_is_led_to_the_first_counted_pull() {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     assert_eq!(to(&ada.get("/first-pull")), guide);
+    // A program is told the same, one that only reads too.
+    let place = ("organisation", "acme");
+    let reads = made(&mut ada, &[place, ("label", "a"), ("role", "member"), ("days", "1")]);
+    let target = "/api/v1/package/first-pull?package=registry.pg.test/acme/rocket";
+    let told = json_of(&ask(&gate, &reads, "GET", target, &[]));
+    let record = json!({ "name": "registry.pg.test", "type": "CNAME", "value": "counts.pg.test" });
+    assert_eq!((&told["domain"], &told["records"]), (&json!("registry.pg.test"), &json!([record])));
+    assert_eq!(told["pull_command"], "docker pull registry.pg.test/acme/rocket", "{told}");
 
     let mut client = Connection::open(gate.address()).unwrap();
     let headers = ["Host: registry.pg.test".to_owned(), "User-Agent: docker/28.5.2".to_owned()];
@@ -74,6 +82,8 @@ fn a_gateway_that_cannot_know_where_it_is_says_so() {
     assert!(!page.contains("<th scope=\"col\">Value</th>"), "{page}");
     let token = token_of(&mut ada, "acme");
     let target = format!("/api/v1/package/first-pull?package={ROCKET}");
-    let looked = json_of(&send(&gate, &token, "POST", &target, &[], None));
-    assert_eq!(looked["records"], json!([]), "{looked}");
+    for method in ["GET", "POST"] {
+        let told = json_of(&ask(&gate, &token, method, &target, &[]));
+        assert_eq!(told["records"], json!([]), "{method} {told}");
+    }
 }

@@ -108,9 +108,7 @@ pub(super) async fn checked(
     who: &Who,
     package: &str,
 ) -> Result<Report, Trouble> {
-    if !viewer.may_package(Action::See, package, false) || !at.has_package(package) {
-        return Err(Trouble::absent());
-    }
+    seen(at, viewer, package)?;
     if !may_check(viewer, package) {
         return Err(Trouble::forbidden());
     }
@@ -124,6 +122,17 @@ pub(super) async fn checked(
     // However long the form took: whom it looks for may be nobody here any more.
     at.accounts.run_by(right, |_, _| Ok(())).await?;
     look(at, viewer, who.account, domain).await
+}
+
+/// That there is a package, and that they may see it.
+///
+/// # Errors
+/// [`Trouble::absent`], which does not tell the one from the other.
+pub(super) fn seen(at: &Dashboard, viewer: &Viewer, package: &str) -> Result<(), Trouble> {
+    match viewer.may_package(Action::See, package, false) && at.has_package(package) {
+        true => Ok(()),
+        false => Err(Trouble::absent()),
+    }
 }
 
 fn may_check(viewer: &Viewer, package: &str) -> bool {
@@ -188,9 +197,7 @@ async fn page(
     package: String,
     found: Option<Report>,
 ) -> Result<Response, Trouble> {
-    if !signed.may_package(Action::See, &package, false) || !at.has_package(&package) {
-        return Err(Trouble::absent());
-    }
+    seen(at, signed, &package)?;
     let ask = Ask { package: Some(package.clone()), ..Ask::default() };
     let asker = Asker::Account(signed.who.account);
     let pulls = counted(at, asker, move |query| query.rows(&ask)).await?.totals.pulls;

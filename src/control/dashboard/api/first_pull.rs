@@ -1,19 +1,35 @@
-//! `POST /api/v1/package/first-pull`
+//! `/api/v1/package/first-pull`: the way to the first pull of a package.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Place};
 use super::problem::Problem;
-use super::refusal::{Absent, Forbidden, Refusal, TooMany};
+use super::refusal::{Absent, Forbidden, Refusal, TooMany, Unchanged};
+use super::tagged::tagged;
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::first_pull::{checked, domain_of};
+use crate::control::dashboard::first_pull::{checked, domain_of, seen};
+use crate::control::dashboard::packages::pull_command;
 use crate::control::dashboard::whereabouts::records_for;
 use crate::pure::doctor::Report;
 use crate::pure::record::Record;
+
+/// What has to be done before a package can be pulled, and how that is done then.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Guide {
+    /// Where it is pulled from; null where that may be any host.
+    #[schema(example = "registry.acme.com")]
+    domain: Option<String>,
+    /// The DNS records that lead that to the gateway; none where it cannot know which do.
+    records: Vec<AddedRecord>,
+    /// What is typed.
+    #[schema(example = "docker pull registry.acme.com/acme/rocket")]
+    pull_command: String,
+}
 
 /// Where the domain of a package leads.
 #[derive(Serialize, ToSchema)]
@@ -51,6 +67,27 @@ pub(super) struct Line {
     detail: String,
 }
 
+/// The way to the first pull of a package: the DNS records that lead its domain here, and the command. For everybody
+/// who may see the package; whether the domain leads here already is for others to look (`POST`).
+#[utoipa::path(
+    get, path = "/api/v1/package/first-pull", tag = "packages", params(Place),
+    responses(
+        (status = 200, body = Guide),
+        Refusal, Absent, Unchanged
+    )
+)]
+pub(super) async fn guide(
+    State(at): State<Dashboard>,
+    caller: Caller,
+    place: Place,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let package = place.package()?.package;
+    seen(&at, &caller.viewer, &package)?;
+    let (records, pull_command) = (added(&at, &package), pull_command(&package));
+    tagged(&headers, &Guide { domain: domain_of(&package), records, pull_command })
+}
+
 /// Looks whether the package's domain leads here, as `pullgate doctor` does, for who may change its settings. Nothing
 /// is changed. Of an account one look is under way and three wait (429), and eight are under way in all (503): looks
 /// for the records of domains are among these.
@@ -70,9 +107,14 @@ pub(super) async fn look(
     let package = place.package()?.package;
     let Report { lines, is_well } = checked(&at, &caller.viewer, &caller.who, &package).await?;
     let found = lines.iter().map(|line| Line::from(line.as_str())).collect();
-    let records = domain_of(&package).map(|domain| records_for(&at, &domain)).unwrap_or_default();
-    let records = records.into_iter().map(AddedRecord::from).collect();
+    let records = added(&at, &package);
     Ok(Json(Looked { leads_here: is_well, found, records }).into_response())
+}
+
+/// What is to be added for it.
+fn added(at: &Dashboard, package: &str) -> Vec<AddedRecord> {
+    let records = domain_of(package).map(|domain| records_for(at, &domain)).unwrap_or_default();
+    records.into_iter().map(AddedRecord::from).collect()
 }
 
 impl From<Record> for AddedRecord {

@@ -48,7 +48,7 @@ pub(super) fn routes() -> Router<Dashboard> {
         .routes(routes!(package_past::check))
         .routes(routes!(package_past::history))
         .routes(routes!(package_past::revert))
-        .routes(routes!(first_pull::look))
+        .routes(routes!(first_pull::guide, first_pull::look))
         .routes(routes!(settings::one, settings::change))
         .routes(routes!(badges::list, badges::switch))
         .routes(routes!(pulls::pulls))
