@@ -9,7 +9,7 @@ use serde_json::json;
 use support::eventually::eventually;
 use support::gate::{Gate, UPSTREAM};
 use support::http::Connection;
-use support::person::{PACKAGES, Person, ROCKET, text};
+use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
 use support::program::{ask, json_of, made, token_of};
 
 #[test]
@@ -55,6 +55,7 @@ fn the_first_account_is_led_to_the_first_counted_pull() {
     let target = "/api/v1/package/first-pull?package=registry.pg.test/acme/rocket";
     let told = json_of(&ask(&gate, &reads, "GET", target, &[]));
     let record = json!({ "name": "registry.pg.test", "type": "CNAME", "value": "counts.pg.test" });
+    assert_eq!(told["added_by"], "domain", "{told}");
     assert_eq!((&told["domain"], &told["records"]), (&json!("registry.pg.test"), &json!([record])));
     assert_eq!(told["pull_command"], "docker pull registry.pg.test/acme/rocket", "{told}");
 
@@ -86,4 +87,56 @@ fn a_gateway_that_cannot_know_where_it_is_says_so() {
         let told = json_of(&ask(&gate, &token, method, &target, &[]));
         assert_eq!(told["records"], json!([]), "{method} {told}");
     }
+}
+
+/// Below the domain of all organisations the one record is for who runs the gateway, and nobody else is told to add it.
+#[test]
+fn a_record_for_all_organisations_is_for_who_runs_the_gateway_to_add() {
+    let config = format!("shared_domain = \"pkg.pg.test\"\n{PACKAGES}");
+    let keys = "domain = \"counts.pg.test\"\nsign_up = \"open\"\n";
+    let mut gate = Gate::start_with_admin("epoll", keys, &config);
+    let mut ada = Person::set_up(&mut gate);
+    let mut eve = Person::before(&gate);
+    let fields = [("login", "eve"), ("organisation", "moon"), ("password", PASSWORD)];
+    assert_eq!(eve.fill_in("/sign-up", &fields).status, 303);
+    let record = "<code>*.pkg.pg.test</code></th><td><code>CNAME</code></td>";
+    for (person, organisation, says, never) in [
+        (&mut eve, "moon", "You have nothing to add", "Add this record at"),
+        (
+            &mut ada,
+            "acme",
+            "Add this record at who has the DNS of <code>pkg.pg.test</code>",
+            "nothing to add",
+        ),
+    ] {
+        let written = [
+            ("domain", ""),
+            ("name", "sled"),
+            ("backends", "ghcr.io/acme/sled"),
+            ("delivery", "redirect"),
+            ("credentials", "none"),
+            ("act", "save"),
+            ("anyway", "yes"),
+        ];
+        let new = format!("/packages/new?organisation={organisation}");
+        let made = person.fill_in(&new, &written);
+        assert_eq!(made.status, 303, "{}", text(&made));
+        let package = format!("{organisation}.pkg.pg.test/sled");
+        let page = text(&person.get(&format!("/first-pull/{package}")));
+        assert!(page.contains(record) && page.contains(says), "{says}: {page}");
+        assert!(!page.contains(never), "{never}: {page}");
+        let token = token_of(person, organisation);
+        let target = format!("/api/v1/package/first-pull?package={package}");
+        let told = json_of(&ask(&gate, &token, "GET", &target, &[]));
+        assert_eq!(
+            (&told["added_by"], &told["records"][0]["name"]),
+            (&json!("gateway"), &json!("*.pkg.pg.test"))
+        );
+    }
+    // At a domain of one's own it is one's own to add.
+    let page = text(&ada.get(&format!("/first-pull/{ROCKET}")));
+    assert!(
+        page.contains("Add this record at who has the DNS of <code>registry.acme.com</code>"),
+        "{page}"
+    );
 }

@@ -35,13 +35,19 @@ pub struct Whereabouts<'w> {
     pub own: &'w [IpAddr],
 }
 
-/// The records that lead `domain` here; none where it cannot be known which do.
-pub fn records(domain: &str, at: &Whereabouts<'_>) -> Vec<Record> {
+/// The shared domain that `domain` is an organisation's below. One record leads all of these here, and who runs the
+/// gateway has it: whose package it is cannot add any there.
+pub fn shared_above<'s>(domain: &str, shared: Option<&'s str>) -> Option<&'s str> {
     let below = |shared: &&str| {
         domain.strip_suffix(shared).is_some_and(|left| left.len() > 1 && left.ends_with('.'))
     };
-    // One for all organisations.
-    let name = at.shared.filter(below).map_or_else(|| domain.to_owned(), |it| format!("*.{it}"));
+    shared.filter(below)
+}
+
+/// The records that lead `domain` here; none where it cannot be known which do.
+pub fn records(domain: &str, at: &Whereabouts<'_>) -> Vec<Record> {
+    let name = shared_above(domain, at.shared)
+        .map_or_else(|| domain.to_owned(), |shared| format!("*.{shared}"));
     if let Some(dashboard) = at.dashboard.filter(|dashboard| *dashboard != domain) {
         return vec![Record { name, kind: "CNAME", value: dashboard.to_owned() }];
     }
@@ -93,5 +99,15 @@ mod tests {
         ] {
             assert_eq!(told(domain, dashboard, listens, own), expected, "{domain} {listens:?}");
         }
+    }
+
+    #[test]
+    fn what_is_below_the_shared_domain_is_told_apart() {
+        let shared = Some("pkg.acme.com");
+        assert_eq!(shared_above("moon.pkg.acme.com", shared), shared);
+        for own in ["pkg.acme.com", ".pkg.acme.com", "xpkg.acme.com", "registry.acme.com"] {
+            assert_eq!(shared_above(own, shared), None, "{own}");
+        }
+        assert_eq!(shared_above("moon.pkg.acme.com", None), None);
     }
 }

@@ -22,7 +22,7 @@ use super::packages::pull_command;
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::{Signed, Viewer};
-use super::whereabouts::records_for;
+use super::whereabouts::{records_for, shared_above};
 use crate::aggregator::Ask;
 use crate::control::accounts::rights::Right;
 use crate::control::accounts::sessions::Who;
@@ -50,6 +50,11 @@ struct FirstPullPage {
     domain: Option<String>,
     /// What leads that here; none where it cannot be known.
     records: Vec<Record>,
+    /// The domain of all organisations that it is below: then who runs the gateway adds what leads there.
+    shared: Option<String>,
+    /// Whose DNS has that, and whether it is for who looks to add it.
+    zone: String,
+    may_add: bool,
     pull_command: String,
     path: String,
     live: String,
@@ -203,9 +208,13 @@ async fn page(
     let pulls = counted(at, asker, move |query| query.rows(&ask)).await?.totals.pulls;
     let domain = domain_of(&package);
     let records = domain.as_ref().map(|domain| records_for(at, domain));
+    let shared = domain.as_ref().and_then(|domain| shared_above(at, domain));
     let page = FirstPullPage {
         frame: signed.frame("The first pull"),
         records: records.unwrap_or_default(),
+        may_add: shared.is_none() || signed.may_gateway(Action::Configure),
+        zone: shared.clone().or_else(|| domain.clone()).unwrap_or_default(),
+        shared,
         domain,
         pull_command: pull_command(&package),
         path: address("first-pull", &package),

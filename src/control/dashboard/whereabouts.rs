@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::Dashboard;
-use crate::pure::record::{Record, Whereabouts, records};
+use crate::pure::record::{self, Record, Whereabouts, records};
 
 /// The records that lead this domain here; none where it cannot be known which do.
 pub(super) fn records_for(at: &Dashboard, domain: &str) -> Vec<Record> {
@@ -15,6 +15,12 @@ pub(super) fn records_for(at: &Dashboard, domain: &str) -> Vec<Record> {
         own: &own_addresses(),
     };
     records(domain, &whereabouts)
+}
+
+/// The shared domain, if this one is an organisation's below it: then records are for who runs the gateway to add.
+pub(super) fn shared_above(at: &Dashboard, domain: &str) -> Option<String> {
+    let standing = at.makers.standing();
+    record::shared_above(domain, standing.shared_domain.as_deref()).map(str::to_owned)
 }
 
 /// By which addresses this machine speaks to the Internet. Nothing is sent: a socket of UDP is given one as soon as

@@ -14,7 +14,7 @@ use super::tagged::tagged;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::first_pull::{checked, domain_of, seen};
 use crate::control::dashboard::packages::pull_command;
-use crate::control::dashboard::whereabouts::records_for;
+use crate::control::dashboard::whereabouts::{records_for, shared_above};
 use crate::pure::doctor::Report;
 use crate::pure::record::Record;
 
@@ -26,6 +26,10 @@ pub(super) struct Guide {
     domain: Option<String>,
     /// The DNS records that lead that to the gateway; none where it cannot know which do.
     records: Vec<AddedRecord>,
+    /// Who adds them: `domain`, whoever has the DNS of the domain, or `gateway`, who runs that, once for all
+    /// organisations below its `shared_domain`.
+    #[schema(example = "domain")]
+    added_by: &'static str,
     /// What is typed.
     #[schema(example = "docker pull registry.acme.com/acme/rocket")]
     pull_command: String,
@@ -40,6 +44,9 @@ pub(super) struct Looked {
     found: Vec<Line>,
     /// The DNS records that lead it here; none where the gateway cannot know which do.
     records: Vec<AddedRecord>,
+    /// Who adds them, `domain` or `gateway`, as in `GET`.
+    #[schema(example = "domain")]
+    added_by: &'static str,
 }
 
 /// A DNS record to add.
@@ -85,7 +92,8 @@ pub(super) async fn guide(
     let package = place.package()?.package;
     seen(&at, &caller.viewer, &package)?;
     let (records, pull_command) = (added(&at, &package), pull_command(&package));
-    tagged(&headers, &Guide { domain: domain_of(&package), records, pull_command })
+    let (domain, added_by) = (domain_of(&package), added_by(&at, &package));
+    tagged(&headers, &Guide { domain, records, added_by, pull_command })
 }
 
 /// Looks whether the package's domain leads here, as `pullgate doctor` does, for who may change its settings. Nothing
@@ -107,14 +115,22 @@ pub(super) async fn look(
     let package = place.package()?.package;
     let Report { lines, is_well } = checked(&at, &caller.viewer, &caller.who, &package).await?;
     let found = lines.iter().map(|line| Line::from(line.as_str())).collect();
-    let records = added(&at, &package);
-    Ok(Json(Looked { leads_here: is_well, found, records }).into_response())
+    let (records, added_by) = (added(&at, &package), added_by(&at, &package));
+    Ok(Json(Looked { leads_here: is_well, found, records, added_by }).into_response())
 }
 
 /// What is to be added for it.
 fn added(at: &Dashboard, package: &str) -> Vec<AddedRecord> {
     let records = domain_of(package).map(|domain| records_for(at, &domain)).unwrap_or_default();
     records.into_iter().map(AddedRecord::from).collect()
+}
+
+/// Who adds it.
+fn added_by(at: &Dashboard, package: &str) -> &'static str {
+    match domain_of(package).and_then(|domain| shared_above(at, &domain)) {
+        Some(_) => "gateway",
+        None => "domain",
+    }
 }
 
 impl From<Record> for AddedRecord {
