@@ -9,9 +9,11 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pullgate::pure::totp;
+use support::eventually::eventually;
 use support::gate::{Gate, pullgate};
+use support::http::Connection;
 use support::people::{account, account_of, invited, link, number, password, signed_in};
-use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
+use support::person::{PACKAGES, PASSWORD, Person, ROCKET, SLEDGE, text};
 use support::process::{attempt, run};
 use support::routes::{of_pages, without_a_row};
 
@@ -297,6 +299,42 @@ fn a_role_on_a_collection_ends_where_a_package_has_a_rule_of_its_own() {
     program.also = vec![bearer];
     let listed = text(&program.get("/api/v1/packages"));
     assert!(listed.contains("acme/*") && !listed.contains("acme/secret"), "{listed}");
+}
+
+#[test]
+fn a_list_that_is_downloaded_has_no_package_of_others() {
+    let redirected = PACKAGES.replace("backend", "delivery = \"redirect\"\nbackend");
+    let mut gate = Gate::start_with_admin("epoll", "sign_up = \"invitation\"\n", &redirected);
+    let mut ada = Person::set_up(&mut gate);
+    let mut pat = invited(&gate, &mut ada, ("package", ROCKET), "member", "pat");
+    let secret = password(&gate, &["create", "eve", "--organisation", "other"]);
+    let mut eve = signed_in(&gate, "eve", &secret);
+    for name in ["rocket", "sledge"] {
+        let mut client = Connection::open(gate.address()).unwrap();
+        let headers = ["Host: registry.acme.com".to_owned(), "User-Agent: docker/28.5.2".to_owned()];
+        let target = format!("/v2/acme/{name}/manifests/latest");
+        assert_eq!(client.ask("GET", &target, &headers, b"").unwrap().status, 307);
+    }
+    eventually(|| match [ROCKET, SLEDGE].map(|name| gate.counts(name).pulls) {
+        [1, 1] => Ok(()),
+        counted => Err(format!("{counted:?}")),
+    });
+    for format in ["csv", "ndjson"] {
+        for (person, who, theirs) in [
+            (&mut ada, "ada", &[ROCKET, SLEDGE][..]),
+            (&mut pat, "pat", &[ROCKET]),
+            (&mut eve, "eve", &[]),
+        ] {
+            let answer = person.get(&format!("/download?format={format}"));
+            assert_eq!(answer.status, 200, "{who} {format}");
+            let list = text(&answer);
+            let rows = list.lines().skip(usize::from(format == "csv"));
+            let named = |row: &str| [ROCKET, SLEDGE].into_iter().find(|name| row.contains(name));
+            let mut packages: Vec<_> = rows.map(|row| named(row).expect(row)).collect();
+            packages.sort_unstable();
+            assert_eq!(packages, theirs, "{who} {format}: {list}");
+        }
+    }
 }
 
 #[test]
