@@ -31,9 +31,9 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The step to each version, as it was released; the first is in `golden`.
+/// The step to a version, as it was released.
 fn step(version: u32) -> String {
-    read(&format!("src/control/accounts/tables-{version}.sql"))
+    read(&format!("tests/golden/accounts/tables-{version}.sql"))
 }
 
 /// The version that today's pullgate writes.
@@ -59,6 +59,23 @@ fn write(gate: &Gate, version: u32) -> Database {
 fn version(gate: &Gate) -> u32 {
     let database = Database::open(gate.data_dir().join("accounts.sqlite")).unwrap();
     database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_step_that_was_released_is_never_changed() {
+    for version in 1..=newest() {
+        let file = format!("tables-{version}.sql");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/accounts").join(&file);
+        let then = fs::read_to_string(golden).unwrap_or_else(|_| {
+            panic!("src/control/accounts/{file} is new: copy it to tests/golden/accounts, where it stays")
+        });
+        let now = read(&format!("src/control/accounts/{file}"));
+        assert!(
+            now == then,
+            "src/control/accounts/{file} is another than there are databases by: leave it as it was, and write \
+             a step behind the newest"
+        );
+    }
 }
 
 #[test]
