@@ -5,11 +5,13 @@
 
 mod support;
 
+use std::io;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::gate::{Gate, pullgate};
 use support::http::Connection;
+use support::origin::{Origin, Talk};
 use support::person::{PACKAGES, Person, ROCKET, text};
 use support::process::attempt;
 use support::program::{made, token_of};
@@ -93,7 +95,7 @@ fn packages_are_made_changed_and_removed_from_elsewhere() {
     assert!(edited.contains("quay.io/acme/sled") && edited.contains("for winters"), "{edited}");
     let shown = world.json(&["package", "show", package]);
     assert_eq!(shown["written"]["delivery"], "redirect", "{shown}");
-    assert_eq!(shown["written"]["backends"], serde_json::json!(["quay.io/acme/sled"]));
+    assert_eq!(shown["written"]["backends"], json!(["quay.io/acme/sled"]));
 
     // What breaks what people type wants to be confirmed.
     let rename = ["package", "edit", package, "--name", "acme/sleigh"];
@@ -187,4 +189,48 @@ fn what_does_not_go_is_said_in_words() {
     let mut unasked = Command::new(pullgate());
     let refused = attempt(unasked.args(["package", "list"])).unwrap_err();
     assert!(refused.contains("--url"), "{refused}");
+}
+
+/// Whoever asks is not sure of whom they ask.
+#[test]
+fn what_a_gateway_elsewhere_says_steers_no_terminal() {
+    const ESC: &str = "\u{1b}[2J\u{9b}2J\u{202e}";
+    let acme = ["--organisation", "acme"];
+    for (status, body, arguments) in [
+        ("403 Forbidden", json!({ "title": ESC, "detail": ESC }), vec!["package", "list"]),
+        ("200 OK", json!({ "items": [{ "name": ESC }], "next": null }), vec!["package", "list"]),
+        ("200 OK", json!({ "items": [{ "name": ESC }] }), vec!["package", "list", "--json"]),
+        ("200 OK", json!({ ESC: ESC, "b": [ESC] }), vec!["package", "show", "a.b/c"]),
+        ("201 Created", json!({ "path": ESC }), [&["people", "invite"][..], &acme].concat()),
+        (
+            "201 Created",
+            json!({ "id": ESC, "token": ESC }),
+            [&["token", "create", "--label", "a"][..], &acme].concat(),
+        ),
+        (
+            "201 Created",
+            json!({ "id": ESC, "secret": ESC }),
+            vec!["alert", "add", "https://hooks.example/x", "--package", "a.b/c"],
+        ),
+        ("200 OK", json!({ "steps": [ESC] }), vec!["explain", "http://a.b/v2/"]),
+        ("200 OK", json!({ "rows": [{ "package": ESC }], "totals": {} }), vec!["pulls"]),
+        ("200 OK", json!({ "rows": [{ "package": ESC }] }), vec!["pulls", "--json"]),
+    ] {
+        let kind =
+            if status.starts_with('4') { "application/problem+json" } else { "application/json" };
+        let (kind, text) = (format!("Content-Type: {kind}"), body.to_string());
+        let origin = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| -> io::Result<()> {
+            while let Some(request) = talk.request()? {
+                talk.answer(&request, status, &[&kind], text.as_bytes())?;
+            }
+            Ok(())
+        });
+        let url = format!("http://{}", origin.address());
+        let mut command = Command::new(pullgate());
+        command.env("PULLGATE_TOKEN", "pullgate_00").args(&arguments).args(["--url", &url]);
+        let (Ok(said) | Err(said)) = attempt(&mut command);
+        assert!(said.contains("[2J"), "{arguments:?}: {said:?}");
+        let steers = |one: char| (one.is_control() && one != '\n') || one == '\u{202e}';
+        assert!(!said.contains(steers), "{arguments:?}: {said:?}");
+    }
 }

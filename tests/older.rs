@@ -65,7 +65,8 @@ fn version(gate: &Gate) -> u32 {
 fn a_step_that_was_released_is_never_changed() {
     for version in 1..=newest() {
         let file = format!("tables-{version}.sql");
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/accounts").join(&file);
+        let golden =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/accounts").join(&file);
         let then = fs::read_to_string(golden).unwrap_or_else(|_| {
             panic!("src/control/accounts/{file} is new: copy it to tests/golden/accounts, where it stays")
         });

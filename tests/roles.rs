@@ -311,7 +311,8 @@ fn a_list_that_is_downloaded_has_no_package_of_others() {
     let mut eve = signed_in(&gate, "eve", &secret);
     for name in ["rocket", "sledge"] {
         let mut client = Connection::open(gate.address()).unwrap();
-        let headers = ["Host: registry.acme.com".to_owned(), "User-Agent: docker/28.5.2".to_owned()];
+        let headers =
+            ["Host: registry.acme.com".to_owned(), "User-Agent: docker/28.5.2".to_owned()];
         let target = format!("/v2/acme/{name}/manifests/latest");
         assert_eq!(client.ask("GET", &target, &headers, b"").unwrap().status, 307);
     }

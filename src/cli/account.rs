@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::args::{AccountArgs, AccountCommand};
+use super::plain::plain;
 use super::remote::Remote;
 use super::socket;
 use super::{fail, print};
@@ -98,7 +99,6 @@ fn given(answer: &Value) -> Result<String, String> {
     ))
 }
 
-/// What could steer a terminal is escaped.
 fn shown(value: &Value) -> String {
-    value.as_str().unwrap_or_default().escape_debug().to_string()
+    plain(value.as_str().unwrap_or_default())
 }

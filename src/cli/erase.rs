@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::account::done;
 use super::args::EraseArgs;
 use super::counts::{Counts, rows};
+use super::plain::plain;
 use super::progress::Progress;
 use super::pulls::unknown;
 use super::{fail, print};
@@ -63,7 +64,7 @@ fn erase(args: &EraseArgs) -> Result<String, String> {
     }
     let mut words = String::new();
     for row in &meant {
-        let package = row["package"].as_str().unwrap_or_default().escape_debug();
+        let package = plain(row["package"].as_str().unwrap_or_default());
         words += &format!("{package}: {} pulls, {} requests\n", row["pulls"], row["requests"]);
     }
     let time = match &days {

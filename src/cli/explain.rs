@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::args::ExplainArgs;
+use super::plain::plain;
 use super::remote::Remote;
 use super::{fail, print, socket};
 
@@ -33,7 +34,7 @@ fn answer(args: &ExplainArgs) -> Result<String, String> {
         return Err(answer["error"].as_str().unwrap_or(&body).to_owned());
     }
     let steps = answer["steps"].as_array().map_or(&[][..], Vec::as_slice);
-    Ok(steps.iter().filter_map(Value::as_str).map(|step| format!("{step}\n")).collect())
+    Ok(steps.iter().filter_map(Value::as_str).map(|step| format!("{}\n", plain(step))).collect())
 }
 
 /// The URL of what is typed: one already, or what stands behind `docker pull`.

@@ -22,6 +22,7 @@ pub mod import;
 pub mod inherited;
 pub mod listening;
 pub mod manage;
+mod plain;
 pub mod progress;
 pub mod pulls;
 mod remote;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::args::{PullsArgs, Wanted};
 use super::counts::{Counts, parsed, rows};
+use super::plain::{plain, plain_json};
 use super::progress::Progress;
 use super::{fail, print};
 use crate::aggregator::{Ask, By};
@@ -37,7 +38,7 @@ fn answer(args: &PullsArgs) -> Result<String, String> {
     let mut counts = Counts::wanted(wanted)?;
     let text = counts.ask(&ask, &progress)?;
     if *json {
-        return Ok(text + "\n");
+        return Ok(plain_json(&text) + "\n");
     }
     let answer = parsed(&text)?;
     if !rows(&answer).is_empty() {
@@ -105,12 +106,12 @@ fn table(answer: &Value, by: &[By]) -> String {
     out
 }
 
-/// A value as it stands in a table; what could steer a terminal is escaped.
+/// A value as it stands in a table.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.escape_debug().to_string(),
+        Value::String(text) => plain(text),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }

@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::elsewhere::{Elsewhere, Pass};
+use super::plain::plain;
 use super::{say, socket};
 use crate::control::outbound::{self, Call, Trust};
 use crate::pure::oci::backend::Scheme;
@@ -230,8 +231,9 @@ impl Remote {
         Refused { is_absent: false, words: self.words(what) }
     }
 
+    /// Whatever it says of itself, it does not steer the terminal.
     fn words(&self, what: &str) -> String {
-        format!("{}: {what}", self.origin)
+        format!("{}: {}", self.origin, plain(what))
     }
 }
 

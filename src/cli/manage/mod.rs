@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use args::{AlertArgs, PackageArgs, PeopleArgs, TokenArgs, WrittenArgs};
 use args::{AlertCommand, Left, PackageCommand, PeopleCommand, PlaceArgs, There, TokenCommand};
 
+use super::plain::{plain, plain_json};
 use super::remote::Remote;
 use super::{fail, print, socket};
 use crate::pure::alert::Event;
@@ -97,7 +98,7 @@ fn of_people(command: PeopleCommand) -> Result<String, String> {
         }
         PeopleCommand::Invite { place, role, there } => {
             let told = |made: &Value, at: &Remote| {
-                let path = made["path"].as_str().unwrap_or_default();
+                let path = plain(made["path"].as_str().unwrap_or_default());
                 format!(
                     "whoever opens this link has the role then, once, within a week:\n{at}{path}\n"
                 )
@@ -123,8 +124,9 @@ fn of_tokens(command: TokenCommand) -> Result<String, String> {
         TokenCommand::List { there } => done(&there, &target("tokens", &[]), Deed::List(FIELDS)),
         TokenCommand::Create { place, label, role, days, there } => {
             let told = |made: &Value, _: &Remote| {
-                let token = made["token"].as_str().unwrap_or_default();
-                format!("token {}, which is shown once:\n{token}\n", made["id"])
+                let token = plain(made["token"].as_str().unwrap_or_default());
+                let id = plain_json(&made["id"].to_string());
+                format!("token {id}, which is shown once:\n{token}\n")
             };
             let wanted = json!({ "label": label, "role": role, "days": days });
             done(&there, &place.target("tokens"), Deed::Make(wanted, told))
@@ -146,8 +148,8 @@ fn of_alerts(command: AlertCommand) -> Result<String, String> {
         }
         AlertCommand::Add { webhook, events, package, there } => {
             let told = |made: &Value, _: &Remote| {
-                let secret = made["secret"].as_str().unwrap_or_default();
-                let id = &made["id"];
+                let secret = plain(made["secret"].as_str().unwrap_or_default());
+                let id = plain_json(&made["id"].to_string());
                 format!(
                     "webhook {id}; its messages are signed with this, which is shown once:\n{secret}\n"
                 )
@@ -170,7 +172,7 @@ fn of_alerts(command: AlertCommand) -> Result<String, String> {
 fn done(there: &There, target: &str, deed: Deed) -> Result<String, String> {
     let remote = Remote::at(&there.url, &there.pass)?;
     let whole = |value: &Value, words: String| match there.json {
-        true => format!("{value}\n"),
+        true => format!("{}\n", plain_json(&value.to_string())),
         false => words,
     };
     match deed {

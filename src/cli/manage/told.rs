@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::cli::plain::plain;
+
 /// A table of these fields of each, by their names; `a.b` is the field `b` of the field `a`.
 pub(super) fn table(items: &[Value], fields: &[&str]) -> String {
     let titles = fields.iter().map(|field| field.replace('.', " ")).collect::<Vec<_>>();
@@ -26,7 +28,7 @@ fn put(rows: &mut Vec<Vec<String>>, of: &Value) {
         if value.is_object() {
             put(rows, value);
         } else {
-            rows.push(vec![name.clone(), cell(value)]);
+            rows.push(vec![plain(name), cell(value)]);
         }
     }
 }
@@ -44,13 +46,13 @@ fn aligned(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// A value in words; what could steer a terminal is escaped.
+/// A value in words.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => none(),
         Value::String(text) if text.is_empty() => none(),
         Value::Array(items) if items.is_empty() => none(),
-        Value::String(text) => text.escape_debug().to_string(),
+        Value::String(text) => plain(text),
         Value::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
         Value::Number(number) => number.to_string(),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
