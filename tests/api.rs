@@ -404,6 +404,45 @@ fn the_description_names_what_there_is() {
     }
 }
 
+/// A schema that leaves open what it is of would fit anything.
+#[test]
+fn answers_are_held_to_what_is_said_of_them() {
+    let mut gate = Gate::start("epoll", PACKAGES);
+    let mut ada = Person::set_up(&mut gate);
+    let token = token_of(&mut ada, "acme");
+    let document = json_of(&Person::before(&gate).get("/api/v1/openapi.json"));
+    let whole = Described::read(document.clone());
+    let of_answer = |path: &str| {
+        let answer = &document["paths"][path]["get"]["responses"]["200"];
+        let name = answer["content"]["application/json"]["schema"]["$ref"].as_str().unwrap();
+        format!("/components/schemas/{}", name.rsplit('/').next().unwrap())
+    };
+    let settings = format!("/api/v1/settings?package={ROCKET}");
+    for (target, path, member, left_out) in [
+        (&*settings, "/api/v1/settings", "public", "type"),
+        ("/api/v1/packages", "/api/v1/packages", "items", "items"),
+        ("/api/v1/packages", "/api/v1/packages", "items", "type"),
+        ("/api/v1/audit?organisation=acme", "/api/v1/audit", "items", "items"),
+    ] {
+        let answer = ask(&gate, &token, "GET", target, &[]);
+        assert_eq!(whole.check("GET", target, &answer), Ok(()));
+        let mut less = document.clone();
+        let at = format!("{}/properties/{member}", of_answer(path));
+        let schema = less.pointer_mut(&at).unwrap_or_else(|| panic!("{at}"));
+        assert!(schema.as_object_mut().unwrap().remove(left_out).is_some(), "{at}/{left_out}");
+        let less = Described::read(less);
+        assert!(less.check("GET", target, &answer).is_err(), "{at}/{left_out}");
+        assert!(!less.gaps().is_empty(), "{at}/{left_out}");
+    }
+    // Who is told to come again is told when.
+    let mut answer = ask(&gate, "", "GET", "/api/v1/pulls", &[]);
+    answer.status = 429;
+    let silent = whole.check("GET", "/api/v1/pulls", &answer).unwrap_err();
+    assert!(silent.contains("Retry-After"), "{silent}");
+    answer.headers.push(("retry-after".to_owned(), "5".to_owned()));
+    assert_eq!(whole.check("GET", "/api/v1/pulls", &answer), Ok(()));
+}
+
 /// Settings, tokens, invitations and owners of domains, each by itself.
 #[test]
 fn what_is_not_as_it_is_meant_any_more_stays_as_it_is() {

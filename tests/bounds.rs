@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use support::described::Described;
 use support::eventually::eventually;
 use support::gate::Gate;
 use support::http::Connection;
@@ -93,8 +94,10 @@ fn exports_that_nobody_reads_are_few_of_one_account_and_few_in_all() {
     let first = token_of(&mut ada, "acme");
     let mut held: Vec<_> = (0..2).map(|_| begin(&first)).collect();
     assert!(held.iter().all(|(answer, _)| answer.status == 200));
-    let refused = begin(&first).0;
+    let described = Described::of(&gate);
+    let refused = ask(&gate, &first, "GET", "/api/v1/export", &[]);
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
+    assert_eq!(described.check("GET", "/api/v1/export", &refused), Ok(()));
     // Others find room, until there is none.
     for number in 2..6 {
         let login = format!("p{number}");
@@ -155,6 +158,7 @@ fn an_account_watches_with_a_few_pages_and_programs_and_its_pages_go_on() {
     assert_eq!(watch(&page).0, 503, "a ninth");
     let refused = ask(&gate, &token, "GET", &program.0, &[]);
     assert_eq!(problem(&refused), (503, "Too many watch".to_owned()));
+    assert_eq!(Described::of(&gate).check("GET", &program.0, &refused), Ok(()));
     let mut elsewhere = Person::before(&gate);
     elsewhere.from = Some(IpAddr::from([127, 0, 0, 9]));
     assert_eq!(elsewhere.sign_in("ada", support::person::PASSWORD).status, 303, "pages go on");

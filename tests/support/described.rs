@@ -1,5 +1,5 @@
 //! What the API says of itself, and whether its answers are that. Stricter than a JSON schema: what an answer has, the
-//! description has too.
+//! description has too, and a schema that leaves open what it is of fits nothing.
 
 use serde_json::Value;
 
@@ -18,7 +18,11 @@ pub struct Described {
 impl Described {
     /// That of `gate`.
     pub fn of(gate: &Gate) -> Self {
-        let document = json_of(&Person::before(gate).get("/api/v1/openapi.json"));
+        Self::read(json_of(&Person::before(gate).get("/api/v1/openapi.json")))
+    }
+
+    /// This one.
+    pub fn read(document: Value) -> Self {
         Self { routes: of_description(&document), document }
     }
 
@@ -30,6 +34,11 @@ impl Described {
         let status = answer.status.to_string();
         let response = operation["responses"].get(&status);
         let response = response.ok_or_else(|| format!("no answer {status} is described"))?;
+        let words = response["description"].as_str().unwrap_or_default();
+        if words.contains("Retry-After") {
+            let seconds = answer.header("retry-after").and_then(|text| text.parse::<u64>().ok());
+            seconds.ok_or_else(|| format!("{status}: Retry-After says no seconds"))?;
+        }
         let (said, kind) = (response.get("content"), answer.header("content-type"));
         let content = match (said, kind) {
             (None, None) => return Ok(()),
@@ -63,8 +72,8 @@ impl Described {
                     lacks(format!("content of {status}, or has one"));
                 }
                 for (kind, content) in contents.into_iter().flatten() {
-                    if !self.says_something(&content["schema"]) {
-                        lacks(format!("a schema of {status} {kind}"));
+                    if let Err(why) = self.is_whole(&content["schema"], kind, &mut Vec::new()) {
+                        lacks(format!("a whole schema of {status}: {why}"));
                     }
                     if (*status.as_str() >= *"400") != (kind == "application/problem+json") {
                         lacks(format!("a problem as {status}"));
@@ -72,9 +81,19 @@ impl Described {
                 }
             }
             if let Some(body) = operation.get("requestBody")
-                && !self.says_something(&body["content"]["application/json"]["schema"])
+                && let Err(why) = self.is_whole(
+                    &body["content"]["application/json"]["schema"],
+                    "body",
+                    &mut Vec::new(),
+                )
             {
-                lacks("a schema of its body".to_owned());
+                lacks(format!("a whole schema of its body: {why}"));
+            }
+            for busy in ["429", "503"] {
+                let words = responses.get(busy).map(|one| one["description"].as_str());
+                if words.is_some_and(|words| !words.unwrap_or_default().contains("Retry-After")) {
+                    lacks(format!("when to come again after {busy}"));
+                }
             }
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let mut needs = vec!["400", "401", "500", "503"];
@@ -96,9 +115,39 @@ impl Described {
         gaps
     }
 
-    fn says_something(&self, schema: &Value) -> bool {
+    /// Whether a schema says of all that it has what it is: each has a type, a list says of what it is one, and an
+    /// object which members it has, or that they are any. `above` are those that it is a part of.
+    fn is_whole<'d>(
+        &'d self,
+        schema: &'d Value,
+        at: &str,
+        above: &mut Vec<&'d Value>,
+    ) -> Result<(), String> {
         let schema = self.resolved(schema);
-        schema.get("type").is_some() || schema.get("oneOf").is_some()
+        if above.iter().any(|one| std::ptr::eq(*one, schema)) {
+            return Ok(());
+        }
+        above.push(schema);
+        for choice in schema["oneOf"].as_array().into_iter().flatten() {
+            self.is_whole(choice, at, above)?;
+        }
+        let kinds = kinds(schema);
+        if kinds.is_empty() && schema.get("oneOf").is_none() {
+            return Err(format!("{at} has no type"));
+        }
+        if kinds.contains(&"array") {
+            let items = schema.get("items").ok_or_else(|| format!("{at} is a list of nothing"))?;
+            self.is_whole(items, &format!("{at}[]"), above)?;
+        }
+        let members = schema["properties"].as_object();
+        if kinds.contains(&"object") && members.is_none() && !has_any_member(schema) {
+            return Err(format!("{at} is an object of nothing"));
+        }
+        for (name, member) in members.into_iter().flatten() {
+            self.is_whole(member, &format!("{at}.{name}"), above)?;
+        }
+        above.pop();
+        Ok(())
     }
 
     fn fits(&self, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
@@ -108,23 +157,26 @@ impl Described {
             let why = || tried.iter().filter_map(|one| one.clone().err()).collect::<Vec<_>>();
             return if tried.iter().any(Result::is_ok) { Ok(()) } else { Err(why().join("; ")) };
         }
-        let Some(said) = schema.get("type") else { return Ok(()) };
-        let kinds = said.as_array().cloned().unwrap_or_else(|| vec![said.clone()]);
+        let kinds = kinds(schema);
         let kind = match value {
             Value::Null => "null",
             Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
             Value::Number(_) => "integer",
             Value::String(_) => "string",
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        if !kinds.iter().any(|one| one == kind) {
+        if !kinds.contains(&kind) {
             return Err(format!("{at} is {kind}, not {kinds:?}"));
         }
         if let Some(allowed) = schema["enum"].as_array()
             && !allowed.contains(value)
         {
             return Err(format!("{at} is none of {allowed:?}"));
+        }
+        if value.is_array() && schema.get("items").is_none() {
+            return Err(format!("{at} is a list of nothing"));
         }
         for (number, item) in value.as_array().into_iter().flatten().enumerate() {
             self.fits(&schema["items"], item, &format!("{at}[{number}]"))?;
@@ -136,7 +188,7 @@ impl Described {
                     return Err(format!("{at} lacks {name}"));
                 }
             }
-            for (name, member) in members {
+            for (name, member) in members.iter().filter(|_| !has_any_member(schema)) {
                 let Some(of_member) = schema["properties"].get(name) else {
                     return Err(format!("{at}.{name} is not described"));
                 };
@@ -153,4 +205,18 @@ impl Described {
         assert!(found.is_object(), "{name} is described nowhere");
         self.resolved(found)
     }
+}
+
+/// What it may be; nothing, where it does not say.
+fn kinds(schema: &Value) -> Vec<&str> {
+    let said = &schema["type"];
+    match said.as_array() {
+        Some(all) => all.iter().filter_map(Value::as_str).collect(),
+        None => said.as_str().into_iter().collect(),
+    }
+}
+
+/// Whether it is said that an object has whatever members.
+fn has_any_member(schema: &Value) -> bool {
+    schema["additionalProperties"] == true
 }

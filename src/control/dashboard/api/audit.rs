@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, SchemaType, Type};
 
 use super::caller::{Caller, Part, Place};
 use super::problem::Problem;
@@ -31,9 +32,26 @@ pub(super) struct Entry {
     /// The package that it was done to, where it was one.
     package: Option<String>,
     /// What it was before.
+    #[schema(schema_with = state_before)]
     before: Option<Value>,
     /// What it was then.
+    #[schema(schema_with = state_after)]
     after: Option<Value>,
+}
+
+fn state_before() -> ObjectBuilder {
+    state("What it was before: of each deed other fields. Null where there was nothing.")
+}
+
+fn state_after() -> ObjectBuilder {
+    state("What it was then: of each deed other fields. Null where nothing is left.")
+}
+
+fn state(about: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Object, Type::Null]))
+        .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+        .description(Some(about))
 }
 
 /// What was done to the organisation and its packages, or to the package: the newest first.

@@ -86,6 +86,10 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Trouble { status, what, why, retry_s, wrong, .. } = self.0;
+        // The description promises of all that is not now that it is said when.
+        let is_later =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let retry_s = retry_s.or_else(|| is_later.then_some(LATER_S));
         let errors = wrong.into_iter().map(FieldError::from).collect();
         let body = ProblemBody { status: status.as_u16(), title: what, detail: why, errors };
         let mut response = (status, Json(body)).into_response();
@@ -115,4 +119,25 @@ pub(super) async fn of_router(response: Response) -> Response {
 /// What is answered where there is nothing.
 pub(super) fn no_such() -> MethodRouter<Dashboard> {
     any(async || Problem(Trouble::absent()))
+}
+
+/// When to come again where nothing better is known.
+const LATER_S: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_now_says_when_to_come_again() {
+        let told = |trouble: Trouble| {
+            let response = Problem(trouble).into_response();
+            let seconds = response.headers().get(RETRY_AFTER);
+            seconds.map(|seconds| seconds.to_str().unwrap().to_owned())
+        };
+        assert_eq!(told(StoreError::Stopped.into()).as_deref(), Some("5"));
+        assert_eq!(told(Trouble::busy("All of it.")).as_deref(), Some("5"));
+        assert_eq!(told(Trouble::too_often(77)).as_deref(), Some("77"));
+        assert_eq!(told(Trouble::absent()), None);
+    }
 }
