@@ -31,7 +31,7 @@ compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian,
 	sh tests/setup.sh nginx:nginx-light haproxy:haproxy strace:strace
 	cargo build --locked --release --workspace
 	target/release/loadtest start --gateway target/release/pullgate --packages 10000
-	target/release/loadtest compare --gateway target/release/pullgate
+	-target/release/loadtest compare --gateway target/release/pullgate
 	target/release/loadtest compare redirect --alone --target-cpus 0 --gateway target/release/pullgate
 	target/release/loadtest compare redirect --alone --target-cpus 0,1 --gateway target/release/pullgate
 	cargo bench --locked --bench route --bench store

@@ -69,15 +69,23 @@ fn descriptors(limit: u64) -> Finding {
     )
 }
 
-/// Whether the kernel makes a ring here, and whether it makes one whose completions wait for the thread that wants
+/// Whether a ring does something here, and whether it may be one whose completions wait for the thread that wants
 /// them (Linux 6.1), as the gateway's do where they can.
 fn ring() -> io::Result<bool> {
     let mut deferred: io_uring::Builder = IoUring::builder();
     deferred.setup_single_issuer().setup_defer_taskrun();
-    match deferred.build(2) {
-        Ok(_) => Ok(true),
-        Err(_) => IoUring::new(2).map(|_: IoUring| false),
+    match deferred.build(2).and_then(turn) {
+        Ok(()) => Ok(true),
+        Err(_) => IoUring::new(2).and_then(turn).map(|()| false),
     }
+}
+
+/// Has a ring do nothing, once: it may be made and not entered.
+fn turn(mut ring: IoUring) -> io::Result<()> {
+    let nothing = io_uring::opcode::Nop::new().build();
+    // SAFETY: it points to nothing.
+    unsafe { ring.submission().push(&nothing) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1).map(drop)
 }
 
 /// `disabled`: the sysctl `kernel.io_uring_disabled` (Linux 6.6): 0 for everybody, 1 for a group, 2 for nobody.

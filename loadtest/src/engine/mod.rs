@@ -7,6 +7,7 @@ pub mod reader;
 mod record;
 mod schedule;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use reader::{Answer, Awaited, Fault};
 use record::Recorder;
 pub use record::{Glimpse, Point, Recorded};
 use schedule::Schedule;
+pub use schedule::TOGETHER;
 
 /// How the load is laid on.
 #[derive(Clone, Debug)]
@@ -110,8 +112,10 @@ struct Engine<'a> {
     settings: &'a Settings,
     epoll: OwnedFd,
     connections: Vec<Connection>,
-    /// Open loop: connections that have room for a job, the last used one on top.
-    free: Vec<u32>,
+    /// Open loop: connections that have room for a job, by turns, so that all clients have their part.
+    free: VecDeque<u32>,
+    /// Open loop: jobs of which was said that they waited for one.
+    queued: u64,
     schedule: Schedule,
     /// The next place in the plan's order.
     turn: usize,
@@ -136,7 +140,8 @@ impl<'a> Engine<'a> {
             settings,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections,
-            free: Vec::new(),
+            free: VecDeque::new(),
+            queued: 0,
             schedule: Schedule::new(settings.pace, settings.duration),
             turn: 0,
             recorder: Recorder::new(settings.duration, plan.steps_max() > 1)?,
@@ -168,7 +173,7 @@ impl<'a> Engine<'a> {
         self.began = Instant::now();
         let all = 0..u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
         match self.settings.pace {
-            Pace::Open(_) => self.free = all.rev().collect(),
+            Pace::Open(_) => self.free = all.collect(),
             Pace::Closed | Pace::Once => all.for_each(|index| self.launch(index as usize)),
         }
         let end = nanoseconds(self.settings.duration);
@@ -180,10 +185,17 @@ impl<'a> Engine<'a> {
                 self.recorder.load_ended(self.now);
             }
             self.release();
-            let next = self.schedule.next_due().unwrap_or(u64::MAX).min(sweep);
+            // What is due when nobody has room waits for an answer, not for the time.
+            let has_room = !self.free.is_empty();
+            let due = self.schedule.next_due().filter(|_| has_room);
+            let next = due.unwrap_or(u64::MAX).min(sweep);
             let next = if self.is_over { next } else { next.min(end) };
+            self.look_at_clock();
             let mut wait = next.saturating_sub(self.now);
-            if let Some(pause) = self.schedule.pause(self.now) {
+            if let Some(pause) = self.schedule.pause(self.now)
+                && has_room
+                && events.len() < EVENTS_MAX
+            {
                 crate::pause(Duration::from_nanos(pause));
                 wait = 0;
             }
@@ -228,8 +240,11 @@ impl<'a> Engine<'a> {
     /// Open loop: sends what is due, as far as there are connections with room.
     fn release(&mut self) {
         while self.schedule.is_due(self.now) {
-            let Some(index) = self.free.pop() else {
-                self.recorder.queued();
+            let Some(index) = self.free.pop_front() else {
+                let due = self.schedule.due(self.now);
+                let told = self.queued.max(self.schedule.taken());
+                self.recorder.queued(due.saturating_sub(told));
+                self.queued = due;
                 return;
             };
             self.launch(index as usize);
@@ -260,7 +275,7 @@ impl<'a> Engine<'a> {
         }
         if outgoing.is_empty() {
             if matches!(self.settings.pace, Pace::Open(_)) {
-                self.free.push(u32::try_from(index).unwrap_or(u32::MAX));
+                self.free.push_back(u32::try_from(index).unwrap_or(u32::MAX));
             }
         } else {
             self.send(index, &outgoing);
@@ -393,7 +408,8 @@ impl<'a> Engine<'a> {
     fn lose(&mut self, index: usize, fault: Fault) {
         let connection = &mut self.connections[index];
         connection.close();
-        connection.rests = true;
+        // One without work has a place among those that have room.
+        connection.rests = !connection.flights.is_empty();
         while let Some(flight) = self.connections[index].flights.pop_front() {
             self.recorder.failure(self.now, flight.since, fault);
             if flight.steps_end - self.first_step(flight) > 1 {

@@ -29,7 +29,7 @@ pub struct Recorded {
     pub jobs: Option<(Histogram<u64>, u64)>,
     /// In the course of time.
     pub points: Vec<Point>,
-    /// Times that something was due and no connection had room for it.
+    /// Jobs that were due when no connection had room for them.
     pub queued: u64,
     /// CPU time of the thread that laid the load on.
     pub cpu: Duration,
@@ -125,8 +125,8 @@ impl Recorder {
         }
     }
 
-    pub(super) fn queued(&mut self) {
-        self.recorded.queued += 1;
+    pub(super) fn queued(&mut self, jobs: u64) {
+        self.recorded.queued += jobs;
     }
 
     fn latency(&mut self, now: u64, since: u64) {

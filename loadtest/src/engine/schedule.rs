@@ -33,8 +33,8 @@ impl Schedule {
     /// for how long it looks at nothing, nanoseconds, so that it sends and receives several at a time. Each still
     /// counts from when it was due.
     pub(super) fn pause(&self, now: u64) -> Option<u64> {
-        let is_dense = self.apart.is_some_and(|apart| apart < TOGETHER_NS as f64);
-        (is_dense && self.has_more()).then(|| TOGETHER_NS - now % TOGETHER_NS)
+        let is_dense = self.apart.is_some_and(|apart| apart < TOGETHER.as_nanos() as f64);
+        (is_dense && self.has_more()).then(|| nanoseconds(TOGETHER) - now % nanoseconds(TOGETHER))
     }
 
     pub(super) fn has_more(&self) -> bool {
@@ -43,6 +43,16 @@ impl Schedule {
 
     pub(super) fn is_due(&self, now: u64) -> bool {
         self.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// How many have become due, whether or not they were taken.
+    pub(super) fn due(&self, now: u64) -> u64 {
+        self.apart.map_or(0, |apart| (whole(now as f64 / apart) + 1).min(self.all))
+    }
+
+    /// How many were taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Takes the next one if it is due, and says since when.
@@ -58,8 +68,8 @@ impl Schedule {
     }
 }
 
-/// Short beside the latencies that matter at such rates.
-const TOGETHER_NS: u64 = 50_000;
+/// How often the load looks where arrivals are closer than that: short beside the latencies that matter then.
+pub const TOGETHER: Duration = Duration::from_micros(50);
 
 #[allow(
     clippy::cast_possible_truncation,
@@ -79,6 +89,7 @@ mod tests {
         let mut schedule = Schedule::new(Pace::Open(1000.0), Duration::from_millis(5));
         assert_eq!(schedule.take(0), Some(0));
         assert_eq!(schedule.take(999_999), None);
+        assert_eq!([0, 999_999, 3_500_000, u64::MAX].map(|now| schedule.due(now)), [1, 1, 4, 5]);
         // A stall: three are due at once, each since its own time.
         let late: Vec<u64> = std::iter::from_fn(|| schedule.take(3_500_000)).collect();
         assert_eq!(late, [1_000_000, 2_000_000, 3_000_000]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::engine::{Pace, Point, Recorded, Settings};
+use crate::engine::{Pace, Point, Recorded, Settings, TOGETHER};
 use crate::machine::usage::{Memory, Usage};
 pub use text::{bytes, number, table};
 
@@ -46,7 +46,7 @@ pub struct Outcome {
     pub latency: Latency,
     /// Of jobs of several requests.
     pub jobs: Option<Jobs>,
-    /// Times that something was due and all connections were busy.
+    /// Jobs that were due when all connections were busy.
     pub queued: u64,
     /// The load's own CPU, in percent of one.
     pub own_cpu_percent: f64,
@@ -223,9 +223,15 @@ impl Outcome {
         }
         if self.queued > 0 && self.rate.is_some() {
             remarks.push(format!(
-                "{} times all connections were busy when a request was due; it waited, and its \
-                 latency counts from when it was due",
+                "{} requests were due when all connections were busy: they waited, and their latency \
+                 counts from when they were due",
                 self.queued
+            ));
+        }
+        if self.rate.is_some_and(|rate| rate * TOGETHER.as_secs_f64() > 1.0) {
+            remarks.push(format!(
+                "at such a rate the load looks every {} µs, which is in the latencies",
+                TOGETHER.as_micros()
             ));
         }
         if self.faults.values().any(|count| *count > 0) {
