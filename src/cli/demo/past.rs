@@ -98,6 +98,10 @@ impl Past {
     /// # Errors
     /// That it was not, in a whole minute.
     pub fn pass(&mut self, minutes: u32) -> io::Result<()> {
+        // Before time passes: what comes of an event depends on those that another worker has not sent yet.
+        for sender in &mut self.senders {
+            sender.flush();
+        }
         self.at_us += u64::from(minutes) * MINUTE_US.cast_unsigned();
         // Not yet into the next day: whose clients they are is decided when they are counted.
         let mut now_us = self.at_us - HALF_A_MINUTE_US;
