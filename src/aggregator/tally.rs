@@ -104,7 +104,9 @@ impl Tally {
         cells: &mut Cells,
         today: u32,
     ) {
-        for CrowdOf { package, dimension, value, tag } in self.crowds.drain(..) {
+        for (at, crowd) in self.crowds.drain(..).enumerate() {
+            give_way(at);
+            let CrowdOf { package, dimension, value, tag } = crowd;
             let value =
                 tag.map_or_else(|| value.clone(), |tag| crossed([&value, &*names.text(tag)]));
             let value = names.value(package, dimension, &value);
