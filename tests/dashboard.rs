@@ -469,6 +469,11 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
     browser.until(&format!("document.getElementById('tile-pulls').textContent !== {before}"));
     assert_eq!(browser.eval("window.violations.join()"), "");
 
+    // Badges are pictures.
+    browser.until("document.querySelectorAll('.badges img').length >= 4");
+    browser
+        .until("[...document.querySelectorAll('.badges img')].every(it => it.naturalWidth > 40)");
+
     // In the list too: which package it was, and what that makes of the totals.
     browser.open(&at("/?range=24h"));
     watch_for_violations(&mut browser);
@@ -485,9 +490,6 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
         browser.until(&format!("{now} !== {before}"));
     }
     assert_eq!(browser.eval("window.violations.join()"), "");
-
-    browser
-        .until("[...document.querySelectorAll('.badges img')].every(it => it.naturalWidth > 40)");
 
     // A package is made and served, without a page loaded in between.
     browser.open(&at("/settings/package/%2A/demo/hello"));

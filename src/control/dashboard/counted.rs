@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
-
 use super::Dashboard;
 use super::sign_in::Network;
 use super::trouble::Trouble;
@@ -58,7 +56,7 @@ pub(super) async fn counted<T: Send + 'static>(
         Ok(Err(error @ (QueryError::Unavailable(_) | QueryError::Stopped))) => {
             let why =
                 format!("Just now {error}. Pulls go on and are counted; try again in a moment.");
-            Err(Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Not available", why))
+            Err(Trouble::not_now("Not available", &why))
         }
         Err(error) => Err(Trouble::failed(&error)),
     }
@@ -127,6 +125,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use axum::http::StatusCode;
 
     #[test]
     fn each_who_asks_has_one_place_and_strangers_leave_some() {

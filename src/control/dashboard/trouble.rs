@@ -162,7 +162,7 @@ impl Trouble {
     }
 
     /// What works again in a moment.
-    fn not_now(what: &str, why: &str) -> Self {
+    pub(super) fn not_now(what: &str, why: &str) -> Self {
         let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, what, why);
         Self { retry_s: Some(5), ..trouble }
     }
@@ -189,7 +189,7 @@ impl From<StoreError> for Trouble {
                 tracing::error!("{error}");
                 let why = "The accounts' database cannot be used; the gateway's log says why. Pulls \
                            go on. Try again in a moment.";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available", why)
+                Self::not_now("Not available", why)
             }
         }
     }
@@ -235,7 +235,7 @@ impl From<Refused> for Trouble {
             }
             Refused::Configuration(words) => {
                 let why = format!("Nothing was changed: {words}.");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not now", why)
+                Self::not_now("Not now", &why)
             }
             Refused::Busy(Taken::All) => {
                 let why =
@@ -255,7 +255,7 @@ impl From<Refused> for Trouble {
             Refused::Unheard { is_draining: true } => {
                 let why = "It is written down, and in force when the gateway has started again: it is \
                            stopping.";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", why)
+                Self::not_now("Stopping", why)
             }
             Refused::Unheard { is_draining: false } => {
                 let why = "It is written down, but a worker has not said that it knows: the gateway's \

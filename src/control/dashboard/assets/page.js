@@ -81,16 +81,33 @@ function living() {
   const shown = document.getElementById("shown");
   const [card, list, state] = [".live", "#live", "#live-state"].map((it) => document.querySelector(it));
   if (!shown?.dataset.live || !card || !window.EventSource) return;
-  const feed = new EventSource(shown.dataset.live);
+  let feed;
   const say = (words, isLive) => {
     state.textContent = words;
     card.classList.toggle("is-live", isLive);
   };
   let due = 0;
-  card.hidden = false;
-  feed.addEventListener("open", () => say("each pull, as it is counted", true));
-  feed.addEventListener("error", () => say("not connected; trying again", false));
-  feed.addEventListener("pull", (event) => {
+  // Nobody looks at a hidden page: it is asked for again once somebody does.
+  let isOld = false;
+  const renew = () => {
+    isOld = document.hidden;
+    if (!isOld) refresh().catch(() => {});
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (isOld) renew();
+  });
+  const connect = () => {
+    feed = new EventSource(shown.dataset.live);
+    feed.addEventListener("open", () => say("each pull, as it is counted", true));
+    feed.addEventListener("error", () => {
+      // What is refused, as where all seats are taken, the browser does not ask for again.
+      const isRefused = feed.readyState === EventSource.CLOSED;
+      say(`not connected; trying again${isRefused ? " in a minute" : ""}`, false);
+      if (isRefused) setTimeout(connect, 60000);
+    });
+    feed.addEventListener("pull", seen);
+  };
+  const seen = (event) => {
     const pull = JSON.parse(event.data);
     const line = document.createElement("li");
     const time = document.createElement("time");
@@ -110,9 +127,11 @@ function living() {
     const wait = Math.max(0, due - Date.now());
     if (wait < 5000) {
       due = Date.now() + wait + 5000;
-      setTimeout(() => refresh().catch(() => {}), wait + 200);
+      setTimeout(renew, wait + 200);
     }
-  });
+  };
+  card.hidden = false;
+  connect();
   addEventListener("pagehide", () => feed.close());
 }
 

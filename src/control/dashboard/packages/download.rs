@@ -26,7 +26,6 @@ use crate::control::dashboard::trouble::Trouble;
 use crate::control::dashboard::viewer::{Signed, Viewer};
 use crate::pure::access::Action;
 use crate::pure::export::{Format, Row};
-use crate::pure::pull::rollup::MEASURE_NAMES;
 
 pub(super) fn routes() -> Router<Dashboard> {
     Router::new()
@@ -105,11 +104,16 @@ async fn list(
     let (asked, signed) = (Asked::of(rest, now)?, Arc::new(signed));
     let totals = found(&at, &signed, &asked, now).await?.totals;
     let is_compared = totals.iter().any(|(_, _, before)| before.is_some());
-    let mut sheet = Sheet::begin(format, &["package"], MEASURE_NAMES.into(), is_compared);
-    for (package, now, before) in &totals {
-        sheet.put(&[("package", package)], now, before.as_ref());
-    }
-    Ok(file("packages", format, sheet.end().into()))
+    // There may be very many, and who waits for something else here must not wait for that.
+    let written = tokio::task::spawn_blocking(move || {
+        let mut sheet = Sheet::begin(format, &["package"], |_| true, is_compared);
+        for (package, now, before) in &totals {
+            sheet.put(&[("package", package)], now, before.as_ref());
+        }
+        sheet.end()
+    });
+    let text = written.await.map_err(|error| Trouble::failed(&error))?;
+    Ok(file("packages", format, text.into()))
 }
 
 async fn download(
@@ -202,12 +206,12 @@ async fn sheet(
     };
     let answer = counted(at, asker, ask_all).await?;
     // Of places everybody is told the pulls alone, and of companies nothing.
-    let measures = match (is_public, is_place(by)) {
-        (true, true) => vec!["pulls"],
-        (true, false) => MEASURE_NAMES.into_iter().filter(|name| !HIDDEN.contains(name)).collect(),
-        (false, _) => MEASURE_NAMES.into(),
+    let is_told = |name: &str| match (is_public, is_place(by)) {
+        (true, true) => name == "pulls",
+        (true, false) => !HIDDEN.contains(&name),
+        (false, _) => true,
     };
-    let mut sheet = Sheet::begin(format, &["package", by.column()], measures, is_compared);
+    let mut sheet = Sheet::begin(format, &["package", by.column()], is_told, is_compared);
     for row in &answer.rows {
         let key = row.keys.first().map(|(_, key)| key.as_str()).unwrap_or_default();
         let told = [("package", package), (by.column(), key)];

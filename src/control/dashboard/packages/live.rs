@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -69,7 +68,7 @@ pub(in crate::control::dashboard) async fn stream(
             "{whose} are watching pulls already. A page works without; load it again to see newer counts. \
              Programs ask again when one of these has ended."
         );
-        Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "Too many watch", why)
+        Trouble::not_now("Too many watch", &why)
     })?;
     let (status, booked) = (Arc::clone(&at.status), at.query.subscribe());
     let lost = sight::lost(at, viewer.sight(package.as_deref()));

@@ -6,8 +6,8 @@ use crate::pure::pull::rollup::{MEASURE_NAMES, Measures};
 /// A file that is being written.
 pub(super) struct Sheet {
     format: Format,
-    /// Which counts it has.
-    measures: Vec<&'static str>,
+    /// Which counts it has: what each is called, and its place among all.
+    measures: Vec<(&'static str, usize)>,
     /// What those of the period before are called, where it has them.
     before: Vec<String>,
     text: String,
@@ -18,12 +18,14 @@ impl Sheet {
     pub(super) fn begin(
         format: Format,
         told: &[&str],
-        measures: Vec<&'static str>,
+        is_meant: impl Fn(&str) -> bool,
         is_compared: bool,
     ) -> Self {
+        let measures = MEASURE_NAMES.into_iter().zip(0..);
+        let measures: Vec<_> = measures.filter(|(name, _)| is_meant(name)).collect();
         let before = measures.iter().filter(|_| is_compared);
-        let before: Vec<String> = before.map(|name| format!("previous_{name}")).collect();
-        let columns = told.iter().chain(&measures).copied();
+        let before: Vec<String> = before.map(|(name, _)| format!("previous_{name}")).collect();
+        let columns = told.iter().copied().chain(measures.iter().map(|(name, _)| *name));
         let columns: Vec<&str> = columns.chain(before.iter().map(String::as_str)).collect();
         let mut text = String::new();
         format.put_header(&mut text, &columns);
@@ -32,10 +34,11 @@ impl Sheet {
 
     /// One row more. What was nothing in the period before is 0 there.
     pub(super) fn put(&mut self, told: &[(&str, &str)], now: &Measures, before: Option<&Measures>) {
-        let zero = Measures::ZERO;
+        let (now, before) =
+            (now.to_array(), before.copied().map(Measures::to_array).unwrap_or_default());
         let then = self.measures.iter().zip(&self.before);
-        let then = then.map(|(name, title)| (title.as_str(), of(before.unwrap_or(&zero), name)));
-        let counts = self.measures.iter().map(|name| (*name, of(now, name)));
+        let then = then.map(|((_, place), title)| (title.as_str(), before[*place]));
+        let counts = self.measures.iter().map(|(name, place)| (*name, now[*place]));
         let counts: Vec<(&str, u64)> = counts.chain(then).collect();
         self.format.put_row(&mut self.text, &Row { told, counts: &counts });
     }
@@ -46,11 +49,6 @@ impl Sheet {
     }
 }
 
-fn of(measures: &Measures, name: &str) -> u64 {
-    let named = MEASURE_NAMES.into_iter().zip(measures.to_array());
-    named.into_iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,7 +57,7 @@ mod tests {
     fn the_period_before_stands_behind_what_it_is_compared_with() {
         let pulls = |pulls| Measures { pulls, ..Measures::ZERO };
         let written = |format, is_compared| {
-            let mut sheet = Sheet::begin(format, &["package"], vec!["pulls"], is_compared);
+            let mut sheet = Sheet::begin(format, &["package"], |name| name == "pulls", is_compared);
             sheet.put(&[("package", "a.b/c")], &pulls(3), Some(&pulls(2)));
             sheet.put(&[("package", "a.b/d")], &pulls(1), None);
             sheet.end()
