@@ -5,15 +5,13 @@
 
 mod support;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use pullgate::pure::totp;
 use serde_json::{Value, json};
+use support::deeds::{Doer, SLED, open_gate};
 use support::gate::Gate;
 use support::http::{Answer, Connection};
-use support::names::{Names, wanted};
-use support::people::{account_of, invited, link, number};
-use support::person::{PACKAGES, PASSWORD, Person, set_up_link, text};
+use support::names::Names;
+use support::people::{invited, link, number};
+use support::person::{PASSWORD, Person, set_up_link, text, written};
 use support::program::{json_of, made as made_token, send, token_of};
 use support::routes::{of_api, of_pages, without_a_row};
 
@@ -30,6 +28,46 @@ impl Done {
         self.0.push((method.to_owned(), target.to_owned()));
     }
 
+    /// What an admin does with a package: all but giving it another name or removing it.
+    fn configures(&mut self, admin: &mut Person, package: &str) {
+        let at = |what: &str| format!("/{what}/{package}");
+        for all in ["/", "/live", "/download"] {
+            self.sees(admin, all);
+        }
+        for page in ["packages", "live", "download", "first-pull", "public", "public-download"] {
+            self.sees(admin, &at(page));
+        }
+        self.does(admin, &at("first-pull"), &[]);
+        let (at_settings, reverted) = (at("settings/package"), at("settings/revert"));
+        let fields = written("made.example", "acme/sled");
+        let fields = [&fields[..], &[("description", "of the test")]].concat();
+        self.fills(admin, (&at_settings, &at_settings), &fields);
+        let is_told =
+            |admin: &mut Person| text(&admin.get(&at("packages"))).contains("of the test");
+        assert!(is_told(admin));
+        self.fills(admin, (&at_settings, &reverted), &[]);
+        assert!(!is_told(admin));
+        let (publish, badges, alerts) =
+            (at("settings/public"), at("settings/badges"), at("alerts"));
+        for (switch, name) in [(&publish, "public"), (&badges, "badges")] {
+            for to in ["on", "off", "on"] {
+                self.does(admin, switch, &[(name, to)]);
+            }
+        }
+        self.does(admin, &publish, &[("public", "off")]);
+        let page = text(&self.sees(admin, &at("packages")));
+        let badge = page.split("src=\"/badges/").nth(1).unwrap().split('"').next().unwrap();
+        self.sees(admin, &format!("/badges/{badge}"));
+        self.sees(admin, &alerts);
+        let hook = [("do", "add"), ("url", "https://hooks.example/x"), ("weekly", "on")];
+        let id = number(&self.does(admin, &alerts, &hook), "alert");
+        for what in ["test", "remove"] {
+            self.does(admin, &alerts, &[("do", what), ("alert", &id)]);
+        }
+    }
+}
+
+impl Doer for Done {
     fn sees(&mut self, person: &mut Person, target: &str) -> Answer {
         let answer = match target.starts_with("/live") {
             true => person.head_of(target),
@@ -57,138 +95,18 @@ impl Done {
         self.note("POST", action, &answer);
         answer
     }
-
-    /// What an admin does at a place: people, and programs.
-    fn lets_in(&mut self, gate: &Gate, admin: &mut Person, place: (&str, &str), guest: &str) {
-        let people = format!("/people?{}={}", place.0, place.1);
-        let label = ("label", "report");
-        self.sees(admin, &format!("/history?{}={}", place.0, place.1));
-        self.does(admin, "/people/invite", &[place, ("role", "admin")]);
-        let invitation = number(&self.sees(admin, &people), "invitation");
-        self.does(admin, "/people/withdraw", &[place, ("invitation", &invitation)]);
-        // Somebody comes, becomes an admin, and goes.
-        let link = link(&self.does(admin, "/people/invite", &[place, ("role", "member")]));
-        let mut person = Person::before(gate);
-        let fields = [("login", guest), ("password", PASSWORD)];
-        self.fills(&mut person, (&link, "/join"), &fields);
-        self.sees(&mut person, &people);
-        let account = account_of(&self.sees(admin, &people), guest);
-        let account = ("account", account.as_str());
-        self.does(admin, "/people/role", &[place, account, ("role", "admin")]);
-        self.sees(&mut person, &format!("/history?{}={}", place.0, place.1));
-        self.does(admin, "/people/remove", &[place, account]);
-        assert_eq!(person.get(&people).status, 404);
-        // A token is revoked as one of the place, and as one's own.
-        let token = |page: &Answer| number(page, "token");
-        self.does(admin, "/tokens", &[place, label, ("role", "admin")]);
-        let id = token(&self.sees(admin, &people));
-        self.does(admin, "/people/revoke", &[place, ("token", &id)]);
-        self.does(admin, "/tokens", &[place, label, ("role", "member")]);
-        let id = token(&self.sees(admin, "/tokens"));
-        self.does(admin, "/tokens/revoke", &[("token", &id)]);
-    }
-
-    /// What an admin does with a package: all but giving it another name or removing it.
-    fn configures(&mut self, admin: &mut Person, package: &str) {
-        let at = |what: &str| format!("/{what}/{package}");
-        for all in ["/", "/live", "/download"] {
-            self.sees(admin, all);
-        }
-        for page in ["packages", "live", "download", "first-pull", "public", "public-download"] {
-            self.sees(admin, &at(page));
-        }
-        self.does(admin, &at("first-pull"), &[]);
-        let (written, reverted) = (at("settings/package"), at("settings/revert"));
-        let fields = [
-            ("domain", "made.example"),
-            ("name", "acme/sled"),
-            ("backends", "ghcr.io/acme/sled"),
-            ("delivery", "redirect"),
-            ("credentials", "none"),
-            ("description", "of the test"),
-            ("act", "save"),
-            ("anyway", "yes"),
-        ];
-        self.fills(admin, (&written, &written), &fields);
-        let is_told =
-            |admin: &mut Person| text(&admin.get(&at("packages"))).contains("of the test");
-        assert!(is_told(admin));
-        self.fills(admin, (&written, &reverted), &[]);
-        assert!(!is_told(admin));
-        let (publish, badges, alerts) =
-            (at("settings/public"), at("settings/badges"), at("alerts"));
-        for (switch, name) in [(&publish, "public"), (&badges, "badges")] {
-            for to in ["on", "off", "on"] {
-                self.does(admin, switch, &[(name, to)]);
-            }
-        }
-        self.does(admin, &publish, &[("public", "off")]);
-        let page = text(&self.sees(admin, &at("packages")));
-        let badge = page.split("src=\"/badges/").nth(1).unwrap().split('"').next().unwrap();
-        self.sees(admin, &format!("/badges/{badge}"));
-        self.sees(admin, &alerts);
-        let hook = [("do", "add"), ("url", "https://hooks.example/x"), ("weekly", "on")];
-        let id = number(&self.does(admin, &alerts, &hook), "alert");
-        for what in ["test", "remove"] {
-            self.does(admin, &alerts, &[("do", what), ("alert", &id)]);
-        }
-    }
 }
-
-fn gate(names: &Names) -> Gate {
-    let at = names.at;
-    Gate::start_with_admin_and("epoll", "sign_up = \"open\"\n", PACKAGES, move |command| {
-        command.arg("--resolver").arg(at.to_string());
-    })
-}
-
-/// A package of ada's, made in the dashboard.
-const SLED: &str = "made.example/acme/sled";
 
 #[test]
 fn each_page_and_form_by_who_may() {
     let names = Names::start();
-    let (mut gate, mut done) = (gate(&names), Done::default());
+    let (mut gate, mut done) = (open_gate(&names), Done::default());
     let first = set_up_link(&mut gate);
     let mut ada = Person::before(&gate);
     let fields = [("login", "ada"), ("organisation", "acme"), ("password", PASSWORD)];
     done.fills(&mut ada, (&first, "/set-up"), &fields);
 
-    // An account of one's own.
-    let mut eve = Person::before(&gate);
-    let fields = [("login", "eve"), ("organisation", "moon"), ("password", PASSWORD)];
-    done.fills(&mut eve, ("/sign-up", "/sign-up"), &fields);
-    let mut elsewhere = Person::before(&gate);
-    let fields = [("login", "eve"), ("password", PASSWORD)];
-    done.fills(&mut elsewhere, ("/sign-in", "/sign-in"), &fields);
-    let sessions = text(&done.sees(&mut eve, "/account"));
-    let mut ids = sessions.split("name=\"session\" value=\"").skip(1);
-    let newest = ids.next().unwrap().split('"').next().unwrap();
-    done.does(&mut eve, "/account/sessions", &[("session", newest)]);
-    assert_eq!(elsewhere.get("/account").status, 303, "it is over");
-    let secret = text(&done.sees(&mut eve, "/account/second-factor"));
-    let secret = secret.split("name=\"secret\" value=\"").nth(1).unwrap();
-    let secret = totp::from_base32(secret.split('"').next().unwrap()).unwrap();
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let code = |step: u64| totp::code(&secret, now_s / totp::STEP_S + step).to_string();
-    let (encoded, password) = (totp::base32(&secret), ("password", PASSWORD));
-    let fields = [("secret", &*encoded), ("code", &code(0)), password];
-    done.does(&mut eve, "/account/second-factor", &fields);
-    done.does(&mut eve, "/account/second-factor/off", &[("code", &code(1)), password]);
-    let fields = [password, ("new_password", "another one, just as long")];
-    done.does(&mut eve, "/account/password", &fields);
-    // A domain of an organisation that does not run the gateway.
-    let moon = ("organisation", "moon");
-    let domains = "/domains?organisation=moon";
-    for host in ["proven.example", "claimed.example"] {
-        done.does(&mut eve, "/domains/claim", &[moon, ("domain", host)]);
-    }
-    let record = wanted(&text(&done.sees(&mut eve, domains)), "proven.example");
-    names.say("_pullgate.proven.example", &[&record]);
-    done.does(&mut eve, "/domains/check", &[moon, ("domain", "proven.example")]);
-    done.does(&mut eve, "/domains/return", &[moon, ("domain", "proven.example")]);
-    done.does(&mut eve, "/domains/withdraw", &[moon, ("domain", "claimed.example")]);
-    done.does(&mut eve, "/sign-out", &[]);
+    done.has_an_account(&gate, &names);
 
     // Organisations, and whose a domain is.
     done.sees(&mut ada, "/organisations");
@@ -198,15 +116,7 @@ fn each_page_and_form_by_who_may() {
     let acme = ("organisation", "acme");
 
     // Packages and people, by an admin of the organisation and by one of the package.
-    let fields = [
-        ("domain", "made.example"),
-        ("name", "acme/sled"),
-        ("backends", "ghcr.io/acme/sled"),
-        ("delivery", "redirect"),
-        ("credentials", "none"),
-        ("act", "save"),
-        ("anyway", "yes"),
-    ];
+    let fields = written("made.example", "acme/sled");
     let new = "/packages/new?organisation=acme";
     done.fills(&mut ada, (new, "/packages/new"), &fields);
     let sled = ("package", SLED);
@@ -387,7 +297,7 @@ impl Program<'_> {
 #[test]
 fn each_path_of_the_api_by_who_may() {
     let names = Names::start();
-    let mut gate = gate(&names);
+    let mut gate = open_gate(&names);
     let mut ada = Person::set_up(&mut gate);
     let token = token_of(&mut ada, "acme");
     let mut program = Program { gate: &gate, token, done: Vec::new() };

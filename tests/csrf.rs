@@ -6,29 +6,17 @@
 
 mod support;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use pullgate::pure::totp;
 use rusqlite::Connection as Database;
 use rusqlite::types::Value as Cell;
 use serde_json::{Value, json};
+use support::deeds::{Doer, SLED, open_gate};
 use support::gate::Gate;
 use support::http::Answer;
-use support::names::{Names, wanted};
-use support::people::{account_of, invited, link, number, signed_in};
-use support::person::{FORM, PACKAGES, PASSWORD, Person, ROCKET, carried, set_up_link, text};
+use support::names::Names;
+use support::people::{invited, link, number, signed_in};
+use support::person::{FORM, PASSWORD, Person, ROCKET, carried, set_up_link, text, written};
 use support::program::{json_of, problem, send, token_of};
 use support::routes::{of_api, of_pages, without_a_row};
-
-/// A package that is made in the dashboard.
-const SLED: &str = "made.example/acme/sled";
-
-fn gate(names: &Names) -> Gate {
-    let at = names.at;
-    Gate::start_with_admin_and("epoll", "sign_up = \"open\"\n", PACKAGES, move |command| {
-        command.arg("--resolver").arg(at.to_string());
-    })
-}
 
 /// All that is kept of people, of packages and of what was done, but for what changes by itself: when somebody was seen
 /// last, and how messages to webhooks go out.
@@ -96,100 +84,12 @@ impl Scene<'_> {
         answer
     }
 
-    /// With the token of a form that the person is shown.
-    fn does(&mut self, person: &mut Person, target: &str, fields: &[(&str, &str)]) -> Answer {
-        let token = person.form_token("/account");
-        let fields = [&[("form_token", token.as_str())], fields].concat();
-        let fields: Vec<_> =
-            fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.sends(person, target, &fields)
-    }
-
-    /// With all that the form to `action` on the page at `target` carries.
-    fn fills(
-        &mut self,
-        person: &mut Person,
-        (target, action): (&str, &str),
-        fields: &[(&str, &str)],
-    ) -> Answer {
-        let mut all = carried(&text(&person.get(target)), action);
-        all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        self.sends(person, action, &all)
-    }
-
-    /// What people do with an account of their own.
-    fn has_an_account(&mut self, names: &Names) {
-        let gate = self.gate;
-        let mut eve = Person::before(gate);
-        let fields = [("login", "eve"), ("organisation", "moon"), ("password", PASSWORD)];
-        self.fills(&mut eve, ("/sign-up", "/sign-up"), &fields);
-        let mut elsewhere = Person::before(gate);
-        let fields = [("login", "eve"), ("password", PASSWORD)];
-        self.fills(&mut elsewhere, ("/sign-in", "/sign-in"), &fields);
-        let sessions = text(&eve.get("/account"));
-        let newest = sessions.split("name=\"session\" value=\"").nth(1).unwrap();
-        let newest = newest.split('"').next().unwrap();
-        self.does(&mut eve, "/account/sessions", &[("session", newest)]);
-        let secret = text(&eve.get("/account/second-factor"));
-        let secret = secret.split("name=\"secret\" value=\"").nth(1).unwrap();
-        let secret = totp::from_base32(secret.split('"').next().unwrap()).unwrap();
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let code = |step: u64| totp::code(&secret, now_s / totp::STEP_S + step).to_string();
-        let (encoded, password) = (totp::base32(&secret), ("password", PASSWORD));
-        let fields = [("secret", &*encoded), ("code", &code(0)), password];
-        self.does(&mut eve, "/account/second-factor", &fields);
-        let fields = [("code", &*code(1)), password];
-        self.does(&mut eve, "/account/second-factor/off", &fields);
-        let fields = [password, ("new_password", "another one, just as long")];
-        self.does(&mut eve, "/account/password", &fields);
-        let moon = ("organisation", "moon");
-        for host in ["proven.example", "claimed.example"] {
-            self.does(&mut eve, "/domains/claim", &[moon, ("domain", host)]);
-        }
-        let record = wanted(&text(&eve.get("/domains?organisation=moon")), "proven.example");
-        names.say("_pullgate.proven.example", &[&record]);
-        self.does(&mut eve, "/domains/check", &[moon, ("domain", "proven.example")]);
-        self.does(&mut eve, "/domains/return", &[moon, ("domain", "proven.example")]);
-        self.does(&mut eve, "/domains/withdraw", &[moon, ("domain", "claimed.example")]);
-        self.does(&mut eve, "/sign-out", &[]);
-    }
-
-    /// What an admin does with people and programs.
-    fn lets_in(&mut self, ada: &mut Person) {
-        let (acme, people) = (("organisation", "acme"), "/people?organisation=acme");
-        self.does(ada, "/people/invite", &[acme, ("role", "admin")]);
-        let invitation = number(&ada.get(people), "invitation");
-        self.does(ada, "/people/withdraw", &[acme, ("invitation", &invitation)]);
-        let link = link(&self.does(ada, "/people/invite", &[acme, ("role", "member")]));
-        let mut bob = Person::before(self.gate);
-        self.fills(&mut bob, (&link, "/join"), &[("login", "bob"), ("password", PASSWORD)]);
-        let account = account_of(&ada.get(people), "bob");
-        let account = ("account", account.as_str());
-        self.does(ada, "/people/role", &[acme, account, ("role", "admin")]);
-        self.does(ada, "/people/remove", &[acme, account]);
-        let report = [acme, ("label", "report"), ("role", "admin")];
-        self.does(ada, "/tokens", &report);
-        let token = number(&ada.get(people), "token");
-        self.does(ada, "/people/revoke", &[acme, ("token", &token)]);
-        self.does(ada, "/tokens", &report);
-        let token = number(&ada.get("/tokens"), "token");
-        self.does(ada, "/tokens/revoke", &[("token", &token)]);
-    }
-
     /// What an admin does with organisations and packages.
     fn configures(&mut self, ada: &mut Person) {
         self.does(ada, "/organisations", &[("organisation", "third")]);
         let given = [("organisation", "third"), ("domain", "third.example")];
         self.does(ada, "/organisations/domain", &given);
-        let written = [
-            ("domain", "made.example"),
-            ("name", "acme/sled"),
-            ("backends", "ghcr.io/acme/sled"),
-            ("delivery", "redirect"),
-            ("credentials", "none"),
-            ("act", "save"),
-            ("anyway", "yes"),
-        ];
+        let written = written("made.example", "acme/sled");
         self.fills(ada, ("/packages/new?organisation=acme", "/packages/new"), &written);
         let at = |what: &str| format!("/{what}/{SLED}");
         self.does(ada, &at("first-pull"), &[]);
@@ -208,10 +108,35 @@ impl Scene<'_> {
     }
 }
 
+impl Doer for Scene<'_> {
+    fn sees(&mut self, person: &mut Person, target: &str) -> Answer {
+        person.get(target)
+    }
+
+    fn does(&mut self, person: &mut Person, target: &str, fields: &[(&str, &str)]) -> Answer {
+        let token = person.form_token("/account");
+        let fields = [&[("form_token", token.as_str())], fields].concat();
+        let fields: Vec<_> =
+            fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.sends(person, target, &fields)
+    }
+
+    fn fills(
+        &mut self,
+        person: &mut Person,
+        (target, action): (&str, &str),
+        fields: &[(&str, &str)],
+    ) -> Answer {
+        let mut all = carried(&text(&person.get(target)), action);
+        all.extend(fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self.sends(person, action, &all)
+    }
+}
+
 #[test]
 fn each_form_is_taken_with_its_own_token_and_with_no_other() {
     let names = Names::start();
-    let mut gate = gate(&names);
+    let mut gate = open_gate(&names);
     let first = set_up_link(&mut gate);
     let foreign = vec![Person::before(&gate).form_token(&first)];
     let mut scene = Scene { gate: &gate, foreign, done: Vec::new() };
@@ -224,8 +149,8 @@ fn each_form_is_taken_with_its_own_token_and_with_no_other() {
         signed_in(&gate, "ada", PASSWORD).form_token("/account"),
     ];
     assert!(scene.foreign.iter().all(|token| !token.is_empty()));
-    scene.has_an_account(&names);
-    scene.lets_in(&mut ada);
+    scene.has_an_account(&gate, &names);
+    scene.lets_in(&gate, &mut ada, ("organisation", "acme"), "bob");
     scene.configures(&mut ada);
     let mut forms = of_pages();
     forms.retain(|(method, _)| method == "POST");
@@ -236,7 +161,7 @@ fn each_form_is_taken_with_its_own_token_and_with_no_other() {
 #[test]
 fn a_cookie_changes_nothing_by_the_api() {
     let names = Names::start();
-    let mut gate = gate(&names);
+    let mut gate = open_gate(&names);
     let mut ada = Person::set_up(&mut gate);
     let token = token_of(&mut ada, "acme");
     invited(&gate, &mut ada, ("organisation", "acme"), "member", "bob");

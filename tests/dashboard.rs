@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use pullgate::pure::chart::short;
 use serde_json::Value;
 use support::browser::{Browser, Screen};
-use support::demo::Demo;
+use support::demo::{Demo, send_new};
 use support::http::Connection;
 use support::person::{PASSWORD, Person, text};
 
@@ -496,13 +496,7 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
     let lives_at = browser.eval("document.querySelector('dl code').textContent");
     browser.open(&at("/packages/new?organisation=acme"));
     watch_for_violations(&mut browser);
-    browser.eval(&format!(
-        "document.getElementById('domain').value = 'made.example'; \
-         document.getElementById('name').value = 'demo/new'; \
-         document.getElementById('backends').value = {lives_at}; 0"
-    ));
-    browser.eval("document.querySelector('main form button').click()");
-    browser.until("location.pathname === '/packages/made.example/demo/new'");
+    send_new(&mut browser, &lives_at);
     let mut client = Connection::open(demo.gateway).unwrap();
     let host = ["Host: made.example".to_owned()];
     let answer = client.ask("GET", "/v2/demo/new/manifests/latest", &host, b"").unwrap();

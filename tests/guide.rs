@@ -9,7 +9,7 @@ use serde_json::json;
 use support::eventually::eventually;
 use support::gate::{Gate, UPSTREAM};
 use support::http::Connection;
-use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
+use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text, written};
 use support::program::{ask, json_of, made, token_of};
 
 #[test]
@@ -109,17 +109,8 @@ fn a_record_for_all_organisations_is_for_who_runs_the_gateway_to_add() {
             "nothing to add",
         ),
     ] {
-        let written = [
-            ("domain", ""),
-            ("name", "sled"),
-            ("backends", "ghcr.io/acme/sled"),
-            ("delivery", "redirect"),
-            ("credentials", "none"),
-            ("act", "save"),
-            ("anyway", "yes"),
-        ];
         let new = format!("/packages/new?organisation={organisation}");
-        let made = person.fill_in(&new, &written);
+        let made = person.fill_in(&new, &written("", "sled"));
         assert_eq!(made.status, 303, "{}", text(&made));
         let package = format!("{organisation}.pkg.pg.test/sled");
         let page = text(&person.get(&format!("/first-pull/{package}")));

@@ -14,7 +14,7 @@ use support::browser::Browser;
 use support::eventually::eventually;
 use support::gate::Gate;
 use support::http::Connection;
-use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text};
+use support::person::{PACKAGES, PASSWORD, Person, ROCKET, text, written};
 use support::program::made;
 
 /// Each would set `pwned` if it were more than text.
@@ -148,16 +148,7 @@ fn send(browser: &mut Browser, action: &str, fields: &[(&str, &str)]) {
 fn names_that_nobody_may_have_are_text_where_they_are_refused() {
     let mut gate = Gate::start_with_admin("epoll", "sign_up = \"open\"\n", PACKAGES);
     let mut ada = Person::set_up(&mut gate);
-    let fields = [
-        ("domain", "made.example"),
-        ("name", "acme/sled"),
-        ("backends", "ghcr.io/acme/sled"),
-        ("delivery", "redirect"),
-        ("credentials", "none"),
-        ("description", NAME),
-        ("act", "save"),
-        ("anyway", "yes"),
-    ];
+    let fields = [&written("made.example", "acme/sled")[..], &[("description", NAME)]].concat();
     let made = ada.fill_in("/packages/new?organisation=acme", &fields);
     assert_eq!(made.status, 303, "{}", text(&made));
     let publish = "/settings/public/made.example/acme/sled";

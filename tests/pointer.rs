@@ -7,7 +7,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::browser::{Browser, Screen};
-use support::demo::Demo;
+use support::demo::{Demo, send_new};
 use support::people::number;
 use support::person::{PASSWORD, Person, text};
 
@@ -197,13 +197,7 @@ fn the_guide_sees_the_first_pull_as_it_happens() {
     browser.open(&format!("http://{}{settings}", demo.admin));
     let lives_at = browser.eval("document.querySelector('dl code').textContent");
     browser.open(&format!("http://{}/packages/new?organisation=acme", demo.admin));
-    browser.eval(&format!(
-        "document.getElementById('domain').value = 'made.example'; \
-         document.getElementById('name').value = 'demo/new'; \
-         document.getElementById('backends').value = {lives_at}; 0"
-    ));
-    browser.eval("document.querySelector('main form button').click()");
-    browser.until("location.pathname === '/packages/made.example/demo/new'");
+    send_new(&mut browser, &lives_at);
     browser.open(&format!("http://{}/first-pull/made.example/demo/new", demo.admin));
     let shown = "document.getElementById('shown').textContent";
     let before = browser.eval(shown);

@@ -11,7 +11,7 @@ use crate::aggregator::backup::Kept;
 use crate::aggregator::clients::OTHER;
 use crate::aggregator::clock::{Clock, month_begins};
 use crate::aggregator::counts::CountsError;
-use crate::aggregator::giving_way::give_way;
+use crate::aggregator::giving_way::giving_way;
 use crate::aggregator::health::{Health, add, set};
 use crate::aggregator::lock::Lock;
 use crate::aggregator::names::Names;
@@ -439,8 +439,7 @@ impl Persist {
 /// Gives cells the store's numbers.
 fn to_record_cells(cells: &Cells, names: &Names, store: &mut Store) -> Vec<RecordCell> {
     let mut out = Vec::with_capacity(cells.len());
-    for (at, (cell, measures)) in cells.iter().enumerate() {
-        give_way(at);
+    for (cell, measures) in giving_way(cells.iter(), 1) {
         let Some(package) = names.packages().get(cell.package as usize) else {
             continue;
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::aggregator::giving_way::give_way;
+use crate::aggregator::giving_way::giving_way;
 use crate::aggregator::schema::{Marker, PackageRecord, Record, RecordCell};
 use crate::pure::pull::rollup::{Measures, Unit};
 
@@ -37,8 +37,7 @@ impl Run {
         self.after = Marker { sequence, node, epoch, since, ..Marker::default() };
         self.packages.extend(record.packages.iter().cloned());
         let hash_of = |hasher: &RandomState, it: &RecordCell| hasher.hash_one(it.place());
-        for (at, cell) in record.cells.iter().enumerate() {
-            give_way(at);
+        for cell in giving_way(&record.cells, 1) {
             let hash = hash_of(&self.hasher, cell);
             let is_it = |known: &RecordCell| known.place() == cell.place();
             match self.cells.entry(hash, is_it, |known| hash_of(&self.hasher, known)) {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::aggregator::codec::{put, put_text, take, take_byte, take_text, take_u32};
-use crate::aggregator::giving_way::give_way;
+use crate::aggregator::giving_way::giving_way;
 use crate::pure::pull::rollup::{Dimension, MEASURE_NAMES, Measures, Unit};
 
 /// The format's version. Those before it are read too, as they stand, and written anew only where
@@ -252,8 +252,7 @@ impl Record {
             package.encode_to(&mut out);
         }
         put(&mut out, self.cells.len() as u64);
-        for (at, cell) in self.cells.iter().enumerate() {
-            give_way(at);
+        for cell in giving_way(&self.cells, 1) {
             put(&mut out, u64::from(cell.package));
             out.push(cell.dimension as u8);
             out.push(cell.unit as u8);

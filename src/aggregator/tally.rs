@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::aggregator::clients::Clients;
-use crate::aggregator::giving_way::give_way;
+use crate::aggregator::giving_way::giving_way;
 use crate::aggregator::names::Names;
 use crate::aggregator::places::{NOWHERE, Places};
 use crate::pure::client::Client;
@@ -104,9 +104,7 @@ impl Tally {
         cells: &mut Cells,
         today: u32,
     ) {
-        for (at, crowd) in self.crowds.drain(..).enumerate() {
-            give_way(at);
-            let CrowdOf { package, dimension, value, tag } = crowd;
+        for CrowdOf { package, dimension, value, tag } in giving_way(self.crowds.drain(..), 1) {
             let value =
                 tag.map_or_else(|| value.clone(), |tag| crossed([&value, &*names.text(tag)]));
             let value = names.value(package, dimension, &value);
@@ -115,8 +113,7 @@ impl Tally {
         }
         let mut by: HashMap<By, Measures, RandomState> = HashMap::default();
         let mut ended: HashMap<Ended, Measures, RandomState> = HashMap::default();
-        for (at, (asked, measures)) in self.asked.drain().enumerate() {
-            give_way(at * CELLS_EACH);
+        for (asked, measures) in giving_way(self.asked.drain(), CELLS_EACH) {
             let (package, row, client, minute, way, outcome) = asked;
             let hour = Unit::Hour.floor(minute);
             if let Some(way) = way {
@@ -142,13 +139,11 @@ impl Tally {
             let pair = names.value(package, Dimension::TagClient, &crossed(pair));
             add(Dimension::TagClient, pair);
         }
-        for (at, ((package, way, hour), measures)) in by.into_iter().enumerate() {
-            give_way(at);
+        for ((package, way, hour), measures) in giving_way(by, 1) {
             cells.add(cell(package, Dimension::Delivery, way.as_str().into(), hour), measures);
         }
-        for (at, pulled) in self.pulled_for.drain().enumerate() {
-            give_way(at * CELLS_EACH);
-            let ((package, platform, client, minute), pulls) = pulled;
+        for (pulled, pulls) in giving_way(self.pulled_for.drain(), CELLS_EACH) {
+            let (package, platform, client, minute) = pulled;
             let measures = Measures { pulls, ..Measures::ZERO };
             let value = platform.as_str().into();
             cells.add(cell(package, Dimension::ImagePlatform, value, minute), measures);
@@ -157,21 +152,18 @@ impl Tally {
                 cells.add(cell(package, dimension, value, minute), measures);
             }
         }
-        for (at, ((package, outcome, hour), measures)) in ended.into_iter().enumerate() {
-            give_way(at);
+        for ((package, outcome, hour), measures) in giving_way(ended, 1) {
             // What of a booking is not a request's has no outcome.
             if measures != Measures::ZERO {
                 let value = outcome.as_str().into();
                 cells.add(cell(package, Dimension::Outcome, value, hour), measures);
             }
         }
-        for (at, ((package, digest, day), pulls)) in self.fetched.drain().enumerate() {
-            give_way(at);
+        for ((package, digest, day), pulls) in giving_way(self.fetched.drain(), 1) {
             let measures = Measures { pulls, ..Measures::ZERO };
             cells.add(cell(package, Dimension::Digest, names.text(digest), day), measures);
         }
-        for (at, ((package, place, hour), measures)) in self.from.drain().enumerate() {
-            give_way(at * CELLS_EACH);
+        for ((package, place, hour), measures) in giving_way(self.from.drain(), CELLS_EACH) {
             for dimension in Dimension::OF_PLACES {
                 let value = places.value(place, dimension);
                 if !value.is_empty() {
@@ -184,8 +176,7 @@ impl Tally {
             (&mut self.by_country, Dimension::CountryTag),
             (&mut self.by_company, Dimension::CompanyTag),
         ] {
-            for (at, ((package, row, number, day), measures)) in pairs.drain().enumerate() {
-                give_way(at);
+            for ((package, row, number, day), measures) in giving_way(pairs.drain(), 1) {
                 let pair = crossed([&**places.text(number), &*names.text(row)]);
                 let value = names.value(package, dimension, &pair);
                 cells.add(cell(package, dimension, value, day), measures);

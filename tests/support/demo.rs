@@ -4,13 +4,27 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
+use super::browser::Browser;
 use super::free_address;
 use super::gate::pullgate;
 use super::http::Connection;
 use super::person::{PASSWORD, Person};
 use super::process::Process;
+
+/// Fills in the page of a new package, `made.example/demo/new` of a registry as the demo's own packages name it, and
+/// waits until it is made.
+pub fn send_new(browser: &mut Browser, lives_at: &Value) {
+    browser.eval(&format!(
+        "document.getElementById('domain').value = 'made.example'; \
+         document.getElementById('name').value = 'demo/new'; \
+         document.getElementById('backends').value = {lives_at}; 0"
+    ));
+    browser.eval("document.querySelector('main form button').click()");
+    browser.until("location.pathname === '/packages/made.example/demo/new'");
+}
 
 /// `pullgate demo --with-history`, and the first person at its dashboard.
 pub struct Demo {

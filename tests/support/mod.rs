@@ -9,6 +9,7 @@ pub mod bench;
 pub mod browser;
 pub mod cdn;
 pub mod clients;
+pub mod deeds;
 pub mod demo;
 pub mod described;
 pub mod eventually;

@@ -107,12 +107,14 @@ fn of_people(command: PeopleCommand) -> Result<String, String> {
             done(&there, &place.target("invitations"), invitation)
         }
         PeopleCommand::Role { login, role, place, there } => {
-            let change = move |_: &Value| json!({ "role": role });
-            done(&there, &person(&there, &place, &login)?, Deed::Change(Box::new(change)))
+            let (remote, change) = (there.remote()?, move |_: &Value| json!({ "role": role }));
+            let at = person(&remote, &place, &login)?;
+            done_at(&remote, there.json, &at, Deed::Change(Box::new(change)))
         }
         PeopleCommand::Remove { login, place, there } => {
-            let gone = Deed::Remove(format!("{login} has no role there any more"));
-            done(&there, &person(&there, &place, &login)?, gone)
+            let (remote, gone) = (there.remote()?, format!("{login} has no role there any more"));
+            let at = person(&remote, &place, &login)?;
+            done_at(&remote, there.json, &at, Deed::Remove(gone))
         }
     }
 }
@@ -170,8 +172,12 @@ fn of_alerts(command: AlertCommand) -> Result<String, String> {
 
 /// Does it there, and says what came of it.
 fn done(there: &There, target: &str, deed: Deed) -> Result<String, String> {
-    let remote = Remote::at(&there.url, &there.pass)?;
-    let whole = |value: &Value, words: String| match there.json {
+    done_at(&there.remote()?, there.json, target, deed)
+}
+
+/// The same at a gateway that was asked for something already.
+fn done_at(remote: &Remote, as_json: bool, target: &str, deed: Deed) -> Result<String, String> {
+    let whole = |value: &Value, words: String| match as_json {
         true => format!("{}\n", plain_json(&value.to_string())),
         false => words,
     };
@@ -187,7 +193,7 @@ fn done(there: &There, target: &str, deed: Deed) -> Result<String, String> {
         }
         Deed::Make(wanted, words) => {
             let made = remote.tell(Method::POST, target, None, Some(&wanted))?.said;
-            Ok(whole(&made, words(&made, &remote)))
+            Ok(whole(&made, words(&made, remote)))
         }
         Deed::Change(change) => {
             let seen = remote.tell(Method::GET, target, None, None)?;
@@ -204,8 +210,7 @@ fn done(there: &There, target: &str, deed: Deed) -> Result<String, String> {
 }
 
 /// Where somebody's role is, who is known here by what they sign in with.
-fn person(there: &There, place: &PlaceArgs, login: &str) -> Result<String, String> {
-    let remote = Remote::at(&there.url, &there.pass)?;
+fn person(remote: &Remote, place: &PlaceArgs, login: &str) -> Result<String, String> {
     let people = place.target("people");
     let all = remote.list(&people)?.ok_or_else(|| remote.absent(&people))?;
     let found = all.iter().find(|one| one["login"] == login);
@@ -220,6 +225,12 @@ fn target(what: &str, parameters: &[(&str, &str)]) -> String {
         socket::add(&mut target, key, value);
     }
     target
+}
+
+impl There {
+    fn remote(&self) -> Result<Remote, String> {
+        Remote::at(&self.url, &self.pass)
+    }
 }
 
 impl PlaceArgs {

@@ -22,7 +22,7 @@ use super::packages::pull_command;
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::{Signed, Viewer};
-use super::whereabouts::{records_for, shared_above};
+use super::whereabouts::Way;
 use crate::aggregator::Ask;
 use crate::control::accounts::rights::Right;
 use crate::control::accounts::sessions::Who;
@@ -206,12 +206,10 @@ async fn page(
     let ask = Ask { package: Some(package.clone()), ..Ask::default() };
     let asker = Asker::Account(signed.who.account);
     let pulls = counted(at, asker, move |query| query.rows(&ask)).await?.totals.pulls;
-    let domain = domain_of(&package);
-    let records = domain.as_ref().map(|domain| records_for(at, domain));
-    let shared = domain.as_ref().and_then(|domain| shared_above(at, domain));
+    let Way { domain, records, shared } = Way::of(at, &package);
     let page = FirstPullPage {
         frame: signed.frame("The first pull"),
-        records: records.unwrap_or_default(),
+        records,
         may_add: shared.is_none() || signed.may_gateway(Action::Configure),
         zone: shared.clone().or_else(|| domain.clone()).unwrap_or_default(),
         shared,

@@ -21,7 +21,7 @@ pub(super) struct Trouble {
     pub(super) what: String,
     /// Why, and what to do, in whole sentences.
     pub(super) why: String,
-    /// In how many seconds to come again.
+    /// In how many seconds to come again: known of all that is refused for a while.
     pub(super) retry_s: Option<u64>,
     /// Which fields of what was sent are wrong.
     pub(super) wrong: Vec<Wrong>,
@@ -32,7 +32,10 @@ pub(super) struct Trouble {
 impl Trouble {
     pub(super) fn new(status: StatusCode, what: &str, why: impl Into<String>) -> Self {
         let (what, why) = (what.to_owned(), why.into());
-        Self { status, what, why, retry_s: None, wrong: Vec::new(), at: Vec::new() }
+        let is_later =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let retry_s = is_later.then_some(LATER_S);
+        Self { status, what, why, retry_s, wrong: Vec::new(), at: Vec::new() }
     }
 
     /// What is wrong with this field of a form.
@@ -144,8 +147,7 @@ impl Trouble {
 
     /// Too much of theirs is under way: what, and to come again.
     pub(super) fn too_many(why: &str) -> Self {
-        let trouble = Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many at once", why);
-        Self { retry_s: Some(5), ..trouble }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many at once", why)
     }
 
     /// Too much is looked at elsewhere, of everybody's or of theirs.
@@ -163,8 +165,7 @@ impl Trouble {
 
     /// What works again in a moment.
     pub(super) fn not_now(what: &str, why: &str) -> Self {
-        let trouble = Self::new(StatusCode::SERVICE_UNAVAILABLE, what, why);
-        Self { retry_s: Some(5), ..trouble }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, what, why)
     }
 
     /// The gateway itself fails; the log says at what.
@@ -298,6 +299,9 @@ impl IntoResponse for Trouble {
 pub(super) async fn no_such_page() -> Trouble {
     Trouble::absent()
 }
+
+/// When to come again where nothing better is known.
+const LATER_S: u64 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -3,24 +3,35 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::Dashboard;
-use crate::pure::record::{self, Record, Whereabouts, records};
+use super::first_pull::domain_of;
+use crate::pure::record::{Record, Whereabouts, records, shared_above};
 
-/// The records that lead this domain here; none where it cannot be known which do.
-pub(super) fn records_for(at: &Dashboard, domain: &str) -> Vec<Record> {
-    let (snapshot, standing) = (at.in_force.snapshot(), at.makers.standing());
-    let whereabouts = Whereabouts {
-        dashboard: snapshot.dashboard_name(),
-        shared: standing.shared_domain.as_deref(),
-        listens: &standing.listens,
-        own: &own_addresses(),
-    };
-    records(domain, &whereabouts)
+/// The way from a package's domain to here.
+#[derive(Default)]
+pub(super) struct Way {
+    /// What it is pulled from; none where any host may be.
+    pub(super) domain: Option<String>,
+    /// What leads that here; none where it cannot be known.
+    pub(super) records: Vec<Record>,
+    /// The domain of all organisations that it is below: then records are for who runs the gateway to add.
+    pub(super) shared: Option<String>,
 }
 
-/// The shared domain, if this one is an organisation's below it: then records are for who runs the gateway to add.
-pub(super) fn shared_above(at: &Dashboard, domain: &str) -> Option<String> {
-    let standing = at.makers.standing();
-    record::shared_above(domain, standing.shared_domain.as_deref()).map(str::to_owned)
+impl Way {
+    pub(super) fn of(at: &Dashboard, package: &str) -> Self {
+        let Some(domain) = domain_of(package) else {
+            return Self::default();
+        };
+        let (snapshot, standing) = (at.in_force.snapshot(), at.makers.standing());
+        let whereabouts = Whereabouts {
+            dashboard: snapshot.dashboard_name(),
+            shared: standing.shared_domain.as_deref(),
+            listens: &standing.listens,
+            own: &own_addresses(),
+        };
+        let shared = shared_above(&domain, whereabouts.shared).map(str::to_owned);
+        Self { records: records(&domain, &whereabouts), shared, domain: Some(domain) }
+    }
 }
 
 /// By which addresses this machine speaks to the Internet. Nothing is sent: a socket of UDP is given one as soon as

@@ -12,9 +12,9 @@ use super::problem::Problem;
 use super::refusal::{Absent, Forbidden, Refusal, TooMany, Unchanged};
 use super::tagged::tagged;
 use crate::control::dashboard::Dashboard;
-use crate::control::dashboard::first_pull::{checked, domain_of, seen};
+use crate::control::dashboard::first_pull::{checked, seen};
 use crate::control::dashboard::packages::pull_command;
-use crate::control::dashboard::whereabouts::{records_for, shared_above};
+use crate::control::dashboard::whereabouts::Way;
 use crate::pure::doctor::Report;
 use crate::pure::record::Record;
 
@@ -91,9 +91,9 @@ pub(super) async fn guide(
 ) -> Result<Response, Problem> {
     let package = place.package()?.package;
     seen(&at, &caller.viewer, &package)?;
-    let (records, pull_command) = (added(&at, &package), pull_command(&package));
-    let (domain, added_by) = (domain_of(&package), added_by(&at, &package));
-    tagged(&headers, &Guide { domain, records, added_by, pull_command })
+    let (way, pull_command) = (Way::of(&at, &package), pull_command(&package));
+    let (records, added_by) = added(way.records, way.shared);
+    tagged(&headers, &Guide { domain: way.domain, records, added_by, pull_command })
 }
 
 /// Looks whether the package's domain leads here, as `pullgate doctor` does, for who may change its settings. Nothing
@@ -115,22 +115,15 @@ pub(super) async fn look(
     let package = place.package()?.package;
     let Report { lines, is_well } = checked(&at, &caller.viewer, &caller.who, &package).await?;
     let found = lines.iter().map(|line| Line::from(line.as_str())).collect();
-    let (records, added_by) = (added(&at, &package), added_by(&at, &package));
+    let way = Way::of(&at, &package);
+    let (records, added_by) = added(way.records, way.shared);
     Ok(Json(Looked { leads_here: is_well, found, records, added_by }).into_response())
 }
 
-/// What is to be added for it.
-fn added(at: &Dashboard, package: &str) -> Vec<AddedRecord> {
-    let records = domain_of(package).map(|domain| records_for(at, &domain)).unwrap_or_default();
-    records.into_iter().map(AddedRecord::from).collect()
-}
-
-/// Who adds it.
-fn added_by(at: &Dashboard, package: &str) -> &'static str {
-    match domain_of(package).and_then(|domain| shared_above(at, &domain)) {
-        Some(_) => "gateway",
-        None => "domain",
-    }
+/// What is to be added, and by whom.
+fn added(records: Vec<Record>, shared: Option<String>) -> (Vec<AddedRecord>, &'static str) {
+    let by = if shared.is_some() { "gateway" } else { "domain" };
+    (records.into_iter().map(AddedRecord::from).collect(), by)
 }
 
 impl From<Record> for AddedRecord {

@@ -86,10 +86,6 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Trouble { status, what, why, retry_s, wrong, .. } = self.0;
-        // The description promises of all that is not now that it is said when.
-        let is_later =
-            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        let retry_s = retry_s.or_else(|| is_later.then_some(LATER_S));
         let errors = wrong.into_iter().map(FieldError::from).collect();
         let body = ProblemBody { status: status.as_u16(), title: what, detail: why, errors };
         let mut response = (status, Json(body)).into_response();
@@ -120,9 +116,6 @@ pub(super) async fn of_router(response: Response) -> Response {
 pub(super) fn no_such() -> MethodRouter<Dashboard> {
     any(async || Problem(Trouble::absent()))
 }
-
-/// When to come again where nothing better is known.
-const LATER_S: u64 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::contents::{base, told_by};
 use super::figures::{Audience, PANELS, PARTS, ROWS_MANY, is_place, parts};
 use super::listed::{Asked, found};
-use super::public::KEPT;
+use super::public::{KEPT, glimpsed};
 use super::sheet::Sheet;
 use super::view::View;
 use super::{Asker, counted};
@@ -150,10 +150,7 @@ async fn public(
     Path(package): Path<String>,
     params: Params<Vec<(String, String)>>,
 ) -> Result<Response, Trouble> {
-    let is_public = at.is_public(&package).await?;
-    if !viewer.may_package(Action::Glimpse, &package, is_public) {
-        return Err(Trouble::absent());
-    }
+    let is_public = glimpsed(&at, &viewer, &package).await?;
     let wanted = Wanted::of(params.0)?;
     if let Rows::By(by) = wanted.rows
         && !matches!(by, By::Hour | By::Day)

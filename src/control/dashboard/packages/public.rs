@@ -46,6 +46,22 @@ struct PublicPage {
     counts: Counts,
 }
 
+/// That they may see what everybody may of a package; whether everybody does.
+///
+/// # Errors
+/// [`Trouble::absent`] for who may not.
+pub(super) async fn glimpsed(
+    at: &Dashboard,
+    viewer: &Viewer,
+    package: &str,
+) -> Result<bool, Trouble> {
+    let is_public = at.is_public(package).await?;
+    match viewer.may_package(Action::Glimpse, package, is_public) {
+        true => Ok(is_public),
+        false => Err(Trouble::absent()),
+    }
+}
+
 async fn public(
     State(at): State<Dashboard>,
     viewer: Viewer,
@@ -53,10 +69,7 @@ async fn public(
     Path(package): Path<String>,
     params: Params<Vec<(String, String)>>,
 ) -> Result<Response, Trouble> {
-    let is_public = at.is_public(&package).await?;
-    if !viewer.may_package(Action::Glimpse, &package, is_public) {
-        return Err(Trouble::absent());
-    }
+    let is_public = glimpsed(&at, &viewer, &package).await?;
     let now = Timestamp::now();
     let view = View::of(&params.0, now).map_err(Trouble::refused)?;
     let (path, name, asked) = (address("public", &package), package.clone(), view.clone());
