@@ -4,14 +4,17 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{CipherSuite, ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
 use crate::args::Handshake;
 
@@ -41,9 +44,13 @@ pub fn client(
     // In the order of Go's clients, which docker, podman and containerd are: whoever is asked follows it,
     // and a handshake with the other hash (SHA-384) takes a tenth longer.
     provider.cipher_suites.sort_by_key(|suite| !AS_GO.contains(&suite.suite()));
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let provider = Arc::new(provider);
+    let looks = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verifier = Once { looks: looks.build().map_err(io::Error::other)?, seen: OnceLock::new() };
+    let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = builder.with_no_client_auth();
     if handshake == Handshake::Full {
         config.resumption = Resumption::disabled();
     }
@@ -51,6 +58,75 @@ pub fn client(
         config.alpn_protocols.push(b"h2".to_vec());
     }
     Ok(Arc::new(config))
+}
+
+/// Looks at a certificate, and at what is signed with it, until one was found good; then whether it is the
+/// same. Two signatures for each handshake cost the load more than the handshake costs who is measured, and
+/// tell nothing new of him.
+#[derive(Debug)]
+struct Once {
+    looks: Arc<WebPkiServerVerifier>,
+    seen: OnceLock<CertificateDer<'static>>,
+}
+
+impl Once {
+    fn knows(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.seen.get().is_some_and(|seen| seen == certificate)
+    }
+
+    fn signed(
+        &self,
+        certificate: &CertificateDer<'_>,
+        look: impl FnOnce() -> Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if self.knows(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        let valid = look()?;
+        // Of two that look at once the first is kept.
+        self.seen.get_or_init(|| certificate.clone().into_owned());
+        Ok(valid)
+    }
+}
+
+impl ServerCertVerifier for Once {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.knows(certificate) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.looks.verify_server_cert(certificate, above, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let look = || self.looks.verify_tls12_signature(message, certificate, signed);
+        self.signed(certificate, look)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let look = || self.looks.verify_tls13_signature(message, certificate, signed);
+        self.signed(certificate, look)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.looks.supported_verify_schemes()
+    }
 }
 
 /// What Go offers first where the processor has AES (`crypto/tls`, `cipher_suites.go`).
