@@ -25,8 +25,8 @@ const COMPANIES: [&str; 13] = [
     "Ash", "Beech", "Cedar", "Dogwood", "Elm", "Fir", "Gum", "Hazel", "Ivy", "Juniper", "Kapok",
     "Larch", "Maple",
 ];
-/// The first number of the first one's addresses.
-const FIRST: u8 = 20;
+/// The first number of the first one's addresses, which nobody has: they are no cloud's.
+const FIRST: u8 = 224;
 
 /// The past of a gateway, told pull by pull.
 struct Told {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use foldhash::fast::FixedState;
+
 use super::database::tidy;
 use crate::pure::config::values::Cidr;
 use crate::pure::limits::LABELS_MAX;
@@ -11,20 +13,21 @@ use crate::pure::limits::LABELS_MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Networks<T> {
     entries: Vec<T>,
-    /// By the length of the networks, the longest first: their places in `entries`.
-    by_bits: Vec<(u8, HashMap<u128, u32>)>,
+    /// By the length of the networks, the longest first: their places in `entries`. Who runs the
+    /// gateway chose them, so that nobody else can make them collide.
+    by_bits: Vec<(u8, HashMap<u128, u32, FixedState>)>,
 }
 
 impl<T> Networks<T> {
     pub(super) fn new(networks: impl IntoIterator<Item = (Cidr, T)>) -> Self {
-        let mut by_bits: Vec<(u8, HashMap<u128, u32>)> = Vec::new();
+        let mut by_bits: Vec<(u8, HashMap<u128, u32, FixedState>)> = Vec::new();
         let mut entries = Vec::new();
         for (Cidr { network, bits }, entry) in networks {
             let at = u32::try_from(entries.len()).unwrap_or(u32::MAX);
             entries.push(entry);
             match by_bits.iter_mut().find(|(known, _)| *known == bits) {
                 Some((_, networks)) => _ = networks.entry(network).or_insert(at),
-                None => by_bits.push((bits, HashMap::from([(network, at)]))),
+                None => by_bits.push((bits, HashMap::from_iter([(network, at)]))),
             }
         }
         by_bits.sort_unstable_by_key(|(bits, _)| std::cmp::Reverse(*bits));
