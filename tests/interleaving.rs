@@ -18,7 +18,16 @@ use pullgate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
 use pullgate::pure::pull::kin;
 use pullgate::pure::pull::rollup::Dimension;
 
-use month::{Simulation, random::Random};
+use month::{BEGIN, Simulation, random::Random};
+
+/// What clients ask for.
+struct Scene {
+    /// When it begins.
+    minute: u32,
+    sent: Vec<Sent>,
+    /// How many of those are counted before midnight comes; none where it does not.
+    on_the_day_before: usize,
+}
 
 /// What a client asks for, and how it is answered.
 #[derive(Clone)]
@@ -39,14 +48,16 @@ fn any_interleaving_over_workers_comes_to_the_same_numbers() {
     let (first, last) = seed.map_or((1, 24), |seed: u64| (seed, seed));
     for seed in first..=last {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        // At noon, and over midnight: which day's client somebody is who asks within the moment that
-        // events are held back is decided when they are counted.
-        let midnight = seed.is_multiple_of(3);
-        let sent = events(&mut random, midnight);
-        let expected = counted(&sent, 1, None, midnight);
+        let over_midnight = seed.is_multiple_of(3);
+        let scene = events(&mut random, over_midnight);
+        let expected = counted(&scene, 1, None);
         assert!(expected.contains("pulls: 1,"), "{expected}");
+        // Each package's clients, on each day.
+        let days = expected.split("by ").find(|by| by.starts_with("[Day]")).unwrap();
+        let counting = days.lines().skip(1).filter(|row| !row.contains("daily_uniques: 0,"));
+        assert_eq!(counting.count(), if over_midnight { 6 } else { 3 }, "{days}");
         for workers in [1, 2, 4] {
-            let told = counted(&sent, workers, Some(&mut random), midnight);
+            let told = counted(&scene, workers, Some(&mut random));
             assert!(
                 told == expected,
                 "PULLGATE_SEED={seed}, {workers} workers:\n{told}\n{expected}"
@@ -59,9 +70,9 @@ fn any_interleaving_over_workers_comes_to_the_same_numbers() {
 #[test]
 fn of_what_comes_late_every_request_counts_once() {
     let mut random = Random(0x1234_5678_9abc_def1);
-    let sent = events(&mut random, false);
+    let Scene { minute, sent, .. } = events(&mut random, false);
     let dir = tempfile::tempdir().unwrap();
-    let mut simulation = Simulation::start(dir.path(), EVERYTHING);
+    let mut simulation = Simulation::start_at(minute, dir.path(), EVERYTHING);
     let begin_us = simulation.at_us;
     for (number, one) in sent.iter().enumerate() {
         // The last worker's events wait for a while, in order, before they are told.
@@ -82,22 +93,30 @@ fn of_what_comes_late_every_request_counts_once() {
 
 /// All counts that the events come to: sent by so many workers, each in order and in time, as `random`
 /// wills; without it by one worker, each at once.
-fn counted(
-    sent: &[Sent],
-    workers: u64,
-    mut random: Option<&mut Random>,
-    over_midnight: bool,
-) -> String {
+///
+/// Different clients among them: each run has random keys of its own, but so few clients are counted
+/// exactly. Whose day a client's is is decided when it is counted, which is when events have been held
+/// back: who asks in the moment before midnight is a client of the new day, whichever worker says so.
+/// What is left out is an aggregator that is too late at midnight, with events that were old enough to
+/// be counted before: those clients are the new day's, in one run and not in another. So the clock
+/// stands still before midnight until those are counted.
+fn counted(scene: &Scene, workers: u64, mut random: Option<&mut Random>) -> String {
+    let Scene { minute, sent, on_the_day_before } = scene;
     let dir = tempfile::tempdir().unwrap();
-    let mut simulation = Simulation::start(dir.path(), EVERYTHING);
-    // The simulation begins at midnight.
-    let shift_us = if over_midnight { -60_000_000 } else { 12 * 3_600_000_000 };
-    simulation.set_wall(shift_us);
+    let mut simulation = Simulation::start_at(*minute, dir.path(), EVERYTHING);
     let begin_us = simulation.at_us;
     // Of each worker, when the oldest event was offered that may not be sent yet.
     let mut waiting: [Option<u64>; 4] = [None; 4];
-    for one in sent {
+    for (number, one) in sent.iter().enumerate() {
         let at_us = begin_us + one.after_us;
+        if number > 0 && number == *on_the_day_before {
+            for worker in 0..4 {
+                simulation.flush(worker);
+            }
+            waiting = [None; 4];
+            simulation.turn_to(begin_us + sent[number - 1].after_us);
+            simulation.settle();
+        }
         let Some(random) = random.as_deref_mut() else {
             simulation.turn_to(at_us);
             offer(&mut simulation, 0, begin_us, one);
@@ -136,11 +155,7 @@ fn counted(
         let answer = query.rows(&Ask { by: by.clone(), ..Ask::default() }).unwrap();
         writeln!(told, "by {by:?}").unwrap();
         for row in answer.rows {
-            let mut measures = row.measures;
-            if over_midnight {
-                (measures.daily_uniques, measures.public_days) = (0, 0);
-            }
-            writeln!(told, "{} {:?} {measures:?}", row.package, row.keys).unwrap();
+            writeln!(told, "{} {:?} {:?}", row.package, row.keys, row.measures).unwrap();
         }
     }
     told
@@ -148,7 +163,7 @@ fn counted(
 
 /// Every word by itself, and with a unit of time; every pair.
 fn ways() -> Vec<Vec<By>> {
-    let mut ways = vec![vec![], vec![By::Minute]];
+    let mut ways = vec![vec![], vec![By::Minute], vec![By::Day]];
     for by in By::EVERY.into_iter().filter(|by| by.unit().is_none()) {
         ways.push(vec![by]);
         ways.push(vec![by, By::Day]);
@@ -197,12 +212,22 @@ fn is_blob(asked: Asked) -> bool {
 }
 
 /// Some minutes of a few clients: most requests lie close together, some just before or after the
-/// minute in which a window closes that began with them, or a minute of the clock.
-fn events(random: &mut Random, over_midnight: bool) -> Vec<Sent> {
-    let mut after_us = if over_midnight { 59_900_000 } else { 1_000 };
+/// minute in which a window closes that began with them, or a minute of the clock. At noon, or half
+/// of them on an evening, and the others from the moment before its midnight.
+fn events(random: &mut Random, over_midnight: bool) -> Scene {
+    let mut after_us = 1_000;
     let mut opened_us = after_us;
-    let mut sent = Vec::new();
+    let mut sent: Vec<Sent> = Vec::new();
+    let mut on_the_day_before = 0;
     for _ in 0..150 + random.below(150) {
+        // A GET of a manifest is the last of them: it is known when those are counted.
+        let may_end = sent.len() > 75 && sent.last().is_some_and(|it| it.asked == Asked::Manifest);
+        if over_midnight && may_end && on_the_day_before == 0 {
+            on_the_day_before = sent.len();
+            assert!(after_us < EVENING_US - 600_000_000, "it is too late for them");
+            after_us = EVENING_US - 1 - random.below(FLUSH_US);
+            opened_us = after_us;
+        }
         after_us = match random.below(30) {
             0 => (opened_us + 60_000_000 + random.below(3)).max(after_us + 2) - 1,
             1 => (after_us / 60_000_000 + 1) * 60_000_000 + random.below(3),
@@ -239,7 +264,9 @@ fn events(random: &mut Random, over_midnight: bool) -> Vec<Sent> {
         let (package, is_private) = (random.below(3) as u32, random.below(6) == 0);
         sent.push(Sent { after_us, client, package, asked, outcome, reference, is_private });
     }
-    sent
+    // [`BEGIN`] is a midnight.
+    let minute = if over_midnight { BEGIN - EVENING_MINUTES } else { BEGIN + 12 * 60 };
+    Scene { minute, sent, on_the_day_before }
 }
 
 fn digest(name: &str) -> String {
@@ -265,8 +292,11 @@ const AGENTS: [&str; 3] = [
     "containers/5.34.2 (github.com/containers/image)",
     "containerd/1.7.18",
 ];
+/// How long before midnight an evening begins.
+const EVENING_MINUTES: u32 = 120;
+const EVENING_US: u64 = EVENING_MINUTES as u64 * 60_000_000;
 /// How much later than it should a worker's page may come.
 const LATE_US: u64 = 7_000_000;
-/// How often a worker flushes at least.
+/// How often a worker flushes at least. Events are held back for longer.
 const FLUSH_US: u64 = pullgate::messages::pulls::FLUSH_US_MAX;
 const EVERYTHING: Retention = Retention { minute: None, hour: None, day: None };

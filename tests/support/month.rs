@@ -85,6 +85,11 @@ impl Deref for Simulation {
 impl Simulation {
     /// An empty store at [`BEGIN`].
     pub(crate) fn start(dir: &Path, retention: Retention) -> Self {
+        Self::start_at(BEGIN, dir, retention)
+    }
+
+    /// An empty store at that minute.
+    pub(crate) fn start_at(minute: u32, dir: &Path, retention: Retention) -> Self {
         let counting = Counting {
             flush: Duration::from_secs(1),
             window: Duration::from_secs(60),
@@ -101,7 +106,7 @@ impl Simulation {
             k_public: 10,
             unique_window: UniqueWindow::Day,
         };
-        Self(Past::begin(dir, BEGIN, WORKERS, sources(), (counting, insight)).unwrap())
+        Self(Past::begin(dir, minute, WORKERS, sources(), (counting, insight)).unwrap())
     }
 
     /// Offers one request by one worker.
