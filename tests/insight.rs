@@ -13,7 +13,7 @@ use pullgate::aggregator::clock::{Clock, Look};
 use pullgate::aggregator::{Amendment, Ask, By, Erasure, Query, Reconfigured, Row, Scope};
 use pullgate::cli::demo::past::Past;
 use pullgate::pure::client::ClientTable;
-use pullgate::pure::config::values::{Counting, Retention};
+use pullgate::pure::config::values::{Counting, Insight, Retention};
 use pullgate::pure::history::Total;
 use pullgate::pure::limits::CROSSED_ROWS_MAX;
 use pullgate::pure::place::{Database, Labels, Sources};
@@ -276,6 +276,15 @@ fn start_at(
     Gateway::start_from(Options { sources, look, ..options(data_dir, counting) }, 1)
 }
 
+/// The clocks of so many days ago.
+fn days_ago(days: i64) -> Look {
+    Arc::new(move || {
+        let Clock { now_us, .. } = Clock::look();
+        let wall_us = jiff::Timestamp::now().as_microsecond() - days * 86_400_000_000;
+        Clock::at(now_us, wall_us - i64::try_from(now_us).unwrap())
+    })
+}
+
 /// These networks, and these databases of places.
 fn sources(labels: &str, names: &[&str]) -> Sources {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places");
@@ -394,13 +403,9 @@ fn companies_that_an_erasure_leaves_do_not_count_again() {
 #[test]
 fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
     let dir = tempfile::tempdir().unwrap();
-    let yesterday: Look = Arc::new(|| {
-        let Clock { now_us, .. } = Clock::look();
-        let wall_us = jiff::Timestamp::now().as_microsecond() - 86_400_000_000;
-        Clock::at(now_us, wall_us - i64::try_from(now_us).unwrap())
-    });
     let labels = "10.9.8.0/24, our CI, exclude\n";
-    let mut gateway = start_at(yesterday, dir.path(), counting(), labels, &["GeoLite2-City-Test"]);
+    let mut gateway =
+        start_at(days_ago(1), dir.path(), counting(), labels, &["GeoLite2-City-Test"]);
     for (address, clients) in [("81.2.69.", 160..172), ("89.160.20.", 112..124)] {
         for client in clients {
             pull(&mut gateway, &format!("{address}{client}"), "latest");
@@ -441,6 +446,38 @@ fn in_public_only_crowds_are_shown_and_none_by_subtraction() {
         let refused = query.rows(&Ask { public: true, ..ask });
         assert!(refused.unwrap_err().to_string().contains("in public"));
     }
+}
+
+/// A mark does not say how many clients it was given for: who raises the threshold erases the days before.
+#[test]
+fn what_was_marked_under_a_lower_threshold_is_shown_until_its_days_are_erased() {
+    let dir = tempfile::tempdir().unwrap();
+    let second = jiff::Timestamp::now().as_second() - 2 * 86_400;
+    let marked = u32::try_from(second / 86_400 * 1440).unwrap();
+    for (days, k_public) in [(2, 3), (1, 10)] {
+        let sources = Arc::new(sources("", &["GeoLite2-City-Test"]));
+        let insight = Insight { k_public, ..insight() };
+        let look = days_ago(days);
+        let options = Options { sources, look, insight, ..options(dir.path(), counting()) };
+        let mut gateway = Gateway::start_from(options, 1);
+        for (address, clients) in
+            [("81.2.69.", 160..172), ("89.160.20.", 112..124), ("175.16.199.", 1..4)]
+        {
+            for client in clients {
+                pull(&mut gateway, &format!("{address}{client}"), "latest");
+            }
+        }
+        gateway.stop();
+    }
+    let everybody = Ask { public: true, ..ask(&["country"], &[]) };
+    assert_eq!(shown(&opened(dir.path()), &everybody), ["CN 6", "GB 24", "SE 24"]);
+    let mut gateway = start(dir.path(), counting(), "");
+    let scope = Scope::Package("acme.com/acme/rocket".to_owned());
+    let days = Some(marked..marked + 1440);
+    eventually("the store is open", || gateway.totals().is_some());
+    gateway.query.amend(Amendment::Erase(Erasure { scope, days })).unwrap();
+    gateway.stop();
+    assert_eq!(shown(&opened(dir.path()), &everybody), ["(other) 15", "SE 12"]);
 }
 
 /// Whoever was told already is not told again because somebody sets the clock.

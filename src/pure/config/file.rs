@@ -199,8 +199,10 @@ sections! {
         /// A file of your own networks, a line each: `10.0.0.0/8, office` to give it a label, or
         /// `192.0.2.0/24, our CI, exclude` to leave it out of the counts.
         networks: OptionalFile => r#""""#, like r#""/etc/pullgate/networks""#;
-        /// How many different clients must have pulled from a place, a network or a company on one
-        /// day before it is shown in public.
+        /// How many different clients must have pulled from a place, a network, a company or a cloud
+        /// on one day before it is shown in public. It is weighed as pulls come: what was enough
+        /// under a lower number stays shown when this is raised, until those days are erased
+        /// (`pullgate erase`).
         k_public: Count { least: 1, most: 1000 } => "10";
         /// For how long a client counts once: for a `day`, or for a `month`, for which it can then
         /// be told in memory that two pulls are one client's.
