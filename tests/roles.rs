@@ -122,6 +122,7 @@ fn every_page_and_form_by_everybody() {
         ("GET", &public_page, vec![], "404 200 200 404 200 200 404"),
         ("GET", &public_download, vec![], "404 200 200 404 200 200 404"),
         ("GET", "/public/registry.acme.com/acme/nowhere", vec![], "404 404 404 404 404 404 404"),
+        ("GET", "/public-download/registry.acme.com/acme/nowhere", vec![], "404 404 404 404 404 404 404"),
         ("POST", &publish, vec![("public", "on")], "door 403 303 404 403 303 404"),
         ("GET", &public_page, vec![], "200 200 200 200 200 200 200"),
         ("GET", &public_download, vec![], "200 200 200 200 200 200 200"),
@@ -153,6 +154,7 @@ fn every_page_and_form_by_everybody() {
         // Who sees all packages of the domain may wait for the first pull of one.
         ("GET", "/live/registry.acme.com/acme/nowhere", vec![], "door 200 200 404 404 404 404"),
         ("GET", &download, vec![], "door 200 200 404 200 200 404"),
+        ("GET", "/download/registry.acme.com/acme/nowhere", vec![], "door 404 404 404 404 404 404"),
         ("GET", "/download", vec![], "door 200 200 200 200 200 200"),
         ("GET", "/history?organisation=acme", vec![], "door 403 200 404 404 404 404"),
         ("GET", &history_of_rocket, vec![], "door 403 200 404 403 200 404"),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::contents::{Chosen, Counts, chosen, counts, pull_command};
 use super::figures::Audience;
 use super::view::View;
-use super::{Asker, counted};
+use super::{Asker, counted, is_there};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::address::address;
 use crate::control::dashboard::badges::{Code, codes};
@@ -67,18 +67,16 @@ async fn detail(
     if !signed.may_package(Action::See, &package, false) {
         return Err(Trouble::absent());
     }
+    let asker = Asker::Account(signed.who.account);
+    is_there(&at, asker, &package).await?;
     let now = Timestamp::now();
     let view = View::of(&params.0, now).map_err(Trouble::refused)?;
     let (path, name, asked) = (address("packages", &package), package.clone(), view.clone());
     let found = {
         let path = path.clone();
         let audience = Audience::People;
-        let asker = Asker::Account(signed.who.account);
         counted(&at, asker, move |query| counts(query, &name, &path, &asked, now, audience)).await?
     };
-    if found.is_empty && !at.has_package(&package) {
-        return Err(Trouble::absent());
-    }
     let is_public = at.is_public(&package).await?;
     let may_configure = signed.may_package(Action::Configure, &package, false);
     let off = at.accounts.run(|store| store.badges_off()).await?;

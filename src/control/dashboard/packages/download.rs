@@ -17,7 +17,7 @@ use super::listed::{Asked, found};
 use super::public::{KEPT, glimpsed};
 use super::sheet::Sheet;
 use super::view::View;
-use super::{Asker, counted};
+use super::{Asker, counted, is_there};
 use crate::aggregator::{Ask, By, Query};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::exported::exported;
@@ -125,9 +125,10 @@ async fn download(
     if !signed.may_package(Action::See, &package, false) {
         return Err(Trouble::absent());
     }
+    let account = signed.who.account;
+    is_there(&at, Asker::Account(account), &package).await?;
     let wanted = Wanted::of(params.0)?;
     let (name, format) = (name(&package, &wanted), wanted.format);
-    let account = signed.who.account;
     let body = match wanted.rows {
         Rows::By(by) if !wanted.is_compared => {
             let ask = Ask { by: vec![by], ..wanted.view.ask(Some(&package)) };
@@ -151,6 +152,8 @@ async fn public(
     params: Params<Vec<(String, String)>>,
 ) -> Result<Response, Trouble> {
     let is_public = glimpsed(&at, &viewer, &package).await?;
+    let asker = Asker::Network(network);
+    is_there(&at, asker, &package).await?;
     let wanted = Wanted::of(params.0)?;
     if let Rows::By(by) = wanted.rows
         && !matches!(by, By::Hour | By::Day)
@@ -159,7 +162,6 @@ async fn public(
         return Err(Trouble::refused("What the page does not show is not downloaded from it."));
     }
     let (name, format) = (name(&package, &wanted), wanted.format);
-    let asker = Asker::Network(network);
     let text = sheet(&at, asker, &package, wanted, Audience::Everybody).await?;
     let file = file(&name, format, text.into());
     Ok(match is_public {

@@ -22,6 +22,8 @@ use axum::Router;
 
 use super::Dashboard;
 use super::counted::{Asker, counted};
+use super::trouble::Trouble;
+use crate::aggregator::Ask;
 
 pub(super) fn routes() -> Router<Dashboard> {
     list::routes()
@@ -29,4 +31,20 @@ pub(super) fn routes() -> Router<Dashboard> {
         .merge(download::routes())
         .merge(live::routes())
         .merge(public::routes())
+}
+
+/// That there is this package, served or made here; or that there was, and pulls of it were counted.
+///
+/// # Errors
+/// [`Trouble::absent`] for a name that is neither, or that the counts cannot be read now.
+async fn is_there(at: &Dashboard, asker: Asker, package: &str) -> Result<(), Trouble> {
+    if at.has_package(package) {
+        return Ok(());
+    }
+    let ask = Ask { package: Some(package.to_owned()), ..Ask::default() };
+    let ever = counted(at, asker, move |query| query.rows(&ask)).await?;
+    match ever.rows.is_empty() {
+        true => Err(Trouble::absent()),
+        false => Ok(()),
+    }
 }

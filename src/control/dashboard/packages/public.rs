@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::contents::{Chosen, Counts, chosen, counts, pull_command};
 use super::figures::Audience;
 use super::view::View;
-use super::{Asker, counted};
+use super::{Asker, counted, is_there};
 use crate::control::accounts::now_s;
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::address::address;
@@ -70,17 +70,15 @@ async fn public(
     params: Params<Vec<(String, String)>>,
 ) -> Result<Response, Trouble> {
     let is_public = glimpsed(&at, &viewer, &package).await?;
+    let asker = Asker::Network(network);
+    is_there(&at, asker, &package).await?;
     let now = Timestamp::now();
     let view = View::of(&params.0, now).map_err(Trouble::refused)?;
     let (path, name, asked) = (address("public", &package), package.clone(), view.clone());
     let found = {
         let (path, audience) = (path.clone(), Audience::Everybody);
-        let asker = Asker::Network(network);
         counted(&at, asker, move |query| counts(query, &name, &path, &asked, now, audience)).await?
     };
-    if found.is_empty && !at.has_package(&package) {
-        return Err(Trouble::absent());
-    }
     // The same for everybody, so that it can be kept.
     let page = PublicPage {
         frame: Frame::bare(&package),
