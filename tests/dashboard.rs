@@ -105,7 +105,7 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
 
     // Beside the period before, as the chart; how far pulls went; and the list, in its order.
     let shown = page(&mut ada, &format!("{ROCKET}?range=30d"));
-    let chart = "?by=day&#38;compare=true&amp;format=csv";
+    let chart = "?by=chart&#38;compare=true&amp;format=csv";
     assert!(shown.contains(chart), "{shown}");
     let csv = text(&ada.get(&download("?by=day&compare=true&format=csv")));
     assert_eq!(sum(&csv), number(&of_id(&shown, "tile-pulls")));
@@ -191,9 +191,53 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     let told = lines_to(&mut other, ": still there");
     assert!(!told.contains("data: "), "{told}");
 
+    charts_are_downloaded_as_they_are_shown(&mut ada);
     strangers_see_nothing(&demo);
     everybody_sees_what_the_threshold_allows(&demo, &mut ada);
     badges_are_for_everybody_until_they_are_off(&demo, &mut ada, &whole);
+}
+
+/// The file of a chart has its points in their order: those of hours, days, weeks and months, and those of nothing.
+fn charts_are_downloaded_as_they_are_shown(ada: &mut Person) {
+    for (query, piece, many) in [
+        ("range=24h", "hour", Some(24)),
+        ("range=90d&tag=latest&measure=requests", "day", Some(90)),
+        ("range=12m", "week", None),
+        ("from=2020-01-01", "month", None),
+    ] {
+        let shown = page(ada, &format!("{ROCKET}?{query}"));
+        let chart = shown.split("id=\"chart-heading\">").nth(1).unwrap();
+        let chart = chart.split("</section>").next().unwrap();
+        assert!(chart.contains(&format!(" per {piece}</h2>")), "{query}: {chart}");
+        // The table has the newest first.
+        let mut points: Vec<_> = chart
+            .split("<tr><th scope=\"row\">")
+            .skip(1)
+            .map(|row| {
+                number(row.split("class=\"number\">").nth(1).unwrap().split('<').next().unwrap())
+            })
+            .collect();
+        points.reverse();
+        assert!(many.is_none_or(|many| many == points.len()), "{query}: {}", points.len());
+        assert!(points.iter().sum::<u64>() > 0 && points.len() > 20, "{query}: {points:?}");
+
+        let links = chart.split("<a href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+        let links: Vec<_> =
+            links.map(|link| link.replace("&#38;", "&").replace("&amp;", "&")).collect();
+        let measure = if query.contains("requests") { "requests" } else { "pulls" };
+        let answer = ada.get(&links[0]);
+        let name = format!("registry.acme.example-acme-rocket-{piece}.csv\"");
+        assert!(answer.header("content-disposition").unwrap().ends_with(&name), "{query}");
+        let file = text(&answer);
+        assert_eq!(column(&file, measure), points.iter().map(u64::to_string).collect::<Vec<_>>());
+        let times = column(&file, "time");
+        assert!(times.is_sorted() && times.iter().all(|time| time.ends_with(":00:00Z")), "{file}");
+        let lines = text(&ada.get(&links[1]));
+        let told = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let told: Vec<_> = told.map(|line| line[measure].as_u64().unwrap()).collect();
+        assert_eq!(told, points, "{query}");
+    }
+    assert_eq!(ada.get(&download("?by=week")).status, 400, "a chart has weeks, counts have not");
 }
 
 /// Whoever has the address of a badge sees it, as a picture that proxies may keep.
@@ -330,6 +374,25 @@ fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
         }
     }
     assert!(hidden >= 2 && seen >= 2, "{hidden} hidden, {seen} seen: the demo shows both");
+    // By the time nothing is told of companies and crowds, and the rest as its people have it.
+    let hidden = ["monthly_companies", "public_days"];
+    for by in ["day", "chart"] {
+        let of = |page: &str, format: &str| {
+            format!("{}?range=90d&by={by}&format={format}", public.replace("public", page))
+        };
+        let of_people = text(&ada.get(&of("download", "csv")));
+        let of_all = text(&stranger.get(&of("public-download", "csv")));
+        let columns = of_people.lines().next().unwrap().split(',');
+        let columns: Vec<_> = columns.filter(|name| !hidden.contains(name)).collect();
+        assert_eq!(of_all.lines().next().unwrap(), columns.join(","), "{by}");
+        for name in columns {
+            assert_eq!(column(&of_all, name), column(&of_people, name), "{by}: {name}");
+        }
+        assert!(sum_of(&of_people, hidden[0]) > 0, "there is something to hide: {of_people}");
+        for line in text(&stranger.get(&of("public-download", "ndjson"))).lines() {
+            assert!(!hidden.iter().any(|name| line.contains(name)), "{by}: {line}");
+        }
+    }
     let told = rows(&text(&stranger.get(&as_public)));
     assert!(told.iter().any(|(company, _)| company == "(other)"), "{told:?}");
     // Neither a filter nor a part of the time goes around that, nor does asking for all of it.
@@ -345,6 +408,7 @@ fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
         (taken.replace("company", "label"), 400),
         (taken.replace("company", "digest"), 400),
         (taken.replace("company", "day&compare=true&range=30d"), 200),
+        (taken.replace("company", "chart&compare=true&range=30d"), 200),
     ] {
         assert_eq!(stranger.get(&target).status, status, "{target}");
     }
@@ -370,13 +434,16 @@ fn sum(csv: &str) -> u64 {
 }
 
 /// This count of all lines.
-fn sum_of(csv: &str, column: &str) -> u64 {
+fn sum_of(csv: &str, name: &str) -> u64 {
+    column(csv, name).into_iter().map(|cell| cell.parse::<u64>().unwrap()).sum()
+}
+
+/// The cells below this title.
+fn column<'c>(csv: &'c str, name: &str) -> Vec<&'c str> {
     let mut lines = csv.lines();
     let header: Vec<_> = lines.next().unwrap().split(',').collect();
-    let at = header.iter().position(|one| *one == column).unwrap_or_else(|| panic!("{csv}"));
-    lines
-        .map(|line| line.rsplit(',').nth(header.len() - 1 - at).unwrap().parse::<u64>().unwrap())
-        .sum()
+    let at = header.iter().position(|one| *one == name).unwrap_or_else(|| panic!("{csv}"));
+    lines.map(|line| line.rsplit(',').nth(header.len() - 1 - at).unwrap()).collect()
 }
 
 fn median(mut run: impl FnMut()) -> Duration {

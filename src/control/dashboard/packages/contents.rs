@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::figures::{
-    Audience, Completeness, PANELS, PARTS, Panel, ROWS_MANY, Tile, completeness, download,
+    Audience, CHART, Completeness, PANELS, PARTS, Panel, ROWS_MANY, Tile, completeness, download,
     is_place, tiles,
 };
 use super::series::Series;
@@ -88,7 +88,7 @@ pub(super) fn counts(
         piece: piece.word(),
         chart_download: format!(
             "{}{}",
-            download(view, Series::unit(piece).as_str()),
+            download(view, CHART),
             if has_before { "&compare=true" } else { "" }
         ),
         completeness: completeness(&answer.totals),
@@ -98,6 +98,26 @@ pub(super) fn counts(
         since: since.strftime("%-d %b %Y").to_string(),
         is_empty: ever.rows.is_empty(),
     })
+}
+
+/// The chart alone, to be downloaded: beside the period before where that is wanted.
+///
+/// # Errors
+/// The counts cannot be read now, or of the period before not in these pieces any more.
+pub(super) fn charted(
+    query: &Query,
+    package: &str,
+    view: &View,
+    now: Timestamp,
+    audience: Audience,
+    compare: bool,
+) -> Result<Series, QueryError> {
+    let ever = query.rows(&Ask { package: Some(package.to_owned()), ..Ask::default() })?;
+    let since = ever.from.unwrap_or(now);
+    let piece = view.period.piece(since);
+    let by_time = told_by(&base(view, package, audience), Series::unit(piece), audience);
+    let answer = query.rows(&Ask { compare, ..by_time })?;
+    Ok(Series::of(view, piece, since, &answer))
 }
 
 /// What this audience may ask about a package in this view, not told apart.

@@ -11,10 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::Timestamp;
 
-use super::contents::{base, told_by};
-use super::figures::{Audience, PANELS, PARTS, ROWS_MANY, is_place, parts};
+use super::contents::{base, charted, told_by};
+use super::figures::{Audience, CHART, PANELS, PARTS, ROWS_MANY, is_place, parts};
 use super::listed::{Asked, found};
 use super::public::{KEPT, glimpsed};
+use super::series::{Counted, Series};
 use super::sheet::Sheet;
 use super::view::View;
 use super::{Asker, counted, is_there};
@@ -45,8 +46,10 @@ struct Wanted {
 
 #[derive(Clone, Copy)]
 enum Rows {
-    /// One for each of these.
+    /// One for each of these that was counted.
     By(By),
+    /// One for each point of the chart, nothing or not.
+    Chart,
     /// How far pulls went.
     Parts,
 }
@@ -57,6 +60,7 @@ impl Wanted {
         let mut is_compared = false;
         for (key, value) in params {
             match (key.as_str(), value.as_str()) {
+                ("by", CHART) => rows = Rows::Chart,
                 ("by", PARTS) => rows = Rows::Parts,
                 ("by", by) => {
                     let by =
@@ -71,20 +75,17 @@ impl Wanted {
                 _ => rest.push((key, value)),
             }
         }
-        let is_by_time = matches!(rows, Rows::By(by) if by.unit().is_some());
+        let is_by_time = match rows {
+            Rows::By(by) => by.unit().is_some(),
+            Rows::Chart => true,
+            Rows::Parts => false,
+        };
         if is_compared && !is_by_time {
             let why = "Only what is told apart by time is compared with the period before.";
             return Err(Trouble::refused(why));
         }
         let view = View::of(&rest, Timestamp::now()).map_err(Trouble::refused)?;
         Ok(Self { rows, format, is_compared, view })
-    }
-
-    fn word(&self) -> &'static str {
-        match self.rows {
-            Rows::By(by) => by.as_str(),
-            Rows::Parts => PARTS,
-        }
     }
 }
 
@@ -126,21 +127,22 @@ async fn download(
         return Err(Trouble::absent());
     }
     let account = signed.who.account;
-    is_there(&at, Asker::Account(account), &package).await?;
+    let asker = Asker::Account(account);
+    is_there(&at, asker, &package).await?;
     let wanted = Wanted::of(params.0)?;
-    let (name, format) = (name(&package, &wanted), wanted.format);
-    let body = match wanted.rows {
+    let format = wanted.format;
+    let (word, body) = match wanted.rows {
         Rows::By(by) if !wanted.is_compared => {
             let ask = Ask { by: vec![by], ..wanted.view.ask(Some(&package)) };
             let right = signed.sight(Some(&package));
-            exported(&at, account, right, (ask, format), |_| true).await?
+            (by.as_str(), exported(&at, account, right, (ask, format), |_| true).await?)
         }
-        Rows::By(_) | Rows::Parts => {
-            let asker = Asker::Account(account);
-            sheet(&at, asker, &package, wanted, Audience::People).await?.into()
+        Rows::By(_) | Rows::Chart | Rows::Parts => {
+            let (word, text) = sheet(&at, asker, &package, wanted, Audience::People).await?;
+            (word, text.into())
         }
     };
-    Ok(file(&name, format, body))
+    Ok(file(&name(&package, word), format, body))
 }
 
 /// What everybody sees of a package, by the same questions as the page asks, and no others.
@@ -161,27 +163,42 @@ async fn public(
     {
         return Err(Trouble::refused("What the page does not show is not downloaded from it."));
     }
-    let (name, format) = (name(&package, &wanted), wanted.format);
-    let text = sheet(&at, asker, &package, wanted, Audience::Everybody).await?;
-    let file = file(&name, format, text.into());
+    let format = wanted.format;
+    let (word, text) = sheet(&at, asker, &package, wanted, Audience::Everybody).await?;
+    let file = file(&name(&package, word), format, text.into());
     Ok(match is_public {
         true => ([(CACHE_CONTROL, KEPT)], file).into_response(),
         false => file,
     })
 }
 
-/// The rows of one answer.
+/// The rows of one answer, and the word for what tells them apart.
 async fn sheet(
     at: &Dashboard,
     asker: Asker,
     package: &str,
     Wanted { rows, format, is_compared, view }: Wanted,
     audience: Audience,
-) -> Result<String, Trouble> {
+) -> Result<(&'static str, String), Trouble> {
     let base = base(&view, package, audience);
     let is_public = audience == Audience::Everybody;
     let by = match rows {
         Rows::By(by) => by,
+        Rows::Chart => {
+            let name = package.to_owned();
+            let chart = move |query: &Query| {
+                charted(query, &name, &view, Timestamp::now(), audience, is_compared)
+            };
+            let Series { piece, points } = counted(at, asker, chart).await?;
+            let time = Series::unit(piece).column();
+            let is_told = |name: &str| !is_public || !HIDDEN.contains(&name);
+            let mut sheet = Sheet::begin(format, &["package", time], is_told, is_compared);
+            for Counted { begin, measures, previous } in points {
+                let told = [("package", package), (time, &*begin.to_string())];
+                sheet.put(&told, &measures, previous.as_ref());
+            }
+            return Ok((piece.word(), sheet.end()));
+        }
         Rows::Parts => {
             let answer = counted(at, asker, move |query| query.rows(&base)).await?;
             let mut text = String::new();
@@ -190,7 +207,7 @@ async fn sheet(
                 let told = [("package", package), ("part", part.word)];
                 format.put_row(&mut text, &Row { told: &told, counts: &[("pulls", part.pulls)] });
             }
-            return Ok(text);
+            return Ok((PARTS, text));
         }
     };
     let ask = told_by(&base, by, audience);
@@ -216,14 +233,14 @@ async fn sheet(
         let told = [("package", package), (by.column(), key)];
         sheet.put(&told, &row.measures, row.previous.as_ref());
     }
-    Ok(sheet.end())
+    Ok((by.as_str(), sheet.end()))
 }
 
-/// What a file of a package is called.
-fn name(package: &str, wanted: &Wanted) -> String {
+/// What a file of a package is called, by what tells its rows apart.
+fn name(package: &str, word: &str) -> String {
     let letter = |one: char| if one.is_ascii_alphanumeric() || one == '.' { one } else { '-' };
     let package: String = package.chars().map(letter).collect();
-    format!("{package}-{}", wanted.word())
+    format!("{package}-{word}")
 }
 
 fn file(name: &str, format: Format, body: Body) -> Response {

@@ -130,6 +130,9 @@ pub(super) fn parts(totals: &Measures) -> [Part; 4] {
     ]
 }
 
+/// By what the chart is downloaded: in the pieces that it shows.
+pub(super) const CHART: &str = "chart";
+
 /// By what the parts of [`Completeness`] are downloaded.
 pub(super) const PARTS: &str = "completeness";
 
