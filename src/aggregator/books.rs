@@ -4,12 +4,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crossbeam_channel::{Sender, TrySendError};
-
-use crate::aggregator::Booked;
 use crate::aggregator::clients::Clients;
 use crate::aggregator::clock::{Clock, MONTH_MINUTES_MAX, month_begins};
 use crate::aggregator::counts::CountsError;
+use crate::aggregator::feed::{Booked, Followers};
 use crate::aggregator::names::{Names, PackageTexts};
 use crate::aggregator::persist::Persist;
 use crate::aggregator::places::{NOWHERE, Places};
@@ -41,7 +39,7 @@ pub struct Books {
     /// What was added up.
     pub tally: Tally,
     /// Who is told of each pull.
-    pub feeds: Vec<Sender<Booked>>,
+    pub followers: Followers,
     /// What was booked, for whoever takes it.
     pub booked: Measures,
     /// Pulls that a feed was too slow for, the same.
@@ -64,7 +62,7 @@ impl Books {
             respect_dnt,
             names,
             tally: Tally::default(),
-            feeds: Vec::new(),
+            followers: Followers::default(),
             booked: Measures::ZERO,
             feed_dropped: 0,
         }
@@ -118,7 +116,7 @@ impl Books {
         let (names, clients) = (&self.names, &self.clients);
         let (tally, booked) = (&mut self.tally, &mut self.booked);
         let uniques = &mut self.uniques;
-        let (feeds, dropped) = (&mut self.feeds, &mut self.feed_dropped);
+        let (followers, dropped) = (&mut self.followers, &mut self.feed_dropped);
         let is_private = event.is_private && self.respect_dnt;
         // The only use of an address beside the folding key: it ends with this event.
         let places = RefCell::new(&mut self.places);
@@ -154,8 +152,8 @@ impl Books {
                 }
             }
             *booked += booking.measures;
-            if booking.measures.pulls > 0 && !feeds.is_empty() {
-                *dropped += tell_feeds(feeds, &booking, names, clients);
+            if booking.measures.pulls > 0 && !followers.is_empty() {
+                *dropped += tell(followers, &booking, names, clients);
             }
         });
         let digest = fetched(event);
@@ -318,30 +316,18 @@ fn see(
     }
 }
 
-/// Tells all subscribers of a pull; how many were too slow. Those that are gone are forgotten.
-fn tell_feeds(
-    feeds: &mut Vec<Sender<Booked>>,
-    booking: &Booking,
-    names: &Names,
-    clients: &Clients,
-) -> u64 {
-    let client = clients.get(booking.client);
+/// Tells of a pull whoever follows those of its package; how many were too slow.
+fn tell(followers: &mut Followers, booking: &Booking, names: &Names, clients: &Clients) -> u64 {
     let package = names.packages().get(booking.package as usize);
-    let booked = Booked {
-        package: package.map(|package| package.shown.clone()).unwrap_or_default(),
-        tag: names.text(booking.row).as_ref().to_owned(),
-        client: client.family.clone(),
-        version: client.version.clone(),
-        platform: value_of(client, Dimension::Platform),
-    };
-    let mut dropped = 0;
-    feeds.retain(|feed| match feed.try_send(booked.clone()) {
-        Ok(()) => true,
-        Err(TrySendError::Full(_)) => {
-            dropped += 1;
-            true
+    let package = package.map(|package| package.shown.as_str()).unwrap_or_default();
+    followers.tell(package, || {
+        let client = clients.get(booking.client);
+        Booked {
+            package: package.to_owned(),
+            tag: names.text(booking.row).as_ref().to_owned(),
+            client: client.family.clone(),
+            version: client.version.clone(),
+            platform: value_of(client, Dimension::Platform),
         }
-        Err(TrySendError::Disconnected(_)) => false,
-    });
-    dropped
+    })
 }

@@ -162,7 +162,7 @@ impl Aggregating {
                     // Who asked has room for it, or has gone.
                     let _ = reply.try_send(());
                 }
-                Ok(Order::Subscribe(feed)) => self.books.feeds.push(feed),
+                Ok(Order::Subscribe(follower)) => self.books.followers.add(follower),
                 Ok(Order::Reconfigure(new)) => self.reconfigure(*new),
                 Ok(Order::LetGo(reply)) => {
                     let legacy = self.let_go();
@@ -280,7 +280,7 @@ impl Aggregating {
             Order::Answer(reply) => {
                 let _ = reply.try_send(());
             }
-            Order::Subscribe(feed) => self.books.feeds.push(feed),
+            Order::Subscribe(follower) => self.books.followers.add(follower),
             Order::Reconfigure(new) => self.reconfigure(*new),
             Order::Stop(_) | Order::TakeBack(_) | Order::Forward(_) => {}
             #[cfg(test)]
@@ -499,6 +499,7 @@ const MINUTES_PER_DAY: u32 = 24 * 60;
 #[cfg(test)]
 mod tests {
     use crate::aggregator::clock::Clock;
+    use crate::aggregator::feed::BEHIND_MAX;
     use crate::aggregator::health::Health;
     use crate::aggregator::lock::Lock;
     use crate::aggregator::{Ask, Options, Order, open_offline, spawn};
@@ -585,5 +586,37 @@ mod tests {
         assert_eq!(health.aggregator_panics_total.load(Ordering::Relaxed), 1);
         let answer = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap();
         assert_eq!(answer.totals.requests, 2);
+    }
+    #[test]
+    fn who_follows_one_package_misses_nothing_of_it_for_what_is_pulled_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        let (mut sender, receiver) = channel();
+        let health = Arc::new(Health::default());
+        let aggregator =
+            spawn(options(dir.path()), lock, vec![receiver], Arc::clone(&health)).unwrap();
+        let feed = aggregator.query().subscribe(|package| package == "acme.com/rocket");
+        let all = aggregator.subscribe();
+        assert!(aggregator.answers()(Duration::from_secs(30)), "it knows of them");
+        let pull = |number: usize, name| {
+            // Each from a network of its own.
+            let address = Address((u128::try_from(number).unwrap() << 64).to_be_bytes());
+            let user_agent = b"containers/5.34.2 (github.com/containers/image)";
+            Event { address, name, user_agent, at_us: monotonic_us(), ..event() }
+        };
+        // Nobody reads meanwhile.
+        let others = 2 * BEHIND_MAX;
+        for number in 0..others {
+            sender.offer(&pull(number, b"sledge"));
+        }
+        sender.offer(&pull(others, b"rocket"));
+        sender.flush();
+        assert!(aggregator.stop(vec![sender.rest()]));
+        let told: Vec<_> = feed.iter().map(|booked| booked.package).collect();
+        assert_eq!(told, ["acme.com/rocket"]);
+        // What somebody means is bounded as well.
+        assert_eq!(all.iter().count(), BEHIND_MAX);
+        let dropped = health.feed_dropped_total.load(Ordering::Relaxed);
+        assert_eq!(dropped, u64::try_from(others + 1 - BEHIND_MAX).unwrap());
     }
 }

@@ -25,6 +25,7 @@ pub mod days;
 pub mod dictionary;
 pub mod erase;
 pub mod export;
+pub mod feed;
 pub mod frame;
 pub mod giving_way;
 pub mod health;
@@ -55,18 +56,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 
 pub use crate::aggregator::amend::{Amendment, Erasure, Scope};
 pub use crate::aggregator::answer::{Answer, Row};
 pub use crate::aggregator::ask::{Ask, By, Only, QueryError};
 pub use crate::aggregator::backup::{Kept, is_of_store};
 pub use crate::aggregator::export::{Export, Portion};
+pub use crate::aggregator::feed::{Booked, Feed};
 pub use crate::aggregator::health::Health;
 pub use crate::aggregator::query::Query;
 
 use crate::aggregator::clock::Look;
 use crate::aggregator::counting::Aggregating;
+use crate::aggregator::feed::Follower;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::names::{Bounds, Names};
 use crate::aggregator::persist::Persist;
@@ -115,21 +118,6 @@ pub struct Aggregator {
     thread: JoinHandle<bool>,
 }
 
-/// A counted pull, as it happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Booked {
-    /// `<domain>/<name>`
-    pub package: String,
-    /// The tag, or `(by digest)`.
-    pub tag: String,
-    /// The client's family.
-    pub client: String,
-    /// The client's version, empty where it is unknown.
-    pub version: String,
-    /// `linux/amd64`, or `unknown`.
-    pub platform: String,
-}
-
 /// What the aggregator's thread is asked to do.
 pub enum Order {
     /// Give a view of the counts.
@@ -141,7 +129,7 @@ pub enum Order {
     /// Say that it follows orders.
     Answer(Sender<()>),
     /// Tell of each pull from now on.
-    Subscribe(Sender<Booked>),
+    Subscribe(Follower),
     /// Count like this from now on.
     Reconfigure(Box<Reconfigured>),
     /// Write everything, let go of the store, and say what another process needs to know to go on. Then
@@ -268,9 +256,9 @@ impl Aggregator {
         Query::live(self.orders.clone())
     }
 
-    /// Each pull from now on. A subscriber that is too slow misses some.
-    pub fn subscribe(&self) -> Receiver<Booked> {
-        self.query().subscribe()
+    /// Each pull from now on. Who is too slow misses some.
+    pub fn subscribe(&self) -> Feed {
+        self.query().subscribe(|_| true)
     }
 
     /// What has it make way for another process.

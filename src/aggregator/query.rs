@@ -5,16 +5,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aggregator::Order;
 use crate::aggregator::amend::Amendment;
 use crate::aggregator::answer::Answer;
 use crate::aggregator::ask::{Ask, QueryError};
 use crate::aggregator::backup::Kept;
 use crate::aggregator::clock::Clock;
+use crate::aggregator::feed::Feed;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::plan::Plan;
 use crate::aggregator::view::View;
-use crate::aggregator::{Booked, Order};
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 /// Answers questions, from any thread.
 #[derive(Clone)]
@@ -102,16 +103,15 @@ impl Query {
         })
     }
 
-    /// Each pull from now on, as of a running gateway. A subscriber that is too slow misses some; where
-    /// the aggregator has too much to do to hear of it, the receiver's end is closed.
-    pub fn subscribe(&self) -> Receiver<Booked> {
-        let (feed, booked) = bounded(FEED_MAX);
+    /// Each pull from now on of the packages that `is_meant` says, as of a running gateway. Who is too slow misses
+    /// some of these; where the aggregator has too much to do to hear of it, the feed has ended.
+    pub fn subscribe(&self, is_meant: impl Fn(&str) -> bool + Send + Sync + 'static) -> Feed {
+        let (follower, feed) = Feed::open(is_meant);
         if let Source::Live(orders) = &self.source {
-            // Never waits: who asks may serve others too. Stopped, or busy: the receiver is told so by
-            // its end of the channel.
-            let _ = orders.try_send(Order::Subscribe(feed));
+            // Never waits: who asks may serve others too. Stopped, or busy: its end of the feed says so.
+            let _ = orders.try_send(Order::Subscribe(follower));
         }
-        booked
+        feed
     }
 
     /// Gives what was counted to `run`, anew where it was written to meanwhile.
@@ -202,5 +202,3 @@ const VIEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// Several of the times in which the store is left alone for readers: within each that is left of one,
 /// and between them, any number of tries can be in vain.
 const PATIENCE_US: u64 = 10_000_000;
-/// Pulls that a subscriber may be behind.
-const FEED_MAX: usize = 1024;

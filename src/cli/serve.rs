@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::bounded;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -27,7 +27,7 @@ use rustix::process::{
 use crate::aggregator::clock::Clock;
 use crate::aggregator::lock::Lock;
 use crate::aggregator::succession::Beginning;
-use crate::aggregator::{self, Aggregator, Booked, Health};
+use crate::aggregator::{self, Aggregator, Feed, Health};
 use crate::cli::adopt::{self, Adoption, Ready};
 use crate::cli::adopting::{Adopting, Told, disk, milliseconds};
 use crate::cli::books::Books;
@@ -403,7 +403,7 @@ impl Running {
     }
 
     /// Each pull as it is booked.
-    pub fn subscribe(&self) -> Receiver<Booked> {
+    pub fn subscribe(&self) -> Feed {
         self.aggregator.subscribe()
     }
 

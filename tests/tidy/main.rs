@@ -206,6 +206,7 @@ const ITEMS: &[Items] = &[Items {
         "Booked",
         "By",
         "Export",
+        "Feed",
         "Health",
         "Kept",
         "Only",

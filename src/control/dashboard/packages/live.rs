@@ -12,14 +12,14 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::TryRecvError;
 use hyper::body::Bytes;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::aggregator::Booked;
+use crate::aggregator::{Booked, Feed};
 use crate::control::dashboard::Dashboard;
 use crate::control::dashboard::sight;
 use crate::control::dashboard::trouble::Trouble;
@@ -70,14 +70,14 @@ pub(in crate::control::dashboard) async fn stream(
         );
         Trouble::not_now("Too many watch", &why)
     })?;
-    let (status, booked) = (Arc::clone(&at.status), at.query.subscribe());
+    let (status, query) = (Arc::clone(&at.status), at.query.clone());
     let lost = sight::lost(at, viewer.sight(package.as_deref()));
     // Once they may see less, the right to this is lost; what they see then, they ask for anew.
-    let is_meant = move |pulled: &str| match &package {
+    let feed = query.subscribe(move |pulled| match &package {
         Some(package) => package == pulled,
         None => viewer.may_package(Action::See, pulled, false),
-    };
-    let body = watch(is_meant, booked, lost, status, (seat, LIFE));
+    });
+    let body = watch(feed, lost, status, (seat, LIFE));
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
 }
 
@@ -104,8 +104,7 @@ impl Watching {
 /// A body that goes on for as long as somebody reads it, the right to it is not `lost`, and the gateway does not
 /// stop, for `life` at most: then the browser asks again. Whether it is read or not, the seat is free after that.
 fn watch(
-    is_meant: impl Fn(&str) -> bool + Send + Sync + 'static,
-    booked: Receiver<Booked>,
+    feed: Feed,
     lost: impl Future<Output = ()> + Send + 'static,
     status: Arc<Status>,
     (seat, life): (Seat, Duration),
@@ -113,7 +112,7 @@ fn watch(
     let (lines, body) = channel(EVENTS_WAITING_MAX);
     tokio::spawn(async move {
         tokio::select! {
-            _ = timeout(life, tell(is_meant, &booked, &status, &lines)) => {}
+            _ = timeout(life, tell(&feed, &status, &lines)) => {}
             () = lost => {}
         }
         drop(seat);
@@ -121,13 +120,8 @@ fn watch(
     Pieces(body)
 }
 
-/// Tells of each pull that is meant, until nobody listens, or the aggregator says no more.
-async fn tell(
-    is_meant: impl Fn(&str) -> bool,
-    booked: &Receiver<Booked>,
-    status: &Status,
-    lines: &Sender<io::Result<Bytes>>,
-) {
+/// Tells of each pull, until nobody listens, or the aggregator says no more.
+async fn tell(feed: &Feed, status: &Status, lines: &Sender<io::Result<Bytes>>) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for looked in 0u32.. {
@@ -144,9 +138,8 @@ async fn tell(
         }
         let mut has_ended = false;
         loop {
-            match booked.try_recv() {
-                Ok(booked) if is_meant(&booked.package) => text.push_str(&event(&booked)),
-                Ok(_) => {}
+            match feed.try_recv() {
+                Ok(booked) => text.push_str(&event(&booked)),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     has_ended = true;
@@ -213,11 +206,12 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let seats = Watching::new();
-            let (_feed, booked) = crossbeam_channel::bounded(1);
             let status = Status::new();
-            let watched = |seat, life| {
-                let never = std::future::pending();
-                watch(|_: &str| true, booked.clone(), never, Arc::clone(&status), (seat, life))
+            let mut followers = Vec::new();
+            let mut watched = |seat, life| {
+                let (follower, feed) = Feed::open(|_| true);
+                followers.push(follower);
+                watch(feed, std::future::pending(), Arc::clone(&status), (seat, life))
             };
             let mut bodies = Vec::new();
             for _ in 0..SEATS_OF_ACCOUNT_MAX - 1 {
