@@ -1,10 +1,11 @@
-//! `pullgate package`, `people`, `token` and `alert`: what people manage at a gateway elsewhere from their own machine,
+//! `pullgate package`, `people`, `token`, `alert` and `api`: what people manage at a gateway elsewhere from their own machine,
 //! and what they are told where it does not go.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
+use std::fs;
 use std::io;
 use std::process::Command;
 
@@ -13,7 +14,7 @@ use support::gate::{Gate, pullgate};
 use support::http::Connection;
 use support::origin::{Origin, Talk};
 use support::person::{PACKAGES, Person, ROCKET, text};
-use support::process::attempt;
+use support::process::{attempt, installed};
 use support::program::{made, token_of};
 
 /// A gateway, and the tokens of who manages it and of who may only read.
@@ -48,6 +49,12 @@ impl World {
 
     fn json(&self, arguments: &[&str]) -> Value {
         let said = self.says(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    /// What the API says to who asks for it in its own words.
+    fn api(&self, arguments: &[&str]) -> Value {
+        let said = self.says(&[&["api"][..], arguments].concat());
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
     }
 
@@ -156,6 +163,142 @@ fn people_tokens_and_webhooks_are_managed_from_elsewhere() {
 }
 
 #[test]
+fn what_has_no_command_of_its_own_is_asked_of_the_api() {
+    let world = World::start();
+    let room = tempfile::tempdir().unwrap();
+    let file = |name: &str, body: Value| {
+        let path = room.path().join(name);
+        fs::write(&path, body.to_string()).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+
+    // Badges: off, by the state that was just read, and on again by that of before.
+    let badges = format!("badges?package={ROCKET}");
+    let (off, on) = (file("off", json!({ "on": false })), file("on", json!({ "on": true })));
+    let whole = world.says(&["api", "get", &badges, "--include"]);
+    let (head, body) = whole.split_once("\n\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\n"), "{whole}");
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap()["on"], true, "{whole}");
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let switch = ["PUT", &badges, "--data", &off];
+    let refused = world.by(&world.writes, &[&["api"][..], &switch].concat()).unwrap_err();
+    assert!(refused.contains("exit status: 1") && refused.contains("If-Match"), "{refused}");
+    let switched = world.api(&[&switch[..], &["--current"]].concat());
+    assert_eq!((&switched["on"], &switched["badges"]), (&json!(false), &json!([])), "{switched}");
+    let again = ["api", "PUT", &badges, "--if-match", tag, "--data", &on];
+    let refused = world.by(&world.writes, &again).unwrap_err();
+    assert!(refused.contains("look again"), "they are off by now: {refused}");
+    let piped = format!("exec \"$0\" api PUT '{badges}' --current --data - --url \"$1\" < '{on}'");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &piped]).arg(pullgate()).arg(format!("http://{}", world.gate.admin()));
+    let switched = attempt(shell.env("PULLGATE_TOKEN", &world.writes)).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&switched).unwrap()["on"], true, "{switched}");
+
+    // A package is what it was, by the state of another path.
+    let sled = "made.example/acme/sled";
+    let to = ["--domain", "made.example", "--name", "acme/sled", "--backend", "ghcr.io/acme/sled"];
+    world.says(&[&["package", "create", "--organisation", "acme"][..], &to].concat());
+    world.says(&["package", "edit", sled, "--backend", "quay.io/acme/sled"]);
+    let history = world.api(&["GET", &format!("package/history?package={sled}")]);
+    assert_eq!(history["items"].as_array().unwrap().len(), 2, "{history}");
+    let change = file("change", json!({ "change": history["items"][0]["id"] }));
+    let (revert, current) =
+        (format!("package/revert?package={sled}"), format!("--current=package?package={sled}"));
+    let reverted = world.api(&["POST", &revert, "--data", &change, &current]);
+    assert_eq!(reverted["written"]["backends"], json!(["ghcr.io/acme/sled"]), "{reverted}");
+
+    // An invitation leads nowhere any more, by its command and in the API's words.
+    let acme = ["--organisation", "acme"];
+    for withdraw in [&["people", "withdraw"][..], &["api", "DELETE", "--current"]] {
+        let invited = world.says(&[&["people", "invite"][..], &acme].concat());
+        let link = invited.lines().last().unwrap().to_owned();
+        let target = link.strip_prefix(&format!("http://{}", world.gate.admin())).unwrap();
+        assert_eq!(Person::before(&world.gate).get(target).status, 200, "{invited}");
+        let listed = world.says(&[&["people", "invitations"][..], &acme].concat());
+        assert!(listed.starts_with("id ") && listed.lines().count() == 2, "{listed}");
+        let id = listed.lines().nth(1).unwrap().split(' ').next().unwrap();
+        let path = format!("/api/v1/invitations/{id}?organisation=acme");
+        let what = if withdraw[0] == "api" { vec![&*path] } else { [&[id][..], &acme].concat() };
+        world.says(&[withdraw, &what].concat());
+        assert_eq!(Person::before(&world.gate).get(target).status, 404, "{listed}");
+    }
+
+    // Everybody sees a package, and nobody else any more.
+    let page = format!("/public/{ROCKET}");
+    for (word, shown, status) in [("public", "yes", 200), ("private", "no", 404)] {
+        let said = world.says(&["package", word, ROCKET]);
+        assert!(said.lines().any(|line| line == format!("public   {shown}")), "{said}");
+        assert_eq!(Person::before(&world.gate).get(&page).status, status, "{word}");
+    }
+
+    // All of that was written down.
+    let audit = world.api(&["GET", "audit?organisation=acme&limit=100"]);
+    let deeds = audit["items"].as_array().unwrap().iter().map(|one| one["deed"].as_str().unwrap());
+    let many = |deed: &str| deeds.clone().filter(|one| *one == deed).count();
+    for (deed, times) in [
+        ("package.publish", 2),
+        ("invitation.withdraw", 2),
+        ("badges.switch", 2),
+        ("package.change", 2),
+    ] {
+        assert_eq!(many(deed), times, "{deed}: {audit}");
+    }
+    // What is no JSON comes as it is.
+    let export = world.says(&["api", "GET", "export?format=csv"]);
+    assert!(export.starts_with("package,time,version,requests,"), "{export}");
+}
+
+/// Somebody changes a package between the two requests of who edits it.
+#[test]
+fn a_change_in_between_is_neither_lost_nor_overwritten() {
+    let world = World::start();
+    let sled = "made.example/acme/sled";
+    let to = ["--domain", "made.example", "--name", "acme/sled", "--backend", "ghcr.io/acme/sled"];
+    world.says(&[&["package", "create", "--organisation", "acme"][..], &to].concat());
+    let (admin, token) = (world.gate.admin(), world.writes.clone());
+    let between = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| -> io::Result<()> {
+        while let Some(request) = talk.request()? {
+            let mut gateway = Connection::open(admin)?;
+            let mut ask = |method: &str, fields: &[String], body: &[u8]| {
+                gateway.ask(method, &request.target, fields, body)
+            };
+            let of = |names: &[&str]| -> Vec<String> {
+                let fields = names.iter().filter_map(|name| Some((name, request.field(name)?)));
+                let fields = fields.map(|(name, value)| format!("{name}: {value}"));
+                fields.chain([format!("host: {admin}")]).collect()
+            };
+            if request.method == "PUT" {
+                let seen = ask("GET", &of(&["authorization"]), b"")?;
+                let mut written: Value = serde_json::from_slice(&seen.body)?;
+                let mut written = written["written"].take();
+                written["description"] = "what bob says".into();
+                let tag = format!("if-match: {}", seen.header("etag").unwrap_or_default());
+                let fields = [of(&["authorization", "content-type"]), vec![tag]].concat();
+                let done = ask("PUT", &fields, written.to_string().as_bytes())?;
+                assert_eq!(done.status, 200, "{}", text(&done));
+            }
+            let fields = of(&["authorization", "content-type", "if-match"]);
+            let answer = ask(&request.method, &fields, &request.body)?;
+            let status = format!("{} Said", answer.status);
+            let [kind, tag] = ["content-type", "etag"]
+                .map(|name| format!("{name}: {}", answer.header(name).unwrap_or_default()));
+            talk.answer(&request, &status, &[&kind, &tag], &answer.body)?;
+        }
+        Ok(())
+    });
+    let mut command = Command::new(pullgate());
+    command.env("PULLGATE_TOKEN", &token).args(["package", "edit", sled]);
+    command.args(["--description", "what ada says", "--url"]);
+    let refused = attempt(command.arg(format!("http://{}", between.address()))).unwrap_err();
+    let words = "Somebody has changed it since you looked";
+    assert!(refused.contains("exit status: 1") && refused.contains(words), "{refused}");
+    let methods: Vec<_> = between.requests().into_iter().map(|it| it.method).collect();
+    assert_eq!(methods, ["GET", "PUT"], "it is not tried again: {refused}");
+    let shown = world.json(&["package", "show", sled]);
+    assert_eq!(shown["written"]["description"], "what bob says", "{shown}");
+}
+
+#[test]
 fn what_does_not_go_is_said_in_words() {
     let world = World::start();
     let acme = "acme";
@@ -180,6 +323,12 @@ fn what_does_not_go_is_said_in_words() {
             "events: ",
         ),
         (&world.writes, &["people", "list"], "--organisation"),
+        (&world.writes, &["people", "withdraw", "9", "--organisation", acme], "of this number"),
+        (&world.reads, &["package", "public", ROCKET], "only reads"),
+        (&world.writes, &["api", "GET", "../../account"], "no path of the API"),
+        (&world.writes, &["api", "GET", "people?organisation=none"], "no such organisation"),
+        (&world.writes, &["api", "PATCH", "people"], "invalid value 'PATCH'"),
+        (&world.writes, &["api", "PUT", "people", "--data", "/nowhere"], "--data /nowhere: "),
     ] {
         let refused = world.by(token, arguments).unwrap_err();
         assert!(refused.contains(words), "{arguments:?}: {refused}");
@@ -233,4 +382,26 @@ fn what_a_gateway_elsewhere_says_steers_no_terminal() {
         let steers = |one: char| (one.is_control() && one != '\n') || one == '\u{202e}';
         assert!(!said.contains(steers), "{arguments:?}: {said:?}");
     }
+}
+
+/// A program has the very bytes; a terminal what they say.
+#[test]
+fn what_is_answered_in_the_apis_own_words_steers_no_terminal() {
+    const ESC: &str = "\u{1b}[2J\u{9b}2J\u{202e}\n";
+    let origin = Origin::start([127, 0, 0, 1], move |talk: &mut Talk| -> io::Result<()> {
+        while let Some(request) = talk.request()? {
+            talk.answer(&request, "200 OK", &["Content-Type: text/csv"], ESC.as_bytes())?;
+        }
+        Ok(())
+    });
+    let url = format!("http://{}", origin.address());
+    let mut command = Command::new(pullgate());
+    assert_eq!(attempt(command.args(["api", "GET", "export", "--url", &url])).unwrap(), ESC);
+    let typed = format!("'{}' api GET export --include --url {url}", pullgate().display());
+    let mut terminal = Command::new(installed("script"));
+    let said = attempt(terminal.args(["-qec", &typed, "/dev/null"])).unwrap();
+    assert!(said.contains("HTTP/1.1 200 OK"), "{said:?}");
+    assert!(said.contains("\\u001b[2J\\u009b2J\\u202e"), "{said:?}");
+    let steers = |one: char| one.is_control() && !matches!(one, '\r' | '\n');
+    assert!(!said.contains(steers) && !said.contains('\u{202e}'), "{said:?}");
 }

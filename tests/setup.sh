@@ -27,6 +27,7 @@ openssl:openssl
 unshare:util-linux
 ip:iproute2
 timeout:coreutils
+script:bsdutils
 $*
 "
 

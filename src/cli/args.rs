@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::elsewhere::Elsewhere;
-use super::manage::args::{AlertArgs, PackageArgs, PeopleArgs, TokenArgs};
+use super::manage::args::{AlertArgs, ApiArgs, PackageArgs, PeopleArgs, TokenArgs};
 use crate::aggregator::{By, Only};
 use crate::pure::export;
 
@@ -58,6 +58,8 @@ pub enum Command {
     Token(TokenArgs),
     /// List, add and remove webhooks that a gateway elsewhere tells what happens
     Alert(AlertArgs),
+    /// Ask the API of a gateway elsewhere for anything: audit log, badges, history, domains, organisations
+    Api(ApiArgs),
 }
 
 /// Of `serve`.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::args::{ExportArgs, Wanted};
 use super::counts::{Counts, rows};
-use super::fail;
+use super::ended;
 use super::progress::Progress;
 use super::pulls::unknown;
 use super::remote::Failure;
@@ -19,27 +19,7 @@ use crate::pure::pull::rollup::MEASURE_NAMES;
 /// Writes the rows to standard output.
 pub fn run(args: &ExportArgs) -> ExitCode {
     let out = io::BufWriter::new(io::stdout().lock());
-    match export(args, out) {
-        Ok(()) => ExitCode::SUCCESS,
-        // A reader that has seen enough (`| head`).
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(Failure::Output(error)) => fail(&format!("standard output: {error}")),
-        Err(Failure::Words(words)) => fail(&words),
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-impl From<String> for Failure {
-    fn from(words: String) -> Self {
-        Self::Words(words)
-    }
+    ended(export(args, out))
 }
 
 fn export(args: &ExportArgs, mut out: impl Write) -> Result<(), Failure> {

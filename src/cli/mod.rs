@@ -37,6 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use remote::Failure;
 
 /// Does what the command line says. Status 0 when it was done, 1 with words on standard error when
 /// not, 2 when the command line makes no sense.
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::People(args) => manage::people(args),
         Command::Token(args) => manage::token(args),
         Command::Alert(args) => manage::alert(args),
+        Command::Api(args) => manage::api(&args),
     }
 }
 
@@ -68,6 +70,19 @@ fn print(text: &str) -> ExitCode {
             fail(&format!("standard output: {error}"))
         }
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// What was written to standard output as it came has ended.
+fn ended(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough (`| head`).
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Output(error)) => fail(&format!("standard output: {error}")),
+        Err(Failure::Words(words)) => fail(&words),
     }
 }
 

@@ -1,16 +1,14 @@
 //! Questions to a gateway elsewhere, and what is changed there, by its API (`/api/v1`).
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, LOCATION,
-};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, LOCATION};
 use hyper::{Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -51,7 +49,19 @@ pub(super) enum Failure {
     /// Words for who asked.
     Words(String),
     /// It could not be written here.
-    Output(std::io::Error),
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(words: String) -> Self {
+        Self::Words(words)
+    }
 }
 
 impl Remote {
@@ -98,11 +108,9 @@ impl Remote {
         tag: Option<HeaderValue>,
         body: Option<&Value>,
     ) -> Result<Told, String> {
-        let kind = body.map(|_| (CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        let fields = tag.map(|tag| (IF_MATCH, tag)).into_iter().chain(kind).collect();
-        let body = body.map(|body| body.to_string().into()).unwrap_or_default();
+        let body = body.map(|body| body.to_string().into());
         let told = self.runtime.block_on(async {
-            let answer = self.asked_by(method, target, fields, body).await?;
+            let answer = self.asked_by((method, target), tag, body).await?;
             let tag = answer.headers().get(ETAG).cloned();
             Ok((tag, self.whole(answer).await?))
         });
@@ -158,39 +166,70 @@ impl Remote {
     /// What [`Self::get`] is answered, written to `out` as it comes.
     pub(super) fn copy(&self, target: &str, out: &mut impl Write) -> Result<(), Failure> {
         self.runtime.block_on(async {
-            let answer = self.asked(target).await;
-            let mut body = answer.map_err(|refused| Failure::Words(refused.words))?.into_body();
-            loop {
-                let early = |why: &str| {
-                    Failure::Words(self.words(&format!("the answer has ended early: {why}")))
-                };
-                let frame = timeout(PATIENCE, body.frame()).await;
-                match frame.map_err(|_| early("nothing came for too long"))? {
-                    None => return out.flush().map_err(Failure::Output),
-                    Some(Err(error)) => return Err(early(&error.to_string())),
-                    Some(Ok(frame)) => {
-                        let bytes = frame.data_ref().map_or(&[][..], |data| data);
-                        out.write_all(bytes).map_err(Failure::Output)?;
-                    }
-                }
-            }
+            let answer = self.asked(target).await.map_err(|refused| refused.words)?;
+            self.copied(answer, out).await
         })
+    }
+
+    /// What is answered to a request about what `tag` says the state of, with this JSON as its body, written to `out`
+    /// as it comes; where that is wanted, behind its head.
+    pub(super) fn pass(
+        &self,
+        request: (Method, &str),
+        tag: Option<HeaderValue>,
+        json: Option<Bytes>,
+        with_head: bool,
+        out: &mut impl Write,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let answer =
+                self.asked_by(request, tag, json).await.map_err(|refused| refused.words)?;
+            if with_head {
+                writeln!(out, "{:?} {}", answer.version(), answer.status())?;
+                for (name, value) in answer.headers() {
+                    writeln!(out, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
+                }
+                writeln!(out)?;
+            }
+            self.copied(answer, out).await
+        })
+    }
+
+    async fn copied(
+        &self,
+        answer: Response<Incoming>,
+        out: &mut impl Write,
+    ) -> Result<(), Failure> {
+        let early =
+            |why: &str| Failure::Words(self.words(&format!("the answer has ended early: {why}")));
+        let mut body = answer.into_body();
+        loop {
+            let frame = timeout(PATIENCE, body.frame()).await;
+            match frame.map_err(|_| early("nothing came for too long"))? {
+                None => return Ok(out.flush()?),
+                Some(Err(error)) => return Err(early(&error.to_string())),
+                Some(Ok(frame)) => out.write_all(frame.data_ref().map_or(&[][..], |data| data))?,
+            }
+        }
     }
 
     /// The head of an answer that is none of refusal.
     async fn asked(&self, target: &str) -> Result<Response<Incoming>, Refused> {
-        self.asked_by(Method::GET, target, Vec::new(), Bytes::new()).await
+        self.asked_by((Method::GET, target), None, None).await
     }
 
     async fn asked_by(
         &self,
-        method: Method,
-        target: &str,
-        mut fields: Vec<(HeaderName, HeaderValue)>,
-        body: Bytes,
+        (method, target): (Method, &str),
+        tag: Option<HeaderValue>,
+        json: Option<Bytes>,
     ) -> Result<Response<Incoming>, Refused> {
         let url = Url { origin: self.origin.clone(), target: target.to_owned() };
-        fields.extend(self.token.iter().map(|token| (AUTHORIZATION, token.clone())));
+        let kind =
+            json.as_ref().map(|_| (CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        let fields = self.token.iter().map(|token| (AUTHORIZATION, token.clone()));
+        let fields: Vec<_> = fields.chain(tag.map(|tag| (IF_MATCH, tag))).chain(kind).collect();
+        let body = json.unwrap_or_default();
         let call = Call {
             method,
             url: &url,

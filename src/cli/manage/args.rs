@@ -1,6 +1,9 @@
 //! What is typed to manage a gateway elsewhere.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
+use hyper::Method;
 
 use crate::cli::elsewhere::Pass;
 
@@ -62,6 +65,24 @@ pub enum PackageCommand {
     },
     /// Remove a package; what was counted stays
     Delete {
+        /// It, as `<domain>/<name>`
+        #[arg(value_name = "NAME")]
+        package: String,
+        /// Where
+        #[command(flatten)]
+        there: There,
+    },
+    /// Show everybody the counts of a package, of places those that the privacy threshold allows
+    Public {
+        /// It, as `<domain>/<name>`
+        #[arg(value_name = "NAME")]
+        package: String,
+        /// Where
+        #[command(flatten)]
+        there: There,
+    },
+    /// Show the counts of a package to its people alone
+    Private {
         /// It, as `<domain>/<name>`
         #[arg(value_name = "NAME")]
         package: String,
@@ -137,6 +158,27 @@ pub enum PeopleCommand {
         /// member or admin
         #[arg(long, value_name = "ROLE", default_value = "member")]
         role: String,
+        /// Where
+        #[command(flatten)]
+        there: There,
+    },
+    /// List the links that nobody has taken yet
+    Invitations {
+        /// To what
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Where
+        #[command(flatten)]
+        there: There,
+    },
+    /// Have a link lead nowhere any more
+    Withdraw {
+        /// Its number in the list of invitations
+        #[arg(value_name = "NUMBER")]
+        id: i64,
+        /// To what it leads
+        #[command(flatten)]
+        place: PlaceArgs,
         /// Where
         #[command(flatten)]
         there: There,
@@ -263,6 +305,61 @@ pub enum AlertCommand {
         #[command(flatten)]
         there: There,
     },
+}
+
+/// Of `api`.
+#[derive(Args, Clone, Debug)]
+pub struct ApiArgs {
+    /// How it is asked
+    #[arg(value_name = "METHOD", ignore_case = true)]
+    pub method: Verb,
+    /// What is asked for: what stands behind `/api/v1/` in the reference, which is the dashboard's page `/api`, as
+    /// `audit?organisation=acme`
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// What is sent: a file of JSON, or - for what is piped in
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Do it only if the state of what is changed still has this ETag
+    #[arg(long, value_name = "ETAG", conflicts_with = "current")]
+    pub if_match: Option<String>,
+    /// Read that ETag before, at the same path or at another: what somebody changes in between is not lost
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub current: Option<String>,
+    /// Print status and fields of the answer before it
+    #[arg(long)]
+    pub include: bool,
+    /// Where the gateway's dashboard is, as `https://counts.acme.com`
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// Who asks
+    #[command(flatten)]
+    pub pass: Pass,
+}
+
+/// A method that the API has.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub enum Verb {
+    /// Reads
+    Get,
+    /// Makes, or does
+    Post,
+    /// Changes
+    Put,
+    /// Removes
+    Delete,
+}
+
+impl From<Verb> for Method {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Get => Self::GET,
+            Verb::Post => Self::POST,
+            Verb::Put => Self::PUT,
+            Verb::Delete => Self::DELETE,
+        }
+    }
 }
 
 /// An organisation, or a package.

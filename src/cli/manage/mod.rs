@@ -1,6 +1,8 @@
 //! `pullgate package`, `people`, `token` and `alert`: a gateway elsewhere is managed, by its API. What is changed is read
-//! before, so that nobody's change in between is lost.
+//! before, so that nobody's change in between is lost. What has no words of its own has those of the API, by `pullgate
+//! api`.
 
+mod api;
 pub mod args;
 mod told;
 
@@ -9,12 +11,12 @@ use std::process::ExitCode;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use args::{AlertArgs, PackageArgs, PeopleArgs, TokenArgs, WrittenArgs};
+use args::{AlertArgs, ApiArgs, PackageArgs, PeopleArgs, TokenArgs, WrittenArgs};
 use args::{AlertCommand, Left, PackageCommand, PeopleCommand, PlaceArgs, There, TokenCommand};
 
 use super::plain::{plain, plain_json};
 use super::remote::Remote;
-use super::{fail, print, socket};
+use super::{ended, fail, print, socket};
 use crate::pure::alert::Event;
 
 /// Something that is asked of a gateway, or done there, at a target of its API.
@@ -49,6 +51,11 @@ pub fn token(args: TokenArgs) -> ExitCode {
 /// Does it, and says what came of it.
 pub fn alert(args: AlertArgs) -> ExitCode {
     said(of_alerts(args.command))
+}
+
+/// Does it, and prints what is answered.
+pub fn api(args: &ApiArgs) -> ExitCode {
+    ended(api::asked(args))
 }
 
 fn said(done: Result<String, String>) -> ExitCode {
@@ -88,7 +95,14 @@ fn of_package(command: PackageCommand) -> Result<String, String> {
         PackageCommand::Delete { package, there } => {
             done(&there, &one(&package), Deed::Remove(format!("{package} is removed")))
         }
+        PackageCommand::Public { package, there } => publish(&there, &package, true),
+        PackageCommand::Private { package, there } => publish(&there, &package, false),
     }
+}
+
+fn publish(there: &There, package: &str, is_public: bool) -> Result<String, String> {
+    let change = move |_: &Value| json!({ "public": is_public });
+    done(there, &target("settings", &[("package", package)]), Deed::Change(Box::new(change)))
 }
 
 fn of_people(command: PeopleCommand) -> Result<String, String> {
@@ -105,6 +119,14 @@ fn of_people(command: PeopleCommand) -> Result<String, String> {
             };
             let invitation = Deed::Make(json!({ "role": role }), told);
             done(&there, &place.target("invitations"), invitation)
+        }
+        PeopleCommand::Invitations { place, there } => {
+            let deed = Deed::List(&["id", "role", "by", "expires"]);
+            done(&there, &place.target("invitations"), deed)
+        }
+        PeopleCommand::Withdraw { id, place, there } => {
+            let gone = Deed::Remove(format!("the link of invitation {id} leads nowhere any more"));
+            done(&there, &place.target(&format!("invitations/{id}")), gone)
         }
         PeopleCommand::Role { login, role, place, there } => {
             let (remote, change) = (there.remote()?, move |_: &Value| json!({ "role": role }));
