@@ -15,6 +15,7 @@ use pullgate::pure::chart::short;
 use serde_json::Value;
 use support::browser::{Browser, Screen};
 use support::demo::{Demo, send_new};
+use support::eventually::eventually;
 use support::http::Connection;
 use support::person::{PASSWORD, Person, text};
 
@@ -590,6 +591,76 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
         browser.screenshot(&screenshots().join(format!("{name}.png")));
         assert_eq!(browser.inaccessible(), "", "{name}");
     }
+}
+
+/// A page asks for no more than somebody looks at, and for what it was refused again later. The test has the clock.
+#[test]
+fn a_page_that_is_hidden_is_left_alone_and_a_feed_that_is_refused_begins_again() {
+    let (demo, ada) = Demo::start();
+    let hello = format!("http://{}/packages/%2A/demo/hello?range=24h", demo.admin);
+    let mut browser = Browser::start();
+    // A page that watches nothing.
+    browser.open(&format!("http://{}/account", demo.admin));
+    sign_in(&mut browser);
+    browser.until("location.pathname === '/account'");
+    browser.before_pages(
+        "window.waiting = []; window.asked = 0;
+         window.setTimeout = (run, after) => window.waiting.push({ run, after });
+         const ask = window.fetch;
+         window.fetch = (...about) => { window.asked += 1; return ask(...about); };
+         Object.defineProperty(Document.prototype, 'hidden', { get: () => window.isAway === true });",
+    );
+    let is_live = "document.querySelector('.live').classList.contains('is-live')";
+    // What waits for so long runs now: a minute, or less.
+    let run = |browser: &mut Browser, a_minute: bool| {
+        browser.eval(&format!(
+            "(() => {{ const due = window.waiting.filter(it => (it.after >= 60000) === {a_minute}); \
+             window.waiting = window.waiting.filter(it => !due.includes(it)); \
+             due.forEach(it => it.run()); return due.length; }})()"
+        ))
+    };
+
+    // All seats of hers are taken.
+    let seats: Vec<_> = (0..8).map(|_| watch(&demo, &ada, "*/demo/hello")).collect();
+    browser.open(&hello);
+    let state = "document.getElementById('live-state').textContent";
+    browser.until(&format!("{state} === 'not connected; trying again in a minute'"));
+    assert_eq!(browser.eval("window.waiting.map(it => it.after)"), serde_json::json!([60000]));
+    drop(seats);
+    // The seats are free once the server has seen that nobody is in them.
+    eventually(|| {
+        run(&mut browser, true);
+        browser.until(&format!("{is_live} || window.waiting.length === 1"));
+        match browser.eval(is_live) == true {
+            true => Ok(()),
+            false => Err("it is refused still".to_owned()),
+        }
+    });
+
+    // Somebody looks: it is asked for what has changed.
+    let tile = "document.getElementById('tile-pulls').textContent";
+    let pulled = |browser: &mut Browser, source: u8| {
+        let lines = "document.querySelectorAll('#live li').length";
+        let before = browser.eval(lines);
+        let told = browser.eval(tile);
+        demo.pull(source);
+        browser.until(&format!("{lines} > {before}"));
+        assert_eq!(run(browser, false), 1, "one look for what came");
+        told
+    };
+    let before = pulled(&mut browser, 51);
+    browser.until(&format!("{tile} !== {before}"));
+    assert_eq!(browser.eval("window.asked"), 1);
+    // Nobody does: it is asked for nothing, until somebody does, and once.
+    browser.eval("window.isAway = true");
+    let before = pulled(&mut browser, 52);
+    assert_eq!((browser.eval("window.asked"), browser.eval(tile)), (1.into(), before.clone()));
+    browser.eval("window.isAway = false");
+    for _ in 0..2 {
+        browser.eval("document.dispatchEvent(new Event('visibilitychange'))");
+    }
+    browser.until(&format!("{tile} !== {before}"));
+    assert_eq!(browser.eval("window.asked"), 2);
 }
 
 /// Whatever there is to see, by light, in the dark and on a phone.

@@ -1,24 +1,31 @@
-//! What people do with a pointer: what is copied, what the chart says, other days, a session that is ended, and the
-//! guide to the first pull, in a real browser.
+//! What people do with a pointer: what is copied, what the chart says, other days, also as they are drawn over it, a
+//! session that is ended, and the guide to the first pull, in a real browser.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod support;
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use support::browser::{Browser, Screen};
 use support::demo::{Demo, send_new};
+use support::gate::Gate;
 use support::people::number;
-use support::person::{PASSWORD, Person, text};
+use support::person::{PACKAGES, PASSWORD, Person, text};
 
 const ROCKET: &str = "/packages/registry.acme.example/acme/rocket";
 
 /// Somebody who has signed in, and may read what was copied.
 fn signed_in(demo: &Demo) -> Browser {
+    signed_in_at(demo.admin)
+}
+
+fn signed_in_at(admin: SocketAddr) -> Browser {
     let mut browser = Browser::start();
     browser.set_screen(Screen { width: 1200, height: 900, is_dark: false });
-    browser.let_read_clipboard(&format!("http://{}", demo.admin));
-    browser.open(&format!("http://{}/sign-in", demo.admin));
+    browser.let_read_clipboard(&format!("http://{admin}"));
+    browser.open(&format!("http://{admin}/sign-in"));
     browser.leave(&format!(
         "login.value = 'ada'; password.value = '{PASSWORD}'; \
          document.querySelector('main button').click()"
@@ -81,6 +88,15 @@ fn what_is_copied_is_what_is_pasted() {
     assert_eq!(Person::at(demo.admin).get(path).status, 200);
     browser.open(&at("/first-pull/registry.acme.example/acme/rocket"));
     assert_eq!(copied(&mut browser, "pull-command"), pull);
+}
+
+#[test]
+fn the_record_of_the_guide_is_copied_whole() {
+    let mut gate = Gate::start_with_admin("epoll", "domain = \"counts.pg.test\"\n", PACKAGES);
+    Person::set_up(&mut gate);
+    let mut browser = signed_in_at(gate.admin());
+    browser.open(&format!("http://{}/first-pull/registry.acme.com/acme/rocket", gate.admin()));
+    assert_eq!(copied(&mut browser, "record-1"), "counts.pg.test");
 }
 
 #[test]
@@ -153,6 +169,68 @@ fn other_days_are_chosen_by_their_form() {
     let told = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let sum: u64 = told.map(|line| line["pulls"].as_u64().unwrap()).sum();
     assert!(pulls > 0 && pulls == sum, "{pulls} {sum}");
+}
+
+/// The days of a range of the chart are shown alone, with all that was chosen beside them.
+#[test]
+fn other_days_are_drawn_over_the_chart() {
+    let (demo, _) = Demo::start();
+    let mut browser = signed_in(&demo);
+    browser.watch();
+    let at = |query: &str| format!("http://{}{ROCKET}?{query}", demo.admin);
+    let bar = |number: i32| format!("[...document.querySelectorAll('.hits rect')].at({number})");
+    let said = "document.querySelector('p.pointed').textContent";
+    let many = "document.querySelectorAll('.hits rect').length";
+    let days = |browser: &mut Browser, first: i32, last: i32| {
+        let (first, last) = (bar(first), bar(last));
+        let days = browser
+            .eval(&format!("[{first}.dataset.from, {last}.dataset.to ?? {last}.dataset.from]"));
+        [0, 1].map(|end| days[end].as_str().unwrap().to_owned())
+    };
+    let chosen = |browser: &mut Browser| {
+        let query = browser.eval("Object.fromEntries(new URLSearchParams(location.search))");
+        assert_eq!((&query["country"], &query["range"]), (&json!("DE"), &Value::Null), "{query}");
+        [&query["from"], &query["to"]].map(|day| day.as_str().unwrap_or_default().to_owned())
+    };
+
+    // By pointer, to the left.
+    browser.open(&at("range=90d&country=DE"));
+    let [from, to] = days(&mut browser, 20, 26);
+    let told = browser.leave_by_drawing(&bar(26), &bar(20), said);
+    assert_eq!(told, format!("{from} to {to}: let go to see these days alone"));
+    assert_eq!(chosen(&mut browser), [from, to]);
+    assert_eq!(browser.eval(many), 7);
+    // What is pressed is no range, and one that is given up is none either.
+    browser.eval("window.isTheSamePage = true");
+    browser.click(&bar(3));
+    browser.eval("document.querySelector('.plotted').focus()");
+    for key in ["ArrowRight", "Shift+ArrowRight", "Escape", "Enter"] {
+        browser.press(key);
+    }
+    assert_eq!(
+        (browser.eval(said), browser.eval("window.isTheSamePage")),
+        (json!(""), json!(true))
+    );
+
+    // By keyboard: weeks, of which the first and the last may have begun before, and ended behind.
+    browser.open(&at("range=12m&country=DE"));
+    let weeks = browser.eval(many).as_i64().unwrap();
+    assert!(weeks > 50, "{weeks}");
+    let [from, to] = days(&mut browser, -3, -1);
+    browser.eval("document.querySelector('.plotted').focus()");
+    for key in ["ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowLeft"] {
+        browser.press(key);
+    }
+    assert_eq!(browser.eval(said), format!("{from} to {to}: Enter shows these days alone"));
+    assert_eq!(browser.eval("document.querySelectorAll('.hits .pointed').length"), 3);
+    browser.leave_by("Enter");
+    assert_eq!(chosen(&mut browser), [from, to]);
+    let shown = browser.eval(many).as_i64().unwrap();
+    assert!((15..=21).contains(&shown), "{shown} days of three weeks, of which one is not over");
+    let today = browser.eval("new Date().toISOString().slice(0, 10)");
+    assert_eq!(browser.eval("document.querySelector('.days [name=to]').value"), today);
+    assert_eq!(browser.violations(), Vec::<String>::new());
+    assert_eq!(browser.inaccessible(), "");
 }
 
 #[test]

@@ -115,6 +115,11 @@ impl Browser {
         self.ask("Network.enable", &json!({}));
         let script = "window.violations = []; addEventListener('securitypolicyviolation', (event) => \
                       window.violations.push(`${event.effectiveDirective} ${event.blockedURI}`));";
+        self.before_pages(script);
+    }
+
+    /// From now on this runs in each page before its own scripts do.
+    pub fn before_pages(&mut self, script: &str) {
         self.ask("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": script }));
     }
 
@@ -153,14 +158,19 @@ impl Browser {
 
     /// Moves the pointer onto what a script finds: where that is.
     pub fn point_at(&mut self, script: &str) -> [f64; 2] {
+        let at = self.place_of(script);
+        self.mouse("mouseMoved", "none", at);
+        at
+    }
+
+    /// The middle of what a script finds, which is seen then.
+    fn place_of(&mut self, script: &str) -> [f64; 2] {
         let at = self.eval(&format!(
             "(() => {{ const it = {script}; it.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
              const {{ left, top, width, height }} = it.getBoundingClientRect(); \
              return [left + width / 2, top + height / 2]; }})()"
         ));
-        let at = [0, 1].map(|axis| at[axis].as_f64().expect("a place"));
-        self.mouse("mouseMoved", "none", at);
-        at
+        [0, 1].map(|axis| at[axis].as_f64().expect("a place"))
     }
 
     /// Presses what a script finds with the pointer.
@@ -170,8 +180,25 @@ impl Browser {
         self.mouse("mouseReleased", "left", at);
     }
 
+    /// Draws from what one script finds to what another does, which leads to another page, or to the same anew, and waits
+    /// until that is there. What the script `meanwhile` says before the pointer lets go is returned.
+    pub fn leave_by_drawing(&mut self, from: &str, to: &str, meanwhile: &str) -> Value {
+        let at = self.point_at(from);
+        self.mouse("mousePressed", "left", at);
+        let at = self.place_of(to);
+        self.mouse("mouseMoved", "left", at);
+        let said = self.eval(meanwhile);
+        self.eval("window.isOfBefore = true");
+        self.mouse("mouseReleased", "left", at);
+        self.until("!window.isOfBefore && document.readyState === 'complete'");
+        said
+    }
+
     fn mouse(&mut self, kind: &str, button: &str, [x, y]: [f64; 2]) {
-        let params = json!({ "type": kind, "x": x, "y": y, "button": button, "clickCount": 1 });
+        let held = u8::from(button == "left" && kind != "mouseReleased");
+        let params = json!({
+            "type": kind, "x": x, "y": y, "button": button, "buttons": held, "clickCount": 1
+        });
         self.ask("Input.dispatchMouseEvent", &params);
     }
 
@@ -248,7 +275,9 @@ impl Browser {
             "Tab" => (9, ""),
             "Enter" => (13, "\r"),
             "Space" => (32, " "),
+            "ArrowLeft" => (37, ""),
             "ArrowRight" => (39, ""),
+            "Escape" => (27, ""),
             _ => panic!("{key}: which key is that?"),
         };
         let name = if key == "Space" { " " } else { key };

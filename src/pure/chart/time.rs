@@ -32,6 +32,8 @@ pub struct Point {
     pub value: u64,
     /// How many there were one period before.
     pub before: Option<u64>,
+    /// Its first and its last day, as the form that chooses days has them.
+    pub days: [String; 2],
 }
 
 impl Chart<'_> {
@@ -87,9 +89,15 @@ impl Chart<'_> {
         out.push_str("</g><g class=\"hits\">");
         for (at, point) in points.iter().enumerate() {
             let (x, y) = (at * 10, DEPTH - per_mille(point.value, top));
+            let [from, to] = &point.days;
             out.push_str(&format!(
-                "<rect x=\"{x}\" width=\"10\" height=\"{DEPTH}\" data-y=\"{y}\"><title>"
+                "<rect x=\"{x}\" width=\"10\" height=\"{DEPTH}\" data-y=\"{y}\" data-from=\"{from}\""
             ));
+            // Most points are of one day, and there are many.
+            if to != from {
+                out.push_str(&format!(" data-to=\"{to}\""));
+            }
+            out.push_str("><title>");
             put_text(out, &point.told);
             out.push_str("</title></rect>");
         }
@@ -140,7 +148,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn point(label: &str, value: u64, before: Option<u64>) -> Point {
-        Point { label: label.to_owned(), told: format!("{label}: {value}"), value, before }
+        let days = ["2026-11-02", "2026-11-08"].map(str::to_owned);
+        Point { label: label.to_owned(), told: format!("{label}: {value}"), value, before, days }
     }
 
     fn drawn(points: &[Point]) -> String {
@@ -158,7 +167,8 @@ mod tests {
             "<text x=\"100%\" y=\"19\">2k</text>",
             "<g class=\"before\"><path class=\"area\" d=\"M5 500L15 1000L15 1000L5 1000Z\"/>",
             "<path class=\"line\" d=\"M5 750L15 0\"/>",
-            "<rect x=\"10\" width=\"10\" height=\"1000\" data-y=\"0\"><title>2 Nov: 2000</title>",
+            "<rect x=\"10\" width=\"10\" height=\"1000\" data-y=\"0\" data-from=\"2026-11-02\" \
+             data-to=\"2026-11-08\"><title>2 Nov: 2000</title>",
             "<text y=\"252\" x=\"75%\">2 Nov</text>",
         ] {
             assert!(chart.contains(part), "{part} in {chart}");
@@ -188,7 +198,7 @@ mod tests {
         ) {
             let points: Vec<_> = points
                 .into_iter()
-                .map(|(value, before, told)| Point { label: told.clone(), told, value, before })
+                .map(|(value, before, told)| Point { told: told.clone(), ..point(&told, value, before) })
                 .collect();
             let chart = Chart { id: "c", title: &title, told: &title, points: &points, number: short };
             prop_assert_eq!(well_formed(&chart.draw()), Ok(()));

@@ -1,4 +1,4 @@
-// What a page has more with scripts than without: copying, pointing at the chart, pulls as they come.
+// What a page has more with scripts than without: copying, pointing at the chart, a range of it, pulls as they come.
 // All text from elsewhere is set as text.
 "use strict";
 
@@ -32,16 +32,54 @@ function pointing() {
   const says = document.querySelector("p.pointed");
   if (!plotted || !says) return;
   const hits = all(".hits rect", plotted);
-  let at = -1;
-  const point = (to) => {
-    hits[at]?.classList.remove("pointed");
-    at = to;
-    hits[at]?.classList.add("pointed");
-    says.textContent = hits[at]?.querySelector("title").textContent ?? "";
+  const form = document.querySelector("form.days");
+  for (const told of all("[data-scripted]")) told.hidden = false;
+  // Where the pointer is, and where the range began that it leads to: the same where there is none.
+  let [at, since] = [-1, -1];
+  let isDrawn = false;
+  const ends = () => [Math.min(at, since), Math.max(at, since)];
+  const days = () => {
+    const [first, last] = ends().map((end) => hits[end].dataset);
+    return [first.from, last.to ?? last.from];
   };
-  hits.forEach((hit, number) => hit.addEventListener("pointerenter", () => point(number)));
-  plotted.addEventListener("pointerleave", () => point(-1));
-  plotted.addEventListener("blur", () => point(-1));
+  const point = (to, from = to) => {
+    [at, since] = [to, from];
+    const [first, last] = ends();
+    hits.forEach((hit, number) => hit.classList.toggle("pointed", first <= number && number <= last));
+    says.textContent = first === last
+      ? hits[at]?.querySelector("title").textContent ?? ""
+      : `${days().join(" to ")}: ${isDrawn ? "let go to see" : "Enter shows"} these days alone`;
+  };
+  // The form carries all along that is shown beside the days.
+  const choose = () => {
+    if (at < 0 || !form) return;
+    [form.elements.from.value, form.elements.to.value] = days();
+    form.requestSubmit();
+  };
+  const under = (event) => {
+    const { left, width } = plotted.getBoundingClientRect();
+    const number = Math.floor(((event.clientX - left) / width) * hits.length);
+    return Math.max(0, Math.min(hits.length - 1, number));
+  };
+  hits.forEach((hit, number) => hit.addEventListener("pointerenter", () => isDrawn || point(number)));
+  plotted.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || !hits.length) return;
+    plotted.setPointerCapture(event.pointerId);
+    isDrawn = true;
+    point(under(event));
+  });
+  plotted.addEventListener("pointermove", (event) => isDrawn && point(under(event), since));
+  plotted.addEventListener("pointerup", () => {
+    // One point alone was pressed, not a range drawn.
+    if (isDrawn && at !== since) choose();
+    isDrawn = false;
+  });
+  for (const end of ["pointercancel", "pointerleave", "blur"]) {
+    plotted.addEventListener(end, () => {
+      isDrawn = false;
+      point(-1);
+    });
+  }
   plotted.addEventListener("keydown", (event) => {
     const last = hits.length - 1;
     const to = {
@@ -51,9 +89,11 @@ function pointing() {
       End: last,
       Escape: -1,
     }[event.key];
+    if (event.key === "Enter") choose();
     if (to === undefined) return;
     event.preventDefault();
-    point(to);
+    if (to < 0) isDrawn = false;
+    point(to, event.shiftKey && at >= 0 && to >= 0 ? since : to);
   });
 }
 

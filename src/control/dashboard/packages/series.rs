@@ -1,6 +1,6 @@
 //! Counts over time, in the pieces that a chart shows.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::view::{Measure, View};
 use crate::aggregator::{Answer, By};
@@ -77,13 +77,22 @@ impl Series {
                 if let Some(before) = before {
                     told.push_str(&format!(", {} before", number(before)));
                 }
-                Point { label: self.piece.label(point.begin), told, value, before }
+                let (label, days) = (self.piece.label(point.begin), self.days(view, point.begin));
+                Point { label, told, value, before, days }
             })
             .collect();
         let title = format!("{} per {}", measure.title, self.piece.word());
         let told = self.told(view);
         Chart { id: "chart", title: &title, told: &told, points: &points, number: measure.short }
             .draw()
+    }
+
+    /// The first and the last day of the piece that begins then, as far as they are in the period.
+    fn days(&self, view: &View, begin: Timestamp) -> [String; 2] {
+        let end = self.piece.end(begin).min(view.period.to);
+        let last = end.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(end);
+        let first = view.period.from.map_or(begin, |from| from.max(begin));
+        [first, last].map(|at| at.strftime("%Y-%m-%d").to_string())
     }
 
     /// The chart in a sentence.
@@ -135,5 +144,13 @@ mod tests {
         {
             assert!(chart.contains(part), "{part} in {chart}");
         }
+        // Of a week those days that are shown.
+        for (begin, expected) in [
+            (weeks.points[0].begin, ["2026-11-21", "2026-11-22"]),
+            (weeks.points[1].begin, ["2026-11-23", "2026-11-27"]),
+        ] {
+            assert_eq!(weeks.days(&view, begin), expected);
+        }
+        assert!(chart.contains("data-from=\"2026-11-22\"><title>Sun 22 Nov"), "{chart}");
     }
 }
