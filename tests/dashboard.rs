@@ -82,8 +82,19 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
         "Clouds",
         "Networks",
         "How far pulls went",
+        // Folded up, and only what is known.
+        "Operating systems",
+        "Architectures",
+        "Digests",
+        "Deliveries",
+        "Outcomes",
+        "Kinds of company",
     ] {
         assert!(whole.contains(&format!(">{heading}</h2>")), "{heading}: {whole}");
+    }
+    assert!(whole.contains("<details class=\"further\"><summary>More: Operating systems, "));
+    for nothing in ["Cities", "Labels"] {
+        assert!(!whole.contains(&format!(">{nothing}</h2>")), "{nothing}: {whole}");
     }
     for shown in [
         "docker pull registry.acme.example/acme/rocket",
@@ -142,6 +153,17 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     assert!(filtered.contains("aria-label=\"Remove the filter country: DE\""));
     let csv = text(&ada.get(&download("?country=DE&range=90d&by=tag&format=csv")));
     assert_eq!(sum(&csv), german);
+    // So do those that are folded up, which are not any more then.
+    for by in ["os", "arch", "digest", "delivery", "outcome", "kind"] {
+        let panel = whole.split(&format!("aria-labelledby=\"{by}\"")).nth(1).unwrap();
+        let row = panel.split("<th scope=\"row\"><a href=\"").nth(1).unwrap();
+        let link = row.split('"').next().unwrap().replace("&#38;", "&");
+        let value = row.split("<td class=\"number\">").nth(1).unwrap().split('<').next().unwrap();
+        assert!(link.contains(&format!("?{by}=")), "{link}");
+        let filtered = page(&mut ada, &link);
+        assert_eq!(of_id(&filtered, "tile-pulls"), value, "{link}");
+        assert!(filtered.contains("<details class=\"further\" open>"), "{link}");
+    }
 
     // Whatever is wrong with an address is said, and shown as text.
     for (query, status, words) in [
@@ -149,6 +171,8 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
         ("?range=%3Cscript%3E", 400, "&#60;script&#62;"),
         ("?from=2026-02-02&to=2026-01-01", 400, "lies behind"),
         ("?tag=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", 200, "&#60;script&#62;alert(1)"),
+        ("?range=24h&tag=2.4.0&client=docker+28.5.2", 200, "Pulls per day</h2>"),
+        ("?range=24h&digest=unknown", 200, "Pulls per day</h2>"),
         ("?client=docker+28.5.2&country=DE", 400, "counts are grouped and filtered by one of"),
     ] {
         let answer = ada.get(&format!("{ROCKET}{query}"));
@@ -347,6 +371,13 @@ fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
     assert_eq!(of_id(&whole, "tile-pulls"), of_id(&of_people, "tile-pulls"));
     for shown in ["Pulls per day", ">2.4.0</a>", ">docker</a>", ">linux/amd64</a>", ">Germany<"] {
         assert!(whole.contains(shown), "{shown}: {whole}");
+    }
+    // What is not covered by the threshold is not there at all.
+    assert!(!whole.contains("class=\"further\""), "{whole}");
+    for never in ["region", "city", "kind", "cloud_region", "label", "digest", "delivery", "os"] {
+        assert!(!whole.contains(&format!("id=\"{never}\"")), "{never}: {whole}");
+        let file = format!("{}?by={never}", public.replace("public", "public-download"));
+        assert_eq!(stranger.get(&file).status, 400, "{never}");
     }
     // Which companies had a crowd, its people are told.
     let rows = |answer: &str| -> Vec<(String, u64)> {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::figures::{
-    Audience, CHART, Completeness, PANELS, PARTS, Panel, ROWS_MANY, Tile, completeness, download,
-    is_place, tiles,
+    Audience, CHART, Completeness, MORE, PANELS, PARTS, Panel, ROWS_MANY, Tile, completeness,
+    download, is_place, tiles,
 };
 use super::series::Series;
 use super::view::View;
@@ -39,6 +39,10 @@ pub(super) struct Counts {
     pub(super) completeness: Option<Completeness>,
     pub(super) completeness_download: String,
     pub(super) panels: Vec<Panel>,
+    /// Of what else something is known.
+    pub(super) more: Vec<Panel>,
+    /// Whether one of these was asked for.
+    pub(super) is_more_open: bool,
     pub(super) ever: String,
     pub(super) since: String,
     pub(super) is_empty: bool,
@@ -55,23 +59,33 @@ pub(super) fn counts(
 ) -> Result<Counts, QueryError> {
     let ever = query.rows(&Ask { package: Some(package.to_owned()), ..Ask::default() })?;
     let since = ever.from.unwrap_or(now);
-    let piece = view.period.piece(since);
+    let piece = view.piece(since);
     let base = base(view, package, audience);
     let compare = view.compares(since);
     let by_time = Ask { compare, ..told_by(&base, Series::unit(piece), audience) };
     let of_panel =
         |(by, _): &(By, &str)| Ask { top: Some(ROWS_MANY), ..told_by(&base, *by, audience) };
+    let more: &[(By, &str)] = match audience {
+        Audience::People => &MORE,
+        Audience::Everybody => &[],
+    };
+    let every = PANELS.iter().chain(more);
     let asks: Vec<Ask> =
-        std::iter::once(by_time.clone()).chain(PANELS.iter().map(of_panel)).collect();
+        std::iter::once(by_time.clone()).chain(every.clone().map(of_panel)).collect();
     let mut answers = query.all(&asks)?.into_iter();
     let answer = match answers.next() {
         Some(Ok(answer)) => answer,
         // Where the period before has lost its short cells, there is nothing to compare with.
         Some(Err(_)) | None => query.rows(&Ask { compare: false, ..by_time })?,
     };
-    let panels = PANELS.iter().zip(answers);
-    let panels =
-        panels.map(|(panel, answer)| Panel::of(*panel, path, view, answer.as_ref().ok(), audience));
+    let mut panels: Vec<Panel> = every
+        .zip(answers)
+        .map(|(panel, answer)| Panel::of(*panel, path, view, answer.as_ref().ok(), audience))
+        .collect();
+    let mut more_panels = panels.split_off(PANELS.len());
+    more_panels.retain(|panel| panel.is_known);
+    let is_asked =
+        |(by, _): &(By, &str)| view.all == Some(*by) || view.only.iter().any(|only| only.by == *by);
     let series = Series::of(view, piece, since, &answer);
     let has_before = answer.previous.is_some();
     let number = view.measure.number;
@@ -93,7 +107,9 @@ pub(super) fn counts(
         ),
         completeness: completeness(&answer.totals),
         completeness_download: download(view, PARTS),
-        panels: panels.collect(),
+        panels,
+        more: more_panels,
+        is_more_open: more.iter().any(is_asked),
         ever: grouped(ever.totals.pulls),
         since: since.strftime("%-d %b %Y").to_string(),
         is_empty: ever.rows.is_empty(),
@@ -114,7 +130,7 @@ pub(super) fn charted(
 ) -> Result<Series, QueryError> {
     let ever = query.rows(&Ask { package: Some(package.to_owned()), ..Ask::default() })?;
     let since = ever.from.unwrap_or(now);
-    let piece = view.period.piece(since);
+    let piece = view.piece(since);
     let by_time = told_by(&base(view, package, audience), Series::unit(piece), audience);
     let answer = query.rows(&Ask { compare, ..by_time })?;
     Ok(Series::of(view, piece, since, &answer))

@@ -6,7 +6,7 @@ use crate::pure::chart::share::{bar, stack};
 use crate::pure::chart::world::{Country, map};
 use crate::pure::chart::{grouped, per_mille};
 use crate::pure::place::countries;
-use crate::pure::pull::rollup::Measures;
+use crate::pure::pull::rollup::{Dimension, Measures};
 
 /// A number, and how it has changed.
 pub(super) struct Tile {
@@ -157,6 +157,8 @@ pub(super) struct Panel {
     pub(super) note: Option<&'static str>,
     /// What these rows are of, where that is not what the rest of the page is of.
     pub(super) scope: Option<&'static str>,
+    /// Whether something is known of some of it.
+    pub(super) is_known: bool,
     /// Where all rows are, or few again.
     pub(super) more: Option<(String, &'static str)>,
     /// The question that a download of it asks.
@@ -177,7 +179,7 @@ pub(super) struct PanelRow {
     pub(super) bar: String,
 }
 
-/// The dimensions of a package's page, each with its title.
+/// The dimensions of a package's page, each with its title; everybody sees them where it is public.
 pub(super) static PANELS: [(By, &str); 9] = [
     (By::Tag, "Tags"),
     (By::Family, "Clients"),
@@ -188,6 +190,19 @@ pub(super) static PANELS: [(By, &str); 9] = [
     (By::Company, "Companies"),
     (By::Cloud, "Clouds"),
     (By::Network, "Networks"),
+];
+/// All others, which say something of some packages only, or what another says closer; none of them is for everybody.
+pub(super) static MORE: [(By, &str); 10] = [
+    (By::Os, "Operating systems"),
+    (By::Arch, "Architectures"),
+    (By::Digest, "Digests"),
+    (By::Delivery, "Deliveries"),
+    (By::Outcome, "Outcomes"),
+    (By::Region, "Regions"),
+    (By::City, "Cities"),
+    (By::Kind, "Kinds of company"),
+    (By::CloudRegion, "Cloud regions"),
+    (By::Label, "Labels"),
 ];
 /// Rows of a dimension that are shown at first.
 const ROWS_FEW: usize = 8;
@@ -215,6 +230,7 @@ impl Panel {
             note: None,
             scope: is_ever
                 .then_some("Pulls since the beginning, and only where enough clients came from."),
+            is_known: false,
             more: None,
             download: download(view, by.as_str()),
         };
@@ -230,6 +246,7 @@ impl Panel {
             .filter_map(|row| Some((row.keys.first()?.1.as_str(), of(&row.measures))))
             .filter(|(_, value)| *value > 0)
             .collect();
+        panel.is_known = rows.iter().any(|(name, _)| *name != UNKNOWN);
         // What is not known of places is mostly much, and says little.
         let is_rest = |name: &str| name == OTHER || name == UNKNOWN && is_place(by);
         rows.sort_by_key(|(name, value)| {
@@ -269,14 +286,15 @@ impl Panel {
             .into_iter()
             .map(|(name, value)| {
                 let is_code = by == By::Country && name.len() == 2;
-                let (shown, code) =
-                    if is_code { (countries::name(name), name) } else { (name, "") };
+                let shown = if is_code { countries::name(name) } else { name };
+                let shown = if by == By::Digest { short_digest(shown) } else { shown.to_owned() };
+                let code = if is_code { name } else { "" };
                 let href = match name == OTHER || is_ever {
                     true => String::new(),
                     false => format!("{path}{}", view.toggled(by, name).query()),
                 };
                 PanelRow {
-                    name: shown.to_owned(),
+                    name: shown,
                     code: code.to_owned(),
                     href,
                     is_filter: view.shows_only(by, name),
@@ -306,10 +324,22 @@ fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// `sha256:0123456789ab…`: as much of it as people tell apart. The filter that it is has it whole.
+fn short_digest(digest: &str) -> String {
+    let end = digest.find(':').map(|colon| colon + 1 + DIGEST_SHOWN);
+    match end.and_then(|end| digest.get(..end)).filter(|short| short.len() < digest.len()) {
+        Some(short) => format!("{short}…"),
+        None => digest.to_owned(),
+    }
+}
+
 /// Whether it says where clients are.
 pub(super) fn is_place(by: By) -> bool {
-    matches!(by, By::Country | By::Company | By::Cloud | By::Network)
+    by.dimension().is_some_and(|dimension| Dimension::OF_PLACES.contains(&dimension))
 }
+
+/// Digits of a digest that are shown, as container tools do.
+const DIGEST_SHOWN: usize = 12;
 
 /// The row of what is counted together.
 const OTHER: &str = "(other)";
@@ -424,6 +454,35 @@ mod tests {
         assert!(few.map.is_some_and(|map| map.contains("Germany: 10")));
         let all = panel(&[("all", "country")]);
         assert_eq!((all.rows.len(), all.more), (10, Some(("/p#country".to_owned(), "Show fewer"))));
+    }
+
+    #[test]
+    fn what_is_told_apart_is_shown_once_or_more_and_everything_is() {
+        let mut shown: Vec<By> = PANELS.iter().chain(&MORE).map(|(by, _)| *by).collect();
+        shown.sort_unstable();
+        let all = By::EVERY.into_iter().filter(|by| by.dimension().is_some());
+        let mut all: Vec<By> = all.collect();
+        all.sort_unstable();
+        assert_eq!(shown, all, "each dimension is a filter by a click");
+    }
+
+    #[test]
+    fn a_digest_is_shown_short_and_is_a_filter_as_a_whole() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let rows = [(&*digest, 3), ("unknown", 2), ("sha256:0", 1)];
+        let panel = Panel::of(
+            (By::Digest, "Digests"),
+            "/p",
+            &view(&[]),
+            Some(&answer(By::Digest, &rows)),
+            Audience::People,
+        );
+        let names: Vec<_> = panel.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["sha256:0123456789ab…", "unknown", "sha256:0"]);
+        assert!(panel.is_known && panel.rows[0].href.ends_with("cdef"), "{}", panel.rows[0].href);
+        let unknown = answer(By::Label, &[("unknown", 5)]);
+        let panel = (By::Label, "Labels");
+        assert!(!Panel::of(panel, "/p", &view(&[]), Some(&unknown), Audience::People).is_known);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use crate::aggregator::{Ask, By, Only};
 use crate::pure::chart;
-use crate::pure::period::{DEFAULT, NAMED, Period};
-use crate::pure::pull::rollup::Measures;
+use crate::pure::period::{DEFAULT, NAMED, Period, Piece};
+use crate::pure::pull::rollup::{Dimension, Measures, Unit};
 use crate::pure::query::put_encoded;
 
 /// What is shown.
@@ -86,6 +86,15 @@ impl View {
             to: (!is_whole || self.days.is_some()).then_some(self.period.to),
             ..Ask::default()
         }
+    }
+
+    /// The pieces that its chart is cut into: none shorter than what is shown is counted by.
+    pub(super) fn piece(&self, since: Timestamp) -> Piece {
+        let by_day = |only: &Only| only.by.dimension().map(Dimension::finest) == Some(Unit::Day);
+        // Two things at once are counted by the day, whatever they are.
+        let is_by_day = self.only.len() > 1 || self.only.iter().any(by_day);
+        let piece = self.period.piece(since);
+        if is_by_day && piece == Piece::Hour { Piece::Day } else { piece }
     }
 
     /// Whether the period before is to be shown beside this one: if it was counted in from its beginning on.
