@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -505,6 +506,9 @@ fn accounts_at_the_command_line_with_and_without_a_gateway() {
     let secret = password(&gate, &["create", "Ada", "--organisation", "acme"]);
     let mut ada = signed_in(&gate, "ada", &secret);
     assert!(text(&ada.get("/")).contains(ROCKET), "the first organisation runs the gateway");
+    // Who reads does not wait for who writes: by a log of what is written (SQLite's file format, 1.3.3).
+    let file = fs::read(gate.data_dir().join("accounts.sqlite")).unwrap();
+    assert_eq!(file[18..20], [2, 2], "versions of the format for writing and reading: 2 is WAL");
     gate.stop();
     let secret = password(&gate, &["create", "bob", "--organisation", "acme", "--role", "member"]);
     let listed = account(&gate, &["list"]).unwrap();

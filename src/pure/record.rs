@@ -67,6 +67,13 @@ pub fn records(domain: &str, at: &Whereabouts<'_>) -> Vec<Record> {
     addresses.into_iter().map(record).collect()
 }
 
+/// What of `records` is for who looks. A name is for everybody who may see the package; an address of this machine,
+/// before which something may stand that hides it, only for who adds the record.
+pub fn for_viewer(mut records: Vec<Record>, adds_them: bool) -> Vec<Record> {
+    records.retain(|record| adds_them || record.is_alias());
+    records
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +105,20 @@ mod tests {
             ("a.b", None, any4, &["10.0.0.7"], &[]),
         ] {
             assert_eq!(told(domain, dashboard, listens, own), expected, "{domain} {listens:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_for_who_adds_them() {
+        let record = |kind, value: &str| Record { name: "a.b".into(), kind, value: value.into() };
+        let (alias, address) = (record("CNAME", "counts.acme.com"), record("A", "203.0.113.7"));
+        for (records, adds_them, expected) in [
+            (vec![alias.clone()], false, vec![alias.clone()]),
+            (vec![alias.clone()], true, vec![alias]),
+            (vec![address.clone()], false, vec![]),
+            (vec![address.clone()], true, vec![address]),
+        ] {
+            assert_eq!(for_viewer(records, adds_them), expected);
         }
     }
 

@@ -149,6 +149,10 @@ impl Store {
             return Err(taken(host));
         }
         self.give_domain(by, host, organisation, now_s)?;
+        // Also where that runs the gateway, which has whatever no other has: it is nobody else's to prove then, and its
+        // own to give back.
+        let sql = "INSERT INTO domains (host, organisation) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        self.connection.execute(sql, params![host, organisation])?;
         self.connection.execute("DELETE FROM claims WHERE host = ?1", [host])?;
         Ok(())
     }
@@ -303,6 +307,25 @@ mod tests {
         }
         let more = store.found(&by_bob, bob, "more", 9);
         assert!(matches!(more, Err(StoreError::Refused(_))), "{more:?}");
+    }
+
+    #[test]
+    fn what_who_runs_the_gateway_has_proven_is_its_own_and_given_back() {
+        let dir = scratch();
+        let mut store = Store::open(&dir.path().join("a.sqlite")).unwrap();
+        store.set_up("ada", "$hash", "acme", 0).unwrap();
+        store.sign_up("eve", "$hash", "moon", 1).unwrap();
+        let (ada, eve) = (actor(1, "ada"), actor(2, "eve"));
+        let operator = store.owners().unwrap().operator;
+        let moon = store.organisation_named("moon").unwrap().unwrap();
+        let host = "acme.example";
+        let claim = store.claim(&ada, operator, host, "one", 2).unwrap();
+        store.prove(&ada, operator, &claim, 3).unwrap();
+        assert_eq!(store.owners().unwrap().domains.get(host), Some(&operator), "as one of its own");
+        let late = store.claim(&eve, moon, host, "two", 4);
+        assert!(matches!(late, Err(StoreError::Taken(..))), "{late:?}");
+        store.return_domain(&ada, operator, host, 5).unwrap();
+        store.claim(&eve, moon, host, "two", 6).unwrap();
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::packages::pull_command;
 use super::page::{Frame, shown};
 use super::trouble::Trouble;
 use super::viewer::{Signed, Viewer};
-use super::whereabouts::Way;
+use super::whereabouts::{Way, domain_of};
 use crate::aggregator::Ask;
 use crate::control::accounts::rights::Right;
 use crate::control::accounts::sessions::Who;
@@ -48,8 +48,9 @@ struct FirstPullPage {
     package: String,
     /// What it is pulled from; none where any host may be.
     domain: Option<String>,
-    /// What leads that here; none where it cannot be known.
+    /// What leads that here; none where it cannot be known, or is for others to know.
     records: Vec<Record>,
+    is_withheld: bool,
     /// The domain of all organisations that it is below: then who runs the gateway adds what leads there.
     shared: Option<String>,
     /// Whose DNS has that, and whether it is for who looks to add it.
@@ -206,10 +207,11 @@ async fn page(
     let ask = Ask { package: Some(package.clone()), ..Ask::default() };
     let asker = Asker::Account(signed.who.account);
     let pulls = counted(at, asker, move |query| query.rows(&ask)).await?.totals.pulls;
-    let Way { domain, records, shared } = Way::of(at, &package);
+    let Way { domain, records, is_withheld, shared } = Way::of(at, signed, &package);
     let page = FirstPullPage {
         frame: signed.frame("The first pull"),
         records,
+        is_withheld,
         may_add: shared.is_none() || signed.may_gateway(Action::Configure),
         zone: shared.clone().or_else(|| domain.clone()).unwrap_or_default(),
         shared,
@@ -224,10 +226,6 @@ async fn page(
         package,
     };
     Ok(shown(StatusCode::OK, &page))
-}
-
-pub(super) fn domain_of(package: &str) -> Option<String> {
-    package.split('/').next().filter(|domain| *domain != "*").map(str::to_owned)
 }
 
 /// Addresses of a domain that are visited.

@@ -3,22 +3,26 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::Dashboard;
-use super::first_pull::domain_of;
-use crate::pure::record::{Record, Whereabouts, records, shared_above};
+use super::viewer::Viewer;
+use crate::pure::access::Action;
+use crate::pure::record::{Record, Whereabouts, for_viewer, records, shared_above};
 
 /// The way from a package's domain to here.
 #[derive(Default)]
 pub(super) struct Way {
     /// What it is pulled from; none where any host may be.
     pub(super) domain: Option<String>,
-    /// What leads that here; none where it cannot be known.
+    /// What leads that here; none where it cannot be known, or is not for who looks.
     pub(super) records: Vec<Record>,
+    /// Whether there is something that is not for who looks.
+    pub(super) is_withheld: bool,
     /// The domain of all organisations that it is below: then records are for who runs the gateway to add.
     pub(super) shared: Option<String>,
 }
 
 impl Way {
-    pub(super) fn of(at: &Dashboard, package: &str) -> Self {
+    /// As `viewer` is told of it.
+    pub(super) fn of(at: &Dashboard, viewer: &Viewer, package: &str) -> Self {
         let Some(domain) = domain_of(package) else {
             return Self::default();
         };
@@ -30,8 +34,18 @@ impl Way {
             own: &own_addresses(),
         };
         let shared = shared_above(&domain, whereabouts.shared).map(str::to_owned);
-        Self { records: records(&domain, &whereabouts), shared, domain: Some(domain) }
+        let adds_them = viewer.may_gateway(Action::Configure)
+            || shared.is_none() && viewer.may_package(Action::Configure, package, false);
+        let all = records(&domain, &whereabouts);
+        let many = all.len();
+        let records = for_viewer(all, adds_them);
+        Self { is_withheld: records.len() < many, records, shared, domain: Some(domain) }
     }
+}
+
+/// What a package is pulled from; none where that may be any host.
+pub(super) fn domain_of(package: &str) -> Option<String> {
+    package.split('/').next().filter(|domain| *domain != "*").map(str::to_owned)
 }
 
 /// By which addresses this machine speaks to the Internet. Nothing is sent: a socket of UDP is given one as soon as

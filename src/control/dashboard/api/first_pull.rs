@@ -24,7 +24,8 @@ pub(super) struct Guide {
     /// Where it is pulled from; null where that may be any host.
     #[schema(example = "registry.acme.com")]
     domain: Option<String>,
-    /// The DNS records that lead that to the gateway; none where it cannot know which do.
+    /// The DNS records that lead that to the gateway; none where it cannot know which do. Addresses are for who adds
+    /// them.
     records: Vec<AddedRecord>,
     /// Who adds them: `domain`, whoever has the DNS of the domain, or `gateway`, who runs that, once for all
     /// organisations below its `shared_domain`.
@@ -42,7 +43,7 @@ pub(super) struct Looked {
     leads_here: bool,
     /// What was found, a line each.
     found: Vec<Line>,
-    /// The DNS records that lead it here; none where the gateway cannot know which do.
+    /// The DNS records that lead it here; none where the gateway cannot know which do. Addresses are for who adds them.
     records: Vec<AddedRecord>,
     /// Who adds them, `domain` or `gateway`, as in `GET`.
     #[schema(example = "domain")]
@@ -91,7 +92,7 @@ pub(super) async fn guide(
 ) -> Result<Response, Problem> {
     let package = place.package()?.package;
     seen(&at, &caller.viewer, &package)?;
-    let (way, pull_command) = (Way::of(&at, &package), pull_command(&package));
+    let (way, pull_command) = (Way::of(&at, &caller.viewer, &package), pull_command(&package));
     let (records, added_by) = added(way.records, way.shared);
     tagged(&headers, &Guide { domain: way.domain, records, added_by, pull_command })
 }
@@ -115,7 +116,7 @@ pub(super) async fn look(
     let package = place.package()?.package;
     let Report { lines, is_well } = checked(&at, &caller.viewer, &caller.who, &package).await?;
     let found = lines.iter().map(|line| Line::from(line.as_str())).collect();
-    let way = Way::of(&at, &package);
+    let way = Way::of(&at, &caller.viewer, &package);
     let (records, added_by) = added(way.records, way.shared);
     Ok(Json(Looked { leads_here: is_well, found, records, added_by }).into_response())
 }
