@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need from Debian: real clients, a real registry, a real authority, a browser,
-# and a linter of metrics.
+# a linter of metrics, and what the load harness sets beside the gateway.
 # More can be named, as program:package.
 # Installs nothing when everything is there. Asks for root only when something is missing.
 set -eu
@@ -28,6 +28,8 @@ unshare:util-linux
 ip:iproute2
 timeout:coreutils
 script:bsdutils
+nginx:nginx-light
+haproxy:haproxy
 $*
 "
 

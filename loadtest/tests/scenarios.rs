@@ -1,17 +1,16 @@
 //! Every scenario, for a moment, against the built gateway: all answers as they should be.
-//!
-//! `PULLGATE` names the gateway's program; left out, it is the one built beside this test.
 
 #![allow(clippy::panic, reason = "a test says what went wrong by panicking")]
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+mod support;
 
 #[test]
 fn redirects_in_a_closed_and_in_an_open_loop() {
@@ -185,37 +184,16 @@ fn what_was_started_ends_with_who_started_it() {
     }
 }
 
-/// The first result of `loadtest run` for a third of a second.
+/// The first result of `loadtest run` on the gateway.
 fn run(scenario: &str, arguments: &[&str]) -> Value {
-    let room = tempfile::tempdir().expect("a temporary directory");
-    let file = room.path().join("result.json");
-    let mut command = loadtest(&["run", scenario]);
-    command.args(["--duration=300ms", "--packages=20", "--json"]).arg(&file).args(arguments);
-    if !arguments.iter().any(|argument| argument.starts_with("--connections")) {
-        command.arg("--connections=4");
-    }
-    let output = command.output().expect("it runs");
-    let words = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{scenario}: {}", String::from_utf8_lossy(&words));
-    let result: Value = serde_json::from_slice(&fs::read(file).expect("a result")).expect("JSON");
-    result[0].clone()
+    let gateway = support::pullgate();
+    support::run(&[&[scenario, "--gateway", &gateway.to_string_lossy()], arguments].concat())
 }
 
 fn loadtest(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.args(arguments).arg("--gateway").arg(pullgate());
+    let mut command = support::loadtest(arguments);
+    command.arg("--gateway").arg(support::pullgate());
     command
-}
-
-fn pullgate() -> PathBuf {
-    let beside = || Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("pullgate");
-    let program = env::var_os("PULLGATE").map_or_else(beside, PathBuf::from);
-    assert!(
-        program.exists(),
-        "{}: no such program: `cargo build` in the repository's root, or set PULLGATE",
-        program.display()
-    );
-    program
 }
 
 /// Beside builds.

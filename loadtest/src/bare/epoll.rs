@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
 
 use super::Exchange;
 
@@ -21,7 +22,11 @@ pub(super) fn serve(listener: &TcpListener, origin: &str) -> io::Result<bool> {
     let mut events = Vec::<Event>::with_capacity(EVENTS);
     loop {
         events.clear();
-        epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None)?;
+        match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None) {
+            // It was held meanwhile (signal(7)).
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(problem) => return Err(problem.into()),
+        }
         for event in &events {
             if event.data.u64() == LISTENER {
                 while let Ok((stream, _)) = listener.accept() {

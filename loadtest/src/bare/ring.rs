@@ -31,7 +31,12 @@ pub(super) fn serve(listener: &TcpListener, origin: &str) -> io::Result<bool> {
                 ring.submit()?;
             }
         }
-        ring.submit_and_wait(1)?;
+        match ring.submit_and_wait(1) {
+            Ok(_) => {}
+            // It was held meanwhile.
+            Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
+            Err(problem) => return Err(problem),
+        }
         completed.extend(ring.completion().map(|one| (one.user_data(), one.result())));
         for (data, result) in completed.drain(..) {
             if data == LISTENER {
