@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +43,9 @@ fn a_stall_shows_also_where_several_requests_are_sent_at_a_time() {
     assert!(open["remarks"].to_string().contains("looks every 50 µs"), "{open}");
     assert!(open["queued"].as_u64().unwrap() > 3000, "{open}");
     assert!(p99_9(open) > 190_000.0, "{open}");
+    // Of 42,000 the four that waited longest stay above it.
+    let p99_99 = open["latency"]["p99_99"].as_f64().unwrap();
+    assert!(p99_99 >= p99_9(open) && p99_99 <= open["latency"]["max"].as_f64().unwrap(), "{open}");
 }
 
 #[test]
@@ -61,6 +64,59 @@ fn steps_of_a_rate_are_results_of_their_own() {
     let steps = run(server(REDIRECT, Duration::ZERO), &["--rate", "100,200"]);
     let answers: Vec<u64> = steps.iter().map(|step| step["answers"].as_u64().unwrap()).collect();
     assert_eq!(answers, [200, 400]);
+}
+
+#[test]
+fn who_watches_in_a_terminal_sees_how_it_goes_and_who_does_not_is_not_told() {
+    let target = server(REDIRECT, Duration::ZERO);
+    let program = env!("CARGO_BIN_EXE_loadtest");
+    let line = format!(
+        "{program} run redirect --target http://{target} --rate 100 --connections 2 --duration 1s"
+    );
+    // A terminal of its own, whose output comes here.
+    let mut watched = Command::new("script");
+    watched.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+    let watched = watched.output().expect("it runs");
+    let told = String::from_utf8_lossy(&watched.stdout);
+    assert!(watched.status.success(), "{told}");
+    // Each time the line is wiped first, and at the end once more: the result stands alone.
+    let pieces: Vec<&str> = told.split(WIPE).collect();
+    let [_, lines @ .., result] = &*pieces else { panic!("{told}") };
+    assert!(lines.len() > 1, "{told:?}");
+    assert!(result.starts_with(&format!("redirect of {target}: open loop")), "{told:?}");
+    for line in lines {
+        assert!(line.starts_with(&format!("{target}: ")), "{line:?}");
+        assert!(line.contains(" answers a second, p99 ") && line.contains(" in all, 0 faults"));
+    }
+    // So many as have come by then: in the end nearly all of a hundred.
+    let in_all = |line: &str| {
+        let (_, behind) = line.split_once("; ").expect("what there is in all");
+        behind.split(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a number")
+    };
+    let counts: Vec<u64> = lines.iter().map(|line| in_all(line)).collect();
+    assert!(counts.is_sorted() && counts.first() < counts.last(), "{counts:?}");
+    assert!(counts.iter().all(|count| *count <= 100), "{counts:?}");
+
+    let unwatched = Command::new(program).args(line.split(' ').skip(1)).output().expect("it runs");
+    assert!(unwatched.status.success());
+    let told = [unwatched.stderr, unwatched.stdout].concat();
+    assert!(!told.contains(&b'\x1b'), "{}", String::from_utf8_lossy(&told));
+}
+
+#[test]
+fn a_load_on_the_cpu_of_its_target_says_so() {
+    let target = server(REDIRECT, Duration::ZERO);
+    let cpu = loadtest::machine::cpus::allowed()[0].to_string();
+    let run = |target_cpu: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.args(["run", "redirect", "--target", &format!("http://{target}")]);
+        command.args(["--duration=200ms", "--rate=50", "--load-cpu", &cpu]);
+        let output = command.args(["--target-cpus", target_cpu]).output().expect("it runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = run(&cpu);
+    assert!(said.contains(&format!("the load and the target share CPU {cpu}")), "{said}");
+    assert_eq!(run("1000"), "");
 }
 
 #[test]
@@ -157,5 +213,7 @@ fn serve(
     Ok(())
 }
 
+/// To the first column, and erase the line.
+const WIPE: &str = "\r\x1b[K";
 const REDIRECT: &str = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /there\r\n\
                         Content-Length: 0\r\n\r\n";

@@ -285,3 +285,91 @@ fn percent(part: Duration, all: Duration) -> f64 {
 const NINES_MAX: u32 = 5;
 /// From here on it is not known whether more could have been sent.
 const SATURATED_PERCENT: f64 = 90.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Digests;
+
+    fn recorded(elapsed: Duration, cpu: Duration) -> Recorded {
+        let mut latency = Histogram::new(3).unwrap();
+        latency.record(1_000_000).unwrap();
+        Recorded {
+            elapsed,
+            load: elapsed,
+            answers: 1,
+            counted: 1,
+            faults: BTreeMap::new(),
+            body_bytes: 0,
+            latency,
+            jobs: None,
+            points: Vec::new(),
+            queued: 0,
+            cpu,
+        }
+    }
+
+    fn outcome(recorded: &Recorded, used: Option<(Usage, Memory)>) -> Outcome {
+        let settings = Settings {
+            address: ([127, 0, 0, 1], 80).into(),
+            connections: 1,
+            pipeline: 1,
+            keep_alive: true,
+            pace: Pace::Open(1.0),
+            duration: recorded.load,
+            patience: recorded.load,
+            digests: Digests::None,
+            tls: None,
+            streams: None,
+            sources: 0,
+        };
+        Outcome::new("redirect", "it", &settings, recorded, used)
+    }
+
+    #[test]
+    fn percentiles_are_told_to_the_ten_thousandth() {
+        let mut recorded = recorded(Duration::from_secs(1), Duration::ZERO);
+        recorded.latency.reset();
+        for (us, times) in [(1000, 99_890), (10_000, 90), (50_000, 15), (900_000, 5)] {
+            recorded.latency.record_n(us * 1000, times).unwrap();
+        }
+        let outcome = outcome(&recorded, None);
+        let json = serde_json::to_value(&outcome).unwrap();
+        // To three digits.
+        let is_about = |name: &str, us: f64| {
+            let told = json["latency"][name].as_f64().unwrap();
+            assert!((told - us).abs() < us / 500.0, "{name}: {told}");
+        };
+        is_about("p50", 1000.0);
+        is_about("p99", 1000.0);
+        is_about("p99_9", 10_000.0);
+        is_about("p99_99", 50_000.0);
+        is_about("max", 900_000.0);
+        let told = outcome.to_string();
+        for part in ["p99 1.00 ms", "p99.9 10.0", "p99.99 50.0", "max 900.", "mean 1.0"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        // As far out as a hundred thousand go: five nines.
+        assert_eq!(outcome.quantiles.last().map(|[nines, _]| *nines), Some(5.0));
+        let [_, of_four] = outcome.quantiles.iter().find(|[nines, _]| *nines == 4.0).unwrap();
+        assert!((of_four - 50_000.0).abs() < 100.0, "{of_four}");
+    }
+
+    #[test]
+    fn a_load_that_had_nine_tenths_of_its_cpu_says_so_with_the_targets_beside_it() {
+        let elapsed = Duration::from_secs(10);
+        let of = |cpu, used| outcome(&recorded(elapsed, Duration::from_millis(cpu)), used);
+        let free = of(8_990, None);
+        assert!(!free.is_saturated && free.remarks.is_empty(), "{:?}", free.remarks);
+        let full = of(9_000, None);
+        assert!(full.is_saturated);
+        let [remark] = &*full.remarks else { panic!("{:?}", full.remarks) };
+        assert!(remark.contains("used 90 % of its CPU (the target's is not known"), "{remark}");
+        let mut usage = Usage::default();
+        usage.cpu = Duration::from_millis(4_200);
+        let beside = of(9_900, Some((usage, Memory::default())));
+        let [remark] = &*beside.remarks else { panic!("{:?}", beside.remarks) };
+        assert!(remark.contains("used 99 % of its CPU (the target's 42 %)"), "{remark}");
+        assert!(beside.to_string().contains("own CPU     99 % of one"), "{beside}");
+    }
+}
