@@ -27,14 +27,11 @@ bench: ## micro-benchmarks, each beside its naive twin
 instructions: ## instructions per step of a redirect, by callgrind (needs valgrind)
 	cargo bench --locked --bench instructions
 
-compare: ## the gateway beside nginx and haproxy, in interleaved rounds (Debian, as root)
-	sh tests/setup.sh nginx:nginx-light haproxy:haproxy strace:strace
-	cargo build --locked --release --workspace
-	target/release/loadtest start --gateway target/release/pullgate --packages 10000
-	-target/release/loadtest compare --gateway target/release/pullgate
-	target/release/loadtest compare redirect --alone --target-cpus 0 --gateway target/release/pullgate
-	target/release/loadtest compare redirect --alone --target-cpus 0,1 --gateway target/release/pullgate
+compare: ## every bar, the gateway beside nginx and haproxy, and one table of all (Debian, as root)
+	sh tests/setup.sh strace:strace
 	cargo bench --locked --bench route --bench store
+	cargo build --locked --release --workspace
+	target/release/loadtest compare --gateway target/release/pullgate --criterion target/criterion
 
 load: ## a closed and an open loop of redirects on the gateway alone
 	cargo build --locked --release --workspace

@@ -278,6 +278,12 @@ pub struct CompareArgs {
     /// Compare latencies at a constant rate, of 70 % of what the slower peer can do: an open loop
     #[arg(long, requires = "scenario")]
     pub open: bool,
+    /// Compare what a redirect takes by two workers with what it takes by one, at the same constant rate
+    #[arg(long, requires = "scenario", conflicts_with_all = ["open", "peers", "alone"])]
+    pub two_workers: bool,
+    /// Where criterion has left what it measured (target/criterion), for the table of all bars
+    #[arg(long, value_name = "DIR", conflicts_with = "scenario")]
+    pub criterion: Option<PathBuf>,
     /// Rounds
     #[arg(long, value_name = "NUMBER", default_value_t = 15)]
     pub rounds: usize,

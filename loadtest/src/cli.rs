@@ -52,6 +52,8 @@ pub struct Places {
     pub load: usize,
     /// What is started.
     pub target: Vec<usize>,
+    /// What a second worker would have.
+    second: usize,
 }
 
 impl Places {
@@ -70,8 +72,20 @@ impl Places {
                  --target-cpus)"
             ))?;
         }
-        Ok(Self { load, target })
+        let second = second(&allowed, &target, load);
+        Ok(Self { load, target, second })
     }
+
+    /// The target's first CPU, and one for a second worker: the load's where there is no other.
+    pub fn two(&self) -> [usize; 2] {
+        [self.target.first().copied().unwrap_or(0), self.second]
+    }
+}
+
+/// The second CPU of `target`; where it has one only, another of those `allowed`, the load's last.
+fn second(allowed: &[usize], target: &[usize], load: usize) -> usize {
+    let is_free = |cpu: &&usize| **cpu != load && !target.contains(cpu);
+    target.get(1).or_else(|| allowed.iter().find(is_free)).copied().unwrap_or(load)
 }
 
 impl LoadArgs {
@@ -171,3 +185,17 @@ const WIPE: &str = "\r\x1b[K";
 const DURATION: Duration = Duration::from_secs(10);
 /// With a connection for each request, an address' ports do not suffice for long.
 const SOURCES_CLOSING: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_worker_shares_a_cpu_with_the_load_only_where_there_is_no_other() {
+        assert_eq!(second(&[0, 1], &[0], 1), 1);
+        assert_eq!(second(&[0, 1, 2, 3], &[0], 3), 1);
+        assert_eq!(second(&[0, 1, 2, 3], &[1], 0), 2);
+        assert_eq!(second(&[0, 1, 2, 3], &[0, 2], 3), 2);
+        assert_eq!(second(&[5], &[5], 5), 5);
+    }
+}

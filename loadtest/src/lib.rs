@@ -1,11 +1,12 @@
 //! Load for the gateway and its peers: what a pull costs, measured in the open.
 //!
 //! [`engine`] lays a [`plan`] on and records what comes back; [`scenario`] makes plans; [`target`]
-//! starts who is measured, and [`origin`] the registry behind it; [`machine`] says what they used; [`compare`] puts them side by side, in
-//! interleaved rounds.
+//! starts who is measured, and [`origin`] the registry behind it; [`machine`] says what they used;
+//! [`compare`] puts them side by side, in interleaved rounds, and holds the gateway to each [`bar`].
 
 pub mod args;
 pub mod background;
+pub mod bar;
 pub mod bare;
 pub mod certificates;
 pub mod cli;

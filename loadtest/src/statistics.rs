@@ -1,5 +1,9 @@
 //! Medians, and how sure one can be of them.
 
+use std::fmt::{self, Display, Formatter};
+
+use crate::report::number;
+
 /// A median with the interval that it lies in with a probability of 95 % or more.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Median {
@@ -22,6 +26,22 @@ impl Median {
         let value = f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)]);
         let cut = cut(sorted.len());
         Some(Self { value, low: sorted[cut], high: sorted[last - cut] })
+    }
+
+    /// Of what was counted, not measured by turns.
+    pub fn exact(value: f64) -> Self {
+        Self { value, low: value, high: value }
+    }
+}
+
+impl Display for Median {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { value, low, high } = *self;
+        f.write_str(&number(value))?;
+        if low < high {
+            write!(f, " ({} – {})", number(low), number(high))?;
+        }
+        Ok(())
     }
 }
 
@@ -56,5 +76,12 @@ mod tests {
         assert_eq!(Median::of(&values), Some(Median { value: 8.0, low: 4.0, high: 12.0 }));
         assert_eq!(Median::of(&[1.0, 2.0]), Some(Median { value: 1.5, low: 1.0, high: 2.0 }));
         assert_eq!(Median::of(&[]), None);
+    }
+
+    #[test]
+    fn it_is_told_with_its_interval_where_that_is_one() {
+        let median = Median { value: 0.91, low: 0.9, high: 0.954 };
+        assert_eq!(median.to_string(), "0.91 (0.90 – 0.95)");
+        assert_eq!(Median::exact(3.0).to_string(), "3");
     }
 }

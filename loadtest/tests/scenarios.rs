@@ -123,6 +123,50 @@ fn at_a_part_of_the_peak_latencies_are_compared() {
 }
 
 #[test]
+fn what_is_not_compared_is_refused_in_words() {
+    for (arguments, told) in [
+        (&["idle", "--two-workers"][..], "--two-workers is for `redirect`"),
+        (&["redirect", "--two-workers", "--peers=nginx"], "cannot be used with"),
+        (&["--two-workers"], "required arguments were not provided"),
+        (&["redirect", "--criterion=target/criterion"], "cannot be used with"),
+    ] {
+        let output = loadtest(&[&["compare"], arguments].concat()).output().expect("it runs");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && words.contains(told), "{arguments:?}: {words}");
+    }
+}
+
+#[test]
+fn all_bars_are_in_one_table_also_those_that_were_not_measured() {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let mut command = support::loadtest(&["compare", "--gateway=/no/such/gateway", "--size=1KiB"]);
+    let output = command.arg("--criterion").arg(room.path()).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    // Nothing was measured, which is no success.
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let (nothing, table) = told.split_once("All bars\n\n").expect("the table");
+    assert_eq!(nothing.trim(), "");
+    // Behind the heading and the line below it.
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    for row in &rows {
+        let how = ["/no/such/gateway: ", "`cargo bench --bench ", "cargo test ", "docs/"];
+        assert!(how.iter().any(|how| row.contains(&format!("not measured: {how}"))), "{row}");
+    }
+    for (beginning, many) in [
+        ("| a package found among 1,000,000 ", 1),
+        ("| aggregator", 1),
+        ("| start, 10000 packages ", 1),
+        ("| redirect, 1000 packages, 64 connections ", 4),
+        ("| redirect, 1000 packages, 64 connections, two workers beside one", 1),
+        ("| reload", 1),
+        ("| stream-blob, 1000 packages, 1.0 KiB, 8 connections ", 3),
+    ] {
+        let found = rows.iter().filter(|row| row.starts_with(beginning)).count();
+        assert_eq!(found, many, "{beginning}: {table}");
+    }
+}
+
+#[test]
 fn a_bound_that_no_rate_keeps_is_said_to_be_one() {
     let room = tempfile::tempdir().expect("a temporary directory");
     let file = room.path().join("steps.json");

@@ -14,8 +14,20 @@ pub(super) struct Case {
     pub(super) scenario: Scenario,
     /// How.
     pub(super) load: LoadArgs,
-    /// Whether it is laid on at a constant rate, of 70 % of what the slower one beside it can do.
-    pub(super) is_open: bool,
+    /// At which pace, and so what is seen.
+    pub(super) way: Way,
+}
+
+/// At which pace a load is laid on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A closed loop: what answers take is compared.
+    Closed,
+    /// A constant rate, of 70 % of what the slower one beside the gateway can do: latencies are compared.
+    Open,
+    /// A constant rate of [`WORKERS_RATE`]: what answers take by two workers is compared with what they
+    /// take by one.
+    TwoWorkers,
 }
 
 /// What is compared in a case.
@@ -36,7 +48,12 @@ pub enum Metric {
 impl Case {
     /// One as the command line says.
     pub(super) fn of(scenario: Scenario, args: &CompareArgs) -> Self {
-        Self { scenario, load: args.load.clone(), is_open: args.open }
+        let way = match (args.open, args.two_workers) {
+            (true, _) => Way::Open,
+            (false, true) => Way::TwoWorkers,
+            (false, false) => Way::Closed,
+        };
+        Self { scenario, load: args.load.clone(), way }
     }
 
     /// All that have a bar, with what of `load` they leave open.
@@ -44,7 +61,7 @@ impl Case {
         let case = |scenario, connections, change: fn(&mut LoadArgs)| {
             let mut load = LoadArgs { connections, ..load.clone() };
             change(&mut load);
-            Self { scenario, load, is_open: false }
+            Self { scenario, load, way: Way::Closed }
         };
         let same: fn(&mut LoadArgs) = |_| ();
         // As many as all can hold under this limit of descriptors.
@@ -72,8 +89,9 @@ impl Case {
                 (load.tls, load.http2) = (Some(Handshake::Full), Some(100));
             }),
             case(Scenario::Idle, idle.min(2_000), |load| load.tls = Some(Handshake::Full)),
-            Self { is_open: true, ..case(Scenario::Redirect, 64, same) },
-            Self { is_open: true, ..case(Scenario::Reload, 64, same) },
+            Self { way: Way::Open, ..case(Scenario::Redirect, 64, same) },
+            Self { way: Way::Open, ..case(Scenario::Reload, 64, same) },
+            Self { way: Way::TwoWorkers, ..case(Scenario::Redirect, 64, same) },
         ]
     }
 
@@ -82,7 +100,7 @@ impl Case {
         match self.scenario {
             Scenario::StreamBlob => &[Metric::CpuPerGib],
             Scenario::Idle => &[Metric::IdleBytes],
-            _ if self.is_open => &[Metric::P99, Metric::P99_9],
+            _ if self.way == Way::Open => &[Metric::P99, Metric::P99_9],
             Scenario::Redirect
             | Scenario::BrokerManifest
             | Scenario::Pull
@@ -97,6 +115,7 @@ impl Case {
     pub(super) fn bar(&self, metric: Metric, peer: &Kind) -> Option<f64> {
         let LoadArgs { pipeline, close, upstream_tls, tls, http2, .. } = &self.load;
         match (metric, self.scenario, peer) {
+            (Metric::CpuPerAnswer, _, Kind::OneWorker(_)) => Some(1.1),
             (Metric::CpuPerAnswer, Scenario::Redirect, Kind::Nginx) if tls.is_some() => {
                 Some(match (http2, close) {
                     (Some(_), _) => 0.40,
@@ -132,7 +151,8 @@ impl Case {
     /// take whatever others need.
     pub(super) fn gates(&self) -> Option<[f64; 2]> {
         let LoadArgs { pipeline, close, tls, .. } = &self.load;
-        let is_plain = self.scenario == Scenario::Redirect && !self.is_open && tls.is_none();
+        let is_closed = self.way == Way::Closed;
+        let is_plain = self.scenario == Scenario::Redirect && is_closed && tls.is_none();
         (is_plain && !*close && *pipeline == 1).then_some([0.1, 1.0])
     }
 
@@ -144,6 +164,7 @@ impl Case {
     /// Who is measured beside `gateway`.
     pub(super) fn peers(&self, gateway: &Path) -> Vec<Kind> {
         match self.scenario {
+            _ if self.way == Way::TwoWorkers => vec![Kind::OneWorker(gateway.to_owned())],
             // What a change costs is seen beside one that does not change.
             Scenario::Reload => vec![Kind::Unchanged(gateway.to_owned())],
             Scenario::StreamBlob => vec![Kind::Nginx, Kind::NginxUnbuffered, Kind::Haproxy],
@@ -190,13 +211,21 @@ impl Case {
         if self.load.resolve {
             words += ", what clients find is looked up";
         }
-        if self.is_open {
-            words += ", open loop at 70 % of the peak of the slower one beside it";
-        }
+        words += match self.way {
+            Way::Closed => "",
+            Way::Open => ", open loop at 70 % of the peak of the slower one beside it",
+            Way::TwoWorkers => ", two workers beside one, open loop",
+        };
         words
     }
 }
 
+/// Jobs a second on two workers and on one. In a closed loop the two would not do the same: one worker, never idle,
+/// finds many requests each time it looks, each of two finds half as many and is woken more often for them, and
+/// that would be compared. When as many arrive, far fewer than either can answer, both find one at a time, and what
+/// is left of a difference is what workers cost each other. So few also leave room on a CPU that the second worker
+/// shares with the load, and they are the most that the load sends each when it is due (`engine::TOGETHER`).
+pub(super) const WORKERS_RATE: f64 = 20_000.0;
 /// Of the bar.
 const IDLE_CONNECTIONS: usize = 10_000;
 
@@ -237,6 +266,18 @@ mod tests {
             };
             assert!(case.metrics().iter().any(has_bar), "{}", case.words());
         }
+    }
+
+    #[test]
+    fn two_workers_are_compared_with_one_and_with_nobody_else() {
+        let gateway = Path::new("pullgate");
+        let cases = Case::all(&load());
+        let mut found = cases.iter().filter(|case| case.way == Way::TwoWorkers);
+        let case = found.next().unwrap();
+        assert_eq!(case.peers(gateway), [Kind::OneWorker(gateway.to_owned())]);
+        assert_eq!(case.metrics(), [Metric::CpuPerAnswer]);
+        assert_eq!(case.bar(Metric::CpuPerAnswer, &Kind::OneWorker(gateway.to_owned())), Some(1.1));
+        assert!(case.gates().is_none() && found.next().is_none());
     }
 
     #[test]

@@ -13,31 +13,37 @@ use crate::engine::{self, Pace};
 use crate::machine::usage::Memory;
 use crate::target::{Kind, Target};
 
-/// Every round starts everybody anew, so `rounds` of them at most, and few.
-pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], rounds: usize) -> io::Result<Comparison> {
+/// Every round starts everybody anew, so that there are few of the rounds that were `asked` for.
+pub(super) fn compare(bench: &Bench<'_>, kinds: &[Kind], asked: usize) -> io::Result<Comparison> {
     let mut sides: Vec<Side> = Vec::new();
-    let rounds = rounds.min(ROUNDS_MAX);
+    let (rounds, remark) = few(asked);
     for number in 1..=rounds {
         for (index, kind) in kinds.iter().enumerate() {
-            let target = Target::start(kind, &bench.job())?;
+            let target = Target::start(kind, &bench.job(kind))?;
             if sides.len() == index {
                 sides.push(Side::new(&target)?);
             }
-            match round(bench, kind, number, &target)? {
+            match round(bench, number, &target)? {
                 Ok(round) => sides[index].rounds.push(round),
                 Err(why) => sides[index].void.push(Void { round: number, why, is_wrong: true }),
             }
         }
     }
-    Ok(Comparison::new(bench.case, kinds, sides, None, rounds))
+    let comparison = Comparison::new(bench.case, kinds, sides, None, rounds);
+    Ok(Comparison { remarks: remark.into_iter().collect(), ..comparison })
 }
 
-fn round(
-    bench: &Bench<'_>,
-    kind: &Kind,
-    number: usize,
-    target: &Target,
-) -> io::Result<Result<Round, String>> {
+/// How many rounds there are, and what is to be said where that is not what was asked for.
+fn few(asked: usize) -> (usize, Option<String>) {
+    let remark = (asked > ROUNDS_MAX).then(|| {
+        format!(
+            "{ROUNDS_MAX} rounds, not {asked}: each starts everybody anew and takes more than a minute."
+        )
+    });
+    (asked.min(ROUNDS_MAX), remark)
+}
+
+fn round(bench: &Bench<'_>, number: usize, target: &Target) -> io::Result<Result<Round, String>> {
     let settings = bench.settings(target, Pace::Once);
     // What is made once for each package and each client, and is there for whoever comes next, is not the
     // connections'. As many clients ask before, few at once, so that what they leave free is little.
@@ -49,11 +55,7 @@ fn round(
         ..few
     };
     engine::run(&bench.plan, &few, &mut progress(target.name))?;
-    crate::pause(if matches!(kind, Kind::Pullgate(_) | Kind::Unchanged(_)) {
-        FOLDING_TIME
-    } else {
-        QUIET_TIME
-    });
+    crate::pause(if target.is_gateway() { FOLDING_TIME } else { QUIET_TIME });
     let before = Memory::of(target.id())?;
     let watched = format!("idle, {}, round {number}", target.name);
     let (recorded, held) = engine::run_and_hold(&bench.plan, &settings, &mut progress(&watched))?;
@@ -87,3 +89,17 @@ const QUIET_TIME: Duration = Duration::from_secs(5);
 /// The gateway knows for a minute what a client has asked for, to fold requests into pulls; then others
 /// have that memory.
 const FOLDING_TIME: Duration = Duration::from_secs(65);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_rounds_than_were_asked_for_are_said_to_be() {
+        assert_eq!(few(3), (3, None));
+        assert_eq!(few(ROUNDS_MAX), (5, None));
+        let (rounds, remark) = few(15);
+        assert_eq!(rounds, 5);
+        assert!(remark.unwrap().starts_with("5 rounds, not 15"));
+    }
+}

@@ -1,7 +1,9 @@
 //! The gateway and its peers side by side: short rounds, interleaved, on the same CPU, so that
 //! whatever else the machine does meets all of them.
 
+mod bars;
 mod cases;
+mod criterion;
 mod idle;
 mod table;
 
@@ -10,8 +12,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::args::CompareArgs;
+use crate::args::{CompareArgs, LoadArgs};
 use crate::background::Background;
+use crate::bar;
 use crate::cli::{Places, print, progress, say, write_json};
 use crate::engine::{self, Digests, Pace, Settings};
 use crate::machine::calls::Calls;
@@ -22,9 +25,10 @@ use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::run::check_tls;
 use crate::scenario::{Scenario, Shape};
+use crate::start::{self, Started};
 use crate::statistics::Median;
 use crate::target::{Counted, Job, Kind, Target};
-use cases::{Case, Metric};
+use cases::{Case, Metric, WORKERS_RATE, Way};
 
 /// One load, on all.
 #[derive(Debug, Serialize)]
@@ -35,6 +39,8 @@ pub struct Comparison {
     pub rate: Option<f64>,
     /// The gateway, then its peers.
     pub sides: Vec<Side>,
+    /// What has to be said beside the figures.
+    pub remarks: Vec<String>,
 }
 
 /// One of those compared.
@@ -75,7 +81,7 @@ pub struct Void {
 }
 
 /// What is compared.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Figure {
     /// What it is.
     pub metric: Metric,
@@ -117,28 +123,67 @@ pub struct Round {
 pub fn run(args: &CompareArgs) -> io::Result<bool> {
     let places = Places::of(&args.load)?;
     cpus::keep_to(&[places.load])?;
-    let cases = match args.scenario {
-        Some(scenario) => vec![Case::of(scenario, args)],
-        None => Case::all(&args.load),
-    };
+    let Some(scenario) = args.scenario else { return all(args, &places) };
+    let case = Case::of(scenario, args);
+    let comparison = compare(&case, args, &places)?;
+    print(&comparison.text(&case))?;
+    let is_right = comparison.is_right();
+    if let Some(file) = &args.json {
+        write_json(file, &[comparison])?;
+    }
+    Ok(is_right)
+}
+
+/// Everything that has a bar, and at its end the table of all bars. What cannot be measured takes nothing else with
+/// it: its rows say why, and the outcome is false.
+fn all(args: &CompareArgs, places: &Places) -> io::Result<bool> {
+    let mut is_right = true;
+    let mut rows = criterion::rows(args.criterion.as_deref());
+    let load = LoadArgs { packages: start::PACKAGES, ..args.load.clone() };
+    let kinds = start::kinds(&args.gateway, args.alone);
+    let started = Started::measure(&kinds, &load, None, places, args.rounds);
+    match &started {
+        Ok(started) => print(&started.text())?,
+        Err(problem) => {
+            say(&format!("start: {problem}"))?;
+            is_right = false;
+        }
+    }
+    rows.push(Started::row(&started));
     let mut comparisons = Vec::new();
-    for case in cases {
-        let comparison = compare(&case, args, &places)?;
-        print(&comparison.text(&case))?;
-        comparisons.push(comparison);
+    let mut remarks = String::new();
+    for case in Case::all(&args.load) {
+        let measured = compare(&case, args, places);
+        rows.extend(bars::rows(&case, &args.gateway, &measured));
+        match measured {
+            Ok(comparison) => {
+                print(&comparison.text(&case))?;
+                is_right &= comparison.is_right();
+                for remark in &comparison.remarks {
+                    remarks += &format!("{}: {remark}\n", comparison.case);
+                }
+                comparisons.push(comparison);
+            }
+            Err(problem) => {
+                say(&format!("{}: {problem}", case.words()))?;
+                is_right = false;
+            }
+        }
         if let Some(file) = &args.json {
             write_json(file, &comparisons)?;
         }
     }
-    let mut void = comparisons.iter().flat_map(|it| &it.sides).flat_map(|side| &side.void);
-    Ok(void.all(|round| !round.is_wrong))
+    rows.extend(bars::elsewhere());
+    print(&(bar::all(&rows) + &remarks))?;
+    Ok(is_right)
 }
 
 /// What the rounds of a case have in common.
 struct Bench<'a> {
     case: &'a Case,
     origin: &'a Origin,
-    places: &'a Places,
+    /// Of who is measured.
+    cpus: Vec<usize>,
     plan: Plan,
     pace: Pace,
 }
@@ -146,6 +191,13 @@ struct Bench<'a> {
 fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Comparison> {
     let load = &case.load;
     check_tls(case.scenario, load)?;
+    let (cpus, pace) = match case.way {
+        Way::TwoWorkers if case.scenario != Scenario::Redirect => {
+            return Err(io::Error::other("--two-workers is for `redirect`"));
+        }
+        Way::TwoWorkers => (places.two().to_vec(), Pace::Open(WORKERS_RATE)),
+        Way::Closed | Way::Open => (places.target.clone(), Pace::Closed),
+    };
     let origin = if load.upstream_tls {
         Origin::start_tls(places.load, &[load.size])?
     } else {
@@ -160,7 +212,7 @@ fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Compa
         keep_alive: !load.close,
     };
     let plan = case.scenario.plan(&shape);
-    let mut bench = Bench { case, origin: &origin, places, plan, pace: Pace::Closed };
+    let mut bench = Bench { case, origin: &origin, cpus, plan, pace };
     let peers = match &*args.peers {
         _ if args.alone => Vec::new(),
         [] => case.peers(&args.gateway),
@@ -171,14 +223,14 @@ fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Compa
     if case.scenario == Scenario::Idle {
         return idle::compare(&bench, &kinds, args.rounds);
     }
-    let start = |kind| Target::start(kind, &bench.job());
+    let start = |kind| Target::start(kind, &bench.job(kind));
     let targets: Vec<Target> = kinds.iter().map(start).collect::<io::Result<_>>()?;
     let mut sides: Vec<Side> = targets.iter().map(Side::new).collect::<io::Result<_>>()?;
     // Warm, proven to work, and counted.
     for (target, side) in targets.iter().zip(&mut sides) {
         side.calls = bench.calls(target)?;
     }
-    if case.is_open {
+    if case.way == Way::Open {
         bench.pace = Pace::Open(bench.rate(&targets)?);
     }
     targets.iter().try_for_each(Target::hold)?;
@@ -206,11 +258,33 @@ fn compare(case: &Case, args: &CompareArgs, places: &Places) -> io::Result<Compa
         side.share();
     }
     let rate = if let Pace::Open(rate) = bench.pace { Some(rate) } else { None };
-    Ok(Comparison::new(case, &kinds, sides, rate, args.rounds))
+    let mut comparison = Comparison::new(case, &kinds, sides, rate, args.rounds);
+    if let (Way::TwoWorkers, [_, second]) = (case.way, &*bench.cpus) {
+        comparison.remarks.push(second_worker(*second, places.load));
+    }
+    Ok(comparison)
+}
+
+/// Which of `all` CPUs `kind` has: one worker has one.
+fn cpus_of<'a>(kind: &Kind, all: &'a [usize]) -> &'a [usize] {
+    if matches!(kind, Kind::OneWorker(_)) { &all[..1] } else { all }
+}
+
+/// Where the second worker was.
+fn second_worker(second: usize, load: usize) -> String {
+    if second == load {
+        format!(
+            "The second worker shares CPU {second} with the load: what they take from each other, of caches and \
+             of time, is in its figure."
+        )
+    } else {
+        format!("The second worker has CPU {second} for itself.")
+    }
 }
 
 impl Bench<'_> {
-    fn job(&self) -> Job<'_> {
+    /// What `kind` has to do, and where.
+    fn job(&self, kind: &Kind) -> Job<'_> {
         let Case { scenario, load, .. } = self.case;
         Job {
             delivery: load.delivery.unwrap_or_else(|| scenario.delivery()),
@@ -220,18 +294,18 @@ impl Bench<'_> {
             resolves: load.resolve,
             tls: load.tls,
             http2: load.http2.is_some(),
-            cpus: &self.places.target,
+            cpus: cpus_of(kind, &self.cpus),
             data: None,
         }
     }
 
     fn settings(&self, target: &Target, pace: Pace) -> Settings {
-        let Case { scenario, load, is_open } = self.case;
+        let Case { scenario, load, way } = self.case;
         // Long enough for a thousandth to be many, or for several large bodies.
-        let default = match (is_open, *scenario == Scenario::StreamBlob) {
-            (true, _) => Duration::from_secs(3),
-            (false, true) => Duration::from_secs(2),
-            (false, false) => Duration::from_secs(1),
+        let default = match (way, *scenario == Scenario::StreamBlob) {
+            (Way::Open, _) => Duration::from_secs(3),
+            (_, true) => Duration::from_secs(2),
+            (_, false) => Duration::from_secs(1),
         };
         let duration = load.duration.unwrap_or(default);
         let pace = if *scenario == Scenario::PullStorm { Pace::Once } else { pace };
@@ -241,9 +315,9 @@ impl Bench<'_> {
         Settings { duration, digests, tls, ..load.settings(target.address, pace) }
     }
 
-    /// System calls per good answer, in a short round of their own, in which all digests are looked at.
+    /// System calls per good answer, in a short round of their own behind one in which all digests are looked at.
     fn calls(&self, target: &Target) -> io::Result<Option<(f64, &'static str)>> {
-        let settings = self.settings(target, Pace::Closed);
+        let settings = self.settings(target, self.pace);
         let settings = Settings { duration: CALLS_TIME, digests: Digests::All, ..settings };
         let recorded = engine::run(&self.plan, &settings, &mut progress(target.name))?;
         if recorded.answers == 0 || !recorded.faults.is_empty() {
@@ -317,9 +391,9 @@ impl Bench<'_> {
         if let Some(why) = is_miscounted(counted_before, counted, recorded.counted) {
             return void(why, true);
         }
-        if self.case.is_open && outcome.is_saturated {
-            let words = "the load was at its own limit: the latencies were its own";
-            return void(words.to_owned(), false);
+        let kept = outcome.rate.map_or(1.0, |rate| outcome.per_second / rate);
+        if let Some(why) = is_another_load(self.case.way, outcome.is_saturated, kept) {
+            return void(why.to_owned(), false);
         }
         let unfolded = |counted: Option<Counted>| counted.map_or(0, |counted| counted.unfolded);
         let unfolded = unfolded(counted) - unfolded(counted_before);
@@ -366,17 +440,21 @@ impl Round {
 
 impl Side {
     fn new(target: &Target) -> io::Result<Self> {
-        Ok(Self {
-            name: target.name,
-            rounds: Vec::new(),
+        Ok(Self { idle: Memory::of(target.id())?, ..Self::of(target.name, Vec::new()) })
+    }
+
+    fn of(name: &'static str, rounds: Vec<Round>) -> Self {
+        Self {
+            name,
+            rounds,
             figures: Vec::new(),
             calls: None,
             void: Vec::new(),
-            idle: Memory::of(target.id())?,
+            idle: Memory::default(),
             between_us: 0.0,
             after_round: None,
             between: Usage::default(),
-        })
+        }
     }
 
     /// Notes what was used since the round before: what is put off there is done now.
@@ -445,7 +523,25 @@ impl Comparison {
             let figure = |metric: &Metric| side.figure(case, kind, *metric, (&gateway, asked));
             side.figures = case.metrics().iter().map(figure).collect();
         }
-        Self { case: case.words(), rate, sides }
+        Self { case: case.words(), rate, sides, remarks: Vec::new() }
+    }
+
+    /// Whether all answers were good and counted.
+    fn is_right(&self) -> bool {
+        !self.sides.iter().flat_map(|side| &side.void).any(|round| round.is_wrong)
+    }
+}
+
+/// Why the load was not the one that is spoken of, if it was not; `kept` is the part of its rate that there was.
+fn is_another_load(way: Way, is_saturated: bool, kept: f64) -> Option<&'static str> {
+    match way {
+        Way::Open if is_saturated => {
+            Some("the load was at its own limit: the latencies were its own")
+        }
+        Way::TwoWorkers if is_saturated || kept < RATE_KEPT => {
+            Some("the load did not keep the rate, so that several were answered at a time")
+        }
+        Way::Closed | Way::Open | Way::TwoWorkers => None,
     }
 }
 
@@ -480,6 +576,8 @@ const REST_TIME_MAX: Duration = Duration::from_secs(150);
 const SETTLE_TIME: Duration = Duration::from_millis(1200);
 const CALLS_TIME: Duration = Duration::from_millis(500);
 const PEAK_ROUNDS: usize = 5;
+/// The part of a rate from which it was kept: the last answers come a little after the load's end.
+const RATE_KEPT: f64 = 0.95;
 
 #[cfg(test)]
 mod tests {
@@ -501,27 +599,49 @@ mod tests {
     fn rounds_are_set_against_each_other_and_too_few_say_nothing() {
         let case = Case::all(&cases::load()).remove(0);
         let round = |number: usize, cpu_us: f64| Round { number, cpu_us, ..Round::default() };
-        let of = |name, rounds| Side {
-            name,
-            rounds,
-            figures: Vec::new(),
-            calls: None,
-            void: Vec::new(),
-            idle: Memory::default(),
-            between_us: 0.0,
-            after_round: None,
-            between: Usage::default(),
-        };
         let kinds = [Kind::Pullgate("pullgate".into()), Kind::Nginx];
         let compared = |asked| {
             // The second of nginx's is void: the gateway's second is set against nothing.
-            let ours = of("pullgate", vec![round(1, 8.0), round(2, 1.0), round(3, 9.0)]);
-            let theirs = of("nginx", vec![round(1, 10.0), round(3, 10.0)]);
+            let ours = Side::of("pullgate", vec![round(1, 8.0), round(2, 1.0), round(3, 9.0)]);
+            let theirs = Side::of("nginx", vec![round(1, 10.0), round(3, 10.0)]);
             let compared = Comparison::new(&case, &kinds, vec![ours, theirs], None, asked);
             let figure = &compared.sides[1].figures[0];
             (figure.ratio.unwrap().low, figure.ratio.unwrap().high, figure.is_met)
         };
         assert_eq!(compared(3), (0.8, 0.9, Some(true)));
         assert_eq!(compared(4), (0.8, 0.9, None));
+    }
+
+    #[test]
+    fn one_worker_has_the_first_cpu_of_two_and_where_the_second_was_is_said() {
+        let program = || "pullgate".into();
+        assert_eq!(cpus_of(&Kind::OneWorker(program()), &[4, 5]), [4]);
+        assert_eq!(cpus_of(&Kind::Pullgate(program()), &[4, 5]), [4, 5]);
+        assert!(second_worker(1, 1).contains("shares CPU 1 with the load"));
+        assert!(second_worker(1, 3).contains("CPU 1 for itself"));
+    }
+
+    #[test]
+    fn a_load_at_its_limit_has_latencies_of_its_own_and_costs_what_it_costs() {
+        assert_eq!(is_another_load(Way::Closed, true, 1.0), None);
+        assert_eq!(is_another_load(Way::Open, false, 0.9), None);
+        assert!(is_another_load(Way::Open, true, 1.0).unwrap().contains("its own limit"));
+        assert_eq!(is_another_load(Way::TwoWorkers, false, 0.99), None);
+        for (is_saturated, kept) in [(true, 1.0), (false, 0.9)] {
+            let why = is_another_load(Way::TwoWorkers, is_saturated, kept);
+            assert!(why.unwrap().contains("did not keep the rate"));
+        }
+    }
+
+    #[test]
+    fn a_missed_bar_is_no_wrong_answer_and_neither_is_a_load_at_its_limit() {
+        let compared = |is_wrong| {
+            let mut side = Side::of("pullgate", Vec::new());
+            side.void.push(Void { round: 1, why: String::new(), is_wrong });
+            let case = "redirect".to_owned();
+            Comparison { case, rate: None, sides: vec![side], remarks: Vec::new() }
+        };
+        assert!(compared(false).is_right());
+        assert!(!compared(true).is_right());
     }
 }

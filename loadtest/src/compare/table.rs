@@ -1,6 +1,7 @@
 //! A comparison as a table.
 
-use super::{Case, Comparison, Figure, Median, Metric, Round, Side};
+use super::{Case, Comparison, Figure, Median, Metric, Round, Side, bars};
+use crate::bar::Bar;
 use crate::report::{number, table};
 
 impl Comparison {
@@ -24,25 +25,10 @@ impl Comparison {
         }
         let rate = self.rate.map_or_else(String::new, |it| format!(": {} a second", number(it)));
         let mut text = format!("\n{}{rate}\n\n{}", self.case, table(&rows));
-        let is_enough = self.sides.first().is_some_and(|it| it.rounds.len() > it.void.len());
-        if let (Some([calls, user_us]), Some(gateway)) = (case.gates(), self.sides.first()) {
-            let user = gateway.median(|round| round.user_us);
-            let told = user.map_or_else(|| "an unknown number of".to_owned(), number);
-            text += &format!(
-                "Whatever others need: {} ({}), {} µs in user space ({}).\n",
-                gateway.calls.map_or_else(
-                    || "an unknown number of system calls".to_owned(),
-                    |(it, tool)| format!("{} system calls, by {tool}", number(it)),
-                ),
-                said(calls, gateway.calls.map(|(it, _)| it <= calls)),
-                told,
-                said(user_us, user.filter(|_| is_enough).map(|user| user <= user_us)),
-            );
-        }
-        if let (Some(most), Some(gateway)) = (case.helpers_max(), self.sides.first()) {
-            let helpers = gateway.rounds.iter().map(|round| round.helpers).max().unwrap_or(0);
-            let said = said(most as f64, is_enough.then_some(helpers <= most));
-            text += &format!("Helper threads of the ring: {helpers} ({said}).\n");
+        for gate in bars::gates(case, self.sides.first()) {
+            let value = gate.value.map_or_else(|| "not known".to_owned(), |it| it.to_string());
+            let bars::Gate { what, bar, standing, .. } = gate;
+            text += &format!("Whatever others need: {what}: {value} ({bar} {standing}).\n");
         }
         for side in &self.sides {
             for why in &side.void {
@@ -63,30 +49,26 @@ impl Comparison {
             text += "The load was at its own limit in some rounds: what is a second says little, \
                      CPU holds.\n";
         }
+        for remark in &self.remarks {
+            text += &format!("{remark}\n");
+        }
         text
     }
 }
 
 impl Figure {
     fn cells(&self) -> [String; 3] {
-        let median = |median: Option<Median>| match median {
-            Some(Median { value, low, high }) => {
-                format!("{} ({} – {})", number(value), number(low), number(high))
-            }
-            None => String::new(),
-        };
-        let bar = match (self.bar, self.is_met) {
-            (Some(bar), Some(is_met)) => {
-                // The next run may say otherwise.
-                let is_near = |it: Median| it.low <= bar && bar < it.high;
-                let just =
-                    if self.ratio.or(self.value).is_some_and(is_near) { ", just" } else { "" };
-                said(bar, Some(is_met)) + just
-            }
-            (Some(bar), None) => said(bar, None) + " too few rounds",
-            (None, _) => String::new(),
-        };
-        [median(self.value), median(self.ratio), bar]
+        let told = |median: Option<Median>| median.map_or_else(String::new, |it| it.to_string());
+        let bar =
+            self.bar().map_or_else(String::new, |(bar, standing)| format!("{bar} {standing}"));
+        [told(self.value), told(self.ratio), bar]
+    }
+
+    /// How it stands to its bar.
+    pub(super) fn bar(&self) -> Option<(Bar, &'static str)> {
+        let bar = Bar::Most(self.bar?);
+        let measured = self.ratio.or(self.value).filter(|_| self.is_met.is_some());
+        Some((bar, bar.standing(measured)))
     }
 }
 
@@ -121,19 +103,13 @@ impl Side {
 
     /// The median of its rounds, if there is one.
     fn told(&self, as_text: impl Fn(f64) -> String, figure: impl Fn(&Round) -> f64) -> String {
-        self.median(figure).map_or_else(|| "–".to_owned(), as_text)
+        self.median(figure).map_or_else(|| "–".to_owned(), |median| as_text(median.value))
     }
 
-    fn median(&self, figure: impl Fn(&Round) -> f64) -> Option<f64> {
+    pub(super) fn median(&self, figure: impl Fn(&Round) -> f64) -> Option<Median> {
         let figures: Vec<f64> = self.rounds.iter().map(figure).collect();
-        Median::of(&figures).map(|median| median.value)
+        Median::of(&figures)
     }
-}
-
-/// A bar, and whether it was met, where that is known.
-fn said(bar: f64, is_met: Option<bool>) -> String {
-    let met = is_met.map_or("", |is_met| if is_met { " met" } else { " MISSED" });
-    format!("≤ {}{met}", number(bar))
 }
 
 fn mebibytes(bytes: u64) -> String {

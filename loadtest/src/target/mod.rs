@@ -47,6 +47,8 @@ pub enum Kind {
     Pullgate(PathBuf),
     /// The same, whose configuration stays as it is while the other's changes.
     Unchanged(PathBuf),
+    /// The same by one worker, beside two.
+    OneWorker(PathBuf),
     /// nginx, as it comes where its documentation has nothing to say.
     Nginx,
     /// nginx, not buffering bodies.
@@ -98,7 +100,7 @@ impl Target {
         };
         let admin = free_address()?;
         let command = match kind {
-            Kind::Pullgate(program) | Kind::Unchanged(program) => {
+            Kind::Pullgate(program) | Kind::Unchanged(program) | Kind::OneWorker(program) => {
                 gateway(program, job, [address, admin], room.path())?
             }
             Kind::Nginx => nginx(job, address, room.path(), "")?,
@@ -107,7 +109,9 @@ impl Target {
             Kind::Bare(driver) => bare(*driver, job, address)?,
         };
         let program = match kind {
-            Kind::Pullgate(program) | Kind::Unchanged(program) => Some(program.clone()),
+            Kind::Pullgate(program) | Kind::Unchanged(program) | Kind::OneWorker(program) => {
+                Some(program.clone())
+            }
             Kind::Nginx | Kind::NginxUnbuffered | Kind::Haproxy | Kind::Bare(_) => None,
         };
         let name = kind.as_str();
@@ -217,6 +221,7 @@ impl Kind {
         match self {
             Self::Pullgate(_) => "pullgate",
             Self::Unchanged(_) => "pullgate, unchanged",
+            Self::OneWorker(_) => "pullgate, one worker",
             Self::Nginx => "nginx",
             Self::NginxUnbuffered => "nginx, unbuffered",
             Self::Haproxy => "haproxy",
