@@ -1,8 +1,12 @@
 //! `loadtest start`: how long the gateway and its peers take from being started until they listen.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::args::{LoadArgs, StartArgs};
 use crate::bar::{Bar, Row};
@@ -19,6 +23,8 @@ pub fn run(args: &StartArgs) -> io::Result<bool> {
     let places = Places::of(&args.load)?;
     cpus::keep_to(&[places.load])?;
     let data = args.data.as_deref();
+    // Until all is measured: a copy is made for each start.
+    let _lock = data.map(lock).transpose()?;
     let kinds = kinds(&args.gateway, args.alone);
     let started = Started::measure(&kinds, &args.load, data, &places, args.rounds)?;
     print(&started.text())?;
@@ -104,6 +110,27 @@ impl Started {
 
 fn case(packages: usize) -> String {
     format!("start, {packages} packages")
+}
+
+/// Takes a data directory as a gateway takes it (flock(2) of `lock`), beside others who only read: while
+/// one runs on it, a copy is of no one moment.
+fn lock(data: &Path) -> io::Result<Option<File>> {
+    let told = |what: String| io::Error::other(format!("--data {}: {what}", data.display()));
+    let file = match File::open(data.join("lock")) {
+        Ok(file) => file,
+        // No gateway was ever there.
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(problem) => return Err(told(format!("lock: {problem}"))),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Err(told(
+            "a gateway is running on it, and what is copied meanwhile is of no one moment; stop it, or \
+             unpack what `pullgate backup` writes"
+                .to_owned(),
+        )),
+        Err(problem) => Err(told(format!("it cannot be locked: {problem}"))),
+    }
 }
 
 fn ms(time: Duration) -> f64 {

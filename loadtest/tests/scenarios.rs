@@ -12,6 +12,8 @@ use serde_json::Value;
 
 mod support;
 
+use support::free_address;
+
 #[test]
 fn redirects_in_a_closed_and_in_an_open_loop() {
     for (more, pace) in [("--pipeline=4", "closed"), ("--close", "closed"), ("--rate=200", "open")]
@@ -197,6 +199,42 @@ fn a_start_is_measured_also_with_counts_that_are_there() {
     let output = start(&["--data", "/no/such/directory"]);
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && words.contains("/no/such/directory"), "{words}");
+}
+
+#[test]
+fn a_data_directory_that_a_gateway_runs_on_is_not_copied() {
+    let room = tempfile::tempdir().expect("a temporary directory");
+    let data = room.path().join("data");
+    let start = || {
+        let mut command = loadtest(&["start", "--alone", "--rounds=1", "--packages=20"]);
+        command.arg("--data").arg(&data).output().expect("it runs")
+    };
+    let config = room.path().join("pullgate.toml");
+    let [listen, admin] = [free_address(), free_address()];
+    let head = format!(
+        "[gateway]\nlisten = [\"{listen}\"]\nworkers = 1\ndata_dir = \"{}\"\n\n\
+         [admin]\nlisten = \"{admin}\"\n\n",
+        data.display()
+    );
+    let packages = support::loadtest(&["config", "--packages=1"]).output().expect("it runs").stdout;
+    fs::write(&config, [head.as_bytes(), &packages].concat()).expect("a file");
+    let mut command = Command::new(support::pullgate());
+    command.arg("serve").arg("--config").arg(&config);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut gateway = command.spawn().expect("it starts");
+    // It takes its directory before it can be asked anything.
+    let began = Instant::now();
+    while !data.join("control.sock").exists() {
+        assert!(began.elapsed() < PATIENCE, "it does not start");
+        thread::yield_now();
+    }
+    let refused = start();
+    gateway.kill().expect("it is ended");
+    gateway.wait().expect("it has ended");
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && words.contains("a gateway is running on it"), "{words}");
+    let output = start();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
