@@ -148,3 +148,57 @@ fn make(names: &[&str]) -> Result<(String, String, String), rcgen::Error> {
     let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
     Ok((authority.pem(), certificate.pem(), key.serialize_pem()))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ClientConnection, ServerConfig, ServerConnection};
+
+    use super::*;
+
+    const NAME: &str = "registry.acme.com";
+
+    /// Who shows the certificate `<stem>.crt` of `room`.
+    fn server(room: &Path, stem: &str) -> Arc<ServerConfig> {
+        let chain = CertificateDer::pem_file_iter(room.join(format!("{stem}.crt"))).unwrap();
+        let key = PrivateKeyDer::from_pem_file(room.join(format!("{stem}.key"))).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let chain = chain.map(Result::unwrap).collect();
+        Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
+    /// Lets both agree, or says why the client does not.
+    fn shake(client: &Arc<ClientConfig>, server: Arc<ServerConfig>) -> Result<(), Error> {
+        let name = ServerName::try_from(NAME).unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name)?;
+        let mut server = ServerConnection::new(server)?;
+        let mut sent = Vec::new();
+        while client.is_handshaking() || server.is_handshaking() {
+            client.write_tls(&mut sent).unwrap();
+            server.read_tls(&mut sent.as_slice()).unwrap();
+            server.process_new_packets()?;
+            sent.clear();
+            server.write_tls(&mut sent).unwrap();
+            client.read_tls(&mut sent.as_slice()).unwrap();
+            client.process_new_packets()?;
+            sent.clear();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_certificate_that_was_good_is_taken_again_and_no_other_for_it() {
+        let room = tempfile::tempdir().unwrap();
+        let authority = write(room.path(), "known", &[NAME]).unwrap();
+        write(room.path(), "foreign", &[NAME]).unwrap();
+        let client = client(&authority, Handshake::Full, false).unwrap();
+        let [known, foreign] = ["known", "foreign"].map(|stem| server(room.path(), stem));
+        let refused = |outcome| matches!(outcome, Err(Error::InvalidCertificate(_)));
+        assert!(refused(shake(&client, Arc::clone(&foreign))));
+        for _ in 0..2 {
+            assert_eq!(shake(&client, Arc::clone(&known)), Ok(()));
+        }
+        assert!(refused(shake(&client, foreign)));
+    }
+}
