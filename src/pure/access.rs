@@ -115,8 +115,7 @@ impl Grants {
         let of = |id: OrganisationId| self.organisations.get(&id).copied();
         let (organisation, package, role) = match object {
             Object::Package { name, rule, owner, .. } => {
-                let own = self.packages.iter().filter(|(of, _)| covers(of, name, rule));
-                (owner, Some((name, rule)), of(owner).max(own.map(|(_, role)| *role).max()))
+                (owner, Some((name, rule)), of(owner).max(self.on_package(name, rule)))
             }
             Object::Organisation(id) | Object::Gateway { operator: id } => (id, None, of(id)),
         };
@@ -129,6 +128,16 @@ impl Grants {
                 .as_deref()
                 .is_none_or(|only| package.is_some_and(|(name, rule)| covers(only, name, rule)));
         role.filter(|_| is_reached).map(|role| role.min(reach.most))
+    }
+
+    /// The role on this package by itself or as one of a collection, by two look-ups: the aggregator asks for each
+    /// pull, and somebody may have thousands of roles.
+    fn on_package(&self, name: &str, rule: Option<(&str, &str)>) -> Option<Role> {
+        if self.packages.is_empty() {
+            return None;
+        }
+        let of = |name: &str| self.packages.get(name).copied();
+        of(name).max(rule.and_then(|(domain, pattern)| of(&format!("{domain}/{pattern}"))))
     }
 }
 

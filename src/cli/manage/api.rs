@@ -54,12 +54,12 @@ fn target(path: &str) -> Result<String, String> {
         let is_plain = |one: u8| one.is_ascii_alphanumeric() || b"-_.:*".contains(&one);
         !matches!(step, "" | "." | "..") && step.bytes().all(is_plain)
     };
-    let is_query = query.bytes().all(|one| one.is_ascii_graphic() && one != b'#');
+    let is_query = query.bytes().all(|one| one.is_ascii_graphic() && !b"#\"<>".contains(&one));
     match steps.split('/').all(is_step) && is_query {
         true => Ok(format!("/api/v1/{bare}")),
         false => Err(format!(
-            "{path:?} is no path of the API: one is like audit?organisation=acme; what is no ASCII letter, and + \
-             and &, is written as %2B in values"
+            "{path:?} is no path of the API: one is like audit?organisation=acme; in values, whatever is no ASCII \
+             letter, digit or one of - _ . is percent-encoded: + is %2B, & is %26"
         )),
     }
 }
@@ -95,7 +95,10 @@ impl<W: Write> Write for Shown<W> {
         Ok(bytes.len())
     }
 
+    /// Also what an answer that broke off had begun to say.
     fn flush(&mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.rest);
+        self.out.write_all(plain_json(&String::from_utf8_lossy(&rest)).as_bytes())?;
         self.out.flush()
     }
 }
@@ -130,6 +133,8 @@ mod tests {
             "people\r\nHost: x",
             "people?a=b c",
             "people?a=b#c",
+            "pulls?only=tag=<x>",
+            "pulls?only=\"x\"",
             "people?a=é",
         ] {
             assert!(target(path).unwrap_err().contains("no path of the API"), "{path}");
@@ -142,7 +147,9 @@ mod tests {
         for byte in "é漢\u{9b}2J\u{1b}[2J\n".as_bytes() {
             shown.write_all(&[*byte]).unwrap();
         }
-        shown.write_all(b"\xff\n").unwrap();
-        assert_eq!(String::from_utf8(shown.out).unwrap(), "é漢\\u009b2J\\u001b[2J\n\u{fffd}\n");
+        shown.write_all(b"\xff\n\xe6\xbc").unwrap();
+        shown.flush().unwrap();
+        let expected = "é漢\\u009b2J\\u001b[2J\n\u{fffd}\n\u{fffd}";
+        assert_eq!(String::from_utf8(shown.out).unwrap(), expected);
     }
 }

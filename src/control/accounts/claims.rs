@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
-use super::organisations::{end_below, put_organisation};
+use super::organisations::{end_below, put_organisation, put_owner};
 use super::people::{add_account, put_member};
 use super::room;
 use super::store::{Store, StoreError};
@@ -145,15 +145,14 @@ impl Store {
             return Err(StoreError::Changed);
         }
         // Between this and what follows nobody else's job runs.
-        if self.owners()?.domains.contains_key(host) || self.has_made_at(host)? {
+        let owners = self.owners()?;
+        if owners.domains.contains_key(host) || self.has_made_at(host)? {
             return Err(taken(host));
         }
-        self.give_domain(by, host, organisation, now_s)?;
-        // Also where that runs the gateway, which has whatever no other has: it is nobody else's to prove then, and its
-        // own to give back.
-        let sql = "INSERT INTO domains (host, organisation) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-        self.connection.execute(sql, params![host, organisation])?;
-        self.connection.execute("DELETE FROM claims WHERE host = ?1", [host])?;
+        let step = self.begin()?;
+        put_owner(&step, by, host, &owners, organisation, now_s)?;
+        step.execute("DELETE FROM claims WHERE host = ?1", [host])?;
+        step.commit()?;
         Ok(())
     }
 

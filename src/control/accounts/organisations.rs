@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
+use super::people::Owners;
 use super::store::{Store, StoreError, is_taken};
 use crate::pure::access::OrganisationId;
 
@@ -60,7 +61,8 @@ impl Store {
         Ok(id)
     }
 
-    /// Gives a domain to an organisation; the one that runs the gateway has those that no other has.
+    /// Gives a domain to an organisation; the one that runs the gateway has those that no other has, and whoever proves
+    /// such a one has it.
     pub fn give_domain(
         &mut self,
         by: &Actor,
@@ -70,28 +72,39 @@ impl Store {
     ) -> Result<(), StoreError> {
         let owners = self.owners()?;
         let step = self.begin()?;
-        match to == owners.operator {
-            false => step.execute(
-                "INSERT INTO domains (host, organisation) VALUES (?1, ?2)
-                 ON CONFLICT DO UPDATE SET organisation = excluded.organisation",
-                params![host, to],
-            )?,
-            true => step.execute("DELETE FROM domains WHERE host = ?1", [host])?,
-        };
-        if owners.of_domain(host) != to {
-            end_below(&step, host)?;
+        put_owner(&step, by, host, &owners, to, now_s)?;
+        if to == owners.operator {
+            step.execute("DELETE FROM domains WHERE host = ?1", [host])?;
         }
-        let named = |id: OrganisationId| {
-            let sql = "SELECT name FROM organisations WHERE id = ?1";
-            step.query_row(sql, [id], |row| row.get::<_, String>(0)).optional()
-        };
-        let before = json!({ "domain": host, "organisation": named(owners.of_domain(host))? });
-        let after = json!({ "domain": host, "organisation": named(to)? });
-        let deed = deed("domain.give", to, Some(before), Some(after));
-        audit::note(&step, by, &deed, now_s)?;
         step.commit()?;
         Ok(())
     }
+}
+
+/// Has the domain be one of `to`'s own, also where that runs the gateway; `owners` are those until now. To be called
+/// in a transaction.
+pub(super) fn put_owner(
+    step: &Connection,
+    by: &Actor,
+    host: &str,
+    owners: &Owners,
+    to: OrganisationId,
+    now_s: i64,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO domains (host, organisation) VALUES (?1, ?2)
+               ON CONFLICT DO UPDATE SET organisation = excluded.organisation";
+    step.execute(sql, params![host, to])?;
+    if owners.of_domain(host) != to {
+        end_below(step, host)?;
+    }
+    let named = |id: OrganisationId| {
+        let sql = "SELECT name FROM organisations WHERE id = ?1";
+        step.query_row(sql, [id], |row| row.get::<_, String>(0)).optional()
+    };
+    let before = json!({ "domain": host, "organisation": named(owners.of_domain(host))? });
+    let after = json!({ "domain": host, "organisation": named(to)? });
+    let deed = deed("domain.give", to, Some(before), Some(after));
+    audit::note(step, by, &deed, now_s)
 }
 
 /// What hung on the packages of a domain that has another owner: roles on them were the one before's to give,

@@ -15,7 +15,7 @@ use crate::pure::access::{Grants, Object, OrganisationId, Role};
 pub struct Owners {
     /// The organisation that runs the gateway; 0 before there is one, which nobody has a role in.
     pub operator: OrganisationId,
-    /// Domains that are another's.
+    /// Domains that are an organisation's own: another's, or proven by that which runs the gateway.
     pub domains: HashMap<String, OrganisationId>,
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Guide {
     /// The DNS records that lead that to the gateway; none where it cannot know which do. Addresses are for who adds
     /// them.
     records: Vec<AddedRecord>,
+    /// Whether there are records that are not for who asks, but for who adds them.
+    is_withheld: bool,
     /// Who adds them: `domain`, whoever has the DNS of the domain, or `gateway`, who runs that, once for all
     /// organisations below its `shared_domain`.
     #[schema(example = "domain")]
@@ -45,6 +47,8 @@ pub(super) struct Looked {
     found: Vec<Line>,
     /// The DNS records that lead it here; none where the gateway cannot know which do. Addresses are for who adds them.
     records: Vec<AddedRecord>,
+    /// Whether there are records that are not for who asks, but for who adds them.
+    is_withheld: bool,
     /// Who adds them, `domain` or `gateway`, as in `GET`.
     #[schema(example = "domain")]
     added_by: &'static str,
@@ -93,8 +97,9 @@ pub(super) async fn guide(
     let package = place.package()?.package;
     seen(&at, &caller.viewer, &package)?;
     let (way, pull_command) = (Way::of(&at, &caller.viewer, &package), pull_command(&package));
-    let (records, added_by) = added(way.records, way.shared);
-    tagged(&headers, &Guide { domain: way.domain, records, added_by, pull_command })
+    let Way { domain, records, is_withheld, shared } = way;
+    let (records, added_by) = added(records, shared);
+    tagged(&headers, &Guide { domain, records, is_withheld, added_by, pull_command })
 }
 
 /// Looks whether the package's domain leads here, as `pullgate doctor` does, for who may change its settings. Nothing
@@ -116,9 +121,9 @@ pub(super) async fn look(
     let package = place.package()?.package;
     let Report { lines, is_well } = checked(&at, &caller.viewer, &caller.who, &package).await?;
     let found = lines.iter().map(|line| Line::from(line.as_str())).collect();
-    let way = Way::of(&at, &caller.viewer, &package);
-    let (records, added_by) = added(way.records, way.shared);
-    Ok(Json(Looked { leads_here: is_well, found, records, added_by }).into_response())
+    let Way { records, is_withheld, shared, .. } = Way::of(&at, &caller.viewer, &package);
+    let (records, added_by) = added(records, shared);
+    Ok(Json(Looked { leads_here: is_well, found, records, is_withheld, added_by }).into_response())
 }
 
 /// What is to be added, and by whom.

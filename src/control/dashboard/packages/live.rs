@@ -81,7 +81,8 @@ pub(in crate::control::dashboard) async fn stream(
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response())
 }
 
-/// Who watches at once, by account: each costs the aggregator a few texts for each pull.
+/// Who watches at once, by account: each costs the aggregator a few look-ups for each pull, and a few texts for each
+/// that is meant.
 pub(in crate::control::dashboard) struct Watching(Mutex<Seats<i64>>);
 
 impl Watching {
