@@ -585,6 +585,7 @@ fn in_a_browser_it_is_usable_by_keyboard_on_a_phone_and_in_the_dark() {
     browser.until("document.querySelectorAll('#live li').length === 1");
     let line = browser.eval("document.querySelector('#live li').textContent");
     assert!(line.as_str().unwrap().contains("*/demo/hellolatestdocker 28.5.2"), "{line}");
+    assert_eq!(browser.inaccessible(), "");
     for (now, before) in [of_all, of_one].into_iter().zip(before) {
         browser.until(&format!("{now} !== {before}"));
     }
