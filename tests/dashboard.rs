@@ -82,20 +82,31 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
         "Clouds",
         "Networks",
         "How far pulls went",
-        // Folded up, and only what is known.
-        "Operating systems",
-        "Architectures",
-        "Digests",
-        "Deliveries",
-        "Outcomes",
-        "Kinds of company",
     ] {
         assert!(whole.contains(&format!(">{heading}</h2>")), "{heading}: {whole}");
     }
-    assert!(whole.contains("<details class=\"further\"><summary>More: Operating systems, "));
-    for nothing in ["Cities", "Labels"] {
-        assert!(!whole.contains(&format!(">{nothing}</h2>")), "{nothing}: {whole}");
+    // What says less is there where it is asked for, and of that what is known.
+    let link = whole.split("\">More: Operating systems, ").next().unwrap();
+    let link = link.rsplit("<a href=\"").next().unwrap().replace("&#38;", "&");
+    assert_eq!(link, format!("{ROCKET}?more=true&range=90d#more"));
+    let more = page(&mut ada, link.split('#').next().unwrap());
+    for (heading, is_known) in [
+        ("Operating systems", true),
+        ("Architectures", true),
+        ("Digests", true),
+        ("Deliveries", true),
+        ("Outcomes", true),
+        ("Kinds of company", true),
+        ("Cities", false),
+        ("Labels", false),
+    ] {
+        let heading = format!(">{heading}</h2>");
+        assert!(!whole.contains(&heading), "{heading}: {whole}");
+        assert_eq!(more.contains(&heading), is_known, "{heading}: {more}");
     }
+    assert!(more.contains(&format!("<a href=\"{ROCKET}?range=90d#more\">Less</a>")), "{more}");
+    // Other days are chosen with it.
+    assert!(more.contains("<input type=\"hidden\" name=\"more\" value=\"true\">"), "{more}");
     for shown in [
         "docker pull registry.acme.example/acme/rocket",
         ">Germany</a>",
@@ -153,17 +164,31 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     assert!(filtered.contains("aria-label=\"Remove the filter country: DE\""));
     let csv = text(&ada.get(&download("?country=DE&range=90d&by=tag&format=csv")));
     assert_eq!(sum(&csv), german);
-    // So do those that are folded up, which are not any more then.
+    // So does one of what says less, which is there still then.
     for by in ["os", "arch", "digest", "delivery", "outcome", "kind"] {
-        let panel = whole.split(&format!("aria-labelledby=\"{by}\"")).nth(1).unwrap();
+        let panel = more.split(&format!("aria-labelledby=\"{by}\"")).nth(1).unwrap();
         let row = panel.split("<th scope=\"row\"><a href=\"").nth(1).unwrap();
         let link = row.split('"').next().unwrap().replace("&#38;", "&");
         let value = row.split("<td class=\"number\">").nth(1).unwrap().split('<').next().unwrap();
         assert!(link.contains(&format!("?{by}=")), "{link}");
         let filtered = page(&mut ada, &link);
         assert_eq!(of_id(&filtered, "tile-pulls"), value, "{link}");
-        assert!(filtered.contains("<details class=\"further\" open>"), "{link}");
+        assert!(
+            filtered.contains(&format!("id=\"{by}\"")) && filtered.contains(">Less</a>"),
+            "{link}"
+        );
     }
+
+    // What is counted by the day has no last 24 hours but in the last hour of a day: it has two days then, and says so.
+    let hours = page(&mut ada, &format!("{ROCKET}?range=24h&more=true"));
+    let digests = hours.split("aria-labelledby=\"digest\"").nth(1).unwrap();
+    let digests = digests.split("</section>").next().unwrap();
+    let rows = digests.split("<td class=\"number\">").skip(1);
+    let of_digests: u64 = rows.map(|row| number(row.split('<').next().unwrap())).sum();
+    let is_wider = of_digests != number(&of_id(&hours, "tile-pulls"));
+    assert_eq!(digests.contains("<p class=\"note\">Of whole days: "), is_wider, "{digests}");
+    let days = page(&mut ada, &format!("{ROCKET}?range=24h&digest=unknown"));
+    assert_eq!(days.contains("Last 24 hours, whole days: "), is_wider, "{days}");
 
     // Whatever is wrong with an address is said, and shown as text.
     for (query, status, words) in [
@@ -183,8 +208,8 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     assert_eq!(ada.get("/packages/registry.acme.example/acme/nothing").status, 404);
 
     // It weighs little, comes from here alone, and has nothing written into it that a policy must allow.
-    let mut bytes = whole.len();
-    for address in loaded(&whole) {
+    let mut bytes = more.len();
+    for address in loaded(&more) {
         assert!(address.starts_with("/assets/") || address.starts_with("/badges/"), "{address}");
         bytes += ada.get(address).body.len();
     }
@@ -193,7 +218,7 @@ fn ninety_days_are_shown_filtered_downloaded_and_watched() {
     for never in
         ["style=\"", "<style", "javascript:", " onclick", "<script>", "http://", "https://"]
     {
-        let beside_badges = whole.split("class=\"badges\"").next().unwrap();
+        let beside_badges = more.split("class=\"badges\"").next().unwrap();
         assert!(!beside_badges.contains(never), "{never}");
     }
     let took = median(|| {
@@ -363,7 +388,7 @@ fn everybody_sees_what_the_threshold_allows(demo: &Demo, ada: &mut Person) {
     let switch = "/settings/public/registry.acme.example/acme/rocket";
     assert_eq!(ada.send_form(&shown, switch, &[]).status, 303);
     assert!(page(ada, ROCKET).contains("Make private"));
-    let answer = stranger.get(&format!("{public}?range=90d"));
+    let answer = stranger.get(&format!("{public}?range=90d&more=true"));
     let whole = text(&answer);
     assert_eq!(answer.header("cache-control"), Some("public, max-age=60"));
     assert!(!whole.contains("not public") && !whole.contains("data-live"), "{whole}");
@@ -745,6 +770,7 @@ fn every_page_is_for_everybody() {
         ("first-pull", "/first-pull/%2A/demo/hello"),
         ("settings", "/settings/package/%2A/demo/hello"),
         ("package-new", "/packages/new?organisation=acme"),
+        ("package-more", "/packages/registry.acme.example/acme/rocket?more=true"),
         ("absent", "/packages/nothing"),
     ] {
         visit(&mut browser, name, path);

@@ -233,6 +233,41 @@ fn other_days_are_drawn_over_the_chart() {
     assert_eq!(browser.inaccessible(), "");
 }
 
+/// What says less is asked for by a click, is a filter, and follows each pull as all else does.
+#[test]
+fn more_is_shown_where_it_is_asked_for_and_follows_each_pull() {
+    let (demo, _) = Demo::start();
+    let mut browser = signed_in(&demo);
+    browser.watch();
+    browser.open(&format!("http://{}/packages/%2A/demo/hello?range=24h", demo.admin));
+    let systems = "document.querySelector('[aria-labelledby=os]')";
+    let shown = format!("!!{systems}");
+    assert_eq!(browser.eval(&shown), false);
+    browser.leave("document.querySelector('.further a').click()");
+    assert_eq!(browser.eval("location.search + location.hash"), "?more=true&range=24h#more");
+    assert_eq!(browser.eval(&shown), true);
+    browser.leave(&format!(
+        "[...{systems}.querySelectorAll('.rows a')].find(it => it.textContent === 'linux').click()"
+    ));
+    assert_eq!(browser.eval("location.search"), "?os=linux&more=true&range=24h");
+    browser.until("document.querySelector('.live').classList.contains('is-live')");
+    let parts = [
+        "document.getElementById('tile-pulls').textContent".to_owned(),
+        "document.querySelector('.plotted').textContent".to_owned(),
+        format!("{systems}.querySelector('td.number').textContent"),
+    ];
+    let before = parts.each_ref().map(|part| browser.eval(part));
+    demo.pull(62);
+    for (part, before) in parts.iter().zip(before) {
+        browser.until(&format!("{part} !== {before}"));
+    }
+    assert_eq!(browser.violations(), Vec::<String>::new());
+    assert_eq!(browser.inaccessible(), "");
+    browser.leave("document.querySelector('.further a').click()");
+    assert_eq!(browser.eval("location.search"), "?os=linux&range=24h");
+    assert_eq!(browser.eval(&shown), false);
+}
+
 #[test]
 fn a_session_that_is_ended_is_over() {
     let (demo, mut ada) = Demo::start();

@@ -18,7 +18,6 @@ pub(super) struct Chosen {
     pub(super) filters: Vec<(&'static str, String, String)>,
     /// Each named period: its name, where it is, and whether it is this one.
     pub(super) ranges: Vec<(&'static str, String, bool)>,
-    pub(super) period: String,
     pub(super) days: [String; 2],
     pub(super) is_by_days: bool,
     /// What the form that chooses other days carries along.
@@ -28,6 +27,8 @@ pub(super) struct Chosen {
 
 /// What came of it.
 pub(super) struct Counts {
+    /// What they are of, in words.
+    pub(super) period: String,
     pub(super) tiles: Vec<Tile>,
     /// As SVG.
     pub(super) chart: String,
@@ -39,16 +40,24 @@ pub(super) struct Counts {
     pub(super) completeness: Option<Completeness>,
     pub(super) completeness_download: String,
     pub(super) panels: Vec<Panel>,
-    /// Of what else something is known.
-    pub(super) more: Vec<Panel>,
-    /// Whether one of these was asked for.
-    pub(super) is_more_open: bool,
+    /// None for whom there is no more.
+    pub(super) more: Option<More>,
     pub(super) ever: String,
     pub(super) since: String,
     pub(super) is_empty: bool,
 }
 
-/// Asks for everything at once that this audience may see.
+/// What says something of some packages only. It is many questions, asked where somebody wants to see it.
+pub(super) struct More {
+    /// Where it is shown, or not any more.
+    pub(super) href: String,
+    /// What there may be.
+    pub(super) titles: String,
+    /// Of what something is known, where it is shown.
+    pub(super) panels: Option<Vec<Panel>>,
+}
+
+/// Asks for everything at once that is shown, and that this audience may see.
 pub(super) fn counts(
     query: &Query,
     package: &str,
@@ -65,11 +74,9 @@ pub(super) fn counts(
     let by_time = Ask { compare, ..told_by(&base, Series::unit(piece), audience) };
     let of_panel =
         |(by, _): &(By, &str)| Ask { top: Some(ROWS_MANY), ..told_by(&base, *by, audience) };
-    let more: &[(By, &str)] = match audience {
-        Audience::People => &MORE,
-        Audience::Everybody => &[],
-    };
-    let every = PANELS.iter().chain(more);
+    let has_more = audience == Audience::People;
+    let shown: &[(By, &str)] = if has_more && view.is_more { &MORE } else { &[] };
+    let every = PANELS.iter().chain(shown);
     let asks: Vec<Ask> =
         std::iter::once(by_time.clone()).chain(every.clone().map(of_panel)).collect();
     let mut answers = query.all(&asks)?.into_iter();
@@ -84,8 +91,11 @@ pub(super) fn counts(
         .collect();
     let mut more_panels = panels.split_off(PANELS.len());
     more_panels.retain(|panel| panel.is_known);
-    let is_asked =
-        |(by, _): &(By, &str)| view.all == Some(*by) || view.only.iter().any(|only| only.by == *by);
+    let more = has_more.then(|| More {
+        href: format!("{path}{}#more", view.with_more(!view.is_more).query()),
+        titles: MORE.map(|(_, title)| title).join(", "),
+        panels: view.is_more.then_some(more_panels),
+    });
     let series = Series::of(view, piece, since, &answer);
     let has_before = answer.previous.is_some();
     let number = view.measure.number;
@@ -99,6 +109,7 @@ pub(super) fn counts(
         chart: series.chart(view, now),
         has_before,
         points: points.collect(),
+        period: series.period,
         piece: piece.word(),
         chart_download: format!(
             "{}{}",
@@ -108,8 +119,7 @@ pub(super) fn counts(
         completeness: completeness(&answer.totals),
         completeness_download: download(view, PARTS),
         panels,
-        more: more_panels,
-        is_more_open: more.iter().any(is_asked),
+        more,
         ever: grouped(ever.totals.pulls),
         since: since.strftime("%-d %b %Y").to_string(),
         is_empty: ever.rows.is_empty(),
@@ -163,7 +173,6 @@ pub(super) fn chosen(path: &str, view: &View) -> Chosen {
     Chosen {
         filters: filters.collect(),
         ranges: ranges.collect(),
-        period: view.period_words(),
         days: view.typed_days().map(str::to_owned),
         is_by_days: view.period.name.is_none(),
         fields: view.fields_beside_time(),

@@ -189,7 +189,7 @@ async fn sheet(
             let chart = move |query: &Query| {
                 charted(query, &name, &view, Timestamp::now(), audience, is_compared)
             };
-            let Series { piece, points } = counted(at, asker, chart).await?;
+            let Series { piece, points, .. } = counted(at, asker, chart).await?;
             let time = Series::unit(piece).column();
             let is_told = |name: &str| !is_public || !HIDDEN.contains(&name);
             let mut sheet = Sheet::begin(format, &["package", time], is_told, is_compared);

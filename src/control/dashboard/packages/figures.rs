@@ -156,7 +156,7 @@ pub(super) struct Panel {
     /// Why there are none.
     pub(super) note: Option<&'static str>,
     /// What these rows are of, where that is not what the rest of the page is of.
-    pub(super) scope: Option<&'static str>,
+    pub(super) scope: Option<String>,
     /// Whether something is known of some of it.
     pub(super) is_known: bool,
     /// Where all rows are, or few again.
@@ -222,14 +222,19 @@ impl Panel {
         let is_ever = audience == Audience::Everybody && is_place(by);
         // Of places everybody is told the pulls alone.
         let measure = if is_ever { &MEASURES[0] } else { view.measure };
+        let scope = match is_ever {
+            true => Some(EVER.to_owned()),
+            false => {
+                answer.and_then(|answer| view.whole_days(answer)).map(|days| format!("Of {days}"))
+            }
+        };
         let mut panel = Self {
             word: by.as_str(),
             title,
             rows: Vec::new(),
             map: None,
             note: None,
-            scope: is_ever
-                .then_some("Pulls since the beginning, and only where enough clients came from."),
+            scope,
             is_known: false,
             more: None,
             download: download(view, by.as_str()),
@@ -310,7 +315,7 @@ impl Panel {
 
 /// The query of an address that downloads what is told apart by this.
 pub(super) fn download(view: &View, by: &str) -> String {
-    let query = view.with_all(None).query();
+    let query = view.with_all(None).with_more(false).query();
     let joint = if query.is_empty() { '?' } else { '&' };
     format!("{query}{joint}by={by}")
 }
@@ -337,6 +342,9 @@ fn short_digest(digest: &str) -> String {
 pub(super) fn is_place(by: By) -> bool {
     by.dimension().is_some_and(|dimension| Dimension::OF_PLACES.contains(&dimension))
 }
+
+/// What everybody is told of places.
+const EVER: &str = "Pulls since the beginning, and only where enough clients came from.";
 
 /// Digits of a digest that are shown, as container tools do.
 const DIGEST_SHOWN: usize = 12;
@@ -413,7 +421,7 @@ mod tests {
                 ("(other)", "60 %", ""),
             ]
         );
-        assert_eq!(panel.download, "?by=country");
+        assert_eq!((panel.download.as_str(), panel.scope), ("?by=country", None));
         let shown = Panel::of(
             (By::Country, "Countries"),
             "/p",
@@ -422,6 +430,22 @@ mod tests {
             Audience::People,
         );
         assert_eq!((shown.rows[0].href.as_str(), shown.rows[0].is_filter), ("/p", true));
+    }
+
+    #[test]
+    fn a_panel_of_more_than_the_period_says_so_and_what_is_taken_from_it_is_not_more() {
+        let digests = answer(By::Digest, &[("sha256:0", 1)]);
+        let from = "1969-12-31T00:00:00Z".parse().ok();
+        let answer = Answer { from, to: "1970-01-02T00:00:00Z".parse().unwrap(), ..digests };
+        let panel = Panel::of(
+            (By::Digest, "Digests"),
+            "/p",
+            &view(&[("range", "24h"), ("more", "true")]),
+            Some(&answer),
+            Audience::People,
+        );
+        assert_eq!(panel.scope.as_deref(), Some("Of whole days: 31 Dec to 1 Jan (UTC)"));
+        assert_eq!(panel.download, "?range=24h&by=digest");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::pure::pull::rollup::Measures;
 /// The counts of each piece of a period, in its order.
 pub(super) struct Series {
     pub(super) piece: Piece,
+    /// What it is of, in words.
+    pub(super) period: String,
     pub(super) points: Vec<Counted>,
 }
 
@@ -53,7 +55,11 @@ impl Series {
                 *sum += previous;
             }
         }
-        Self { piece, points }
+        let mut period = view.period_words();
+        if let Some(days) = view.whole_days(answer) {
+            period.push_str(&format!(", {days}"));
+        }
+        Self { piece, period, points }
     }
 
     /// What a small chart shows.
@@ -82,7 +88,7 @@ impl Series {
             })
             .collect();
         let title = format!("{} per {}", measure.title, self.piece.word());
-        let told = self.told(view);
+        let told = self.told(measure);
         Chart { id: "chart", title: &title, told: &told, points: &points, number: measure.short }
             .draw()
     }
@@ -96,14 +102,13 @@ impl Series {
     }
 
     /// The chart in a sentence.
-    fn told(&self, view: &View) -> String {
-        let measure = view.measure;
+    fn told(&self, measure: &Measure) -> String {
         let values = self.values(measure);
         let most = self.points.iter().max_by_key(|point| (measure.of)(&point.measures));
         let Some(most) = most else { return "Nothing was counted yet.".to_owned() };
         format!(
             "{}: {} in all; the most on {}: {}.",
-            view.period_words(),
+            self.period,
             (measure.number)(values.iter().sum()),
             self.piece.told(most.begin),
             (measure.number)((measure.of)(&most.measures)),
@@ -144,6 +149,11 @@ mod tests {
         {
             assert!(chart.contains(part), "{part} in {chart}");
         }
+        assert_eq!(days.period, "Last 7 days");
+        let answer = Answer { from: "2026-11-20T00:00:00Z".parse().ok(), ..answer };
+        let wider = Series::of(&view, Piece::Day, now, &answer).chart(&view, now);
+        let told = "Last 7 days, whole days: 20 Nov to 27 Nov (UTC): 14 in all";
+        assert!(wider.contains(told), "{wider}");
         // Of a week those days that are shown.
         for (begin, expected) in [
             (weeks.points[0].begin, ["2026-11-21", "2026-11-22"]),

@@ -1,9 +1,9 @@
 //! What a page of counts shows, as its address says. The address is all there is: whoever is given it
 //! sees the same.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::aggregator::{Ask, By, Only};
+use crate::aggregator::{Answer, Ask, By, Only};
 use crate::pure::chart;
 use crate::pure::period::{DEFAULT, NAMED, Period, Piece};
 use crate::pure::pull::rollup::{Dimension, Measures, Unit};
@@ -22,6 +22,8 @@ pub(super) struct View {
     pub(super) measure: &'static Measure,
     /// The dimension of which every row is shown.
     pub(super) all: Option<By>,
+    /// Whether what says something of some packages only is shown too.
+    pub(super) is_more: bool,
 }
 
 /// A count that a chart can be of.
@@ -54,7 +56,8 @@ impl View {
         let period = Period::chosen(range, from, to, now)?;
         let typed = |day: Option<&str>| day.unwrap_or_default().to_owned();
         let days = period.name.is_none().then(|| [typed(from), typed(to)]);
-        let mut view = Self { period, days, only: Vec::new(), measure: &MEASURES[0], all: None };
+        let (only, measure) = (Vec::new(), &MEASURES[0]);
+        let mut view = Self { period, days, only, measure, all: None, is_more: false };
         for (key, value) in params {
             match key.as_str() {
                 "range" | "from" | "to" => {}
@@ -66,6 +69,8 @@ impl View {
                     })?;
                 }
                 "all" => view.all = Some(dimension(value)?),
+                "more" if value == "true" => view.is_more = true,
+                "more" => return Err("More is shown by `more=true`.".to_owned()),
                 _ => {
                     let by = dimension(key)?;
                     view.only.retain(|only| only.by != by);
@@ -144,6 +149,7 @@ impl View {
             fields.push(("measure", self.measure.word.to_owned()));
         }
         fields.extend(self.all.map(|by| ("all", by.as_str().to_owned())));
+        fields.extend(self.is_more.then(|| ("more", "true".to_owned())));
         fields
     }
 
@@ -184,6 +190,21 @@ impl View {
         Self { all, ..self.clone() }
     }
 
+    /// The same with more, or without.
+    pub(super) fn with_more(&self, is_more: bool) -> Self {
+        Self { is_more, ..self.clone() }
+    }
+
+    /// The days that an answer is of, in words, where that is more than the period: of what is counted by the day the
+    /// first hours of a day are not told apart from the rest of it.
+    pub(super) fn whole_days(&self, answer: &Answer) -> Option<String> {
+        let from =
+            answer.from.filter(|from| self.period.from.is_some_and(|asked| *from < asked))?;
+        let last = answer.to.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(answer.to);
+        let [from, last] = [from, last].map(|day| day.strftime("%-d %b"));
+        Some(format!("whole days: {from} to {last} (UTC)"))
+    }
+
     /// The period in words.
     pub(super) fn period_words(&self) -> String {
         let named = NAMED.iter().find(|(name, _, _)| Some(*name) == self.period.name);
@@ -209,7 +230,7 @@ fn dimension(word: &str) -> Result<By, String> {
     known.next().ok_or_else(|| {
         let words: Vec<_> = by.map(By::as_str).collect();
         let words = words.join(", ");
-        format!("There is nothing called {word:?} here: there are range, from, to, measure, all, {words}.")
+        format!("There is nothing called {word:?} here: there are range, from, to, measure, all, more, {words}.")
     })
 }
 
@@ -286,6 +307,7 @@ mod tests {
                 "?tag=a%20b%26c&measure=checks&all=tag&to=2026-11-01",
             ),
             (&[("tag", "1"), ("tag", "2")], "?tag=2"),
+            (&[("range", "7d"), ("more", "true"), ("os", "linux")], "?os=linux&more=true&range=7d"),
         ] {
             assert_eq!(view(params).unwrap().query(), query);
         }
@@ -294,6 +316,7 @@ mod tests {
             ([("day", "2026-01-01")], "There is nothing called \"day\" here"),
             ([("measure", "x")], "there are pulls, daily_uniques"),
             ([("range", "x")], "there are 24h"),
+            ([("more", "x")], "by `more=true`"),
         ] {
             let refused = view(&params).unwrap_err();
             assert!(refused.contains(words), "{refused}");
@@ -323,6 +346,23 @@ mod tests {
         ] {
             assert_eq!(view.compares(since.parse().unwrap()), compares, "{since}");
         }
+    }
+
+    #[test]
+    fn what_is_counted_by_the_day_is_said_to_be_of_whole_days() {
+        let of = |range: &str, from: &str, to: &str| {
+            let [from, to] = [from, to].map(|at| at.parse().unwrap());
+            let totals = Measures::ZERO;
+            let answer = Answer { from: Some(from), to, rows: Vec::new(), totals, previous: None };
+            view(&[("range", range)]).unwrap().whole_days(&answer)
+        };
+        let days = of("24h", "2026-11-26T00:00:00Z", "2026-11-28T00:00:00Z");
+        assert_eq!(days.as_deref(), Some("whole days: 26 Nov to 27 Nov (UTC)"));
+        // By the hour; of what was first counted today; and of days anyway.
+        assert_eq!(of("24h", "2026-11-26T16:00:00Z", "2026-11-27T16:00:00Z"), None);
+        assert_eq!(of("24h", "2026-11-27T00:00:00Z", "2026-11-28T00:00:00Z"), None);
+        assert_eq!(of("7d", "2026-11-21T00:00:00Z", "2026-11-28T00:00:00Z"), None);
+        assert_eq!(of("all", "2026-11-01T00:00:00Z", "2026-11-28T00:00:00Z"), None);
     }
 
     #[test]
