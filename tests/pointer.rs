@@ -233,6 +233,62 @@ fn other_days_are_drawn_over_the_chart() {
     assert_eq!(browser.inaccessible(), "");
 }
 
+/// Hours are drawn over too: it is their days that are shown, and said to be.
+#[test]
+fn hours_that_are_drawn_over_are_their_days() {
+    let (demo, _) = Demo::start();
+    let mut browser = signed_in(&demo);
+    browser.open(&format!("http://{}{ROCKET}?range=24h", demo.admin));
+    let bar = |number: u64| format!("document.querySelectorAll('.hits rect')[{number}]");
+    let said = "document.querySelector('p.pointed').textContent";
+    // Two hours of one day.
+    let first = browser.eval(
+        "[...document.querySelectorAll('.hits rect')].findIndex(it => \
+           it.dataset.from === it.nextElementSibling.dataset.from)",
+    );
+    let first = first.as_u64().unwrap();
+    let day = browser.eval(&format!("{}.dataset.from", bar(first)));
+    let day = day.as_str().unwrap();
+    let told = browser.leave_by_drawing(&bar(first), &bar(first + 1), said);
+    assert_eq!(told, format!("{day}: let go to see this day alone"));
+    assert_eq!(browser.eval("location.search"), format!("?from={day}&to={day}"));
+    assert_eq!(browser.eval("document.querySelectorAll('.hits rect').length"), 24);
+    // Of one that is shown alone there is nothing else to see.
+    browser.eval(
+        "document.querySelector('form.days').addEventListener('submit', () => { window.isSent = true; }); 0",
+    );
+    browser.eval("document.querySelector('.plotted').focus()");
+    for key in ["ArrowLeft", "Shift+ArrowLeft"] {
+        browser.press(key);
+    }
+    assert_eq!(browser.eval(said), format!("{day}: shown already"));
+    browser.press("Enter");
+    assert_eq!(browser.eval("window.isSent"), Value::Null);
+}
+
+/// Pulls that come meanwhile leave a chart alone that is drawn on, also where the keyboard is elsewhere.
+#[test]
+fn a_finger_draws_while_pulls_come() {
+    let (demo, _) = Demo::start();
+    let mut browser = signed_in(&demo);
+    browser.open(&format!("http://{}/packages/%2A/demo/hello?range=7d", demo.admin));
+    browser.until("document.querySelector('.live').classList.contains('is-live')");
+    let bar = |number: u32| format!("document.querySelectorAll('.hits rect')[{number}]");
+    let [from, to] = [2, 4].map(|number| browser.eval(&format!("{}.dataset.from", bar(number))));
+    browser.eval("window.chartOfBefore = document.querySelector('.plotted'); 0");
+    browser.leave_by_finger(&bar(2), &bar(4), |browser| {
+        assert_eq!(browser.eval("document.querySelectorAll('.hits .pointed').length"), 3);
+        assert_eq!(browser.eval("document.activeElement === document.body"), true);
+        let tile = "document.getElementById('tile-pulls').textContent";
+        let before = browser.eval(tile);
+        demo.pull(61);
+        browser.until(&format!("{tile} !== {before}"));
+        assert_eq!(browser.eval("window.chartOfBefore.isConnected"), true);
+    });
+    let query = browser.eval("Object.fromEntries(new URLSearchParams(location.search))");
+    assert_eq!((&query["from"], &query["to"]), (&from, &to), "{query}");
+}
+
 /// What says less is asked for by a click, is a filter, and follows each pull as all else does.
 #[test]
 fn more_is_shown_where_it_is_asked_for_and_follows_each_pull() {

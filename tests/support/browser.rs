@@ -194,6 +194,24 @@ impl Browser {
         said
     }
 
+    /// Draws as [`Self::leave_by_drawing`] does, with a finger, which leaves the keyboard where it is. Before it is lifted,
+    /// `meanwhile` happens.
+    pub fn leave_by_finger(&mut self, from: &str, to: &str, meanwhile: impl FnOnce(&mut Self)) {
+        let at = self.place_of(from);
+        self.touch("touchStart", &[at]);
+        let at = self.place_of(to);
+        self.touch("touchMove", &[at]);
+        meanwhile(self);
+        self.eval("window.isOfBefore = true");
+        self.touch("touchEnd", &[]);
+        self.until("!window.isOfBefore && document.readyState === 'complete'");
+    }
+
+    fn touch(&mut self, kind: &str, fingers: &[[f64; 2]]) {
+        let points: Vec<_> = fingers.iter().map(|[x, y]| json!({ "x": x, "y": y })).collect();
+        self.ask("Input.dispatchTouchEvent", &json!({ "type": kind, "touchPoints": points }));
+    }
+
     fn mouse(&mut self, kind: &str, button: &str, [x, y]: [f64; 2]) {
         let held = u8::from(button == "left" && kind != "mouseReleased");
         let params = json!({

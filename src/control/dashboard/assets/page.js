@@ -36,11 +36,21 @@ function pointing() {
   for (const told of all("[data-scripted]")) told.hidden = false;
   // Where the pointer is, and where the range began that it leads to: the same where there is none.
   let [at, since] = [-1, -1];
-  let isDrawn = false;
+  // On the element, for refresh to see: a finger that draws has no focus there.
+  const draw = (isDrawn) => plotted.classList.toggle("drawn", isDrawn);
+  const isDrawn = () => plotted.classList.contains("drawn");
   const ends = () => [Math.min(at, since), Math.max(at, since)];
   const days = () => {
     const [first, last] = ends().map((end) => hits[end].dataset);
     return [first.from, last.to ?? last.from];
+  };
+  const isShown = ([from, to]) => form?.elements.from.defaultValue === from && form.elements.to.defaultValue === to;
+  // Hours are of days: several may be of one, and it is days that are shown alone.
+  const named = () => {
+    const [from, to] = days();
+    const [words, which] = from === to ? [from, "this day"] : [`${from} to ${to}`, "these days"];
+    if (isShown([from, to])) return `${words}: shown already`;
+    return `${words}: ${isDrawn() ? "let go to see" : "Enter shows"} ${which} alone`;
   };
   const point = (to, from = to) => {
     [at, since] = [to, from];
@@ -48,11 +58,11 @@ function pointing() {
     hits.forEach((hit, number) => hit.classList.toggle("pointed", first <= number && number <= last));
     says.textContent = first === last
       ? hits[at]?.querySelector("title").textContent ?? ""
-      : `${days().join(" to ")}: ${isDrawn ? "let go to see" : "Enter shows"} these days alone`;
+      : named();
   };
   // The form carries all along that is shown beside the days.
   const choose = () => {
-    if (at < 0 || !form) return;
+    if (at < 0 || !form || isShown(days())) return;
     [form.elements.from.value, form.elements.to.value] = days();
     form.requestSubmit();
   };
@@ -61,22 +71,22 @@ function pointing() {
     const number = Math.floor(((event.clientX - left) / width) * hits.length);
     return Math.max(0, Math.min(hits.length - 1, number));
   };
-  hits.forEach((hit, number) => hit.addEventListener("pointerenter", () => isDrawn || point(number)));
+  hits.forEach((hit, number) => hit.addEventListener("pointerenter", () => isDrawn() || point(number)));
   plotted.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || !hits.length) return;
     plotted.setPointerCapture(event.pointerId);
-    isDrawn = true;
+    draw(true);
     point(under(event));
   });
-  plotted.addEventListener("pointermove", (event) => isDrawn && point(under(event), since));
+  plotted.addEventListener("pointermove", (event) => isDrawn() && point(under(event), since));
   plotted.addEventListener("pointerup", () => {
     // One point alone was pressed, not a range drawn.
-    if (isDrawn && at !== since) choose();
-    isDrawn = false;
+    if (isDrawn() && at !== since) choose();
+    draw(false);
   });
   for (const end of ["pointercancel", "pointerleave", "blur"]) {
     plotted.addEventListener(end, () => {
-      isDrawn = false;
+      draw(false);
       point(-1);
     });
   }
@@ -92,7 +102,7 @@ function pointing() {
     if (event.key === "Enter") choose();
     if (to === undefined) return;
     event.preventDefault();
-    if (to < 0) isDrawn = false;
+    if (to < 0) draw(false);
     point(to, event.shiftKey && at >= 0 && to >= 0 ? since : to);
   });
 }
@@ -103,8 +113,8 @@ async function refresh() {
   if (!answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const [now, then] = [page.getElementById("shown"), document.getElementById("shown")];
-  // Whoever uses the keyboard in there, or has opened the table, is not disturbed.
-  if (!now || !then || then.contains(document.activeElement) || then.querySelector("details[open]")) {
+  // Whoever uses the keyboard in there, draws on the chart, or has opened its table, is not disturbed.
+  if (!now || !then || then.contains(document.activeElement) || then.querySelector(".drawn, .as-table[open]")) {
     const counts = now && then ? all("[data-count]", then) : [];
     const fresh = new Map(counts.length ? all("[data-count]", now).map((it) => [it.dataset.count, it]) : []);
     for (const count of counts) {
