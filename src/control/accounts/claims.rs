@@ -150,7 +150,7 @@ impl Store {
             return Err(taken(host));
         }
         let step = self.begin()?;
-        put_owner(&step, by, host, &owners, organisation, now_s)?;
+        put_owner(&step, by, host, [owners.of_domain(host), organisation], now_s)?;
         step.execute("DELETE FROM claims WHERE host = ?1", [host])?;
         step.commit()?;
         Ok(())

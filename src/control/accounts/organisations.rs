@@ -4,7 +4,6 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::json;
 
 use super::audit::{self, Actor, Deed};
-use super::people::Owners;
 use super::store::{Store, StoreError, is_taken};
 use crate::pure::access::OrganisationId;
 
@@ -72,7 +71,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let owners = self.owners()?;
         let step = self.begin()?;
-        put_owner(&step, by, host, &owners, to, now_s)?;
+        put_owner(&step, by, host, [owners.of_domain(host), to], now_s)?;
         if to == owners.operator {
             step.execute("DELETE FROM domains WHERE host = ?1", [host])?;
         }
@@ -81,27 +80,26 @@ impl Store {
     }
 }
 
-/// Has the domain be one of `to`'s own, also where that runs the gateway; `owners` are those until now. To be called
-/// in a transaction.
+/// Has the domain, whose it was until now, be one of another's own, also where that runs the gateway. To be called in a
+/// transaction.
 pub(super) fn put_owner(
     step: &Connection,
     by: &Actor,
     host: &str,
-    owners: &Owners,
-    to: OrganisationId,
+    [from, to]: [OrganisationId; 2],
     now_s: i64,
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO domains (host, organisation) VALUES (?1, ?2)
                ON CONFLICT DO UPDATE SET organisation = excluded.organisation";
     step.execute(sql, params![host, to])?;
-    if owners.of_domain(host) != to {
+    if from != to {
         end_below(step, host)?;
     }
     let named = |id: OrganisationId| {
         let sql = "SELECT name FROM organisations WHERE id = ?1";
         step.query_row(sql, [id], |row| row.get::<_, String>(0)).optional()
     };
-    let before = json!({ "domain": host, "organisation": named(owners.of_domain(host))? });
+    let before = json!({ "domain": host, "organisation": named(from)? });
     let after = json!({ "domain": host, "organisation": named(to)? });
     let deed = deed("domain.give", to, Some(before), Some(after));
     audit::note(step, by, &deed, now_s)
