@@ -13,9 +13,11 @@ use serde::Serialize;
 use crate::args::{BareDriver, Cli, Command, ConfigArgs, LoadArgs, Peer};
 use crate::engine::{Digests, Glimpse, Pace, Settings};
 use crate::machine::{cpus, limits};
+use crate::origin::{self, Origin};
 use crate::report::number;
-use crate::target::{Kind, packages};
-use crate::{bare, compare, doctor, origin, run, start, sweep};
+use crate::scenario::Scenario;
+use crate::target::{Job, Kind, packages};
+use crate::{bare, compare, doctor, run, start, sweep};
 
 /// Does what the command line says. Status 0 when all was well, 1 with words on standard error when
 /// not, 2 when the command line makes no sense.
@@ -106,6 +108,21 @@ impl LoadArgs {
             sources: self.sources.unwrap_or(default),
             tls: None,
             streams: self.http2,
+        }
+    }
+
+    /// What whoever is started for `scenario` has to do, kept to `cpus`. A gateway finds no data.
+    pub fn job<'a>(&self, scenario: Scenario, origin: &'a Origin, cpus: &'a [usize]) -> Job<'a> {
+        Job {
+            delivery: self.delivery.unwrap_or_else(|| scenario.delivery()),
+            packages: self.packages,
+            origin,
+            driver: self.driver,
+            resolves: self.resolve,
+            tls: self.tls,
+            http2: self.http2.is_some(),
+            cpus,
+            data: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::report::{Held, Outcome, html};
 use crate::scenario::{Scenario, Shape};
 use crate::target::packages::Delivery;
-use crate::target::{Job, Kind, Target};
+use crate::target::{Kind, Target};
 
 /// Whether every answer was as it should be.
 pub fn run(args: &RunArgs) -> io::Result<bool> {
@@ -85,18 +85,7 @@ impl Subject {
         } else {
             Origin::start(places.load, &[load.size])?
         };
-        let job = Job {
-            delivery,
-            packages: load.packages,
-            origin: &origin,
-            driver: load.driver,
-            resolves: load.resolve,
-            tls: load.tls,
-            http2: load.http2.is_some(),
-            cpus: &places.target,
-            data: None,
-        };
-        let target = Target::start(&kind, &job)?;
+        let target = Target::start(&kind, &load.job(scenario, &origin, &places.target))?;
         Ok(Self {
             name: target.name.to_owned(),
             address: target.address,

@@ -58,17 +58,7 @@ impl Started {
         rounds: usize,
     ) -> io::Result<Self> {
         let origin = Origin::start(places.load, &[])?;
-        let job = Job {
-            delivery: load.delivery.unwrap_or_else(|| Scenario::Redirect.delivery()),
-            packages: load.packages,
-            origin: &origin,
-            driver: load.driver,
-            resolves: load.resolve,
-            tls: load.tls,
-            http2: load.http2.is_some(),
-            cpus: &places.target,
-            data,
-        };
+        let job = Job { data, ..load.job(Scenario::Redirect, &origin, &places.target) };
         let mut took = vec![Vec::new(); kinds.len()];
         for _ in 0..rounds {
             for (kind, took) in kinds.iter().zip(&mut took) {

@@ -502,9 +502,9 @@ mod tests {
     use crate::aggregator::feed::BEHIND_MAX;
     use crate::aggregator::health::Health;
     use crate::aggregator::lock::Lock;
-    use crate::aggregator::{Ask, Options, Order, open_offline, spawn};
+    use crate::aggregator::{Aggregator, Ask, Options, Order, open_offline, spawn};
     use crate::messages::clock::monotonic_us;
-    use crate::messages::pulls::channel;
+    use crate::messages::pulls::{PullSender, channel};
     use crate::pure::client::ClientTable;
     use crate::pure::config::values::{Counting, Insight, Retention, UniqueWindow};
     use crate::pure::pull::event::{Address, Asked, Event, Outcome, Way};
@@ -563,14 +563,19 @@ mod tests {
         }
     }
 
+    /// An aggregator that counts what one worker sends.
+    fn start(dir: &std::path::Path) -> (Aggregator, PullSender, Arc<Health>) {
+        let lock = Lock::take(dir).unwrap();
+        let (sender, receiver) = channel();
+        let health = Arc::new(Health::default());
+        let aggregator = spawn(options(dir), lock, vec![receiver], Arc::clone(&health)).unwrap();
+        (aggregator, sender, health)
+    }
+
     #[test]
     fn counting_goes_on_after_a_panic() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::take(dir.path()).unwrap();
-        let (mut sender, receiver) = channel();
-        let health = Arc::new(Health::default());
-        let aggregator =
-            spawn(options(dir.path()), lock, vec![receiver], Arc::clone(&health)).unwrap();
+        let (aggregator, mut sender, health) = start(dir.path());
         sender.offer(&event());
         aggregator.orders.send(Order::Panic).unwrap();
         sender.offer(&event());
@@ -587,14 +592,11 @@ mod tests {
         let answer = open_offline(dir.path()).unwrap().rows(&Ask::default()).unwrap();
         assert_eq!(answer.totals.requests, 2);
     }
+
     #[test]
     fn who_follows_one_package_misses_nothing_of_it_for_what_is_pulled_of_others() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::take(dir.path()).unwrap();
-        let (mut sender, receiver) = channel();
-        let health = Arc::new(Health::default());
-        let aggregator =
-            spawn(options(dir.path()), lock, vec![receiver], Arc::clone(&health)).unwrap();
+        let (aggregator, mut sender, health) = start(dir.path());
         let feed = aggregator.query().subscribe(|package| package == "acme.com/rocket");
         let all = aggregator.subscribe();
         assert!(aggregator.answers()(Duration::from_secs(30)), "it knows of them");

@@ -286,17 +286,7 @@ impl Bench<'_> {
     /// What `kind` has to do, and where.
     fn job(&self, kind: &Kind) -> Job<'_> {
         let Case { scenario, load, .. } = self.case;
-        Job {
-            delivery: load.delivery.unwrap_or_else(|| scenario.delivery()),
-            packages: load.packages,
-            origin: self.origin,
-            driver: load.driver,
-            resolves: load.resolve,
-            tls: load.tls,
-            http2: load.http2.is_some(),
-            cpus: cpus_of(kind, &self.cpus),
-            data: None,
-        }
+        load.job(*scenario, self.origin, cpus_of(kind, &self.cpus))
     }
 
     fn settings(&self, target: &Target, pace: Pace) -> Settings {
